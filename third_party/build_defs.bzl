@@ -1,0 +1,106 @@
+"""Weft's build rules: the C++ rules with a switch for MLIR, TableGen, and files embedded in a program."""
+
+# LLVM and MLIR are built without run-time type information; a class derived from theirs has to be as well.
+_NO_RTTI = ["-fno-rtti"]
+
+def _with_mlir(kwargs, mlir):
+    if mlir:
+        kwargs["copts"] = kwargs.get("copts", []) + _NO_RTTI
+        kwargs["deps"] = kwargs.get("deps", []) + ["@llvm//:mlir"]
+    return kwargs
+
+def weft_cc_library(name, mlir = False, **kwargs):
+    """cc_library; `mlir = True` for code that includes LLVM's or MLIR's headers."""
+    native.cc_library(name = name, **_with_mlir(kwargs, mlir))
+
+def weft_cc_binary(name, mlir = False, **kwargs):
+    """cc_binary; `mlir` as in weft_cc_library."""
+    native.cc_binary(name = name, **_with_mlir(kwargs, mlir))
+
+def weft_cc_test(name, mlir = False, main = True, size = "small", **kwargs):
+    """cc_test with GoogleTest; `main = False` for a test that brings its own main function."""
+    kwargs["deps"] = kwargs.get("deps", []) + ["@gtest//:gtest_main" if main else "@gtest"]
+    native.cc_test(name = name, size = size, **_with_mlir(kwargs, mlir))
+
+def td_library(name, srcs, deps = [], **kwargs):
+    """TableGen files that others include, as "folder/file.td" from the top of the tree."""
+    native.filegroup(name = name, srcs = srcs + deps, **kwargs)
+
+def tablegen(name, src, outs, deps = [], tool = "@llvm//:mlir-tblgen", visibility = None):
+    """Runs a TableGen generator over `src`, once for each output.
+
+    Args:
+      name: a cc_library of the outputs, which are included as "folder/output".
+      src: the .td file.
+      outs: {output file: generator options}.
+      deps: td_library targets.
+      tool: the generator: mlir-tblgen, or a program of ours around llvm::TableGenMain.
+      visibility: of the library and of the outputs.
+    """
+    for out, options in outs.items():
+        native.genrule(
+            name = "%s_%s" % (name, out.replace("/", "_")),
+            srcs = [src, "@llvm//:td_files"] + deps,
+            outs = [out],
+            cmd = "$(execpath %s) %s $(execpath %s) -I . -I $(GENDIR) -I external/llvm/include -o $@" %
+                  (tool, options, src),
+            message = "TableGen",
+            tools = [tool],
+            visibility = visibility,
+        )
+    native.cc_library(
+        name = name,
+        textual_hdrs = outs.keys(),
+        visibility = visibility,
+    )
+
+def embed_file(name, src, function, visibility = None, **kwargs):
+    """Puts the bytes of `src` into the program.
+
+    Args:
+      name: a cc_library whose header "folder/name.h" declares `std::string_view weft::FUNCTION()`.
+      src: the file.
+      function: a name unique in the program. The bytes are aligned to 64 and followed by a zero byte.
+      visibility: of the library.
+      **kwargs: testonly, tags.
+    """
+    native.genrule(
+        name = name + "_sources",
+        srcs = [src],
+        outs = [name + ".h", name + ".S"],
+        cmd = """
+cat > $(execpath {name}.h) <<'END'
+#pragma once
+#include <string_view>
+extern "C" const char weft_embedded_{function}[];
+extern "C" const char weft_embedded_{function}_end[];
+namespace weft {{
+inline std::string_view {function}() {{
+  return std::string_view(weft_embedded_{function},
+                          weft_embedded_{function}_end - weft_embedded_{function});
+}}
+}}  // namespace weft
+END
+cat > $(execpath {name}.S) <<'END'
+.section .rodata.weft_embedded_{function},"a",@progbits
+.balign 64
+.globl weft_embedded_{function}, weft_embedded_{function}_end
+weft_embedded_{function}:
+.incbin "$(execpath {src})"
+weft_embedded_{function}_end:
+.byte 0
+.section .note.GNU-stack,"",@progbits
+END
+""".format(name = name, function = function, src = src),
+        visibility = ["//visibility:private"],
+        **kwargs
+    )
+    native.cc_library(
+        name = name,
+        srcs = [name + ".S"],
+        hdrs = [name + ".h"],
+        # An input of the assembler, which reads it by .incbin.
+        textual_hdrs = [src],
+        visibility = visibility,
+        **kwargs
+    )
