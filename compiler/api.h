@@ -1,0 +1,67 @@
+// The compiler: a graph in, a package out. The session with a compiler and the ahead-of-time
+// command both call Compile.
+#ifndef WEFT_COMPILER_API_H_
+#define WEFT_COMPILER_API_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "proto/host_tensor.h"
+
+namespace weft {
+
+class PlanRequest;  // proto/plan.proto
+
+struct CompileOptions {
+  // Signatures to compile; empty means all.
+  std::vector<std::string> signatures;
+  // "cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:native" (this machine's features and caches), or
+  // "cpu:x86-64-v3+feature...". A package holds each of them.
+  std::vector<std::string> targets = {"cpu:native"};
+  // Sizes of open dimensions that get plans of their own beside the general one: {"batch", {1,
+  // 32}}.
+  std::map<std::string, std::vector<int64_t>> specialize;
+  // Values of variables. With `freeze`, they are compiled in as constants (for signatures that
+  // assign no variable); otherwise they are the package's first values.
+  std::map<std::string, HostTensor> variables;
+  bool freeze = false;
+  // Threads that compile at once; 0 means as many as cores.
+  int threads = 0;
+  // Names of passes to leave out.
+  std::vector<std::string> disabled_passes;
+  // Where set, the IR goes there after each pass: (pass, text). Called from one thread at a time.
+  std::function<void(const std::string& pass, const std::string& ir)> dump;
+  // Where set, called with each pass's name and seconds.
+  std::function<void(const std::string& pass, double seconds)> timing;
+  // Where set, gets a line for each edge: fused or not, by which rule, bytes saved.
+  std::function<void(const std::string& line)> explain;
+};
+
+// The bytes of a package (proto/container.h). InvalidArgument where the graph or the options are at
+// fault, naming node and source line.
+absl::StatusOr<std::string> CompilePackage(const Graph& graph, const CompileOptions& options);
+
+// What a session with a compiler calls for each new (signature, shapes): the bytes of a package
+// with that one plan. Thread-safe; copies the graph.
+using Planner = std::function<absl::StatusOr<std::string>(const PlanRequest&)>;
+absl::StatusOr<Planner> MakePlanner(const Graph& graph, CompileOptions options = {});
+
+// Ahead-of-time artifacts, made from a compiled package; see compiler/aot/README.md.
+enum class Artifact { kObject, kShared, kExecutable };
+// Writes `path` (and for kObject and kShared a header beside it, `path` with the extension .h).
+// Atomic: a failure leaves nothing.
+absl::Status WriteArtifact(const Graph& graph, const CompileOptions& options, Artifact artifact,
+                           const std::string& path);
+// Text of an intermediate stage, for people: "mlir" (after fusion), "llvm", "asm".
+absl::StatusOr<std::string> CompileToText(const Graph& graph, const CompileOptions& options,
+                                          const std::string& stage);
+
+}  // namespace weft
+
+#endif  // WEFT_COMPILER_API_H_

@@ -1,0 +1,10 @@
+// Every op.
+include "graph/ops/elementwise.td"
+include "graph/ops/reduction.td"
+include "graph/ops/linear_algebra.td"
+include "graph/ops/convolution.td"
+include "graph/ops/shape.td"
+include "graph/ops/indexing.td"
+include "graph/ops/random.td"
+include "graph/ops/state.td"
+include "graph/ops/control_flow.td"

@@ -1,0 +1,91 @@
+// The file around a graph (`.weft`) and a package (`.weftpkg`): named sections, each aligned and
+// with a checksum.
+//
+// Layout, little-endian:  8 bytes magic "WEFTFILE"; u32 version (1); u32 number of sections; u64
+// size of the whole file; u32 CRC-32 of the section table; u32 0; then per section 64 bytes: char
+// name[32] padded with 0, u64 offset, u64 size, u32 CRC-32 of the bytes, u32 log2 of the alignment,
+// u64 0. Sections lie in table order, do not overlap, and start at multiples of their alignment
+// (64, or 4096 for code and mapped weights); bytes between them are 0.
+//
+// Sections of a graph file: "graph" (GraphDef), "weights" (safetensors). Of a package: "manifest"
+// (PackageManifest), "weights" (safetensors), "constants" (raw, offsets in Buffer.constant_offset),
+// "code.<target>" (an image to map readable and executable, position-independent, no relocations,
+// such as "code.x86-64-v3"), "golden" (safetensors with "in/<name>", "out/<name>").
+#ifndef WEFT_PROTO_CONTAINER_H_
+#define WEFT_PROTO_CONTAINER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace weft {
+
+struct SectionToWrite {
+  std::string name;
+  std::string_view bytes;  // must live until the write returns
+  int log2_alignment = 6;
+};
+
+// The file's bytes, in memory.
+std::string WriteContainer(const std::vector<SectionToWrite>& sections);
+// Writes the file atomically (beside, fsync, rename, fsync of the folder): at `path` is either the
+// old file or the whole new one. Errors name the path.
+absl::Status WriteContainerFile(const std::string& path,
+                                const std::vector<SectionToWrite>& sections);
+// Same for any bytes.
+absl::Status WriteFileAtomically(const std::string& path, std::string_view bytes);
+
+// A file mapped read-only, or bytes in memory. Immutable; shared by all who hold it.
+class Bytes {
+ public:
+  // Error: NotFound, PermissionDenied or Internal, naming the path. A folder or a pipe is refused.
+  static absl::StatusOr<std::shared_ptr<const Bytes>> Map(const std::string& path);
+  static std::shared_ptr<const Bytes> Of(std::string bytes);
+  ~Bytes();
+  std::string_view view() const { return {data_, size_}; }
+  // The file, for mapping a part again with other protection; -1 for bytes in memory.
+  int fd() const { return fd_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  Bytes() = default;
+  const char* data_ = nullptr;
+  size_t size_ = 0;
+  int fd_ = -1;
+  std::string path_;
+  std::string storage_;
+};
+
+class Container {
+ public:
+  // Verifies the table (bounds, order, overlap, alignment, its checksum) but not the sections'
+  // checksums. Error: InvalidArgument, naming the file.
+  static absl::StatusOr<Container> Open(std::shared_ptr<const Bytes> bytes);
+  bool Has(std::string_view section) const;
+  // The section's bytes. With `verify`, its checksum is compared first (DataLoss where it differs).
+  // NotFound where there is none.
+  absl::StatusOr<std::string_view> Section(std::string_view name, bool verify = true) const;
+  // Offset in the file; for mapping.
+  absl::StatusOr<uint64_t> Offset(std::string_view name) const;
+  std::vector<std::string> Names() const;
+  const std::shared_ptr<const Bytes>& bytes() const { return bytes_; }
+
+ private:
+  struct Entry {
+    std::string name;
+    uint64_t offset, size;
+    uint32_t crc;
+  };
+  std::shared_ptr<const Bytes> bytes_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace weft
+
+#endif  // WEFT_PROTO_CONTAINER_H_

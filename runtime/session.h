@@ -1,0 +1,128 @@
+// Runs packages, and, where a planner is given, graphs. See runtime/api.h for the whole public
+// surface.
+#ifndef WEFT_RUNTIME_SESSION_H_
+#define WEFT_RUNTIME_SESSION_H_
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "proto/host_tensor.h"
+
+namespace weft {
+
+class PlanRequest;  // proto/plan.proto
+
+struct SessionOptions {
+  int threads = 0;  // 0: one per core
+  // Plans kept that were compiled for particular shapes; the one longest unused goes first.
+  int max_cached_plans = 64;
+  // Refuses plans whose peak memory would pass this; 0: no limit.
+  int64_t max_memory_bytes = 0;
+};
+
+struct RunOptions {
+  // The run fails with DeadlineExceeded where it is not done by then. Variables change all together
+  // or not at all.
+  absl::Time deadline = absl::InfiniteFuture();
+  // Where set to true by another thread, the run fails with Cancelled.
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+using NamedTensors = std::map<std::string, HostTensor>;
+
+// One prepared way to call a signature with feeds of given shapes: plan, arena and output tensors
+// stand ready, and Run allocates nothing. One thread at a time may use a Call; many Calls of one
+// session may run at once.
+class Call {
+ public:
+  virtual ~Call() = default;
+  // Names and types as declared; the index is what Feed and Output take.
+  virtual int num_inputs() const = 0;
+  virtual int num_outputs() const = 0;
+  virtual const std::string& input_name(int index) const = 0;
+  virtual const std::string& output_name(int index) const = 0;
+  // Uses the tensor's elements in place, without copying, until the next Feed of that input.
+  // InvalidArgument where dtype or shape is not that of the Call.
+  virtual absl::Status Feed(int index, const HostTensor& tensor) = 0;
+  virtual absl::Status Run(const RunOptions& options = {}) = 0;
+  // Overwritten by the next Run.
+  virtual const HostTensor& Output(int index) const = 0;
+  // Exact bytes of arena and scratch that the plan needs with these shapes (the certificate).
+  virtual int64_t peak_bytes() const = 0;
+};
+
+// Time spent in one step of a plan, over all runs since profiling was switched on.
+struct StepProfile {
+  std::string label;     // what it computes: "fusion(add, relu)", "matmul"
+  std::string node;      // graph nodes in it
+  std::string location;  // "file:line" of the first
+  int64_t runs = 0;
+  double seconds = 0;
+  double bytes = 0;  // read and written, per run
+  double flops = 0;  // per run
+};
+
+// Thread-safe. Variables live here and start undefined: run `init`, restore a checkpoint, or use a
+// package that holds values. Using an undefined variable is FailedPrecondition, naming it. Two runs
+// at once that assign the same variables are put one after the other.
+class Session {
+ public:
+  // A package file, or its bytes.
+  static absl::StatusOr<std::unique_ptr<Session>> Load(const std::string& path,
+                                                       const SessionOptions& options = {});
+  static absl::StatusOr<std::unique_ptr<Session>> FromPackage(std::string bytes,
+                                                              const SessionOptions& options = {});
+  // A graph, through a compiler: weft::MakePlanner(graph) of compiler/api.h.
+  using Planner = std::function<absl::StatusOr<std::string>(const PlanRequest&)>;
+  static absl::StatusOr<std::unique_ptr<Session>> WithPlanner(Planner planner,
+                                                              const SessionOptions& options = {});
+  virtual ~Session() = default;
+
+  // Runs a signature: `feeds` must name each of its inputs and nothing else. Returns its outputs.
+  virtual absl::StatusOr<NamedTensors> Run(const std::string& signature, const NamedTensors& feeds,
+                                           const RunOptions& options = {}) = 0;
+  // Runs whatever `fetches` and `targets` (names of graph nodes) need. Only with a planner.
+  virtual absl::StatusOr<std::vector<HostTensor>> Run(const NamedTensors& feeds,
+                                                      const std::vector<std::string>& fetches,
+                                                      const std::vector<std::string>& targets = {},
+                                                      const RunOptions& options = {}) = 0;
+  // Prepares a signature for feeds of these shapes (in the order of its inputs).
+  virtual absl::StatusOr<std::unique_ptr<Call>> Prepare(
+      const std::string& signature, const std::vector<std::vector<int64_t>>& shapes) = 0;
+
+  struct ValueInfo {
+    std::string name;
+    DataType dtype;
+    std::vector<std::string> dims;  // "batch", "784"
+  };
+  struct SignatureInfo {
+    std::string name;
+    std::vector<ValueInfo> inputs, outputs;
+  };
+  virtual std::vector<SignatureInfo> Signatures() const = 0;
+
+  // Variables by name. Reading copies. Setting must match dtype and shape.
+  virtual absl::StatusOr<NamedTensors> GetVariables() = 0;
+  virtual absl::Status SetVariables(const NamedTensors& values) = 0;
+  // Writes all variables to a safetensors file, atomically; `metadata` goes with them. Reads them
+  // back (every variable must be there).
+  virtual absl::Status SaveCheckpoint(const std::string& path,
+                                      const std::map<std::string, std::string>& metadata = {}) = 0;
+  virtual absl::StatusOr<std::map<std::string, std::string>> RestoreCheckpoint(
+      const std::string& path) = 0;
+
+  virtual void EnableProfiling(bool on) = 0;
+  virtual std::vector<StepProfile> Profile() const = 0;
+};
+
+}  // namespace weft
+
+#endif  // WEFT_RUNTIME_SESSION_H_
