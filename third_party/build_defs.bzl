@@ -104,3 +104,27 @@ END
         visibility = visibility,
         **kwargs
     )
+
+def forbid_deps_test(name, target, forbidden, **kwargs):
+    """Fails when a program depends on, or loads, what it must not.
+
+    Args:
+      name: the test.
+      target: a cc_binary.
+      forbidden: label prefixes, a repository ("@llvm/") or a top-level folder ("//graph").
+      **kwargs: tags and the like.
+    """
+    native.genquery(
+        name = name + "_deps",
+        expression = "deps(%s)" % target,
+        scope = [target],
+        testonly = True,
+    )
+    native.sh_test(
+        name = name,
+        size = "small",
+        srcs = ["//tools:forbid_deps.sh"],
+        args = ["$(rootpath :%s_deps)" % name, "$(rootpath %s)" % target] + forbidden,
+        data = [":%s_deps" % name, target],
+        **kwargs
+    )

@@ -36,7 +36,7 @@ cases() {
 }
 
 results=$(
-  for label in $(bazel query 'tests(//...)' 2> /dev/null); do
+  for label in $(bazel query --keep_going 'tests(//...)' 2> /dev/null); do
     verdict=$(grep -m1 -oE "^$label +.*(FAILED TO BUILD|FAILED|TIMEOUT|NO STATUS)" <<< "$summary")
     case $verdict in
       *"FAILED TO BUILD" | *"NO STATUS") echo "failed $label (did not build)"; continue ;;
