@@ -110,13 +110,18 @@ def forbid_deps_test(name, target, forbidden, **kwargs):
 
     Args:
       name: the test.
-      target: a cc_binary.
+      target: a cc_binary of the same BUILD file (":name"), declared above.
       forbidden: label prefixes, a repository ("@llvm/") or a top-level folder ("//graph").
       **kwargs: tags and the like.
     """
+
+    # Until the program is written there is nothing to check; said aloud, so that renaming it does not lose the test.
+    if not native.existing_rule(target.lstrip(":")):
+        print("%s: no %s, so its dependencies go unchecked" % (name, target))
+        return
     native.genquery(
         name = name + "_deps",
-        expression = "deps(%s)" % target,
+        expression = "deps(//%s%s)" % (native.package_name(), target),  # a query knows no relative labels
         scope = [target],
         testonly = True,
     )
