@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,8 +20,9 @@ namespace weft {
 // an atom is a symbol, or floordiv(e, n), mod(e, n), max(e, f), min(e, f) of expressions. Two
 // expressions are equal when their canonical forms are; equal forms mean equal values, while
 // different forms may still have equal values (max is not simplified through sums). Symbols stand
-// for values >= 0 of 64 bits; coefficient arithmetic saturates to an "overflow" expression that
-// evaluates to an error, so building one never fails.
+// for values >= 0 of 64 bits. Building one never fails: where a coefficient passes 64 bits, the
+// text 4096 bytes or the nesting 64 levels, the result is the "overflow" expression, which every
+// operation keeps, which evaluates to an error and which has no text that could be parsed.
 //
 // Grammar of the text form, spaces optional:  expr = term {("+" | "-") term};  term = factor {"*"
 // factor}; factor = number | name | "floordiv(" expr "," number ")" | "mod(" expr "," number ")" |
@@ -30,6 +32,7 @@ class DimExpr {
  public:
   DimExpr() : DimExpr(0) {}
   DimExpr(int64_t value);  // NOLINT: sizes are dimensions
+  // `name` as in the grammar; any other gives the overflow expression.
   static DimExpr Symbol(std::string_view name);
   // Error (InvalidArgument) on a syntax error, on more than 64 levels of nesting, or on text longer
   // than 4096 bytes.
@@ -53,7 +56,8 @@ class DimExpr {
 
   // The value, where there is no symbol in it.
   std::optional<int64_t> Constant() const;
-  bool IsConstant() const { return Constant().has_value(); }
+  bool IsConstant() const { return rep_ == nullptr; }
+  bool IsOverflow() const;
   // A bound that holds for all symbols >= 0, where one is known.
   std::optional<int64_t> LowerBound() const;
   std::string Text() const;
@@ -72,10 +76,13 @@ class DimExpr {
                 const std::function<uint32_t(char, uint32_t, uint32_t)>& combine) const;
 
  private:
+  friend struct DimExprImpl;
   struct Atom;
   struct Term;
-  std::vector<Term> terms_;  // sorted by atoms; no zero coefficient
-  bool overflow_ = false;
+  struct Rep;
+
+  int64_t constant_ = 0;            // where rep_ is null
+  std::shared_ptr<const Rep> rep_;  // what holds symbols; shared, never changed
 };
 
 using Shape = std::vector<DimExpr>;
