@@ -1,0 +1,121 @@
+#include "compiler/codegen/target.h"
+
+#include <cpuid.h>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/MC/MCSubtargetInfo.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/Triple.h"
+
+namespace weft {
+namespace {
+
+constexpr char kTriple[] = "x86_64-unknown-linux-gnu";
+
+// The data cache sizes of this processor by cpuid's deterministic cache parameters, which Intel has
+// in leaf 4 and AMD in leaf 0x8000001d, in one format. What cpuid does not tell stays as it is.
+void ReadCaches(Target* target) {
+  for (unsigned leaf : {4u, 0x8000001du}) {
+    if (__get_cpuid_max(leaf & 0x80000000u, nullptr) < leaf) continue;
+    bool found = false;
+    for (unsigned index = 0; index < 16; ++index) {
+      unsigned a, b, c, d;
+      __cpuid_count(leaf, index, a, b, c, d);
+      unsigned type = a & 31, level = (a >> 5) & 7;
+      if (type == 0) break;
+      if (type == 2) continue;  // instructions
+      int64_t bytes =
+          int64_t{(b >> 22) + 1} * (((b >> 12) & 1023) + 1) * ((b & 4095) + 1) * (int64_t{c} + 1);
+      if (level == 1) target->l1_bytes = bytes;
+      if (level == 2) target->l2_bytes = bytes;
+      if (level == 3) target->l3_bytes = bytes;
+      found = true;
+    }
+    if (found) return;
+  }
+}
+
+absl::Status Invalid(const std::string& name, const std::string& problem) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      "target '", name, "': ", problem,
+      "; expected cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4, with +feature for each one added"));
+}
+
+}  // namespace
+
+absl::StatusOr<Target> Target::Parse(std::string_view text) {
+  const std::string name(text);
+  static std::once_flag once;
+  std::call_once(once, [] {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+  });
+  const std::string kPrefix = "cpu:";
+  if (name.substr(0, kPrefix.size()) != kPrefix) return Invalid(name, "unknown kind of device");
+  std::vector<std::string> parts = absl::StrSplit(name.substr(kPrefix.size()), '+');
+
+  Target target;
+  target.name = name;
+  std::vector<std::string> features;
+  if (parts[0] == "native") {
+    target.cpu = llvm::sys::getHostCPUName().str();
+    for (const auto& feature : llvm::sys::getHostCPUFeatures()) {
+      features.push_back(absl::StrCat(feature.second ? "+" : "-", feature.first().str()));
+    }
+    std::sort(features.begin(), features.end());  // the map's order is that of its hashes
+    ReadCaches(&target);
+  } else if (parts[0] == "x86-64-v3") {
+    target.cpu = parts[0];
+  } else if (parts[0] == "x86-64-v4") {
+    target.cpu = parts[0];
+    target.l2_bytes = 1 << 20;
+  } else {
+    return Invalid(name, absl::StrCat("unknown level '", parts[0], "'"));
+  }
+
+  std::string error;
+  const llvm::Triple triple(kTriple);
+  const llvm::Target* llvm_target = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (llvm_target == nullptr) return absl::InternalError(error);
+  std::unique_ptr<llvm::MCSubtargetInfo> subtarget(
+      llvm_target->createMCSubtargetInfo(triple, target.cpu, ""));
+  for (size_t i = 1; i < parts.size(); ++i) {
+    auto known = subtarget->getAllProcessorFeatures();
+    if (std::none_of(known.begin(), known.end(), [&](const llvm::SubtargetFeatureKV& feature) {
+          return parts[i] == feature.Key;
+        })) {
+      return Invalid(name, absl::StrCat("unknown feature '", parts[i], "'"));
+    }
+    features.push_back("+" + parts[i]);
+  }
+  target.features = absl::StrJoin(features, ",");
+  subtarget.reset(llvm_target->createMCSubtargetInfo(triple, target.cpu, target.features));
+  for (const auto& feature : subtarget->getAllProcessorFeatures()) {
+    if (subtarget->getFeatureBits().test(feature.Value))
+      target.enabled.insert(std::string(feature.Key));
+  }
+  for (const char* needed : {"avx2", "fma", "f16c"}) {
+    if (!target.Has(needed)) return Invalid(name, absl::StrCat("the processor has no ", needed));
+  }
+  // All of x86-64-v4: code for 512 bits uses each of these.
+  if (target.Has("avx512f") && target.Has("avx512vl") && target.Has("avx512bw") &&
+      target.Has("avx512dq")) {
+    target.vector_bits = 512;
+    target.vector_registers = 32;
+  }
+  return target;
+}
+
+}  // namespace weft
