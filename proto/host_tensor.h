@@ -73,12 +73,13 @@ absl::StatusOr<int64_t> CheckedNumElements(absl::Span<const int64_t> shape);
 template <typename T>
 absl::Span<const T> HostTensor::values() const {
   if (DataTypeOfT<T>::value != dtype_) __builtin_trap();
-  return {static_cast<const T*>(data_), static_cast<size_t>(num_elements_)};
+  return absl::Span<const T>(static_cast<const T*>(data_), static_cast<size_t>(num_elements_));
 }
 template <typename T>
 absl::Span<T> HostTensor::mutable_values() {
   if (DataTypeOfT<T>::value != dtype_) __builtin_trap();
-  return {static_cast<T*>(const_cast<void*>(data_)), static_cast<size_t>(num_elements_)};
+  return absl::Span<T>(static_cast<T*>(const_cast<void*>(data_)),
+                       static_cast<size_t>(num_elements_));
 }
 template <typename T>
 HostTensor HostTensor::Of(absl::Span<const int64_t> shape, absl::Span<const T> values) {

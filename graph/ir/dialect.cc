@@ -1,0 +1,15 @@
+#include "graph/ir/dialect.h"
+
+#include "graph/ir/dialect.cc.inc"
+
+void weft::ir::WeftDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "graph/ir/ops.cc.inc"
+#undef GET_OP_LIST
+      >();
+}
+
+#define GET_OP_CLASSES
+#include "graph/ir/ops.cc.inc"
+#undef GET_OP_CLASSES
