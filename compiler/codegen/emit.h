@@ -1,0 +1,79 @@
+// From a fusion to a kernel.
+#ifndef WEFT_COMPILER_CODEGEN_EMIT_H_
+#define WEFT_COMPILER_CODEGEN_EMIT_H_
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "proto/dim_expr.h"
+
+namespace mlir {
+class ModuleOp;
+}
+
+namespace weft {
+
+namespace plan {
+class FusionOp;
+}
+struct Target;
+
+// How to launch a kernel. Formulas are in the open dimensions of the fusion's types.
+struct KernelSpec {
+  // Name of the kernel's function in the module.
+  std::string symbol;
+  // Values of the kernel's `sizes` argument.
+  std::vector<DimExpr> sizes;
+  // Number of independent tiles; fixed by the sizes alone, 0 where there is nothing to compute.
+  DimExpr tiles;
+  // Scratch that each thread needs, in bytes.
+  DimExpr scratch_bytes;
+  // Work and traffic of the whole launch, for reports and for deciding about threads.
+  DimExpr flops, bytes;
+  // (operand, result) pairs that may lie in one buffer: the kernel reads no element of the operand
+  // after it, or another tile, has written there. At most one operand shares with a result.
+  std::vector<std::pair<int, int>> may_share;
+};
+
+// Emits the kernel of `fusion` as a function into `kernels`, in the form of
+// runtime/core/kernel_abi.h with the fusion's operands and then its results as buffers. The symbol
+// is unique in the module; the caller merges functions that are equal but for their names, so a
+// kernel should differ only where its code does: open dimensions are always arguments, static ones
+// where that costs nothing. Error: Internal where the fusion breaks the contract below, naming its
+// location.
+//
+// What a fusion may hold. "Domain" is the shape over which the kernel iterates. Element-wise ops
+// are those of graph/ops/elementwise.td. Constants in bodies are splats; others are operands. Every
+// op of a body is used.
+//
+//   loop         Element-wise ops, and ops that move elements: broadcast, reshape, transpose,
+//                slice, pad, concat, reverse, iota, dim_size, constant, gather, one_hot, random_*,
+//                stack_push. All results have one shape, the domain. Any value may be needed at any
+//                index that these ops map to; operands have any shape.
+//   row          As loop, plus reductions (reduce_*, argmax, argmin) over the innermost dimensions.
+//                The domain is [rows..., columns...]; every reduction reduces exactly the
+//                columns, with or without keep_dims, and values derived from it are broadcast back
+//                to the domain or stay [rows...]. Results have the domain's shape or the number of
+//                elements of the rows.
+//                Element-wise ops work on values of the domain or of the rows; operands reach
+//                them by broadcast, reshape and the other moving ops, applied to operands only.
+//   column       Reductions over one contiguous range of dimensions that is not innermost: the
+//                domain is [outer..., reduced..., inner...]. Before them, as in a loop over the
+//                domain; after them, element-wise ops on [outer..., inner...]. Results are of the
+//                latter shape (keep_dims allowed). All reductions have one domain and range.
+//   contraction  One matmul, conv2d, conv2d_filter_grad (paddings 0), or conv2d_input_grad; its
+//                right operand may be the `plan.unpack` of an operand; then element-wise ops on
+//                values of its shape, with broadcasts (and reshapes) of operands. Results have its
+//                shape.
+//   window       One of max_pool, max_unpool, max_pool_at, avg_pool, avg_pool_grad.
+//   scatter      One scatter_add.
+//   scan         One cumsum.
+//   pack         One plan.pack.
+absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& target,
+                                      mlir::ModuleOp kernels);
+
+}  // namespace weft
+
+#endif  // WEFT_COMPILER_CODEGEN_EMIT_H_

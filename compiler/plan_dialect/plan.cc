@@ -1,0 +1,81 @@
+#include "compiler/plan_dialect/plan.h"
+
+#include "compiler/plan_dialect/plan_dialect.cc.inc"
+#include "graph/ir/types.h"
+
+#define GET_OP_CLASSES
+#include "compiler/plan_dialect/plan_ops.cc.inc"
+#undef GET_OP_CLASSES
+
+namespace weft::plan {
+
+void PlanDialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "compiler/plan_dialect/plan_ops.cc.inc"
+#undef GET_OP_LIST
+      >();
+}
+
+void FusionOp::build(mlir::OpBuilder& builder, mlir::OperationState& state, mlir::TypeRange results,
+                     mlir::ValueRange inputs, llvm::StringRef kind) {
+  state.addTypes(results);
+  state.addOperands(inputs);
+  state.addAttribute("kind", builder.getStringAttr(kind));
+  mlir::Block& block = state.addRegion()->emplaceBlock();
+  for (mlir::Value input : inputs) block.addArgument(input.getType(), input.getLoc());
+}
+
+llvm::LogicalResult FusionOp::verify() {
+  if (body()->getArgumentTypes() != getInputs().getTypes()) {
+    return emitOpError("expected body arguments of the operands' types");
+  }
+  auto yield = llvm::dyn_cast<YieldOp>(body()->back());
+  if (!yield || yield.getValues().getTypes() != getOuts().getTypes()) {
+    return emitOpError("expected a body that yields values of the result types");
+  }
+  return llvm::success();
+}
+
+mlir::RankedTensorType PackedType(mlir::RankedTensorType x, int64_t panel, int64_t k_dims,
+                                  int64_t groups, bool transpose) {
+  const Shape shape = ir::ShapeOf(x);
+  const size_t batch = shape.size() - 1 - static_cast<size_t>(k_dims);
+  DimExpr k = 1;
+  for (size_t i = batch; i < shape.size() - 1; ++i) k = k * shape[i];
+  DimExpr n = shape.back();
+  if (transpose) std::swap(k, n);
+  if (std::optional<DimExpr> per_group = DimExpr::DivideExactly(n, groups)) n = *per_group;
+  Shape packed(shape.begin(), shape.begin() + static_cast<int64_t>(batch));
+  packed.insert(packed.end(), {DimExpr(groups), DimExpr::CeilDiv(n, panel), k, DimExpr(panel)});
+  return ir::MakeTensorType(x.getContext(), ir::DataTypeOf(x), packed);
+}
+
+namespace {
+
+template <typename Op>
+llvm::LogicalResult VerifyPanels(Op op, mlir::Value plain, mlir::Value packed) {
+  auto type = llvm::cast<mlir::RankedTensorType>(plain.getType());
+  const int64_t panel = op.getPanel(), k_dims = op.getKDims(), groups = op.getGroups();
+  if (panel < 1 || k_dims < 1 || groups < 1 || type.getRank() < k_dims + 1) {
+    return op.emitOpError("expected panel, k_dims and groups of 1 at least, and rank > k_dims");
+  }
+  if (op.getTranspose() && (k_dims != 1 || groups != 1)) {
+    return op.emitOpError("expected k_dims and groups of 1 with transpose");
+  }
+  if (!DimExpr::DivideExactly(ir::ShapeOf(type).back(), groups) && !op.getTranspose()) {
+    return op.emitOpError("expected a number of columns that groups divides");
+  }
+  const mlir::Type expected = PackedType(type, panel, k_dims, groups, op.getTranspose());
+  if (packed.getType() != expected) {
+    return op.emitOpError("expected panels of type ") << expected << ", got " << packed.getType();
+  }
+  return llvm::success();
+}
+
+}  // namespace
+
+llvm::LogicalResult PackOp::verify() { return VerifyPanels(*this, getX(), getY()); }
+llvm::LogicalResult UnpackOp::verify() { return VerifyPanels(*this, getY(), getX()); }
+
+}  // namespace weft::plan

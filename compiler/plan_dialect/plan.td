@@ -1,0 +1,55 @@
+// The plan dialect: what stands between the graph and kernels. Passes wrap weft ops into fusions; one fusion becomes one kernel and one launch.
+#ifndef WEFT_COMPILER_PLAN_DIALECT_PLAN_TD
+#define WEFT_COMPILER_PLAN_DIALECT_PLAN_TD
+include "graph/ir/base.td"
+
+def PlanDialect : Dialect {
+  let name = "plan";
+  let cppNamespace = "::weft::plan";
+  let summary = "Units of code generation, and rearrangements that kernels ask for.";
+  let usePropertiesForAttributes = 0;
+}
+
+class Plan_Op<string mnemonic, list<Trait> traits = []> : Op<PlanDialect, mnemonic, traits>;
+
+def Plan_FusionOp : Plan_Op<"fusion", [Pure, IsolatedFromAbove, SingleBlock]> {
+  let summary = "Ops that are computed by one kernel.";
+  let description = [{
+    The body takes the operands as arguments, holds weft ops (and `plan.unpack`) and ends with `plan.yield` of the results. Buffers of the kernel are the
+    operands, then the results. What a body may hold depends on `kind`; compiler/codegen/emit.h has the contract.
+  }];
+  let arguments = (ins Variadic<Weft_Tensor>:$inputs, StrAttr:$kind);
+  let results = (outs Variadic<Weft_Tensor>:$outs);
+  let regions = (region SizedRegion<1>:$body);
+  let hasVerifier = 1;
+  let skipDefaultBuilders = 1;
+  let builders = [OpBuilder<(ins "::mlir::TypeRange":$results, "::mlir::ValueRange":$inputs, "::llvm::StringRef":$kind)>];
+  let extraClassDeclaration = [{
+    // The block of the body; ends with a YieldOp.
+    ::mlir::Block* body() { return &getBody().front(); }
+    ::mlir::Operation* yield() { return body()->getTerminator(); }
+  }];
+}
+
+def Plan_YieldOp : Plan_Op<"yield", [Pure, ReturnLike, Terminator, HasParent<"FusionOp">]> {
+  let summary = "Ends a fusion with its results.";
+  let arguments = (ins Variadic<Weft_Tensor>:$values);
+}
+
+// The right operand of a contraction, rearranged so that its kernel reads it in order. The operand is seen as a matrix of K rows and N = groups * n columns,
+// [batch..., K, N], where K is the product of `k_dims` dimensions, or [batch..., N, K] with `transpose` (then k_dims = 1 and groups = 1). The result is
+// [batch..., groups, ceil(n / panel), K, panel]; columns past n are 0.
+class Plan_Panels<string mnemonic> : Plan_Op<mnemonic, [Pure]> {
+  let arguments = (ins Weft_Tensor:$x, I64Attr:$panel, DefaultValuedAttr<I64Attr, "1">:$k_dims, DefaultValuedAttr<I64Attr, "1">:$groups,
+                       DefaultValuedAttr<BoolAttr, "false">:$transpose);
+  let results = (outs Weft_Tensor:$y);
+  let hasVerifier = 1;
+}
+def Plan_PackOp : Plan_Panels<"pack"> {
+  let summary = "Rearranges a contraction's right operand into panels.";
+}
+def Plan_UnpackOp : Plan_Panels<"unpack"> {
+  let summary = "The inverse of plan.pack, with the same attributes. It stands in the bodies of contractions, and says that the operand lies in panels there.";
+}
+
+#endif
