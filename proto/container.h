@@ -14,7 +14,6 @@
 #ifndef WEFT_PROTO_CONTAINER_H_
 #define WEFT_PROTO_CONTAINER_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -23,6 +22,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "proto/file.h"
 
 namespace weft {
 
@@ -32,35 +32,12 @@ struct SectionToWrite {
   int log2_alignment = 6;
 };
 
-// The file's bytes, in memory.
+// The file's bytes, in memory. Names are 1 to 31 characters of [A-Za-z0-9._+-], each once; the
+// alignment is 2^6 to 2^16 (a breach of either is a bug of the caller and aborts).
 std::string WriteContainer(const std::vector<SectionToWrite>& sections);
-// Writes the file atomically (beside, fsync, rename, fsync of the folder): at `path` is either the
-// old file or the whole new one. Errors name the path.
+// Writes the file as WriteFileAtomically (proto/file.h) does.
 absl::Status WriteContainerFile(const std::string& path,
                                 const std::vector<SectionToWrite>& sections);
-// Same for any bytes.
-absl::Status WriteFileAtomically(const std::string& path, std::string_view bytes);
-
-// A file mapped read-only, or bytes in memory. Immutable; shared by all who hold it.
-class Bytes {
- public:
-  // Error: NotFound, PermissionDenied or Internal, naming the path. A folder or a pipe is refused.
-  static absl::StatusOr<std::shared_ptr<const Bytes>> Map(const std::string& path);
-  static std::shared_ptr<const Bytes> Of(std::string bytes);
-  ~Bytes();
-  std::string_view view() const { return {data_, size_}; }
-  // The file, for mapping a part again with other protection; -1 for bytes in memory.
-  int fd() const { return fd_; }
-  const std::string& path() const { return path_; }
-
- private:
-  Bytes() = default;
-  const char* data_ = nullptr;
-  size_t size_ = 0;
-  int fd_ = -1;
-  std::string path_;
-  std::string storage_;
-};
 
 class Container {
  public:
@@ -82,6 +59,8 @@ class Container {
     uint64_t offset, size;
     uint32_t crc;
   };
+  absl::StatusOr<const Entry*> Find(std::string_view name) const;
+
   std::shared_ptr<const Bytes> bytes_;
   std::vector<Entry> entries_;
 };

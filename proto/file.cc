@@ -1,0 +1,175 @@
+#include "proto/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace weft {
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+
+absl::Status FileError(int error, std::string_view what, const std::string& path) {
+  const std::string message = absl::StrCat(path, ": ", std::string(what), ": ", strerror(error));
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return absl::NotFoundError(message);
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return absl::PermissionDeniedError(message);
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return absl::ResourceExhaustedError(message);
+    case EISDIR:
+    case ENAMETOOLONG:
+    case ELOOP:
+      return absl::InvalidArgumentError(message);
+    default:
+      return absl::InternalError(message);
+  }
+}
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  ~FileDescriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+// Returns 0 or errno.
+int WriteAll(int fd, const std::vector<std::string_view>& pieces) {
+  for (std::string_view piece : pieces) {
+    while (!piece.empty()) {
+      const ssize_t written =
+          write(fd, piece.data(), std::min<size_t>(piece.size(), size_t{1} << 30));
+      if (written < 0) {
+        if (errno == EINTR) continue;
+        return errno;
+      }
+      piece.remove_prefix(static_cast<size_t>(written));
+    }
+  }
+  return 0;
+}
+
+std::string FolderOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const Bytes>> Bytes::Map(const std::string& path) {
+  // Without O_NONBLOCK, opening a pipe would wait for a writer.
+  FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (fd.get() < 0) return FileError(errno, "cannot open", path);
+  struct stat info;
+  if (fstat(fd.get(), &info) != 0) return FileError(errno, "cannot read", path);
+  if (!S_ISREG(info.st_mode)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": expected a regular file, got ", S_ISDIR(info.st_mode) ? "a folder" : "a device"));
+  }
+  std::shared_ptr<Bytes> bytes(new Bytes);
+  bytes->path_ = path;
+  bytes->size_ = static_cast<size_t>(info.st_size);
+  if (bytes->size_ > 0) {
+    void* data = mmap(nullptr, bytes->size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+    if (data == MAP_FAILED) {
+      bytes->size_ = 0;
+      return FileError(errno, "cannot map", path);
+    }
+    bytes->data_ = static_cast<char*>(data);
+  }
+  bytes->fd_ = fd.release();
+  return bytes;
+}
+
+std::shared_ptr<const Bytes> Bytes::Of(std::string_view text, std::string name) {
+  std::shared_ptr<Bytes> bytes(new Bytes);
+  bytes->path_ = std::move(name);
+  bytes->size_ = text.size();
+  if (!text.empty()) {
+    bytes->data_ = static_cast<char*>(::operator new(text.size(), kAlignment));
+    memcpy(bytes->data_, text.data(), text.size());
+  }
+  return bytes;
+}
+
+Bytes::~Bytes() {
+  if (fd_ >= 0) {
+    if (data_ != nullptr) munmap(data_, size_);
+    close(fd_);
+  } else {
+    ::operator delete(data_, kAlignment);
+  }
+}
+
+absl::Status WriteFileAtomically(const std::string& path, std::string_view bytes) {
+  return WriteFileAtomically(path, std::vector<std::string_view>{bytes});
+}
+
+absl::Status WriteFileAtomically(const std::string& path,
+                                 const std::vector<std::string_view>& pieces) {
+  std::string target = path;
+  struct stat info;
+  if (stat(path.c_str(), &info) == 0) {
+    if (S_ISDIR(info.st_mode)) return FileError(EISDIR, "cannot write", path);
+    if (!S_ISREG(info.st_mode)) {
+      FileDescriptor fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+      if (fd.get() < 0) return FileError(errno, "cannot write", path);
+      const int error = WriteAll(fd.get(), pieces);
+      return error == 0 ? absl::OkStatus() : FileError(error, "cannot write", path);
+    }
+    if (char* resolved = realpath(path.c_str(), nullptr)) {
+      target = resolved;
+      free(resolved);
+    }
+  }
+
+  // Unique among the threads and processes that may write the same file.
+  static std::atomic<unsigned> counter{0};
+  const std::string temporary = absl::StrCat(target, ".tmp.", getpid(), ".", counter.fetch_add(1));
+  FileDescriptor fd(
+      open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666));
+  if (fd.get() < 0) return FileError(errno, "cannot write", path);
+  int error = WriteAll(fd.get(), pieces);
+  if (error == 0 && fsync(fd.get()) != 0) error = errno;
+  if (error == 0 && rename(temporary.c_str(), target.c_str()) != 0) error = errno;
+  if (error != 0) {
+    unlink(temporary.c_str());
+    return FileError(error, "cannot write", path);
+  }
+  // The new name is on disk only once its folder is; a file system that cannot sync folders says
+  // EINVAL, and then nothing more can be done.
+  FileDescriptor folder(open(FolderOf(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.get() >= 0 && fsync(folder.get()) != 0 && errno != EINVAL) {
+    return FileError(errno, "cannot sync the folder of", path);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace weft
