@@ -52,7 +52,8 @@ class HeaderReader {
       if (!Text(&key) || !Take(':')) return Bad();
       if (key == "descr" && !has_type) {
         std::string_view type;
-        if (!Text(&type)) return Malformed("the element type is a record, which Weft does not have");
+        if (!Text(&type))
+          return Malformed("the element type is a record, which Weft does not have");
         if (absl::Status status = ReadType(type, &header); !status.ok()) return status;
         has_type = true;
       } else if (key == "fortran_order" && !has_order) {
@@ -234,8 +235,7 @@ absl::StatusOr<HostTensor> ReadNpy(std::string_view bytes, std::shared_ptr<const
   const size_t element = static_cast<size_t>(SizeOf(header->dtype));
   absl::StatusOr<int64_t> elements = CheckedNumElements(header->shape);
   int64_t size = 0;
-  if (!elements.ok() ||
-      __builtin_mul_overflow(*elements, static_cast<int64_t>(element), &size) ||
+  if (!elements.ok() || __builtin_mul_overflow(*elements, static_cast<int64_t>(element), &size) ||
       static_cast<uint64_t>(size) != data.size()) {
     return Malformed(absl::StrCat("the shape in the header does not fit the ", data.size(),
                                   " bytes of elements"));
@@ -253,7 +253,7 @@ absl::StatusOr<HostTensor> ReadNpy(std::string_view bytes, std::shared_ptr<const
     tensor = *std::move(copy);
     if (swap) SwapBytes(element, &tensor);
   }
-  if (header->fortran_order && header->shape.size() > 1) return FromFortranOrder(tensor);
+  if (header->fortran_order && *elements > 1) return FromFortranOrder(tensor);
   return tensor;
 }
 

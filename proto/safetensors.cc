@@ -27,9 +27,9 @@ struct TypeName {
   DataType dtype;
 };
 constexpr TypeName kTypeNames[] = {
-    {"BOOL", DataType::kBool}, {"I8", DataType::kI8},     {"U8", DataType::kU8},
-    {"I32", DataType::kI32},   {"I64", DataType::kI64},   {"F16", DataType::kF16},
-    {"BF16", DataType::kBF16}, {"F32", DataType::kF32},   {"F64", DataType::kF64},
+    {"BOOL", DataType::kBool}, {"I8", DataType::kI8},   {"U8", DataType::kU8},
+    {"I32", DataType::kI32},   {"I64", DataType::kI64}, {"F16", DataType::kF16},
+    {"BF16", DataType::kBF16}, {"F32", DataType::kF32}, {"F64", DataType::kF64},
 };
 
 std::string_view FormatName(DataType dtype) {
@@ -138,8 +138,7 @@ absl::StatusOr<Header> ReadHeader(std::string_view text, size_t position) {
 }
 
 absl::Status VerifyCrc(std::string_view bytes, const Header& header) {
-  const absl::Status damaged =
-      absl::DataLossError("safetensors: damaged (the checksum differs)");
+  const absl::Status damaged = absl::DataLossError("safetensors: damaged (the checksum differs)");
   const std::string& digits = header.metadata.at(std::string(kCrcKey));
   // A string written with escapes is not where its length says.
   if (digits.size() != kNoCrc.size() ||
@@ -185,12 +184,11 @@ std::string WriteSafetensors(const std::map<std::string, HostTensor>& tensors,
   const auto rank = [](const HostTensor& tensor) {
     return tensor.size_bytes() % 64 == 0 ? -64 : -SizeOf(tensor.dtype());
   };
-  std::stable_sort(order.begin(), order.end(), [&](const Item* a, const Item* b) {
-    return rank(a->second) < rank(b->second);
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](const Item* a, const Item* b) { return rank(a->second) < rank(b->second); });
 
-  std::string header = absl::StrCat("{\"", std::string(kMetadataKey), "\":{\"",
-                                    std::string(kCrcKey), "\":\"");
+  std::string header =
+      absl::StrCat("{\"", std::string(kMetadataKey), "\":{\"", std::string(kCrcKey), "\":\"");
   const size_t crc_position = sizeof(uint64_t) + header.size();
   absl::StrAppend(&header, std::string(kNoCrc), "\"");
   for (const auto& [key, value] : metadata) {

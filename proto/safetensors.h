@@ -15,11 +15,12 @@
 namespace weft {
 
 // The file's bytes. Tensors lie without gaps, as the format demands; those whose size is a multiple
-// of 64 bytes come first and so start at multiples of 64 from the start of the file, the rest follow
-// by falling element size and are aligned to it, so that all can be used from a mapped file.
+// of 64 bytes come first and so start at multiples of 64 from the start of the file, the rest
+// follow by falling element size and are aligned to it, so that all can be used from a mapped file.
 // Otherwise the order is that of the names. `metadata` goes into "__metadata__"; the key
 // "weft.crc32" is added there: eight hex digits, the CRC-32 of the whole file with those digits as
-// 0. A tensor of dtype kInvalid is a bug of the caller and aborts, as does a name that is not UTF-8.
+// 0. A tensor of dtype kInvalid is a bug of the caller and aborts, as does a name that is not
+// UTF-8.
 std::string WriteSafetensors(const std::map<std::string, HostTensor>& tensors,
                              const std::map<std::string, std::string>& metadata = {});
 
@@ -30,9 +31,9 @@ struct Safetensors {
   std::map<std::string, std::string> metadata;
 };
 // Files by others are read too, as far as their dtypes are ours (a checksum is then missing). Where
-// "weft.crc32" is there it is verified (DataLoss). Error: InvalidArgument on anything malformed: bad
-// JSON, deep nesting, names twice, sizes that disagree, overlap, gaps, bytes past the end, a bool
-// that is neither 0 nor 1.
+// "weft.crc32" is there it is verified (DataLoss). Error: InvalidArgument on anything malformed:
+// bad JSON, deep nesting, names twice, sizes that disagree, overlap, gaps, bytes past the end, a
+// bool that is neither 0 nor 1.
 absl::StatusOr<Safetensors> ReadSafetensors(std::string_view bytes,
                                             std::shared_ptr<const void> owner);
 

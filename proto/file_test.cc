@@ -1,0 +1,108 @@
+#include "proto/file.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "proto/crc32.h"
+
+namespace weft {
+namespace {
+
+std::string Folder() {
+  const std::string folder =
+      testing::TempDir() + "/" + testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  return folder;
+}
+
+std::string Read(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+size_t NumFiles(const std::string& folder) {
+  return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
+}
+
+TEST(Crc32, KnownValueAndContinuation) {
+  EXPECT_EQ(Crc32("123456789"), 0xcbf43926u);
+  EXPECT_EQ(Crc32("6789", Crc32("12345")), 0xcbf43926u);
+}
+
+TEST(WriteFileAtomically, ReplacesAndLeavesNothingBeside) {
+  const std::string folder = Folder();
+  ASSERT_TRUE(WriteFileAtomically(folder + "/a", "old").ok());
+  ASSERT_TRUE(WriteFileAtomically(folder + "/a", {"ne", "", "w"}).ok());
+  EXPECT_EQ(Read(folder + "/a"), "new");
+  EXPECT_EQ(NumFiles(folder), 1u);
+}
+
+TEST(WriteFileAtomically, WritesThroughASymbolicLink) {
+  const std::string folder = Folder();
+  ASSERT_TRUE(WriteFileAtomically(folder + "/a", "old").ok());
+  std::filesystem::create_symlink(folder + "/a", folder + "/link");
+  ASSERT_TRUE(WriteFileAtomically(folder + "/link", "new").ok());
+  EXPECT_TRUE(std::filesystem::is_symlink(folder + "/link"));
+  EXPECT_EQ(Read(folder + "/a"), "new");
+}
+
+TEST(WriteFileAtomically, NamesThePathInErrors) {
+  const std::string folder = Folder();
+  absl::Status status = WriteFileAtomically(folder + "/none/a", "x");
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_NE(std::string(status.message()).find(folder + "/none/a"), std::string::npos);
+  EXPECT_EQ(WriteFileAtomically(folder, "x").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(NumFiles(folder), 0u);
+}
+
+TEST(WriteFileAtomically, AFailureLeavesTheOldFile) {
+  const std::string folder = Folder();
+  ASSERT_TRUE(WriteFileAtomically(folder + "/a", "old").ok());
+  EXPECT_EQ(WriteFileAtomically("/dev/full", "x").code(), absl::StatusCode::kResourceExhausted);
+  std::filesystem::create_directories(folder + "/a.d");
+  EXPECT_FALSE(WriteFileAtomically(folder + "/a.d", "x").ok());
+  EXPECT_EQ(Read(folder + "/a"), "old");
+  EXPECT_EQ(NumFiles(folder), 2u);
+}
+
+TEST(Bytes, MapsFiles) {
+  const std::string folder = Folder();
+  ASSERT_TRUE(WriteFileAtomically(folder + "/a", "content").ok());
+  ASSERT_TRUE(WriteFileAtomically(folder + "/empty", "").ok());
+  auto bytes = Bytes::Map(folder + "/a");
+  ASSERT_TRUE(bytes.ok());
+  EXPECT_EQ((*bytes)->view(), "content");
+  EXPECT_GE((*bytes)->fd(), 0);
+  // A replaced file stays as it was for those who mapped it.
+  ASSERT_TRUE(WriteFileAtomically(folder + "/a", "CONTENT").ok());
+  EXPECT_EQ((*bytes)->view(), "content");
+  auto empty = Bytes::Map(folder + "/empty");
+  ASSERT_TRUE(empty.ok());
+  EXPECT_EQ((*empty)->view(), "");
+}
+
+TEST(Bytes, RefusesWhatIsNoFile) {
+  const std::string folder = Folder();
+  EXPECT_EQ(Bytes::Map(folder + "/none").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Bytes::Map(folder).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Bytes::Map("/dev/null").status().code(), absl::StatusCode::kInvalidArgument);
+  ASSERT_EQ(mkfifo((folder + "/pipe").c_str(), 0600), 0);
+  EXPECT_EQ(Bytes::Map(folder + "/pipe").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(Bytes, InMemoryAreAligned) {
+  auto bytes = Bytes::Of("xyz");
+  EXPECT_EQ(bytes->view(), "xyz");
+  EXPECT_EQ(bytes->fd(), -1);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(bytes->view().data()) % 64, 0u);
+  EXPECT_EQ(Bytes::Of("")->view(), "");
+}
+
+}  // namespace
+}  // namespace weft
