@@ -1,0 +1,20 @@
+// "did you mean": for names that someone typed.
+#ifndef WEFT_TOOLS_COMMON_SUGGEST_H_
+#define WEFT_TOOLS_COMMON_SUGGEST_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weft {
+
+// The candidate with the fewest edits (insert, delete, replace, swap of neighbours; upper and lower
+// case count as equal), or empty where none is near: more edits than a third of the name's length.
+std::string Nearest(std::string_view name, const std::vector<std::string>& candidates);
+
+// "; did you mean 'mpg'?", or where none is near "; there is a, b, c" with at most eight names.
+std::string Suggestion(std::string_view name, const std::vector<std::string>& candidates);
+
+}  // namespace weft
+
+#endif  // WEFT_TOOLS_COMMON_SUGGEST_H_

@@ -1,0 +1,381 @@
+#include "tools/data/csv.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "tools/common/suggest.h"
+#include "tools/data/csv_rows.h"
+
+namespace weft {
+namespace {
+
+constexpr size_t kMaxCategories = 256;
+// Classification is assumed of whole numbers where there are this few kinds, each this often.
+constexpr size_t kMaxAssumedClasses = 20;
+constexpr int64_t kMinRowsPerAssumedClass = 5;
+
+bool IsMissing(std::string_view field) {
+  static constexpr std::array<std::string_view, 6> kWords = {"na",   "n/a",  "nan",
+                                                             "null", "none", "?"};
+  if (field.empty()) return true;
+  if (field.size() > 4) return false;
+  const std::string lower = absl::AsciiStrToLower(std::string(field));
+  return std::find(kWords.begin(), kWords.end(), lower) != kWords.end();
+}
+
+std::optional<double> NumberOf(std::string_view field) {
+  if (!field.empty() && field[0] == '+') field.remove_prefix(1);
+  double value = 0;
+  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
+  if (error != std::errc() || end != field.data() + field.size()) return std::nullopt;
+  return value;
+}
+
+// What one look at every row finds out about a column.
+struct ColumnSurvey {
+  bool all_numbers = true;  // below the first row, missing fields aside
+  int64_t present = 0;      // below the first row
+  double sum = 0;
+  std::set<std::string> values;  // below the first row, until there are too many
+  bool first_is_number = false;
+  bool first_recurs = false;
+  void Add(std::string_view field) {
+    ++present;
+    if (values.size() <= kMaxCategories) values.emplace(field);
+    const std::optional<double> number = NumberOf(field);
+    if (number) {
+      sum += *number;
+    } else {
+      all_numbers = false;
+    }
+  }
+};
+
+struct Survey {
+  std::vector<std::string> first;  // the first row
+  std::vector<ColumnSurvey> columns;
+  int64_t rows = 0;  // with the first
+};
+
+absl::StatusOr<Survey> SurveyRows(const CsvRows& rows) {
+  Survey survey;
+  absl::Status status = rows.ForEach([&](int64_t line, const CsvRows::Fields& fields) {
+    if (survey.rows++ == 0) {
+      survey.first.assign(fields.begin(), fields.end());
+      survey.columns.resize(fields.size());
+      for (size_t i = 0; i < fields.size(); ++i) {
+        survey.columns[i].first_is_number = NumberOf(fields[i]).has_value() || IsMissing(fields[i]);
+      }
+      return absl::OkStatus();
+    }
+    if (fields.size() != survey.columns.size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("line ", line, ": expected ", survey.columns.size(),
+                       " fields as in the first row, got ", fields.size()));
+    }
+    for (size_t i = 0; i < fields.size(); ++i) {
+      if (IsMissing(fields[i])) continue;
+      survey.columns[i].Add(fields[i]);
+      survey.columns[i].first_recurs |= fields[i] == survey.first[i];
+    }
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  if (survey.rows == 0) return absl::InvalidArgumentError("expected rows, got an empty file");
+  return survey;
+}
+
+bool HasHeader(const Survey& survey, Header header) {
+  if (header != Header::kAutomatic) return header == Header::kPresent;
+  bool any_numbers = false, recurs = false;
+  for (const ColumnSurvey& column : survey.columns) {
+    const bool numbers = column.all_numbers && column.present > 0;
+    if (numbers && !column.first_is_number) return true;
+    any_numbers |= numbers;
+    recurs |= column.first_recurs;
+  }
+  return survey.rows > 1 && !any_numbers && !recurs;
+}
+
+// Sorted as numbers where all are numbers.
+std::vector<std::string> Sorted(const std::set<std::string>& values) {
+  std::vector<std::string> sorted(values.begin(), values.end());
+  if (std::all_of(sorted.begin(), sorted.end(), [](const auto& v) { return NumberOf(v); })) {
+    std::sort(sorted.begin(), sorted.end(),
+              [](const auto& a, const auto& b) { return *NumberOf(a) < *NumberOf(b); });
+  }
+  return sorted;
+}
+
+bool AssumeClasses(const ColumnSurvey& column) {
+  if (!column.all_numbers) return true;
+  if (column.values.size() > kMaxAssumedClasses ||
+      column.present < kMinRowsPerAssumedClass * static_cast<int64_t>(column.values.size())) {
+    return false;
+  }
+  return std::all_of(column.values.begin(), column.values.end(),
+                     [](const std::string& v) { return *NumberOf(v) == std::trunc(*NumberOf(v)); });
+}
+
+std::optional<size_t> IndexOf(const std::vector<std::string>& names, std::string_view name) {
+  const auto it = std::find(names.begin(), names.end(), name);
+  if (it == names.end()) return std::nullopt;
+  return it - names.begin();
+}
+
+// How one column of the file goes into x or y.
+struct Encoder {
+  std::string name;
+  size_t field = 0;
+  std::map<std::string, size_t, std::less<>> categories;  // value -> index; empty: a number
+  double mean = 0;
+  size_t width() const { return categories.empty() ? 1 : categories.size(); }
+
+  absl::StatusOr<double> Number(std::string_view text) const {
+    const std::optional<double> number = NumberOf(text);
+    if (number) return *number;
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected a number in column '", name, "', got '", std::string(text), "'"));
+  }
+  absl::StatusOr<size_t> Category(std::string_view text) const {
+    const auto it = categories.find(text);
+    if (it != categories.end()) return it->second;
+    return absl::InvalidArgumentError(absl::StrCat("column '", name, "' has the value '",
+                                                   std::string(text),
+                                                   "', which the training data does not have"));
+  }
+};
+
+std::map<std::string, size_t, std::less<>> Indexed(const std::vector<std::string>& values) {
+  std::map<std::string, size_t, std::less<>> indexed;
+  for (const std::string& value : values) indexed.emplace(value, indexed.size());
+  return indexed;
+}
+
+class Reader {
+ public:
+  Reader(const CsvRows& rows, const CsvOptions& options) : rows_(rows), options_(options) {}
+
+  absl::StatusOr<CsvData> Read() {
+    absl::StatusOr<Survey> survey = SurveyRows(rows_);
+    if (!survey.ok()) return survey.status();
+    survey_ = *std::move(survey);
+    has_header_ = HasHeader(survey_, options_.header);
+    for (size_t i = 0; i < survey_.columns.size(); ++i) {
+      names_.push_back(has_header_ ? survey_.first[i] : absl::StrCat("column", i + 1));
+      // Without a header the first row is data like the others.
+      if (!has_header_ && !IsMissing(survey_.first[i])) survey_.columns[i].Add(survey_.first[i]);
+    }
+    if (survey_.rows - has_header_ < 1) {
+      return absl::InvalidArgumentError("expected rows below the header, got none");
+    }
+    for (const absl::Status& status : {ChooseTarget(), ChooseFeatures()}) {
+      if (!status.ok()) return status;
+    }
+    absl::Status filled = Fill();
+    if (!filled.ok()) return filled;
+    return std::move(data_);
+  }
+
+ private:
+  absl::StatusOr<size_t> Field(const std::string& name) const {
+    if (std::optional<size_t> i = IndexOf(names_, name)) return *i;
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no column '", name, "'", Suggestion(name, names_)));
+  }
+
+  absl::Status ChooseTarget() {
+    const std::string wanted = options_.like ? options_.like->target : options_.target;
+    absl::StatusOr<size_t> field = wanted.empty() ? names_.size() - 1 : Field(wanted);
+    if (!field.ok()) return field.status();
+    target_.field = *field;
+    target_.name = data_.target = names_[*field];
+    const ColumnSurvey& column = survey_.columns[*field];
+    if (options_.like) {
+      data_.classes = options_.like->classes;
+    } else if (options_.task == Task::kClassification ||
+               (options_.task == Task::kAutomatic && AssumeClasses(column))) {
+      if (column.values.size() > kMaxCategories) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "the target '", target_.name, "' has more than ", kMaxCategories, " classes"));
+      }
+      data_.classes = Sorted(column.values);
+    } else if (!column.all_numbers) {
+      return absl::InvalidArgumentError(absl::StrCat("regression needs numbers, but the target '",
+                                                     target_.name, "' has text in it"));
+    }
+    target_.categories = Indexed(data_.classes);
+    return absl::OkStatus();
+  }
+
+  absl::Status ChooseFeatures() {
+    std::set<size_t> left_out = {target_.field};
+    for (const std::string& name : options_.ignore) {
+      absl::StatusOr<size_t> field = Field(name);
+      if (!field.ok()) return field.status();
+      left_out.insert(*field);
+    }
+    if (options_.like) {
+      for (const CsvColumn& column : options_.like->columns) {
+        absl::StatusOr<size_t> field = Field(column.name);
+        if (!field.ok()) return field.status();
+        AddFeature(*field, column.categories);
+      }
+      return absl::OkStatus();
+    }
+    for (size_t i = 0; i < names_.size(); ++i) {
+      if (left_out.count(i)) continue;
+      const ColumnSurvey& column = survey_.columns[i];
+      if (!column.all_numbers && column.values.size() > kMaxCategories) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("column '", names_[i], "' is text with more than ", kMaxCategories,
+                         " different values; leave it out (--ignore ", names_[i], ")"));
+      }
+      AddFeature(i, column.all_numbers ? std::vector<std::string>{} : Sorted(column.values));
+    }
+    if (features_.empty()) {
+      return absl::InvalidArgumentError("expected a column besides the target, got none");
+    }
+    return absl::OkStatus();
+  }
+
+  void AddFeature(size_t field, const std::vector<std::string>& categories) {
+    const ColumnSurvey& column = survey_.columns[field];
+    Encoder& feature = features_.emplace_back();
+    feature.name = names_[field];
+    feature.field = field;
+    feature.categories = Indexed(categories);
+    if (column.present > 0) feature.mean = column.sum / static_cast<double>(column.present);
+    width_ += feature.width();
+    data_.columns.push_back({names_[field], categories});
+  }
+
+  // Whether the row is left out for a missing value.
+  absl::StatusOr<bool> Drop(const CsvRows::Fields& fields) const {
+    auto drop = [&](const Encoder& column, bool may_fill) -> absl::StatusOr<bool> {
+      if (!IsMissing(fields[column.field])) return false;
+      if (options_.missing == Missing::kDropRow) return true;
+      if (may_fill && options_.missing == Missing::kMean) return false;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "column '", column.name, "' has no value",
+          options_.missing == Missing::kMean
+              ? ", and only numbers of x have a mean (--missing drop leaves rows out)"
+              : "; --missing drop leaves such rows out, --missing mean fills them in"));
+    };
+    absl::StatusOr<bool> result = drop(target_, false);
+    for (size_t i = 0; i < features_.size() && result.ok() && !*result; ++i) {
+      result = drop(features_[i], features_[i].categories.empty());
+    }
+    return result;
+  }
+
+  absl::Status FillRow(const CsvRows::Fields& fields, float* x) {
+    for (const Encoder& feature : features_) {
+      const std::string_view field = fields[feature.field];
+      if (!feature.categories.empty()) {
+        absl::StatusOr<size_t> category = feature.Category(field);
+        if (!category.ok()) return category.status();
+        x[*category] = 1;
+      } else if (IsMissing(field)) {
+        *x = static_cast<float>(feature.mean);
+      } else {
+        absl::StatusOr<double> number = feature.Number(field);
+        if (!number.ok()) return number.status();
+        *x = static_cast<float>(*number);
+      }
+      x += feature.width();
+    }
+    const std::string_view field = fields[target_.field];
+    if (data_.classification()) {
+      absl::StatusOr<size_t> category = target_.Category(field);
+      if (!category.ok()) return category.status();
+      y_.push_back(static_cast<double>(*category));
+    } else {
+      absl::StatusOr<double> number = target_.Number(field);
+      if (!number.ok()) return number.status();
+      y_.push_back(*number);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Fill() {
+    const int64_t width = static_cast<int64_t>(width_);
+    absl::StatusOr<HostTensor> x =
+        HostTensor::Create(DataType::kF32, {survey_.rows - has_header_, width});
+    if (!x.ok()) return x.status();
+    float* next = x->mutable_values<float>().data();
+    bool header = has_header_;
+    absl::Status status = rows_.ForEach([&](int64_t line, const CsvRows::Fields& fields) {
+      if (std::exchange(header, false)) return absl::OkStatus();
+      absl::StatusOr<bool> drop = Drop(fields);
+      absl::Status status = drop.status();
+      if (status.ok() && *drop) {
+        ++data_.dropped_rows;
+        return absl::OkStatus();
+      }
+      if (status.ok()) status = FillRow(fields, next);
+      next += width;
+      if (status.ok()) return status;
+      return absl::InvalidArgumentError(absl::StrCat("line ", line, ": ", status.message()));
+    });
+    if (!status.ok()) return status;
+    const int64_t rows = static_cast<int64_t>(y_.size());
+    if (rows == 0) return absl::InvalidArgumentError("every row has a missing value");
+    // Dropped rows leave room at the end, which the view does not show.
+    auto whole = std::make_shared<HostTensor>(*std::move(x));
+    data_.x = HostTensor::View(DataType::kF32, {rows, width}, whole->data(), whole);
+    absl::StatusOr<HostTensor> y = data_.classification()
+                                       ? HostTensor::Create(DataType::kI32, {rows})
+                                       : HostTensor::Create(DataType::kF32, {rows, 1});
+    if (!y.ok()) return y.status();
+    for (int64_t i = 0; i < rows; ++i) {
+      if (data_.classification()) {
+        y->mutable_values<int32_t>()[i] = static_cast<int32_t>(y_[i]);
+      } else {
+        y->mutable_values<float>()[i] = static_cast<float>(y_[i]);
+      }
+    }
+    data_.y = *std::move(y);
+    return absl::OkStatus();
+  }
+
+  const CsvRows& rows_;
+  const CsvOptions& options_;
+  Survey survey_;
+  bool has_header_ = false;
+  std::vector<std::string> names_;
+  Encoder target_;
+  std::vector<Encoder> features_;
+  size_t width_ = 0;
+  std::vector<double> y_;
+  CsvData data_;
+};
+
+}  // namespace
+
+std::vector<std::string> CsvData::FeatureNames() const {
+  std::vector<std::string> names;
+  for (const CsvColumn& column : columns) {
+    if (column.categories.empty()) names.push_back(column.name);
+    for (const std::string& category : column.categories) {
+      names.push_back(absl::StrCat(column.name, "=", category));
+    }
+  }
+  return names;
+}
+
+absl::StatusOr<CsvData> ParseCsv(std::string_view text, const CsvOptions& options) {
+  return Reader(CsvRows(text), options).Read();
+}
+
+}  // namespace weft

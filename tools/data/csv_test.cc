@@ -1,0 +1,149 @@
+#include "tools/data/csv.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tools/data/csv_rows.h"
+
+namespace weft {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::vector<std::vector<std::string>> Rows(std::string_view text) {
+  std::vector<std::vector<std::string>> rows;
+  absl::Status status = CsvRows(text).ForEach([&](int64_t, const CsvRows::Fields& fields) {
+    rows.emplace_back(fields.begin(), fields.end());
+    return absl::OkStatus();
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  return rows;
+}
+
+std::string Error(std::string_view text, const CsvOptions& options = {}) {
+  absl::StatusOr<CsvData> data = ParseCsv(text, options);
+  EXPECT_FALSE(data.ok());
+  return std::string(data.status().message());
+}
+
+TEST(CsvRows, QuotesSpacesAndLineEnds) {
+  EXPECT_THAT(Rows("\xef\xbb\xbf"
+                   "a, b ,\"c,\"\"d\"\"\ne\"\r\n\r\n 1 ,, \n"),
+              ElementsAre(ElementsAre("a", "b", "c,\"d\"\ne"), ElementsAre("1", "", "")));
+  EXPECT_THAT(Rows("1,2"), ElementsAre(ElementsAre("1", "2")));
+  EXPECT_THAT(Rows(""), ElementsAre());
+}
+
+TEST(CsvRows, FindsTheDelimiter) {
+  EXPECT_EQ(CsvRows("a;b;c,d\n").delimiter(), ';');
+  EXPECT_EQ(CsvRows("a\tb\n1,2,3\n").delimiter(), '\t');
+  EXPECT_EQ(CsvRows("\"a;b;c\",d\n").delimiter(), ',');
+  EXPECT_EQ(CsvRows("").delimiter(), ',');
+}
+
+TEST(CsvRows, ErrorsNameTheLine) {
+  const auto status = CsvRows("a\n\"b\nc").ForEach([](auto, auto&) { return absl::OkStatus(); });
+  EXPECT_EQ(status.message(), "line 2: a quoted field is not closed");
+  const auto after = CsvRows("\"a\nb\"c\n").ForEach([](auto, auto&) { return absl::OkStatus(); });
+  EXPECT_THAT(after.message(), HasSubstr("line 2: expected a delimiter"));
+}
+
+TEST(Csv, RegressionWithCategories) {
+  const auto data = ParseCsv("weight,origin,mpg\n3504,USA,18\n2372,Japan,24.5\n1000,USA,30\n");
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_FALSE(data->classification());
+  EXPECT_EQ(data->target, "mpg");
+  EXPECT_THAT(data->FeatureNames(), ElementsAre("weight", "origin=Japan", "origin=USA"));
+  EXPECT_EQ(data->x.TypeString(), "f32[3, 3]");
+  EXPECT_THAT(data->x.values<float>(), ElementsAre(3504, 0, 1, 2372, 1, 0, 1000, 0, 1));
+  EXPECT_EQ(data->y.TypeString(), "f32[3, 1]");
+  EXPECT_THAT(data->y.values<float>(), ElementsAre(18, 24.5, 30));
+}
+
+TEST(Csv, ChoosesTargetAndClasses) {
+  CsvOptions options;
+  options.target = "kind";
+  const auto data = ParseCsv("kind,a\nten,1\ntwo,2\nten,3\n", options);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_THAT(data->classes, ElementsAre("ten", "two"));
+  EXPECT_THAT(data->y.values<int32_t>(), ElementsAre(0, 1, 0));
+  EXPECT_THAT(data->x.values<float>(), ElementsAre(1, 2, 3));
+}
+
+TEST(Csv, FewWholeNumbersAreClassesUnlessTold) {
+  std::string text = "a,digit\n";
+  for (int i = 0; i < 30; ++i) text += std::to_string(i) + "," + std::to_string(10 - i % 3) + "\n";
+  const auto data = ParseCsv(text);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_THAT(data->classes, ElementsAre("8", "9", "10"));  // as numbers, not as text
+  CsvOptions options;
+  options.task = Task::kRegression;
+  EXPECT_FALSE(ParseCsv(text, options)->classification());
+}
+
+TEST(Csv, DetectsAHeader) {
+  // Numbers in the first row like below: no header.
+  EXPECT_THAT(ParseCsv("1,2.5\n3,4.5\n")->FeatureNames(), ElementsAre("column1"));
+  EXPECT_EQ(ParseCsv("1,2.5\n3,4.5\n")->x.shape()[0], 2);
+  // All text: a header only where its words do not come again.
+  CsvOptions text;
+  text.target = "animal";
+  EXPECT_THAT(ParseCsv("animal,sound\ncat,meow\ndog,woof\n", text)->classes,
+              ElementsAre("cat", "dog"));
+  EXPECT_THAT(ParseCsv("cat,meow\ndog,woof\ncat,meow\n")->classes, ElementsAre("meow", "woof"));
+  CsvOptions told;
+  told.header = Header::kPresent;
+  EXPECT_EQ(ParseCsv("1,2.5\n3,4.5\n", told)->x.shape()[0], 1);
+}
+
+TEST(Csv, MissingValues) {
+  const std::string text = "a,b,y\n1,x,1.5\n?,x,2.5\n5,x,NA\n3,,4.5\n";
+  EXPECT_THAT(Error(text), HasSubstr("line 3: column 'a' has no value; --missing drop"));
+  CsvOptions drop;
+  drop.missing = Missing::kDropRow;
+  const auto dropped = ParseCsv(text, drop);
+  ASSERT_TRUE(dropped.ok()) << dropped.status();
+  EXPECT_EQ(dropped->dropped_rows, 3);
+  EXPECT_THAT(dropped->y.values<float>(), ElementsAre(1.5));
+  CsvOptions mean;
+  mean.missing = Missing::kMean;
+  const auto filled = ParseCsv("a,y\n1,1.5\n,2.5\n5,3.5\n", mean);
+  ASSERT_TRUE(filled.ok()) << filled.status();
+  EXPECT_THAT(filled->x.values<float>(), ElementsAre(1, 3, 5));
+  EXPECT_THAT(Error(text, mean), HasSubstr("column 'y' has no value"));
+}
+
+TEST(Csv, EncodesLikeAnEarlierFile) {
+  CsvOptions options;
+  options.target = "y";
+  const auto first = ParseCsv("c,y\nred,no\nblue,yes\n", options);
+  ASSERT_TRUE(first.ok()) << first.status();
+  CsvOptions like;
+  like.like = &*first;
+  const auto second = ParseCsv("y,c\nyes,red\n", like);
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_THAT(second->x.values<float>(), ElementsAre(0, 1));
+  EXPECT_THAT(second->y.values<int32_t>(), ElementsAre(1));
+  EXPECT_THAT(Error("c,y\ngreen,no\nred,no\n", like),
+              HasSubstr("line 2: column 'c' has the value 'green', which the training data"));
+}
+
+TEST(Csv, Errors) {
+  EXPECT_THAT(Error(""), HasSubstr("empty"));
+  EXPECT_THAT(Error("a,b\n1,2\n3\n"),
+              HasSubstr("line 3: expected 2 fields as in the first row, got 1"));
+  CsvOptions target;
+  target.target = "mgp";
+  EXPECT_THAT(Error("mpg,b\n1,2\n", target), HasSubstr("no column 'mgp'; did you mean 'mpg'?"));
+  CsvOptions regression;
+  regression.task = Task::kRegression;
+  EXPECT_THAT(Error("a,b\n1,x\n", regression), HasSubstr("the target 'b' has text"));
+  EXPECT_THAT(Error("a\n1\n2\n"), HasSubstr("a column besides the target"));
+  std::string names = "name,y\n";
+  for (int i = 0; i < 300; ++i) names += "n" + std::to_string(i) + ",1.5\n";
+  EXPECT_THAT(Error(names), HasSubstr("--ignore name"));
+}
+
+}  // namespace
+}  // namespace weft

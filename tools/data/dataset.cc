@@ -1,0 +1,203 @@
+#include "tools/data/dataset.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numeric>
+#include <string_view>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "proto/file.h"
+#include "proto/npy.h"
+#include "tools/data/data_file.h"
+#include "tools/data/idx.h"
+#include "tools/data/random.h"
+
+namespace weft {
+namespace {
+
+struct Source {
+  std::string name;  // empty: not given
+  std::string path;
+};
+
+// "x=train.npy"; a '=' after a '/' belongs to the path.
+Source Parse(const std::string& specification) {
+  const size_t equals = specification.find('=');
+  if (equals == std::string::npos || specification.find('/') < equals) return {"", specification};
+  return {specification.substr(0, equals), specification.substr(equals + 1)};
+}
+
+// Whether it can be a table: text, without control characters, as far as a first look goes.
+bool LooksLikeText(std::string_view bytes) {
+  const std::string_view head = bytes.substr(0, 4096);
+  return !head.empty() && std::none_of(head.begin(), head.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 && c != '\t' && c != '\n' && c != '\r';
+  });
+}
+
+class Loader {
+ public:
+  explicit Loader(const LoadOptions& options) : options_(options) {}
+
+  absl::Status Load(const Source& source) {
+    absl::StatusOr<std::shared_ptr<const Bytes>> file = ReadDataFile(source.path);
+    if (!file.ok()) return file.status();
+    absl::Status status = LoadBytes(source, *file);
+    if (status.ok() || absl::StrContains(status.message(), source.path)) return status;
+    return absl::Status(status.code(), absl::StrCat(source.path, ": ", status.message()));
+  }
+
+  absl::StatusOr<DataSet> Finish() {
+    if (data_.arrays.empty()) return absl::InvalidArgumentError("expected data, got none");
+    data_.num_rows = data_.arrays.begin()->second.shape()[0];
+    for (const auto& [name, array] : data_.arrays) {
+      if (array.shape()[0] != data_.num_rows) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "expected as many rows in each array, got ", data_.num_rows, " in '",
+            data_.arrays.begin()->first, "' and ", array.shape()[0], " in '", name, "'"));
+      }
+    }
+    if (data_.num_rows == 0) return absl::InvalidArgumentError("expected rows, got none");
+    return std::move(data_);
+  }
+
+ private:
+  absl::Status LoadBytes(const Source& source, const std::shared_ptr<const Bytes>& file) {
+    const std::string_view bytes = file->view();
+    if (absl::StartsWith(absl::string_view(bytes.data(), bytes.size()), "PK")) {
+      if (!source.name.empty()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("an .npz file names its arrays itself; leave out '", source.name, "='"));
+      }
+      auto arrays = ReadNpz(bytes, file);
+      if (!arrays.ok()) return arrays.status();
+      for (auto& [name, array] : *arrays) {
+        absl::Status status = Add(name, std::move(array));
+        if (!status.ok()) return status;
+      }
+      return absl::OkStatus();
+    }
+    if (bytes.substr(0, 6) == "\x93NUMPY") {
+      return AddNamed(source.name.empty() ? "x" : source.name, ReadNpy(bytes, file));
+    }
+    if (LooksLikeIdx(bytes)) {
+      absl::StatusOr<HostTensor> array = ReadIdx(bytes);
+      if (!array.ok()) return array.status();
+      std::string name = source.name;
+      if (name.empty()) name = array->rank() > 1 ? "x" : "y";
+      return Add(name, *std::move(array));
+    }
+    if (LooksLikeText(bytes)) return AddTable(bytes);
+    return absl::InvalidArgumentError("expected data as npz, npy, idx or CSV, got something else");
+  }
+
+  absl::Status AddTable(std::string_view text) {
+    absl::StatusOr<CsvData> table = ParseCsv(text, options_.csv);
+    if (!table.ok()) return table.status();
+    for (auto& [name, array] : {std::pair("x", table->x), std::pair("y", table->y)}) {
+      absl::Status status = Add(name, array);
+      if (!status.ok()) return status;
+    }
+    data_.table = *std::move(table);
+    return absl::OkStatus();
+  }
+
+  absl::Status AddNamed(const std::string& name, absl::StatusOr<HostTensor> array) {
+    if (!array.ok()) return array.status();
+    return Add(name, *std::move(array));
+  }
+
+  absl::Status Add(const std::string& name, HostTensor array) {
+    if (array.rank() == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("expected one row per example in array '", name, "', got a single number"));
+    }
+    if (!data_.arrays.emplace(name, std::move(array)).second) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "there is an array '", name, "' already; tell files apart by --data NAME=PATH"));
+    }
+    return absl::OkStatus();
+  }
+
+  const LoadOptions& options_;
+  DataSet data_;
+};
+
+template <typename T>
+void Accumulate(const HostTensor& array, const std::vector<int64_t>& rows, std::vector<double>& sum,
+                std::vector<double>& squares) {
+  const int64_t width = static_cast<int64_t>(sum.size());
+  const T* values = array.values<T>().data();
+  for (const int64_t row : rows) {
+    for (int64_t i = 0; i < width; ++i) sum[i] += static_cast<double>(values[row * width + i]);
+  }
+  for (double& s : sum) s /= static_cast<double>(rows.size());
+  for (const int64_t row : rows) {
+    for (int64_t i = 0; i < width; ++i) {
+      const double difference = static_cast<double>(values[row * width + i]) - sum[i];
+      squares[i] += difference * difference;
+    }
+  }
+}
+
+}  // namespace
+
+std::string DataSet::Describe() const {
+  std::string text;
+  for (const auto& [name, array] : arrays) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", name, " ", array.TypeString());
+  }
+  return text;
+}
+
+absl::StatusOr<DataSet> LoadDataSet(const std::vector<std::string>& specifications,
+                                    const LoadOptions& options) {
+  Loader loader(options);
+  for (const std::string& specification : specifications) {
+    absl::Status status = loader.Load(Parse(specification));
+    if (!status.ok()) return status;
+  }
+  return loader.Finish();
+}
+
+std::vector<int64_t> Shuffled(int64_t n, uint64_t seed) {
+  std::vector<int64_t> order(n);
+  std::iota(order.begin(), order.end(), 0);
+  SplitMix64 random(seed);
+  for (int64_t i = n - 1; i > 0; --i) {
+    std::swap(order[i], order[random.Below(static_cast<uint64_t>(i) + 1)]);
+  }
+  return order;
+}
+
+Split SplitRows(int64_t n, double fraction, uint64_t seed) {
+  Split split;
+  int64_t held_out = std::llround(static_cast<double>(n) * fraction);
+  if (fraction > 0) held_out = std::max<int64_t>(held_out, 1);
+  held_out = std::clamp<int64_t>(held_out, 0, n);
+  const std::vector<int64_t> order = Shuffled(n, seed);
+  split.training.assign(order.begin(), order.end() - held_out);
+  split.validation.assign(order.end() - held_out, order.end());
+  std::sort(split.training.begin(), split.training.end());
+  std::sort(split.validation.begin(), split.validation.end());
+  return split;
+}
+
+Statistics StatisticsOf(const HostTensor& array, const std::vector<int64_t>& rows) {
+  const std::vector<int64_t> shape(array.shape().begin() + 1, array.shape().end());
+  const int64_t width = array.num_elements() / std::max<int64_t>(array.shape()[0], 1);
+  std::vector<double> mean(width), squares(width);
+  WithType(array.dtype(),
+           [&](auto type) { Accumulate<decltype(type)>(array, rows, mean, squares); });
+  std::vector<float> means(width), deviations(width);
+  for (int64_t i = 0; i < width; ++i) {
+    means[i] = static_cast<float>(mean[i]);
+    const double deviation = std::sqrt(squares[i] / static_cast<double>(rows.size()));
+    deviations[i] = deviation > 1e-12 * std::abs(mean[i]) ? static_cast<float>(deviation) : 1.0f;
+  }
+  return {HostTensor::Of<float>(shape, means), HostTensor::Of<float>(shape, deviations)};
+}
+
+}  // namespace weft

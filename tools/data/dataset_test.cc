@@ -1,0 +1,182 @@
+#include "tools/data/dataset.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <numeric>
+
+#include "proto/npy.h"
+#include "tools/data/batches.h"
+#include "tools/data/data_file.h"
+
+namespace weft {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAre;
+
+constexpr char kExamples[] = "tools/examples/data/";
+
+std::string Write(const std::string& name, const std::string& bytes) {
+  const std::string path = ::testing::TempDir() + "/" + name;
+  std::ofstream(path, std::ios::binary) << bytes;
+  return path;
+}
+
+TEST(DataSet, Digits) {
+  const auto data = LoadDataSet({std::string(kExamples) + "digits-images-idx3-ubyte.gz",
+                                 std::string(kExamples) + "digits-labels-idx1-ubyte.gz"});
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->Describe(), "x u8[1797, 8, 8], y u8[1797]");
+  const auto pixels = data->arrays.at("x").values<uint8_t>();
+  EXPECT_EQ(*std::max_element(pixels.begin(), pixels.end()), 16);
+  // The published count of each digit.
+  std::vector<int> counts(10);
+  for (const uint8_t label : data->arrays.at("y").values<uint8_t>()) ++counts.at(label);
+  EXPECT_THAT(counts, ElementsAre(178, 182, 177, 183, 181, 182, 181, 179, 174, 180));
+}
+
+TEST(DataSet, AutoMpg) {
+  LoadOptions options;
+  options.csv.target = "mpg";
+  const auto data = LoadDataSet({std::string(kExamples) + "auto_mpg.csv"}, options);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->Describe(), "x f32[392, 9], y f32[392, 1]");
+  ASSERT_TRUE(data->table.has_value());
+  EXPECT_EQ(data->table->FeatureNames().back(), "origin=USA");
+}
+
+TEST(DataSet, NumPyFiles) {
+  const HostTensor x = HostTensor::Of<float>({2, 1}, {1, 2});
+  const HostTensor y = HostTensor::Of<int64_t>({2}, {0, 1});
+  const std::string npz = ::testing::TempDir() + "/data.npz";
+  ASSERT_TRUE(SaveNpz(npz, {{"images", x}, {"labels", y}}).ok());
+  EXPECT_EQ(LoadDataSet({npz})->Describe(), "images f32[2, 1], labels i64[2]");
+  const std::string npy = Write("data.npy", WriteNpy(y));
+  EXPECT_EQ(LoadDataSet({npy})->Describe(), "x i64[2]");
+  EXPECT_EQ(LoadDataSet({"t=" + npy, npz})->Describe(),
+            "images f32[2, 1], labels i64[2], t i64[2]");
+}
+
+TEST(DataSet, Errors) {
+  const std::string three = Write("three.npy", WriteNpy(HostTensor::Of<float>({3}, {1, 2, 3})));
+  const std::string two = Write("two.npy", WriteNpy(HostTensor::Of<float>({2}, {1, 2})));
+  const std::string scalar = Write("scalar.npy", WriteNpy(HostTensor::Scalar<float>(1)));
+  const std::string noise = Write("noise.bin", std::string("\x01\x02\x03\x04\x05\x06\x07\x08", 8));
+  const std::string cut = Write("cut.gz", std::string("\x1f\x8b\x08\x00\x00", 5));
+  auto error = [](const std::vector<std::string>& files) {
+    return std::string(LoadDataSet(files).status().message());
+  };
+  EXPECT_THAT(error({three, "y=" + two}),
+              HasSubstr("as many rows in each array, got 3 in 'x' and 2 in 'y'"));
+  EXPECT_THAT(error({three, three}), HasSubstr("NAME=PATH"));
+  EXPECT_THAT(error({scalar}), HasSubstr("scalar.npy: expected one row per example"));
+  EXPECT_THAT(error({noise}), HasSubstr("noise.bin: expected data as npz, npy, idx or CSV"));
+  EXPECT_THAT(error({cut}), HasSubstr("cut.gz: the gzip data ends too early"));
+  EXPECT_THAT(error({"/nowhere/x.npz"}), HasSubstr("/nowhere/x.npz"));
+  EXPECT_FALSE(LoadDataSet({}).ok());
+}
+
+TEST(Shuffled, IsAPermutationThatStaysTheSame) {
+  std::vector<int64_t> order = Shuffled(1000, 7);
+  EXPECT_EQ(order, Shuffled(1000, 7));
+  EXPECT_NE(order, Shuffled(1000, 8));
+  // The same on every machine: reports name rows.
+  EXPECT_THAT(Shuffled(8, 1), ElementsAre(4, 3, 2, 7, 5, 6, 0, 1));
+  std::sort(order.begin(), order.end());
+  std::vector<int64_t> all(1000);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(order, all);
+}
+
+TEST(SplitRows, KeepsEveryRowOnce) {
+  const Split split = SplitRows(1797, 0.2, 1);
+  EXPECT_EQ(split.training.size(), 1438u);
+  EXPECT_EQ(split.validation.size(), 359u);
+  std::vector<int64_t> all = split.training;
+  all.insert(all.end(), split.validation.begin(), split.validation.end());
+  std::sort(all.begin(), all.end());
+  for (int64_t i = 0; i < 1797; ++i) ASSERT_EQ(all[i], i);
+  EXPECT_EQ(SplitRows(3, 0.001, 1).validation.size(), 1u);
+  EXPECT_TRUE(SplitRows(3, 0, 1).validation.empty());
+}
+
+TEST(Statistics, OverSomeRows) {
+  const HostTensor x = HostTensor::Of<float>({3, 2}, {1, 5, 3, 5, 100, 100});
+  const Statistics statistics = StatisticsOf(x, {0, 1});
+  EXPECT_THAT(statistics.mean.values<float>(), ElementsAre(2, 5));
+  EXPECT_THAT(statistics.deviation.values<float>(), ElementsAre(1, 1));
+}
+
+DataSet Ten() {
+  std::vector<float> x(20);
+  std::vector<int64_t> y(10);
+  std::iota(x.begin(), x.end(), 0);
+  std::iota(y.begin(), y.end(), 0);
+  DataSet data;
+  data.num_rows = 10;
+  data.arrays["x"] = HostTensor::Of<float>({10, 2}, x);
+  data.arrays["y"] = HostTensor::Of<int64_t>({10}, y);
+  return data;
+}
+
+TEST(Batches, GoThroughEveryRowInAnOrderOfTheEpoch) {
+  const std::vector<BatchInput> inputs = {{"x", DataType::kF64, {2, 1}}, {"y", DataType::kI32, {}}};
+  auto batches = Batches::Create(Ten(), {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, inputs, {.batch_size = 4});
+  ASSERT_TRUE(batches.ok()) << batches.status();
+  EXPECT_EQ(batches->num_batches(), 3);
+  std::vector<std::vector<int32_t>> epochs;
+  for (const int64_t epoch : {0, 1, 0}) {
+    batches->StartEpoch(epoch);
+    std::vector<int32_t> seen;
+    std::vector<int64_t> sizes;
+    while (batches->Next()) {
+      const HostTensor& x = batches->feeds().at("x");
+      const HostTensor& y = batches->feeds().at("y");
+      EXPECT_THAT(x.shape(), ElementsAre(batches->batch_rows(), 2, 1));
+      for (int64_t i = 0; i < batches->batch_rows(); ++i) {
+        EXPECT_EQ(x.values<double>()[2 * i], 2.0 * y.values<int32_t>()[i]);
+        seen.push_back(y.values<int32_t>()[i]);
+      }
+      sizes.push_back(batches->batch_rows());
+    }
+    EXPECT_THAT(sizes, ElementsAre(4, 4, 2));
+    EXPECT_THAT(seen, UnorderedElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9));
+    epochs.push_back(seen);
+  }
+  EXPECT_NE(epochs[0], epochs[1]);
+  EXPECT_EQ(epochs[0], epochs[2]);
+}
+
+TEST(Batches, DropsTheLastButNeverTheOnly) {
+  const std::vector<BatchInput> inputs = {{"y", DataType::kI64, {}}};
+  const BatchOptions options = {.batch_size = 4, .shuffle = false, .drop_last = true};
+  EXPECT_EQ(Batches::Create(Ten(), {0, 1, 2, 3, 4, 5}, inputs, options)->num_batches(), 1);
+  auto few = Batches::Create(Ten(), {8, 9}, inputs, options);
+  EXPECT_EQ(few->num_batches(), 1);
+  ASSERT_TRUE(few->Next());
+  EXPECT_THAT(few->feeds().at("y").values<int64_t>(), ElementsAre(8, 9));
+  EXPECT_FALSE(few->Next());
+}
+
+TEST(Batches, Errors) {
+  auto error = [](const BatchInput& input, int64_t batch_size = 2) {
+    auto batches = Batches::Create(Ten(), {0, 1, 2}, {input}, {.batch_size = batch_size});
+    return std::string(batches.status().message());
+  };
+  EXPECT_THAT(error({"images", DataType::kF32, {}}), HasSubstr("there is x, y"));
+  EXPECT_THAT(error({"x", DataType::kF32, {3}}),
+              HasSubstr("input 'x' wants rows of [3], but a row of the data is [2]"));
+  EXPECT_THAT(error({"y", DataType::kBool, {}}), HasSubstr("cannot hold the value 2"));
+  EXPECT_THAT(error({"x", DataType::kF32, {2}}, 0), HasSubstr("a batch size of 1 or more"));
+  DataSet half = Ten();
+  half.arrays["x"].mutable_values<float>()[3] = 0.5f;
+  EXPECT_THAT(Batches::Create(half, {0}, {{"x", DataType::kI8, {2}}}, {}).status().message(),
+              HasSubstr("input 'x' wants i8, which cannot hold the value 0.5"));
+}
+
+}  // namespace
+}  // namespace weft
