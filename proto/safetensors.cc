@@ -184,8 +184,10 @@ std::string WriteSafetensors(const std::map<std::string, HostTensor>& tensors,
   const auto rank = [](const HostTensor& tensor) {
     return tensor.size_bytes() % 64 == 0 ? -64 : -SizeOf(tensor.dtype());
   };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](const Item* a, const Item* b) { return rank(a->second) < rank(b->second); });
+  std::sort(order.begin(), order.end(), [&](const Item* a, const Item* b) {
+    const int rank_a = rank(a->second), rank_b = rank(b->second);
+    return rank_a != rank_b ? rank_a < rank_b : a->first < b->first;
+  });
 
   std::string header =
       absl::StrCat("{\"", std::string(kMetadataKey), "\":{\"", std::string(kCrcKey), "\":\"");

@@ -1,0 +1,113 @@
+/* Runs plans (plan_abi.h). Freestanding: no allocation, no exceptions, no C++ library; only libc
+ * and pthreads. The caller gives all memory. The same object is linked into the session and into
+ * ahead-of-time artifacts; its symbols are weak and hidden, so that several artifacts in one
+ * program each work.
+ *
+ * How to run a plan for feeds of given shapes:
+ *   weft_bind_symbols          shapes of the inputs -> values of the symbols
+ *   weft_instance_create       evaluates formulas, lays out the arena
+ *   weft_check_shapes          every dimension is as the plan expects
+ *   weft_run                   any number of times
+ */
+#ifndef WEFT_RUNTIME_CORE_EXECUTOR_H_
+#define WEFT_RUNTIME_CORE_EXECUTOR_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/core/plan_abi.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEFT_CORE_API __attribute__((weak, visibility("hidden")))
+
+enum WeftResult {
+  WEFT_OK = 0,
+  WEFT_ERROR_OVERFLOW = 1,  /* a formula (error.index) leaves 64 bits or divides by 0 */
+  WEFT_ERROR_SIZE = 2,      /* the size of buffer error.index is negative or out of bounds */
+  WEFT_ERROR_STEP_SIZE = 3, /* a size that step error.index uses is out of bounds */
+  WEFT_ERROR_SHAPE = 4,     /* input error.index has another size in dimension error.dim */
+  WEFT_ERROR_ASSERT = 5,    /* the assertion in step error.index does not hold */
+  WEFT_ERROR_LIMIT = 6,     /* the loop in step error.index passed its limit */
+  WEFT_ERROR_DEADLINE = 7,
+  WEFT_ERROR_CANCELLED = 8
+};
+
+typedef struct WeftError {
+  uint32_t index;
+  uint32_t dim;
+  int64_t expected; /* WEFT_ERROR_SHAPE */
+} WeftError;
+
+/* Sizes in bytes stay below this. */
+#define WEFT_MAX_BYTES ((int64_t)1 << 48)
+
+/* input_shapes[i] is the shape of input i, of the rank that the plan states. Writes num_symbols
+ * values. */
+WEFT_CORE_API void weft_bind_symbols(const WeftPlan* plan, const int64_t* const* input_shapes,
+                                     int64_t* symbols);
+
+/* A plan at given values of its symbols. One thread at a time may use it. */
+typedef struct WeftInstance WeftInstance;
+
+/* Bytes of memory, aligned to 64, that an instance takes. */
+WEFT_CORE_API size_t weft_instance_bytes(const WeftPlan* plan);
+/* Makes one in `memory`, which it keeps using, as it does the plan. Errors: OVERFLOW, SIZE,
+ * STEP_SIZE. */
+WEFT_CORE_API int weft_instance_create(const WeftPlan* plan, const int64_t* symbols, void* memory,
+                                       WeftInstance** instance, WeftError* error);
+/* Compares every dimension with its formula. Error: SHAPE. */
+WEFT_CORE_API int weft_check_shapes(const WeftInstance* instance,
+                                    const int64_t* const* input_shapes, WeftError* error);
+WEFT_CORE_API int64_t weft_formula_value(const WeftInstance* instance, uint32_t formula);
+/* The size of a value (input, output or variable of the plan) in one dimension. */
+WEFT_CORE_API int64_t weft_value_dim(const WeftInstance* instance, const WeftValue* value,
+                                     uint32_t dim);
+/* Bytes of the arena; and of scratch for one thread, a multiple of 64. Their sum, with scratch once
+ * for each thread of the pool, is the exact peak. */
+WEFT_CORE_API int64_t weft_arena_bytes(const WeftInstance* instance);
+WEFT_CORE_API int64_t weft_scratch_bytes(const WeftInstance* instance);
+
+/* Threads that share the tiles of launches. */
+typedef struct WeftPool WeftPool;
+/* Bytes of memory, aligned to 64, for a pool of `threads` threads, the calling one included. */
+WEFT_CORE_API size_t weft_pool_bytes(int threads);
+/* Starts the threads (fewer where the system refuses). */
+WEFT_CORE_API WeftPool* weft_pool_start(void* memory, int threads);
+/* Threads that work on a launch at most, the calling one included. */
+WEFT_CORE_API int weft_pool_threads(const WeftPool* pool);
+/* Ends the threads; no run may be under way. */
+WEFT_CORE_API void weft_pool_stop(WeftPool* pool);
+
+/* Sums over all runs; updated by atomic additions, so that runs at once may share it. */
+typedef struct WeftStepProfile {
+  uint64_t runs;
+  uint64_t nanoseconds; /* control flow: what is in it included */
+  uint64_t bytes;
+  uint64_t flops;
+} WeftStepProfile;
+
+typedef struct WeftRunArgs {
+  void* arena;            /* weft_arena_bytes, aligned to 64 */
+  void* scratch;          /* weft_scratch_bytes for each thread of the pool, aligned to 64 */
+  const void* constants;  /* aligned to 64 */
+  void* const* variables; /* each aligned to 64, of the size that its type and shape have */
+  const void* const* inputs;
+  void* const* outputs;
+  WeftPool* pool;           /* null: the calling thread alone */
+  int64_t deadline;         /* of CLOCK_MONOTONIC, in ns; INT64_MAX: none */
+  const uint8_t* cancel;    /* null, or read atomically: not 0 means stop */
+  WeftStepProfile* profile; /* null, or num_steps entries */
+} WeftRunArgs;
+
+/* Errors: ASSERT, LIMIT, DEADLINE, CANCELLED. The last two only before the commit step. Several
+ * instances may run at once on one pool: one at a time has the other threads' help. */
+WEFT_CORE_API int weft_run(WeftInstance* instance, const WeftRunArgs* args, WeftError* error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* WEFT_RUNTIME_CORE_EXECUTOR_H_ */
