@@ -21,7 +21,8 @@
 extern "C" {
 #endif
 
-#define WEFT_CORE_API __attribute__((weak, visibility("hidden")))
+/* Definitions are weak; a declaration is not, or the linker would not look for one in archives. */
+#define WEFT_CORE_API __attribute__((visibility("hidden")))
 
 enum WeftResult {
   WEFT_OK = 0,

@@ -1,0 +1,193 @@
+// The executor's loop over steps.
+#include <string.h>
+#include <time.h>
+
+#include "runtime/core/internal.h"
+
+namespace weft::core {
+
+WEFT_CORE_WEAK int64_t Now() {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+}  // namespace weft::core
+
+namespace {
+
+using weft::core::Job;
+using weft::core::Now;
+
+// What one core does in a nanosecond, roughly; for deciding how many threads a launch is worth.
+constexpr int64_t kBytesPerNanosecond = 8;
+constexpr int64_t kFlopsPerNanosecond = 32;
+// Waking a thread that sleeps takes several microseconds: a helper should have more to do than
+// that.
+constexpr int64_t kNanosecondsPerHelper = 10'000;
+
+struct Run {
+  WeftInstance* instance;
+  const WeftPlan* plan;
+  const WeftRunArgs* args;
+  WeftError* error;
+  int threads;
+  bool committed;  // no longer cancelled
+};
+
+void SetAddresses(const Run& run) {
+  const WeftPlan& plan = *run.plan;
+  WeftInstance& instance = *run.instance;
+  for (uint32_t i = 0; i < plan.num_buffers; ++i) {
+    const WeftBuffer& buffer = plan.buffers[i];
+    switch (buffer.space) {
+      case WEFT_SPACE_ARENA:
+        instance.bases[i] = static_cast<char*>(run.args->arena) + instance.arena_offsets[i];
+        break;
+      case WEFT_SPACE_CONSTANT:
+        // Kernels do not write to constants and inputs.
+        instance.bases[i] = const_cast<char*>(static_cast<const char*>(run.args->constants)) +
+                            buffer.constant_offset;
+        break;
+      case WEFT_SPACE_VARIABLE:
+        instance.bases[i] = run.args->variables[buffer.index];
+        break;
+      case WEFT_SPACE_INPUT:
+        instance.bases[i] = const_cast<void*>(run.args->inputs[buffer.index]);
+        break;
+      default:
+        instance.bases[i] = run.args->outputs[buffer.index];
+        break;
+    }
+  }
+  for (uint32_t i = 0; i < plan.num_args; ++i) {
+    const WeftBufferArg& arg = plan.args[i];
+    const int64_t offset = arg.offset == WEFT_NONE ? 0 : instance.values[arg.offset];
+    instance.addresses[i] = static_cast<char*>(instance.bases[arg.buffer]) + offset;
+  }
+}
+
+int64_t AtLeastZero(int64_t value) { return value > 0 ? value : 0; }
+
+void Launch(const Run& run, const WeftStep& step) {
+  const WeftInstance& instance = *run.instance;
+  const int64_t tiles = instance.values[step.tiles];
+  if (tiles == 0) return;
+  const Job job = {run.plan->kernels[step.kernel],        instance.addresses + step.first_arg,
+                   instance.sizes + step.first_size,      tiles,
+                   static_cast<char*>(run.args->scratch), instance.scratch_bytes};
+  const int64_t by_bytes = AtLeastZero(instance.values[step.bytes]) / kBytesPerNanosecond;
+  const int64_t by_flops = AtLeastZero(instance.values[step.flops]) / kFlopsPerNanosecond;
+  const int64_t nanoseconds = by_bytes > by_flops ? by_bytes : by_flops;
+  int64_t threads = nanoseconds / kNanosecondsPerHelper;
+  if (threads > tiles) threads = tiles;
+  if (threads > run.threads) threads = run.threads;
+  if (threads <= 1) {
+    job.kernel(job.buffers, job.sizes, 0, tiles, job.scratch);
+  } else {
+    weft::core::RunOnPool(run.args->pool, job, static_cast<int>(threads) - 1);
+  }
+}
+
+bool Holds(const Run& run, const WeftStep& step) {
+  return *static_cast<const uint8_t*>(run.instance->addresses[step.first_arg]) != 0;
+}
+
+int Interrupted(const Run& run) {
+  if (run.committed) return WEFT_OK;
+  if (run.args->cancel != nullptr && __atomic_load_n(run.args->cancel, __ATOMIC_ACQUIRE) != 0) {
+    return WEFT_ERROR_CANCELLED;
+  }
+  if (run.args->deadline != INT64_MAX && Now() >= run.args->deadline) return WEFT_ERROR_DEADLINE;
+  return WEFT_OK;
+}
+
+int RunBlock(Run& run, uint32_t block);
+
+int RunWhile(Run& run, const WeftStep& step) {
+  for (int64_t iteration = 0;; ++iteration) {
+    if (int result = RunBlock(run, step.block); result != WEFT_OK) return result;
+    if (!Holds(run, step)) return WEFT_OK;
+    if (step.limit != 0 && iteration == step.limit) return WEFT_ERROR_LIMIT;
+    if (int result = RunBlock(run, step.other_block); result != WEFT_OK) return result;
+    // Both blocks may be empty of steps that look.
+    if (int result = Interrupted(run); result != WEFT_OK) return result;
+  }
+}
+
+int RunStep(Run& run, const WeftStep& step) {
+  void* const* addresses = run.instance->addresses + step.first_arg;
+  const int64_t* sizes = run.instance->sizes + step.first_size;
+  switch (step.kind) {
+    case WEFT_STEP_LAUNCH:
+      Launch(run, step);
+      return WEFT_OK;
+    case WEFT_STEP_COPY:
+      if (sizes[0] > 0 && addresses[0] != addresses[1]) {
+        memcpy(addresses[1], addresses[0], static_cast<size_t>(sizes[0]));
+      }
+      return WEFT_OK;
+    case WEFT_STEP_WHILE:
+      return RunWhile(run, step);
+    case WEFT_STEP_COND:
+      return RunBlock(run, Holds(run, step) ? step.block : step.other_block);
+    case WEFT_STEP_ASSERT:
+      return Holds(run, step) ? WEFT_OK : WEFT_ERROR_ASSERT;
+    case WEFT_STEP_PRINT:
+      weft::core::Print(step, sizes, addresses[0]);
+      return WEFT_OK;
+    default:
+      return WEFT_OK;
+  }
+}
+
+void Record(const Run& run, uint32_t index, int64_t nanoseconds) {
+  WeftStepProfile& profile = run.args->profile[index];
+  const WeftStep& step = run.plan->steps[index];
+  const auto add = [](uint64_t* sum, int64_t value) {
+    __atomic_fetch_add(sum, static_cast<uint64_t>(value), __ATOMIC_RELAXED);
+  };
+  add(&profile.runs, 1);
+  add(&profile.nanoseconds, nanoseconds);
+  if (step.kind == WEFT_STEP_LAUNCH) {
+    add(&profile.bytes, AtLeastZero(run.instance->values[step.bytes]));
+    add(&profile.flops, AtLeastZero(run.instance->values[step.flops]));
+  } else if (step.kind == WEFT_STEP_COPY) {
+    add(&profile.bytes, 2 * run.instance->sizes[step.first_size]);
+  }
+}
+
+int RunBlock(Run& run, uint32_t block) {
+  const WeftBlock& steps = run.plan->blocks[block];
+  for (uint32_t i = 0; i < steps.num_steps; ++i) {
+    const uint32_t index = steps.first_step + i;
+    const WeftStep& step = run.plan->steps[index];
+    int result = Interrupted(run);
+    if (result == WEFT_OK) {
+      if (block == 0 && i >= run.plan->commit_step) run.committed = true;
+      if (run.args->profile == nullptr) {
+        result = RunStep(run, step);
+      } else {
+        const int64_t start = Now();
+        result = RunStep(run, step);
+        Record(run, index, Now() - start);
+      }
+      if (result == WEFT_OK) continue;
+    }
+    // The innermost step is the one to name.
+    if (run.error->index == WEFT_NONE) run.error->index = index;
+    return result;
+  }
+  return WEFT_OK;
+}
+
+}  // namespace
+
+WEFT_CORE_DEFINITION int weft_run(WeftInstance* instance, const WeftRunArgs* args,
+                                  WeftError* error) {
+  Run run = {instance, instance->plan, args, error, 1, false};
+  if (args->pool != nullptr) run.threads = weft_pool_threads(args->pool);
+  error->index = WEFT_NONE;
+  SetAddresses(run);
+  return RunBlock(run, 0);
+}

@@ -1,0 +1,56 @@
+// What the files of the executor share. See executor.h for what it may use.
+#ifndef WEFT_RUNTIME_CORE_INTERNAL_H_
+#define WEFT_RUNTIME_CORE_INTERNAL_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/core/executor.h"
+
+// Weak, so that a program may hold several ahead-of-time artifacts, each with its executor.
+#define WEFT_CORE_WEAK __attribute__((weak, visibility("hidden")))
+#define WEFT_CORE_DEFINITION extern "C" WEFT_CORE_WEAK
+
+// In the caller's memory, followed by the arrays that it points to.
+struct WeftInstance {
+  const WeftPlan* plan;
+  int64_t arena_bytes;
+  int64_t scratch_bytes;   // one thread's
+  int64_t* values;         // num_formulas
+  int64_t* arena_offsets;  // num_buffers
+  int64_t* sizes;          // num_sizes: values of plan->sizes
+  void** bases;            // num_buffers: addresses in this run
+  void** addresses;        // num_args: bases with offsets added
+};
+
+namespace weft::core {
+
+// Bytes of an element of weft.DType `dtype`; 0 where it is none.
+inline int64_t ElementBytes(int32_t dtype) {
+  constexpr int8_t kBytes[] = {0, 1, 1, 1, 4, 8, 2, 2, 4, 8};
+  return dtype >= 0 && dtype < static_cast<int32_t>(sizeof(kBytes)) ? kBytes[dtype] : 0;
+}
+
+inline int64_t AlignUp(int64_t bytes) { return (bytes + 63) & ~int64_t{63}; }
+
+// Nanoseconds of CLOCK_MONOTONIC.
+int64_t Now();
+
+// Runs one launch over all tiles, with up to `helpers` threads of the pool beside the calling one.
+// Thread i of them gets scratch + i * scratch_stride.
+struct Job {
+  WeftKernel kernel;
+  void* const* buffers;
+  const int64_t* sizes;
+  int64_t tiles;
+  char* scratch;
+  int64_t scratch_stride;
+};
+void RunOnPool(WeftPool* pool, const Job& job, int helpers);
+
+// Writes a PRINT step's line(s) to stderr.
+void Print(const WeftStep& step, const int64_t* shape, const void* data);
+
+}  // namespace weft::core
+
+#endif  // WEFT_RUNTIME_CORE_INTERNAL_H_

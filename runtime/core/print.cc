@@ -1,0 +1,156 @@
+// Tensors as text on stderr.
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/core/internal.h"
+
+namespace {
+
+// Collects text and writes it in few pieces, so that the lines of several threads seldom mix.
+class Writer {
+ public:
+  ~Writer() { Flush(); }
+  __attribute__((format(printf, 2, 3))) void Format(const char* format, ...) {
+    char text[64];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    Add(text);
+  }
+  void Add(const char* text) {
+    for (; *text != '\0'; ++text) {
+      if (size_ == sizeof(text_)) Flush();
+      text_[size_++] = *text;
+    }
+  }
+
+ private:
+  void Flush() {
+    for (size_t at = 0; at < size_;) {
+      const ssize_t written = write(STDERR_FILENO, text_ + at, size_ - at);
+      if (written <= 0) break;  // nobody is there to be told
+      at += static_cast<size_t>(written);
+    }
+    size_ = 0;
+  }
+  char text_[1024];
+  size_t size_ = 0;
+};
+
+const char* TypeName(int32_t dtype) {
+  switch (dtype) {
+    case 1:
+      return "bool";
+    case 2:
+      return "i8";
+    case 3:
+      return "u8";
+    case 4:
+      return "i32";
+    case 5:
+      return "i64";
+    case 6:
+      return "f16";
+    case 7:
+      return "bf16";
+    case 8:
+      return "f32";
+    default:
+      return "f64";
+  }
+}
+
+template <typename T>
+T Load(const void* data, int64_t index) {
+  T value;
+  memcpy(&value, static_cast<const char*>(data) + index * static_cast<int64_t>(sizeof(T)),
+         sizeof(T));
+  return value;
+}
+
+// By hand, because the compiler would call its run-time library for _Float16.
+float FromHalf(uint16_t bits) {
+  const uint32_t sign = (bits & 0x8000u) << 16;
+  const uint32_t exponent = bits >> 10 & 0x1fu, fraction = bits & 0x3ffu;
+  float magnitude;
+  if (exponent == 0) {
+    magnitude = static_cast<float>(fraction) * 0x1p-24f;
+  } else {
+    const uint32_t wide =
+        exponent == 31 ? 0x7f800000u | fraction << 13 : (exponent + 112) << 23 | fraction << 13;
+    memcpy(&magnitude, &wide, sizeof(magnitude));
+  }
+  return sign != 0 ? -magnitude : magnitude;
+}
+
+void Element(Writer& writer, int32_t dtype, const void* data, int64_t index) {
+  switch (dtype) {
+    case 1:
+      return writer.Add(Load<uint8_t>(data, index) != 0 ? "true" : "false");
+    case 2:
+      return writer.Format("%d", Load<int8_t>(data, index));
+    case 3:
+      return writer.Format("%d", Load<uint8_t>(data, index));
+    case 4:
+      return writer.Format("%d", Load<int32_t>(data, index));
+    case 5:
+      return writer.Format("%lld", static_cast<long long>(Load<int64_t>(data, index)));
+    case 6:
+      return writer.Format("%g", static_cast<double>(FromHalf(Load<uint16_t>(data, index))));
+    case 7: {
+      const uint32_t bits = static_cast<uint32_t>(Load<uint16_t>(data, index)) << 16;
+      float value;
+      memcpy(&value, &bits, sizeof(value));
+      return writer.Format("%g", static_cast<double>(value));
+    }
+    case 8:
+      return writer.Format("%.9g", static_cast<double>(Load<float>(data, index)));
+    default:
+      return writer.Format("%.17g", Load<double>(data, index));
+  }
+}
+
+}  // namespace
+
+namespace weft::core {
+
+WEFT_CORE_WEAK void Print(const WeftStep& step, const int64_t* shape, const void* data) {
+  Writer writer;
+  if (step.message[0] != '\0') {
+    writer.Add(step.message);
+    writer.Add(": ");
+  }
+  writer.Add(TypeName(step.dtype));
+  writer.Add("[");
+  int64_t elements = 1;
+  for (uint32_t i = 0; i < step.num_sizes; ++i) {
+    writer.Format("%s%lld", i == 0 ? "" : ", ", static_cast<long long>(shape[i]));
+    elements *= shape[i];
+  }
+  writer.Add("]");
+  for (uint32_t i = 0; elements > 0 && i < step.num_sizes; ++i) writer.Add(i == 0 ? " [" : "[");
+  if (step.num_sizes == 0) writer.Add(" ");
+  const int64_t shown = elements < step.limit ? elements : step.limit;
+  for (int64_t index = 0; index < shown; ++index) {
+    // Brackets close and open at each dimension that starts anew here.
+    int brackets = 0;
+    int64_t row = 1;
+    for (uint32_t i = step.num_sizes; index > 0 && i-- > 1;) {
+      row *= shape[i];
+      if (index % row != 0) break;
+      ++brackets;
+    }
+    for (int i = 0; i < brackets; ++i) writer.Add("]");
+    if (index > 0) writer.Add(", ");
+    for (int i = 0; i < brackets; ++i) writer.Add("[");
+    Element(writer, step.dtype, data, index);
+  }
+  if (shown < elements) writer.Add(shown > 0 ? ", ..." : "...");
+  for (uint32_t i = 0; elements > 0 && i < step.num_sizes; ++i) writer.Add("]");
+  writer.Add("\n");
+}
+
+}  // namespace weft::core

@@ -1,0 +1,206 @@
+// Threads that share the tiles of one launch at a time. Between launches they look for work for a
+// few microseconds, then sleep. A launch never waits for a thread that has not joined it: tiles go
+// to whoever is awake.
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <new>
+
+#include "runtime/core/internal.h"
+
+namespace {
+
+using weft::core::Job;
+
+// About ten to twenty microseconds; a pause takes 40 to 140 cycles.
+constexpr int kSpins = 400;
+constexpr int kMaxThreads = 1024;
+
+// WeftPool::gate: whether the job may be joined, how many more threads may, and how many have
+// joined and not left.
+constexpr uint32_t kOpen = 1u << 31;
+constexpr uint32_t kOnePlace = 1u << 15;
+constexpr uint32_t kPlaces = 0xffffu << 15;
+constexpr uint32_t kRunning = kOnePlace - 1;
+
+void FutexWait(std::atomic<uint32_t>* word, uint32_t value) {
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
+}
+void FutexWake(std::atomic<uint32_t>* word, int threads) {
+  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0);
+}
+void Pause() { __builtin_ia32_pause(); }
+
+struct Worker {
+  WeftPool* pool;
+  pthread_t thread;
+  int number;  // 1 for the first; 0 is the calling thread
+};
+
+}  // namespace
+
+struct WeftPool {
+  int workers = 0;
+  // The job belongs to whoever set this from 0 to 1.
+  alignas(64) std::atomic<uint32_t> busy{0};
+  // Counts jobs; what sleeping workers wait for.
+  alignas(64) std::atomic<uint32_t> epoch{0};
+  std::atomic<uint32_t> sleepers{0};
+  std::atomic<uint32_t> stop{0};
+  alignas(64) std::atomic<uint32_t> gate{0};
+  std::atomic<uint32_t> owner_sleeps{0};
+  alignas(64) std::atomic<int64_t> next_tile{0};
+  // Written while the gate is closed and nobody runs; read by those who joined.
+  alignas(64) Job job = {};
+  int64_t chunk = 1;
+
+  Worker* worker(int index) { return reinterpret_cast<Worker*>(this + 1) + index; }
+};
+
+namespace {
+
+// Works on the job until no tiles are left.
+void Drain(WeftPool* pool, int number) {
+  const Job& job = pool->job;
+  void* scratch = job.scratch + number * job.scratch_stride;
+  for (;;) {
+    const int64_t begin = pool->next_tile.fetch_add(pool->chunk, std::memory_order_relaxed);
+    if (begin >= job.tiles) return;
+    const int64_t end = job.tiles - begin < pool->chunk ? job.tiles : begin + pool->chunk;
+    job.kernel(job.buffers, job.sizes, begin, end, scratch);
+  }
+}
+
+bool Join(WeftPool* pool) {
+  uint32_t gate = pool->gate.load(std::memory_order_acquire);
+  while ((gate & kOpen) != 0 && (gate & kPlaces) != 0) {
+    if (pool->gate.compare_exchange_weak(gate, gate - kOnePlace + 1, std::memory_order_acq_rel,
+                                         std::memory_order_acquire)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void Leave(WeftPool* pool) {
+  const uint32_t gate = pool->gate.fetch_sub(1, std::memory_order_seq_cst) - 1;
+  if ((gate & (kOpen | kRunning)) == 0 && pool->owner_sleeps.load(std::memory_order_seq_cst) != 0) {
+    FutexWake(&pool->gate, 1);
+  }
+}
+
+// Returns the new epoch.
+uint32_t WaitForEpochAfter(WeftPool* pool, uint32_t seen) {
+  for (int i = 0; i < kSpins; ++i) {
+    const uint32_t epoch = pool->epoch.load(std::memory_order_acquire);
+    if (epoch != seen) return epoch;
+    Pause();
+  }
+  for (;;) {
+    // In this order, and the owner in the reverse one: either it sees a sleeper, or the kernel sees
+    // the new epoch.
+    pool->sleepers.fetch_add(1, std::memory_order_seq_cst);
+    FutexWait(&pool->epoch, seen);
+    pool->sleepers.fetch_sub(1, std::memory_order_seq_cst);
+    const uint32_t epoch = pool->epoch.load(std::memory_order_acquire);
+    if (epoch != seen) return epoch;
+  }
+}
+
+void* WorkerMain(void* argument) {
+  Worker* worker = static_cast<Worker*>(argument);
+  WeftPool* pool = worker->pool;
+  uint32_t seen = 0;
+  for (;;) {
+    seen = WaitForEpochAfter(pool, seen);
+    if (pool->stop.load(std::memory_order_acquire) != 0) return nullptr;
+    if (Join(pool)) {
+      Drain(pool, worker->number);
+      Leave(pool);
+    }
+  }
+}
+
+void NextEpoch(WeftPool* pool, int wake) {
+  pool->epoch.fetch_add(1, std::memory_order_seq_cst);
+  if (pool->sleepers.load(std::memory_order_seq_cst) != 0) FutexWake(&pool->epoch, wake);
+}
+
+// After closing the gate: until all who joined have left.
+void WaitForOthers(WeftPool* pool) {
+  for (int i = 0; i < kSpins; ++i) {
+    if ((pool->gate.load(std::memory_order_acquire) & kRunning) == 0) return;
+    Pause();
+  }
+  pool->owner_sleeps.store(1, std::memory_order_seq_cst);
+  for (;;) {
+    const uint32_t gate = pool->gate.load(std::memory_order_seq_cst);
+    if ((gate & kRunning) == 0) break;
+    FutexWait(&pool->gate, gate);
+  }
+  pool->owner_sleeps.store(0, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+namespace weft::core {
+
+WEFT_CORE_WEAK void RunOnPool(WeftPool* pool, const Job& job, int helpers) {
+  uint32_t idle = 0;
+  if (!pool->busy.compare_exchange_strong(idle, 1, std::memory_order_acquire,
+                                          std::memory_order_relaxed)) {
+    job.kernel(job.buffers, job.sizes, 0, job.tiles, job.scratch);
+    return;
+  }
+  if (helpers > pool->workers) helpers = pool->workers;
+  pool->job = job;
+  // Several chunks for each thread, since they start late and run at different speeds.
+  const int64_t chunk = job.tiles / (4 * (int64_t{helpers} + 1));
+  pool->chunk = chunk > 1 ? chunk : 1;
+  pool->next_tile.store(0, std::memory_order_relaxed);
+  pool->gate.store(kOpen | static_cast<uint32_t>(helpers) * kOnePlace, std::memory_order_release);
+  NextEpoch(pool, helpers);
+  Drain(pool, 0);
+  pool->gate.fetch_and(kRunning, std::memory_order_acq_rel);
+  WaitForOthers(pool);
+  pool->busy.store(0, std::memory_order_release);
+}
+
+}  // namespace weft::core
+
+WEFT_CORE_DEFINITION size_t weft_pool_bytes(int threads) {
+  if (threads > kMaxThreads) threads = kMaxThreads;
+  const int64_t workers = threads > 1 ? threads - 1 : 0;
+  return static_cast<size_t>(
+      weft::core::AlignUp(static_cast<int64_t>(sizeof(WeftPool) + sizeof(Worker) * workers)));
+}
+
+WEFT_CORE_DEFINITION WeftPool* weft_pool_start(void* memory, int threads) {
+  if (threads > kMaxThreads) threads = kMaxThreads;
+  WeftPool* pool = ::new (memory) WeftPool;
+  // Signals are for the threads of the program, not for these.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  for (int i = 0; i + 1 < threads; ++i) {
+    Worker* worker = pool->worker(i);
+    *worker = {pool, {}, i + 1};
+    if (pthread_create(&worker->thread, nullptr, WorkerMain, worker) != 0) break;
+    ++pool->workers;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return pool;
+}
+
+WEFT_CORE_DEFINITION int weft_pool_threads(const WeftPool* pool) { return pool->workers + 1; }
+
+WEFT_CORE_DEFINITION void weft_pool_stop(WeftPool* pool) {
+  pool->stop.store(1, std::memory_order_release);
+  NextEpoch(pool, INT_MAX);
+  for (int i = 0; i < pool->workers; ++i) pthread_join(pool->worker(i)->thread, nullptr);
+}
