@@ -45,38 +45,34 @@ absl::StatusOr<HostTensor> MapTyped(absl::Span<const int64_t> shape, Function& f
 
 }  // namespace internal
 
-// `function` of the operands' elements, as Compute<T> of their common type T, which is one of
-// `List`. All operands have one shape and dtype, except that of three or more the first may be bool
-// (a condition). Error: InvalidArgument where that does not hold.
-template <typename List, typename Function>
+// `function` of the elements of kOperands operands, as Compute<T> of their common type T, which is
+// one of `List`; with kCondition the first operand is bool instead. All have one shape. Error:
+// InvalidArgument where that does not hold.
+template <typename List, int kOperands, bool kCondition = false, typename Function>
 absl::StatusOr<HostTensor> Map(absl::Span<const HostTensor> operands, Function function) {
   const HostTensor& last = operands.back();
   for (size_t i = 0; i < operands.size(); ++i) {
-    const bool condition = i == 0 && operands.size() == 3 && operands[0].dtype() == DataType::kBool;
-    if (operands[i].shape() != last.shape() ||
-        (operands[i].dtype() != last.dtype() && !condition)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("operands differ: ", operands[i].TypeString(), " and ", last.TypeString()));
+    const DataType expected = kCondition && i == 0 ? DataType::kBool : last.dtype();
+    if (operands.size() != kOperands || operands[i].shape() != last.shape() ||
+        operands[i].dtype() != expected) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "operands do not agree: ", operands[i].TypeString(), " and ", last.TypeString()));
     }
   }
   return WithTypeOf(List{}, last.dtype(), [&](auto type) -> absl::StatusOr<HostTensor> {
     using T = decltype(type);
+    using First = std::conditional_t<kCondition, bool, T>;
+    absl::Span<const int64_t> shape = last.shape();
+    const First* first = operands[0].template values<First>().data();
     auto data = [&](size_t i) { return operands[i].template values<T>().data(); };
-    const std::vector<int64_t>& shape = last.shape();
-    if constexpr (std::is_invocable_v<Function&, Compute<T>>) {
-      if (operands.size() == 1) return internal::MapTyped<T>(shape, function, data(0));
-    } else if constexpr (std::is_invocable_v<Function&, Compute<T>, Compute<T>>) {
-      if (operands.size() == 2) return internal::MapTyped<T>(shape, function, data(0), data(1));
+    if constexpr (kOperands == 1) {
+      return internal::MapTyped<T>(shape, function, first);
+    } else if constexpr (kOperands == 2) {
+      return internal::MapTyped<T>(shape, function, first, data(1));
     } else {
-      if (operands.size() == 3 && operands[0].dtype() == last.dtype()) {
-        return internal::MapTyped<T>(shape, function, data(0), data(1), data(2));
-      }
-      if (operands.size() == 3) {
-        return internal::MapTyped<T>(shape, function, operands[0].template values<bool>().data(),
-                                     data(1), data(2));
-      }
+      static_assert(kOperands == 3);
+      return internal::MapTyped<T>(shape, function, first, data(1), data(2));
     }
-    return absl::InvalidArgumentError("wrong number of operands");
   });
 }
 

@@ -51,16 +51,16 @@ TEST(Map, ChoosesTheResultType) {
   const HostTensor a = HostTensor::Of<float>({2}, {1, 2}), b = HostTensor::Of<float>({2}, {2, 2});
   using List = Types<float, int32_t>;
   auto less = [](auto x, auto y) { return x < y; };
-  absl::StatusOr<HostTensor> y = Map<List>({a, b}, less);
+  absl::StatusOr<HostTensor> y = Map<List, 2>({a, b}, less);
   ASSERT_TRUE(y.ok());
   EXPECT_EQ(y->ToString(), "bool[2] [true, false]") << y->ToString();
   auto add = [](auto x, auto y) { return x + y; };
-  EXPECT_EQ(Map<List>({a, b}, add)->dtype(), DataType::kF32);
+  EXPECT_EQ((Map<List, 2>({a, b}, add))->dtype(), DataType::kF32);
   auto choose = [](bool c, auto x, auto y) { return c ? x : y; };
-  EXPECT_EQ(Map<List>({*y, a, b}, choose)->values<float>()[1], 2);
+  EXPECT_EQ((Map<List, 3, true>({*y, a, b}, choose))->values<float>()[1], 2);
   const HostTensor wide = HostTensor::Of<double>({1}, {1});
-  EXPECT_FALSE(Map<List>({wide, wide}, add).ok());
-  EXPECT_FALSE(Map<List>({a, wide}, add).ok());
+  EXPECT_FALSE((Map<List, 2>({wide, wide}, add)).ok());
+  EXPECT_FALSE((Map<List, 2>({a, wide}, add)).ok());
 }
 
 TEST(Kernels, SizesThatDoNotFitAreErrors) {
