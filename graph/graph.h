@@ -21,7 +21,12 @@
 namespace weft {
 
 class Graph;
+// The wire form of a graph (proto/graph.proto). Its messages have a namespace of their own, since
+// they share names with what they describe.
+namespace proto {
 class GraphDef;
+}
+using proto::GraphDef;
 namespace ir {
 struct GraphImpl;  // owns the MLIR context and module; graph/ir/graph_impl.h
 }
