@@ -214,6 +214,36 @@ struct DimExprImpl {
     }
     return sum;
   }
+  // A lower bound that keeps together what the terms share: e + c*max(a,b) is at least e + c*a and
+  // e + c*b; e - c*min(a,b) likewise; e - c*floordiv(a,n) is at least e - c*a where a >= 0. For
+  // e + c*min(a,b) and e - c*max(a,b) it is the lower of the two. `depth` bounds the cases.
+  static std::optional<int64_t> Lower(const DimExpr& e, int depth) {
+    std::optional<int64_t> best = Bound(e, true);
+    if (depth == 0 || e.IsConstant() || IsOverflow(e)) return best;
+    auto raise = [&](std::optional<int64_t> bound) {
+      if (bound && (!best || *bound > *best)) best = bound;
+    };
+    for (const Term& term : e.rep_->terms) {
+      if (term.atoms.size() != 1 || term.atoms[0].op == 's' || term.atoms[0].op == '%') continue;
+      const Atom& atom = term.atoms[0];
+      DimExpr rest = e - FromTerms({term});
+      auto with = [&](const DimExpr& part) {
+        return Lower(rest + part * DimExpr(term.coefficient), depth - 1);
+      };
+      if (atom.op == '/') {
+        if (term.coefficient < 0 && Lower(atom.a, depth - 1).value_or(-1) >= 0) raise(with(atom.a));
+        continue;
+      }
+      std::optional<int64_t> a = with(atom.a), b = with(atom.b);
+      if ((atom.op == 'M') == (term.coefficient > 0)) {
+        raise(a);
+        raise(b);
+      } else if (a && b) {
+        raise(std::min(*a, *b));
+      }
+    }
+    return best;
+  }
   static std::optional<int64_t> Upper(const DimExpr& e) { return Bound(e, false); }
 
   // Splits e = n * quotient + rest, with the coefficients of rest in [0, n).
@@ -448,7 +478,7 @@ std::optional<int64_t> DimExpr::Constant() const {
 
 bool DimExpr::IsOverflow() const { return rep_ != nullptr && rep_->overflow; }
 
-std::optional<int64_t> DimExpr::LowerBound() const { return DimExprImpl::Bound(*this, true); }
+std::optional<int64_t> DimExpr::LowerBound() const { return DimExprImpl::Lower(*this, 4); }
 
 std::string DimExpr::Text() const {
   if (rep_ != nullptr) return rep_->text;

@@ -58,7 +58,8 @@ class DimExpr {
   std::optional<int64_t> Constant() const;
   bool IsConstant() const { return rep_ == nullptr; }
   bool IsOverflow() const;
-  // A bound that holds for all symbols >= 0, where one is known.
+  // A bound that holds for all symbols >= 0, where one is known. It sees through max and min, so
+  // that batch-min(batch,32) is known to be >= 0.
   std::optional<int64_t> LowerBound() const;
   std::string Text() const;
   // Names of the symbols in it, sorted.

@@ -97,6 +97,11 @@ TEST(DimExpr, Bounds) {
   EXPECT_EQ(P("5-mod(a,4)").LowerBound(), 2);
   EXPECT_EQ(P("floordiv(a+5,2)").LowerBound(), 2);
   EXPECT_EQ(P("max(a-7,b+2)").LowerBound(), 2);
+  EXPECT_EQ(P("batch-min(batch,32)").LowerBound(), 0);
+  EXPECT_EQ(P("max(batch,32)-batch").LowerBound(), 0);
+  EXPECT_EQ(P("a-floordiv(a,3)").LowerBound(), 0);
+  EXPECT_EQ(P("a-max(a-1,0)").LowerBound(), 0);
+  EXPECT_EQ(P("a-max(a+1,0)").LowerBound(), -1);
 }
 
 TEST(DimExpr, SubstitutesAndEvaluates) {

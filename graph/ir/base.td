@@ -26,6 +26,11 @@ def VerifiedByTable : NativeOpTrait<"VerifiedByTable"> { let cppNamespace = "::w
 
 def Weft_Tensor : TensorOf<[F32, F64, F16, BF16, I1, I8, UI8, I32, I64]>;
 
+// A dimension expression in canonical form (proto/dim_expr.h), and a list of them.
+def Weft_Dim : StringBasedAttr<CPred<"::weft::ir::DimFromAttr($_self).has_value()">, "dimension expression">;
+def Weft_Dims : ArrayAttrBase<CPred<"::weft::ir::DimsFromAttr($_self).has_value()">, "list of dimension expressions">;
+def Weft_DType : TypeAttrBase<"::mlir::Type", "element type"> { let constBuilderCall = "::mlir::TypeAttr::get($0)"; }
+
 // Element types an op accepts, as they are named in error messages and documents.
 class Weft_DTypes<list<string> names_> { list<string> names = names_; }
 def Floats : Weft_DTypes<["f32", "f64", "bf16", "f16"]>;
@@ -56,16 +61,23 @@ class Weft_Op<string mnemonic, string family_, list<Trait> traits = []> : Op<Wef
   string family = family_;
   // Raised when the meaning changes; old files load through an upgrader.
   int version = 1;
-  // Element types of the operands named `x` (and of every operand, where `same_dtype`).
+  // Element types of the data operands: all but indices, conditions and the like, which the constraints name. Where there are none, of the attribute `dtype`.
   Weft_DTypes dtypes = Numbers;
   // Numbered rules, each checked by the verifier and by a test named <op>_c<number>.
   list<string> constraints = [];
+  // The shape inference function in the family's .cc; empty for Infer<Op>.
+  string infer = "";
+  // Whether one op alone can be evaluated, by Evaluate<Op> in <family>_evaluate.cc; 0 for what the evaluator of graphs handles itself.
+  bit has_evaluate = 1;
   Weft_Gradient gradient = ?;
   Weft_Test test = Weft_Test<"-2", "2">;
   // Whether shape inference, evaluation and code are the element-wise ones, generated from `evaluate` and `lower`.
   bit elementwise = 0;
+  // Element-wise: the result's element type: that of the data operands, or "bool", or "attribute" for that in the attribute `dtype`.
+  string result_dtype = "";
   // Element-wise: the C++ expression over the operands' scalars (bf16 and f16 are computed in float) that the reference evaluator uses, and the one over the
-  // code generator's ScalarEmitter `e` that makes the code. Both see the operands by name.
+  // code generator's ScalarEmitter `e` that makes the code. Both see the operands by name, and where there is an attribute `dtype`, the evaluator's result
+  // type as `To` and the emitter's as `dtype`.
   string evaluate = "";
   string lower = "";
   // Whether the builder gets a function from this entry; false for ops that graph/builder.h wraps by hand.
@@ -77,6 +89,7 @@ class Weft_Elementwise<string mnemonic, string summary_, string evaluate_, strin
     : Weft_Op<mnemonic, "elementwise", [Pure]> {
   let summary = summary_;
   let elementwise = 1;
+  let infer = "InferElementwise";
   let evaluate = evaluate_;
   let lower = lower_;
   let gradient = gradient_;
@@ -91,9 +104,12 @@ class Weft_Unary<string mnemonic, string summary_, string evaluate_, string lowe
 class Weft_Binary<string mnemonic, string summary_, string evaluate_, string lower_, Weft_Gradient gradient_, Weft_DTypes dtypes_ = Numbers, Weft_Test test_ = Weft_Test<"-2", "2">>
     : Weft_Elementwise<mnemonic, summary_, evaluate_, lower_, gradient_, dtypes_, test_> {
   let arguments = (ins Weft_Tensor:$a, Weft_Tensor:$b);
+  let constraints = ["C1: a and b have one dtype", "C2: a and b have one shape"];
 }
 // Result is bool.
 class Weft_Compare<string mnemonic, string summary_, string evaluate_, string lower_>
-    : Weft_Binary<mnemonic, summary_, evaluate_, lower_, NoGradient<"the result is bool">, AnyDType>;
+    : Weft_Binary<mnemonic, summary_, evaluate_, lower_, NoGradient<"the result is bool">, AnyDType> {
+  let result_dtype = "bool";
+}
 
 #endif

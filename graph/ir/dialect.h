@@ -2,6 +2,7 @@
 #ifndef WEFT_GRAPH_IR_DIALECT_H_
 #define WEFT_GRAPH_IR_DIALECT_H_
 
+#include "graph/ir/types.h"
 #include "graph/ir/verify.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/Builders.h"

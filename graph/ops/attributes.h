@@ -32,6 +32,8 @@ class Attributes {
   std::vector<std::string> Strings(std::string_view name) const;
   // Views the attribute's bytes, except where all elements are equal: those are repeated.
   absl::StatusOr<HostTensor> Elements(std::string_view name) const;
+  DataType ElementsDType(std::string_view name) const;
+  std::vector<int64_t> ElementsShape(std::string_view name) const;
 
   const void* dictionary() const { return dictionary_; }
 

@@ -11,6 +11,7 @@ class Weft_ControlFlow<string mnemonic, string summary_, list<Trait> traits = []
 def Weft_YieldOp : Weft_ControlFlow<"yield", "Ends a body with its results.", [Pure, ReturnLike, Terminator]> {
   let arguments = (ins Variadic<Weft_Tensor>:$values);
   let gradient = NoGradient<"it has no result">;
+  let has_evaluate = 0;
 }
 def Weft_WhileOp : Weft_ControlFlow<"while", "Runs `body` on the carried values as long as `condition` of them holds. Operands: first the carried values, then the captured ones, which stay the same.",
                                     [IsolatedFromAbove, RecursiveMemoryEffects]> {

@@ -48,7 +48,7 @@ def Weft_LessOp : Weft_Compare<"less", "a < b.", "a < b", "e.Compare(Comparison:
 def Weft_LessEqualOp : Weft_Compare<"less_equal", "a <= b.", "a <= b", "e.Compare(Comparison::kLessEqual, a, b)">;
 def Weft_GreaterOp : Weft_Compare<"greater", "a > b.", "a > b", "e.Compare(Comparison::kGreater, a, b)">;
 def Weft_GreaterEqualOp : Weft_Compare<"greater_equal", "a >= b.", "a >= b", "e.Compare(Comparison::kGreaterEqual, a, b)">;
-def Weft_IsFiniteOp : Weft_Unary<"is_finite", "Neither infinite nor NaN; the result is bool.", "std::isfinite(x)", "e.IsFinite(x)", NoGradient<"the result is bool">>;
+def Weft_IsFiniteOp : Weft_Unary<"is_finite", "Neither infinite nor NaN; the result is bool.", "std::isfinite(x)", "e.IsFinite(x)", NoGradient<"the result is bool">> { let result_dtype = "bool"; }
 
 // Logic: bitwise on integers, logical on bool
 def Weft_AndOp : Weft_Binary<"and", "a and b.", "a & b", "e.And(a, b)", NoGradient<"bits are not differentiable">, BoolsAndInts>;
@@ -60,21 +60,24 @@ def Weft_NotOp : Weft_Unary<"not", "Complement.", "Complement(x)", "e.Not(x)", N
 def Weft_SelectOp : Weft_Elementwise<"select", "a where the condition holds, b elsewhere.", "condition ? a : b", "e.Select(condition, a, b)",
                                      GradientRules<["", "Select(condition, dy, ZerosLike(dy))", "Select(condition, ZerosLike(dy), dy)"]>, AnyDType, Weft_Test<"-2", "2">> {
   let arguments = (ins Weft_Tensor:$condition, Weft_Tensor:$a, Weft_Tensor:$b);
-  let constraints = ["C1: condition is bool", "C2: a and b have one dtype"];
+  let constraints = ["C1: condition is bool", "C2: a and b have one dtype", "C3: all operands have one shape"];
 }
 def Weft_ClampOp : Weft_Elementwise<"clamp", "minimum(maximum(x, low), high). The gradient is that of x where low < x < high, 0 elsewhere.",
                                     "Minimum(Maximum(x, low), high)", "e.Min(e.Max(x, low), high)",
                                     GradientRules<["Select(And(Greater(x, low), Less(x, high)), dy, ZerosLike(dy))", "Select(LessEqual(x, low), dy, ZerosLike(dy))",
                                                    "Select(And(GreaterEqual(x, high), Greater(x, low)), dy, ZerosLike(dy))"]>, Numbers, Weft_Test<"-2", "2">> {
   let arguments = (ins Weft_Tensor:$x, Weft_Tensor:$low, Weft_Tensor:$high);
+  let constraints = ["C1: all operands have one dtype", "C2: all operands have one shape"];
 }
 def Weft_CastOp : Weft_Op<"cast", "elementwise", [Pure]> {
   let summary = "Converts the element type. Float to integer truncates, saturates at the ends of the range, and turns NaN to 0; anything to bool is x != 0.";
-  let arguments = (ins Weft_Tensor:$x, TypeAttr:$dtype);
+  let arguments = (ins Weft_Tensor:$x, Weft_DType:$dtype);
   let results = (outs Weft_Tensor:$y);
   let dtypes = AnyDType;
   let elementwise = 1;
-  let evaluate = "Convert(x)";
+  let infer = "InferElementwise";
+  let result_dtype = "attribute";
+  let evaluate = "Convert<To>(x)";
   let lower = "e.Cast(x, dtype)";
   let gradient = GradientFunction;
 }

@@ -20,7 +20,7 @@ def Weft_ScatterAddOp : Weft_Indexing<"scatter_add", "x with each slice of `upda
   let test = Weft_Test<"-2", "2", 16, "8">;
 }
 def Weft_OneHotOp : Weft_Indexing<"one_hot", "A new last dimension of size `depth` with 1 at the index and 0 elsewhere."> {
-  let arguments = (ins Weft_Tensor:$indices, StrAttr:$depth, TypeAttr:$dtype);
+  let arguments = (ins Weft_Tensor:$indices, Weft_Dim:$depth, Weft_DType:$dtype);
   let gradient = NoGradient<"the operand is an index">;
   let constraints = ["C1: indices are i32, i64 or u8", "C2: depth >= 0"];
 }

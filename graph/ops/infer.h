@@ -6,10 +6,13 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "graph/ops/attributes.h"
 #include "graph/ops/op_info.h"
 #include "proto/dim_expr.h"
@@ -50,15 +53,31 @@ class InferContext {
   void AddResult(DataType dtype, Shape shape) { results_.push_back({dtype, std::move(shape)}); }
   const std::vector<TensorType>& results() const { return results_; }
 
+  // Gives an attribute its canonical value (an axis counted from the front, a size worked out).
+  void SetInts(std::string_view name, std::vector<int64_t> value);
+  void SetInt(std::string_view name, int64_t value);
+  void SetDims(std::string_view name, Shape value);
+  struct NewAttribute {
+    std::string name;
+    std::variant<int64_t, std::vector<int64_t>, Shape> value;
+  };
+  const std::vector<NewAttribute>& new_attributes() const { return new_attributes_; }
+
   // "matmul: expected equal contracted dimensions, got 3 and 4 (C4)"; constraint 0 where the rule
   // is not a numbered one.
   absl::Status Error(int constraint, const std::string& expected, const std::string& got) const;
-  // The operand has one of the dtypes in the op's entry.
-  absl::Status CheckDType(int operand) const;
+  // The dtype (that of the operand) is in the op's entry.
+  absl::Status CheckAccepts(DataType dtype) const;
+  absl::Status CheckDType(int operand) const { return CheckAccepts(dtype(operand)); }
   // The operands from `first` on have one dtype, which is in the op's entry.
   absl::Status CheckSameDType(int constraint, int first = 0) const;
-  // The attribute as an axis in [0, rank).
+  // The axis counted from the front.
   absl::StatusOr<int64_t> Axis(int constraint, int64_t axis, int64_t rank) const;
+  // The attribute `axis` counted from the front, which also becomes its value.
+  absl::StatusOr<int64_t> AxisAttribute(int constraint, int64_t rank);
+  // The attribute `axes` counted from the front and sorted, which also becomes its value;
+  // constraint `range` where one is out of range, `twice` where one is named twice.
+  absl::StatusOr<std::vector<int64_t>> AxesAttribute(int range, int twice, int64_t rank);
 
   // For the caller of the function.
   void set_bodies(std::vector<Body> bodies) { bodies_ = std::move(bodies); }
@@ -71,7 +90,11 @@ class InferContext {
   std::vector<Body> bodies_;
   std::optional<TensorType> variable_;
   std::vector<TensorType> results_;
+  std::vector<NewAttribute> new_attributes_;
 };
+
+// max(e, 0) where e may be negative: the size that a formula gives for open dimensions.
+DimExpr NonNegative(const DimExpr& e);
 
 }  // namespace weft
 

@@ -39,7 +39,7 @@ struct AttrInfo {
   // Attributes with a default may be left out in files; only kInt, kBool and kString have one.
   bool has_default = false;
   int64_t default_int = 0;  // kBool: 0 or 1
-  std::string_view default_string;
+  std::string_view default_string = {};
 };
 
 enum class GradientKind { kNone, kRules, kFunction };
@@ -65,16 +65,16 @@ struct OpInfo {
   int num_regions = 0;
   // Element types of the data operands (or of the `dtype` attribute, where there are none).
   absl::Span<const DataType> dtypes;
-  absl::Span<const std::string_view> constraints;  // "C1: ..."
+  absl::Span<const std::string_view> constraints = {};  // "C1: ..."
   GradientKind gradient = GradientKind::kNone;
-  std::string_view no_gradient_reason;
+  std::string_view no_gradient_reason = {};
   bool elementwise = false;
   bool in_builder = true;
   // False for the ops that an evaluator of graphs handles itself (inputs, variables, bodies).
   bool has_evaluate = true;
   bool pure = true;
   // Element-wise: "bool", "attribute" (the one named dtype), or empty for that of the operands.
-  std::string_view result_dtype;
+  std::string_view result_dtype = {};
   TestInfo test;
   absl::Status (*infer)(InferContext&) = nullptr;
 

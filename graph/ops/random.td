@@ -6,9 +6,10 @@ include "graph/ir/base.td"
 
 class Weft_Random<string mnemonic, string summary_> : Weft_Op<mnemonic, "random", [Pure]> {
   let summary = summary_;
-  let arguments = (ins Weft_Tensor:$stream, I64Attr:$seed, ArrayAttr:$shape, TypeAttr:$dtype);
+  let arguments = (ins Weft_Tensor:$stream, I64Attr:$seed, Weft_Dims:$shape, Weft_DType:$dtype);
   let results = (outs Weft_Tensor:$y);
   let dtypes = Floats;
+  let infer = "InferRandom";
   let gradient = NoGradient<"random numbers do not depend on anything continuous">;
   let constraints = ["C1: stream is a scalar i64", "C2: seed is in [0, 2^32)"];
 }

@@ -9,6 +9,7 @@ class Weft_Reduce<string mnemonic, string summary_, Weft_Gradient gradient_, Wef
   let results = (outs Weft_Tensor:$y);
   let dtypes = dtypes_;
   let gradient = gradient_;
+  let infer = "InferReduce";
   let constraints = ["C1: axes are in [-rank, rank)", "C2: no axis is named twice"];
 }
 def Weft_ReduceSumOp : Weft_Reduce<"reduce_sum", "Sum; bf16 and f16 add up in f32. 0 of no elements.", GradientFunction, Numbers> { let test = Weft_Test<"-2", "2", 32, "8">; }
@@ -23,6 +24,7 @@ class Weft_ArgReduce<string mnemonic, string summary_> : Weft_Op<mnemonic, "redu
   let arguments = (ins Weft_Tensor:$x, I64Attr:$axis, DefaultValuedAttr<BoolAttr, "false">:$keep_dims);
   let results = (outs Weft_Tensor:$y);
   let gradient = NoGradient<"the result is an index">;
+  let infer = "InferArgReduce";
   let constraints = ["C1: axis is in [-rank, rank)", "C2: the axis is not known to be empty"];
 }
 def Weft_ArgMaxOp : Weft_ArgReduce<"argmax", "Index (i64) of the first largest element; a NaN counts as larger than all.">;

@@ -11,31 +11,40 @@ class Weft_State<string mnemonic, string summary_, list<Trait> traits = []> : We
   let in_builder = 0;
 }
 def Weft_InputOp : Weft_State<"input", "A value that the caller feeds, of the shape in `shape`."> {
-  let arguments = (ins StrAttr:$name, ArrayAttr:$shape, TypeAttr:$dtype);
+  let constraints = ["C1: the name is the node's", "C2: inputs stand in the graph itself, not in a body"];
+  let has_evaluate = 0;
+  let gradient = NoGradient<"it has no operands">;
+  let arguments = (ins StrAttr:$name, Weft_Dims:$shape, Weft_DType:$dtype);
   let results = (outs Weft_Tensor:$y);
 }
 def Weft_VariableOp : Weft_State<"variable", "Declares a variable: a tensor of static shape that lives as long as the session.", [Symbol]> {
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, BoolAttr:$trainable);
   let gradient = NoGradient<"a declaration has no value">;
+  let has_evaluate = 0;
 }
 def Weft_ReadVariableOp : Weft_State<"read_variable", "The variable's value before the run."> {
   let arguments = (ins FlatSymbolRefAttr:$variable);
   let results = (outs Weft_Tensor:$y);
+  let has_evaluate = 0;
+  let gradient = NoGradient<"it has no operands">;
 }
 def Weft_AssignOp : Weft_State<"assign", "Gives the variable a new value at the end of the run; the result is that value."> {
   let arguments = (ins Weft_Tensor:$x, FlatSymbolRefAttr:$variable);
   let results = (outs Weft_Tensor:$y);
+  let has_evaluate = 0;
   let constraints = ["C1: the value has the variable's dtype and shape", "C2: a signature assigns a variable once at most"];
 }
 def Weft_InitializerOp : Weft_State<"initializer", "Names the value that the `init` signature assigns to a variable."> {
   let arguments = (ins Weft_Tensor:$x, FlatSymbolRefAttr:$variable);
   let gradient = NoGradient<"it has no result">;
+  let has_evaluate = 0;
   let constraints = ["C1: the value has the variable's dtype and shape", "C2: a variable has one initializer", "C3: it depends on no input and no variable"];
 }
 def Weft_SignatureOp : Weft_State<"signature", "A named way to call the graph: the first operands are inputs, then outputs, then targets."> {
   let arguments = (ins Variadic<Weft_Tensor>:$values, StrAttr:$name, I64Attr:$num_inputs, StrArrayAttr:$output_names);
   let gradient = NoGradient<"it has no result">;
-  let constraints = ["C1: signature names are unique", "C2: inputs are `input` ops, none twice", "C3: every input that the outputs and targets need is listed", "C4: output names are unique"];
+  let has_evaluate = 0;
+  let constraints = ["C1: signature names are unique", "C2: inputs are `input` ops, none twice", "C3: every input that the outputs and targets need is listed", "C4: output names are unique", "C5: every open dimension in the types of what is computed is a dimension of an input by itself"];
 }
 def Weft_CheckNumericsOp : Weft_State<"check_numerics", "x; the run fails, naming this node, when an element is infinite or NaN."> {
   let arguments = (ins Weft_Tensor:$x, DefaultValuedAttr<StrAttr, "\"\"">:$message);
@@ -61,6 +70,7 @@ def Weft_GraphOp : Weft_Op<"graph", "state", [SymbolTable, NoTerminator, SingleB
   let arguments = (ins StrAttr:$name);
   let regions = (region SizedRegion<1>:$graph_body);
   let gradient = NoGradient<"it has no result">;
+  let has_evaluate = 0;
   let in_builder = 0;
 }
 
