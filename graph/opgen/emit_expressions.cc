@@ -1,8 +1,21 @@
 // What is made from the C++ expressions in the table: gradient rules, and the evaluation and
 // lowering of element-wise ops.
+#include <map>
+
 #include "graph/opgen/op_def.h"
 
 namespace weft::opgen {
+namespace {
+
+// The C++ type of the elements.
+std::string ElementType(const std::string& dtype) {
+  static const std::map<std::string, std::string> types = {
+      {"bool", "bool"}, {"i8", "int8_t"}, {"u8", "uint8_t"}, {"i32", "int32_t"}, {"i64", "int64_t"},
+      {"f16", "F16"},   {"bf16", "BF16"}, {"f32", "float"},  {"f64", "double"}};
+  return types.at(dtype);
+}
+
+}  // namespace
 
 void EmitGradientRules(const std::vector<OpDef>& ops, llvm::raw_ostream& out) {
   EmitBanner(out, "Gradient functions by rules over the builder's functions.");
@@ -31,24 +44,30 @@ void EmitGradientRules(const std::vector<OpDef>& ops, llvm::raw_ostream& out) {
 
 void EmitElementwiseEvaluate(const std::vector<OpDef>& ops, llvm::raw_ostream& out) {
   EmitBanner(out,
-             "Element-wise evaluation. For the including file: EvaluateElementwise<Scalar>(c) (and "
-             "ConvertElementwise, whose Scalar takes the result type first).");
+             "Element-wise evaluation. For the including file: EvaluateElementwise<Types, "
+             "operands, whether the first is a condition>(c, function), and "
+             "ConvertElementwise(c) where the result has another type.");
   for (const OpDef& op : ops) {
     if (!op.elementwise) continue;
-    bool converts = op.result_dtype == "attribute";
-    out << "struct " << op.class_name << "Scalar {\n  template <"
-        << (converts ? "typename To, " : "");
-    for (size_t i = 0; i < op.operands.size(); ++i) {
-      out << (i == 0 ? "" : ", ") << "typename T" << i;
+    out << "absl::Status Evaluate" << op.class_name << "(EvaluateContext& c) {\n";
+    if (op.result_dtype == "attribute") {
+      out << "  return ConvertElementwise(c);\n}\n\n";
+      continue;
     }
-    out << ">\n  static auto Run(";
-    for (size_t i = 0; i < op.operands.size(); ++i) {
-      out << (i == 0 ? "" : ", ") << "T" << i << " " << op.operands[i].name;
+    // The types are in the code, so that an expression is compiled only where it makes sense.
+    out << "  using Types = reference::Types<";
+    const char* separator = "";
+    for (const std::string& dtype : op.dtypes) {
+      out << separator << ElementType(dtype);
+      separator = ", ";
     }
-    out << ") {\n    return " << op.evaluate << ";\n  }\n};\nabsl::Status Evaluate" << op.class_name
-        << "(EvaluateContext& c) {\n  return "
-        << (converts ? "ConvertElementwise<" : "EvaluateElementwise<") << op.class_name
-        << "Scalar>(c);\n}\n\n";
+    const bool condition = op.operands[0].name == "condition";
+    out << ">;\n  return EvaluateElementwise<Types, " << op.operands.size() << ", "
+        << (condition ? "true" : "false") << ">(c, [](";
+    for (size_t i = 0; i < op.operands.size(); ++i) {
+      out << (i == 0 ? "" : ", ") << "auto " << op.operands[i].name;
+    }
+    out << ") { return " << op.evaluate << "; });\n}\n\n";
   }
 }
 
