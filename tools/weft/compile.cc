@@ -1,0 +1,186 @@
+// weft compile: ahead of time, to what a program links or runs.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "compiler/api.h"
+#include "proto/file.h"
+#include "tools/common/suggest.h"
+#include "tools/weft/command.h"
+#include "tools/weft/model.h"
+
+namespace weft::cli {
+namespace {
+
+const std::vector<std::string>& Kinds() {
+  static const auto* kinds =
+      new std::vector<std::string>{"object", "shared", "executable", "package",
+                                   "mlir",   "llvm",   "asm"};
+  return *kinds;
+}
+
+struct Flags {
+  std::string model, out, emit, checkpoint, dump;
+  std::vector<std::string> targets, signatures, specialize, disabled_passes;
+  int threads = 0;
+  bool freeze = false, timing = false, explain = false;
+};
+
+// What the name of the output says, where --emit does not.
+std::string KindOf(const std::string& path) {
+  const std::pair<const char*, const char*> kEndings[] = {
+      {".o", "object"},         {".so", "shared"}, {".weftpkg", "package"},
+      {".mlir", "mlir"},        {".ll", "llvm"},   {".s", "asm"}};
+  for (const auto& [ending, kind] : kEndings) {
+    if (absl::EndsWith(path, ending)) return kind;
+  }
+  return "";
+}
+
+absl::StatusOr<std::string> ChooseKind(const Flags& flags) {
+  const std::string kind = flags.emit.empty() ? KindOf(flags.out) : flags.emit;
+  if (kind.empty()) {
+    return UsageError(absl::StrCat("--emit is needed: ", absl::StrJoin(Kinds(), ", ")));
+  }
+  if (kind == "ptx") return UsageError("there is no GPU code generation yet, so no --emit ptx");
+  if (std::count(Kinds().begin(), Kinds().end(), kind)) return kind;
+  return UsageError(absl::StrCat("there is no --emit '", kind, "'", Suggestion(kind, Kinds())));
+}
+
+absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
+                                         const std::string& kind) {
+  CompileOptions options;
+  options.signatures = flags.signatures;
+  const std::vector<std::string> names = graph.SignatureNames();
+  for (const std::string& signature : flags.signatures) {
+    if (std::count(names.begin(), names.end(), signature)) continue;
+    return UsageError(absl::StrCat("there is no signature '", signature, "' in ", flags.model,
+                                   Suggestion(signature, names)));
+  }
+  if (!flags.targets.empty()) {
+    options.targets = flags.targets;
+  } else if (kind == "package" || kind == "shared" || kind == "executable" || kind == "object") {
+    // What leaves this machine picks its code where it runs.
+    options.targets = {"cpu:x86-64-v3", "cpu:x86-64-v4"};
+  }
+  absl::StatusOr<std::map<std::string, std::vector<int64_t>>> sizes = ParseSizes(flags.specialize);
+  if (!sizes.ok()) return sizes.status();
+  options.specialize = *std::move(sizes);
+  if (!flags.checkpoint.empty()) {
+    absl::StatusOr<NamedTensors> variables = ReadVariables(flags.checkpoint);
+    if (!variables.ok()) return variables.status();
+    options.variables = *std::move(variables);
+  } else if (flags.freeze) {
+    return UsageError("--freeze needs values of variables: --checkpoint FILE");
+  }
+  options.freeze = flags.freeze;
+  options.threads = flags.threads;
+  options.disabled_passes = flags.disabled_passes;
+  if (flags.timing) {
+    options.timing = [](const std::string& pass, double seconds) {
+      std::fprintf(stderr, "%10.2f ms  %s\n", 1e3 * seconds, pass.c_str());
+    };
+  }
+  if (flags.explain) {
+    options.explain = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+  }
+  if (!flags.dump.empty()) {
+    options.dump = [folder = flags.dump, count = 0](const std::string& pass,
+                                                    const std::string& ir) mutable {
+      if (folder == "-") {
+        std::fprintf(stderr, "// ---- after %s\n%s\n", pass.c_str(), ir.c_str());
+        return;
+      }
+      std::string name = pass;
+      std::replace(name.begin(), name.end(), '/', '_');
+      char number[8];
+      std::snprintf(number, sizeof(number), "%03d", count++);
+      const std::string path = absl::StrCat(folder, "/", number, "_", name, ".mlir");
+      const absl::Status status = WriteFileAtomically(path, ir);
+      if (!status.ok()) PrintError(status);
+    };
+  }
+  return options;
+}
+
+absl::Status Emit(const Graph& graph, const CompileOptions& options, const std::string& kind,
+                  const std::string& out) {
+  static const std::map<std::string, Artifact> kArtifacts = {{"object", Artifact::kObject},
+                                                             {"shared", Artifact::kShared},
+                                                             {"executable", Artifact::kExecutable}};
+  const auto artifact = kArtifacts.find(kind);
+  if (artifact != kArtifacts.end()) return WriteArtifact(graph, options, artifact->second, out);
+  absl::StatusOr<std::string> bytes = kind == "package" ? CompilePackage(graph, options)
+                                                        : CompileToText(graph, options, kind);
+  if (!bytes.ok()) return bytes.status();
+  return WriteFileAtomically(out, *bytes);
+}
+
+absl::Status Run(const Flags& flags) {
+  absl::StatusOr<std::string> kind = ChooseKind(flags);
+  if (!kind.ok()) return kind.status();
+  if (flags.out == flags.model || flags.out == flags.checkpoint) {
+    return UsageError(absl::StrCat("-o '", flags.out, "' would overwrite an input"));
+  }
+  absl::StatusOr<bool> package = IsPackage(flags.model);
+  if (!package.ok()) return package.status();
+  if (*package) {
+    return AsBadInput(absl::InvalidArgumentError(absl::StrCat(
+        flags.model, " is a package, which is compiled already; give the graph file")));
+  }
+  absl::StatusOr<Graph> graph = LoadGraph(flags.model);
+  if (!graph.ok()) return graph.status();
+  absl::StatusOr<CompileOptions> options = OptionsOf(flags, *graph, *kind);
+  if (!options.ok()) return options.status();
+  const absl::Time start = absl::Now();
+  absl::Status status = Emit(*graph, *options, *kind, flags.out);
+  if (!status.ok()) return status;
+  std::fprintf(stderr, "%s: %s for %s, %.2f s\n", flags.out.c_str(), kind->c_str(),
+               absl::StrJoin(options->targets, ", ").c_str(),
+               absl::ToDoubleSeconds(absl::Now() - start));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Command AddCompile(CLI::App& program) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* app = program.add_subcommand("compile", "Compiles a graph file ahead of time");
+  app->add_option("model", flags->model, "Graph file (.weft, .textproto)")
+      ->required()
+      ->type_name("MODEL");
+  app->add_option("-o,--out", flags->out, "File to write")->required();
+  app->add_option("--emit", flags->emit,
+                  absl::StrCat(absl::StrJoin(Kinds(), ", "),
+                               "; told from the name of the output if not given"));
+  app->add_option("--target", flags->targets,
+                  "cpu:x86-64-v3, cpu:x86-64-v4, cpu:native; repeatable: the best that the machine "
+                  "can run is picked there");
+  app->add_option("--signature", flags->signatures, "Signatures to compile; all if not given");
+  app->add_option("--checkpoint", flags->checkpoint, "Values of variables, a .safetensors file");
+  app->add_flag("--freeze", flags->freeze, "Compile those values in as constants");
+  app->add_option("--specialize", flags->specialize,
+                  "Code of its own for sizes of an open dimension: batch=1,32; repeatable");
+  app->add_option("--threads", flags->threads, "That compile at once; 0: one per core")
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--disable-pass", flags->disabled_passes, "Leave out a pass; repeatable");
+  app->add_option("--dump-after-each-pass", flags->dump,
+                  "Write the IR after each pass into this folder, or to standard error with -");
+  app->add_flag("--time-passes", flags->timing, "Milliseconds of each pass to standard error");
+  app->add_flag("--explain", flags->explain,
+                "For each edge of the graph: fused or not, by which rule, bytes saved");
+  app->footer("Example: weft compile digits.weft --checkpoint run/best.safetensors --freeze "
+              "--signature predict -o digits.weftpkg");
+  return {app, [flags] { return Run(*flags); }};
+}
+
+}  // namespace weft::cli

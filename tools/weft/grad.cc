@@ -1,0 +1,108 @@
+// weft grad: differentiates a graph file.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "graph/graph.h"
+#include "proto/graph.pb.h"
+#include "tools/common/suggest.h"
+#include "tools/weft/command.h"
+#include "tools/weft/model.h"
+
+namespace weft::cli {
+namespace {
+
+struct Flags {
+  std::string model, of, out, signature = "gradient";
+  std::vector<std::string> wrt;
+};
+
+// A node by its name, a signature's output by "signature.output" or alone, or a variable's value.
+absl::StatusOr<Tensor> FindValue(Graph& graph, const GraphDef& def, const std::string& name) {
+  std::vector<std::string> names;
+  for (const SignatureDef& signature : def.signatures()) {
+    for (const SignatureDef::Output& output : signature.outputs()) {
+      if (output.name() == name || absl::StrCat(signature.name(), ".", output.name()) == name) {
+        return graph.Find(output.value());
+      }
+      names.push_back(output.name());
+    }
+  }
+  const std::string node = name.substr(0, name.find(':'));
+  for (const NodeDef& candidate : def.nodes()) {
+    if (candidate.name() == node) return graph.Find(name);
+    names.push_back(candidate.name());
+  }
+  for (const Variable& variable : graph.Variables()) {
+    if (variable.name() == name) return variable.Read();
+    names.push_back(variable.name());
+  }
+  return UsageError(absl::StrCat("there is no value '", name, "'", Suggestion(name, names)));
+}
+
+absl::Status Run(const Flags& flags) {
+  if (flags.out == flags.model) {
+    return UsageError(absl::StrCat("-o '", flags.out, "' would overwrite the input"));
+  }
+  absl::StatusOr<Graph> graph = LoadGraph(flags.model);
+  if (!graph.ok()) return graph.status();
+  absl::StatusOr<GraphDef> def = graph->ToGraphDef();
+  if (!def.ok()) return def.status();
+  absl::StatusOr<Tensor> of = FindValue(*graph, *def, flags.of);
+  if (!of.ok()) return of.status();
+  std::vector<Tensor> wrt;
+  for (const std::string& name : flags.wrt) {
+    absl::StatusOr<Tensor> value = FindValue(*graph, *def, name);
+    if (!value.ok()) return value.status();
+    wrt.push_back(*value);
+  }
+  const std::vector<std::string> taken = graph->SignatureNames();
+  if (std::count(taken.begin(), taken.end(), flags.signature)) {
+    return UsageError(absl::StrCat("there is a signature '", flags.signature,
+                                   "' already; choose another with --signature"));
+  }
+  const std::vector<Tensor> gradients = Gradients(*of, wrt);
+  if (!graph->status().ok()) return graph->status();
+  std::vector<std::pair<std::string, Tensor>> outputs = {{"value", *of}};
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    outputs.emplace_back(absl::StrCat("d_", flags.wrt[i]), gradients[i]);
+  }
+  graph->AddSignature(flags.signature, outputs);
+  if (!graph->status().ok()) return graph->status();
+  absl::Status status = graph->Save(flags.out);
+  if (!status.ok()) return status;
+  std::fprintf(stderr, "%s: signature %s with %zu gradients, %lld nodes in all\n",
+               flags.out.c_str(), flags.signature.c_str(), gradients.size(),
+               static_cast<long long>(graph->NumNodes()));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Command AddGrad(CLI::App& program) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* app = program.add_subcommand("grad", "Adds gradients to a graph file");
+  app->add_option("model", flags->model, "Graph file (.weft, .textproto)")
+      ->required()
+      ->type_name("MODEL");
+  app->add_option("--of", flags->of,
+                  "What is differentiated: a node, or an output of a signature; the sum of its "
+                  "elements where it is not a scalar")
+      ->required();
+  app->add_option("--wrt", flags->wrt, "By what: nodes, inputs or variables; a,b or repeated")
+      ->required()
+      ->delimiter(',');
+  app->add_option("-o,--out", flags->out, "Graph file to write")->required();
+  app->add_option("--signature", flags->signature,
+                  "Name of the signature added, which gives `value` and `d_NAME` for each")
+      ->capture_default_str();
+  app->footer("Example: weft grad model.weft --of loss --wrt dense/weights,dense/bias -o grad.weft");
+  return {app, [flags] { return Run(*flags); }};
+}
+
+}  // namespace weft::cli

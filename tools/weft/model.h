@@ -1,0 +1,69 @@
+// Models on the command line: graph files, their text form, and packages, told apart by contents.
+#ifndef WEFT_TOOLS_WEFT_MODEL_H_
+#define WEFT_TOOLS_WEFT_MODEL_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "runtime/session.h"
+
+namespace weft::cli {
+
+// Whether the file is a package; otherwise it is taken for a graph. An unreadable file is a
+// kBadInput error.
+absl::StatusOr<bool> IsPackage(const std::string& path);
+
+// Errors are marked kBadInput and name the file.
+absl::StatusOr<Graph> LoadGraph(const std::string& path);
+
+struct OpenOptions {
+  int threads = 0;
+  std::vector<std::string> disabled_passes;
+  std::string checkpoint;  // restored where not empty
+};
+
+// A model ready to run: a package as it is, a graph through the compiler.
+struct Model {
+  std::string path;
+  std::optional<Graph> graph;  // absent of a package
+  std::unique_ptr<Session> session;
+};
+absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& options);
+absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const OpenOptions& options);
+
+// The signature of that name, or, where `name` is empty, `predict`, or else the only one besides
+// `init`. kUsage errors list what there is.
+absl::StatusOr<Session::SignatureInfo> FindSignature(const Session& session,
+                                                     const std::string& name);
+
+// "NAME=FILE.npy", "NAME=NUMBER" (a scalar of the dtype that the signature wants), or "FILE.npz" for
+// all in it. A file that cannot be read is kBadInput, everything else kUsage.
+absl::StatusOr<NamedTensors> ReadFeeds(const std::vector<std::string>& feeds,
+                                       const std::vector<Session::ValueInfo>& inputs);
+
+// Variables from a safetensors file, checked for nothing but their form.
+absl::StatusOr<NamedTensors> ReadVariables(const std::string& path);
+
+// "batch=1,32" each, into what CompileOptions::specialize and shape evaluation take.
+absl::StatusOr<std::map<std::string, std::vector<int64_t>>> ParseSizes(
+    const std::vector<std::string>& sizes);
+
+// "f32[batch, 784]".
+std::string TypeText(const Session::ValueInfo& value);
+
+// Resident memory of this process at its highest, in bytes.
+int64_t PeakResidentBytes();
+
+// "1.5 MiB".
+std::string ByteText(double bytes);
+
+}  // namespace weft::cli
+
+#endif  // WEFT_TOOLS_WEFT_MODEL_H_

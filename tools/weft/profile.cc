@@ -1,0 +1,27 @@
+#include "tools/weft/profile.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+namespace weft::cli {
+
+void PrintProfile(std::vector<StepProfile> steps) {
+  std::sort(steps.begin(), steps.end(),
+            [](const StepProfile& a, const StepProfile& b) { return a.seconds > b.seconds; });
+  double total = 0;
+  for (const StepProfile& step : steps) total += step.seconds;
+  std::fprintf(stderr, "%9s %6s %7s %9s %8s  %s\n", "ms/run", "share", "runs", "GFLOP/s", "GB/s",
+               "step, nodes, source");
+  for (const StepProfile& step : steps) {
+    const double each = step.seconds / static_cast<double>(std::max<int64_t>(step.runs, 1));
+    const double rate = each > 0 ? 1e-9 / each : 0;
+    std::string nodes = step.node.size() > 60 ? step.node.substr(0, 57) + "..." : step.node;
+    std::fprintf(stderr, "%9.4f %5.1f%% %7lld %9.2f %8.2f  %s  [%s]  %s\n", each * 1e3,
+                 total > 0 ? 100 * step.seconds / total : 0, static_cast<long long>(step.runs),
+                 step.flops * rate, step.bytes * rate, step.label.c_str(), nodes.c_str(),
+                 step.location.c_str());
+  }
+}
+
+}  // namespace weft::cli

@@ -1,0 +1,16 @@
+// A profile as a table.
+#ifndef WEFT_TOOLS_WEFT_PROFILE_H_
+#define WEFT_TOOLS_WEFT_PROFILE_H_
+
+#include <vector>
+
+#include "runtime/session.h"
+
+namespace weft::cli {
+
+// To standard error: a line for each step, slowest first, with its share, rates and source line.
+void PrintProfile(std::vector<StepProfile> steps);
+
+}  // namespace weft::cli
+
+#endif  // WEFT_TOOLS_WEFT_PROFILE_H_
