@@ -30,8 +30,9 @@ void CompareElements(const T* actual, const T* expected, double rtol, double ato
     double difference = std::abs(a - b);
     if (std::isnan(difference)) difference = std::numeric_limits<double>::infinity();
     result.max_absolute = std::max(result.max_absolute, difference);
-    result.max_relative = std::max(
-        result.max_relative, difference / std::max(std::abs(b), std::numeric_limits<double>::min()));
+    result.max_relative =
+        std::max(result.max_relative,
+                 difference / std::max(std::abs(b), std::numeric_limits<double>::min()));
     const double tolerance = std::isfinite(b) ? atol + rtol * std::abs(b) : 0;
     if (difference <= tolerance) continue;
     ++result.differing;

@@ -22,9 +22,8 @@ namespace weft::cli {
 namespace {
 
 const std::vector<std::string>& Kinds() {
-  static const auto* kinds =
-      new std::vector<std::string>{"object", "shared", "executable", "package",
-                                   "mlir",   "llvm",   "asm"};
+  static const auto* kinds = new std::vector<std::string>{
+      "object", "shared", "executable", "package", "mlir", "llvm", "asm"};
   return *kinds;
 }
 
@@ -38,8 +37,8 @@ struct Flags {
 // What the name of the output says, where --emit does not.
 std::string KindOf(const std::string& path) {
   const std::pair<const char*, const char*> kEndings[] = {
-      {".o", "object"},         {".so", "shared"}, {".weftpkg", "package"},
-      {".mlir", "mlir"},        {".ll", "llvm"},   {".s", "asm"}};
+      {".o", "object"},  {".so", "shared"}, {".weftpkg", "package"},
+      {".mlir", "mlir"}, {".ll", "llvm"},   {".s", "asm"}};
   for (const auto& [ending, kind] : kEndings) {
     if (absl::EndsWith(path, ending)) return kind;
   }
@@ -119,8 +118,8 @@ absl::Status Emit(const Graph& graph, const CompileOptions& options, const std::
                                                              {"executable", Artifact::kExecutable}};
   const auto artifact = kArtifacts.find(kind);
   if (artifact != kArtifacts.end()) return WriteArtifact(graph, options, artifact->second, out);
-  absl::StatusOr<std::string> bytes = kind == "package" ? CompilePackage(graph, options)
-                                                        : CompileToText(graph, options, kind);
+  absl::StatusOr<std::string> bytes =
+      kind == "package" ? CompilePackage(graph, options) : CompileToText(graph, options, kind);
   if (!bytes.ok()) return bytes.status();
   return WriteFileAtomically(out, *bytes);
 }
@@ -178,8 +177,9 @@ Command AddCompile(CLI::App& program) {
   app->add_flag("--time-passes", flags->timing, "Milliseconds of each pass to standard error");
   app->add_flag("--explain", flags->explain,
                 "For each edge of the graph: fused or not, by which rule, bytes saved");
-  app->footer("Example: weft compile digits.weft --checkpoint run/best.safetensors --freeze "
-              "--signature predict -o digits.weftpkg");
+  app->footer(
+      "Example: weft compile digits.weft --checkpoint run/best.safetensors --freeze "
+      "--signature predict -o digits.weftpkg");
   return {app, [flags] { return Run(*flags); }};
 }
 

@@ -25,8 +25,8 @@ struct Flags {
 // A node by its name, a signature's output by "signature.output" or alone, or a variable's value.
 absl::StatusOr<Tensor> FindValue(Graph& graph, const GraphDef& def, const std::string& name) {
   std::vector<std::string> names;
-  for (const SignatureDef& signature : def.signatures()) {
-    for (const SignatureDef::Output& output : signature.outputs()) {
+  for (const proto::SignatureDef& signature : def.signatures()) {
+    for (const proto::SignatureDef::Output& output : signature.outputs()) {
       if (output.name() == name || absl::StrCat(signature.name(), ".", output.name()) == name) {
         return graph.Find(output.value());
       }
@@ -34,7 +34,7 @@ absl::StatusOr<Tensor> FindValue(Graph& graph, const GraphDef& def, const std::s
     }
   }
   const std::string node = name.substr(0, name.find(':'));
-  for (const NodeDef& candidate : def.nodes()) {
+  for (const proto::NodeDef& candidate : def.nodes()) {
     if (candidate.name() == node) return graph.Find(name);
     names.push_back(candidate.name());
   }
@@ -101,7 +101,8 @@ Command AddGrad(CLI::App& program) {
   app->add_option("--signature", flags->signature,
                   "Name of the signature added, which gives `value` and `d_NAME` for each")
       ->capture_default_str();
-  app->footer("Example: weft grad model.weft --of loss --wrt dense/weights,dense/bias -o grad.weft");
+  app->footer(
+      "Example: weft grad model.weft --of loss --wrt dense/weights,dense/bias -o grad.weft");
   return {app, [flags] { return Run(*flags); }};
 }
 

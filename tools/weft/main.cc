@@ -45,8 +45,9 @@ int Main(int argc, char** argv) {
   CLI::App program("Compiles, trains and runs static dataflow graphs.", "weft");
   program.set_version_flag("--version", kVersion);
   program.require_subcommand(1);
-  program.footer("weft COMMAND --help shows a command's options and an example.\n"
-                 "Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 invalid input file.");
+  program.footer(
+      "weft COMMAND --help shows a command's options and an example.\n"
+      "Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 invalid input file.");
   const std::vector<Command> commands = {AddTrain(program),   AddRun(program),  AddCompile(program),
                                          AddInspect(program), AddGrad(program), AddVerify(program),
                                          AddBench(program)};
@@ -58,8 +59,8 @@ int Main(int argc, char** argv) {
   std::vector<std::string> names;
   for (const Command& command : commands) names.push_back(command.app->get_name());
   if (arguments[0][0] != '-' && !std::count(names.begin(), names.end(), arguments[0])) {
-    PrintError(UsageError(absl::StrCat("there is no command '", arguments[0], "'",
-                                       Suggestion(arguments[0], names))));
+    PrintError(UsageError(
+        absl::StrCat("there is no command '", arguments[0], "'", Suggestion(arguments[0], names))));
     return kUsage;
   }
   try {

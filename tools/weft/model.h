@@ -43,8 +43,8 @@ absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const Ope
 absl::StatusOr<Session::SignatureInfo> FindSignature(const Session& session,
                                                      const std::string& name);
 
-// "NAME=FILE.npy", "NAME=NUMBER" (a scalar of the dtype that the signature wants), or "FILE.npz" for
-// all in it. A file that cannot be read is kBadInput, everything else kUsage.
+// "NAME=FILE.npy", "NAME=NUMBER" (a scalar of the dtype that the signature wants), or "FILE.npz"
+// for all in it. A file that cannot be read is kBadInput, everything else kUsage.
 absl::StatusOr<NamedTensors> ReadFeeds(const std::vector<std::string>& feeds,
                                        const std::vector<Session::ValueInfo>& inputs);
 

@@ -167,11 +167,13 @@ Command AddRun(CLI::App& program) {
   app->add_option("--device", flags->device, "cpu");
   app->add_option("--timeout", flags->timeout, "Give up after so many seconds");
   app->add_option("--limit", flags->limit, "Elements of a tensor that are printed at most");
-  app->add_option("--disable-pass", flags->disabled_passes, "Leave out a compiler pass; repeatable");
+  app->add_option("--disable-pass", flags->disabled_passes,
+                  "Leave out a compiler pass; repeatable");
   app->add_flag("--profile", flags->profile, "Time of each step to standard error");
   app->add_flag("--json", flags->json, "Results as JSON");
-  app->footer("Example: weft run digits.weft --checkpoint run/best.safetensors --feed x=images.npy "
-              "--fetch class --out classes.npy");
+  app->footer(
+      "Example: weft run digits.weft --checkpoint run/best.safetensors --feed x=images.npy "
+      "--fetch class --out classes.npy");
   return {app, [flags] { return Run(*flags); }};
 }
 

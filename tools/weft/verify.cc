@@ -36,8 +36,8 @@ struct Golden {
 absl::StatusOr<Golden> GoldenOf(const std::string& path) {
   absl::StatusOr<bool> package = IsPackage(path);
   if (!package.ok()) return package.status();
-  const absl::Status none = UsageError(
-      absl::StrCat(path, " carries no golden values; give --inputs and --expected"));
+  const absl::Status none =
+      UsageError(absl::StrCat(path, " carries no golden values; give --inputs and --expected"));
   if (!*package) return none;
   absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
   if (!bytes.ok()) return AsBadInput(bytes.status());
@@ -86,8 +86,8 @@ absl::Status Run(const Flags& flags) {
   for (const auto& [name, expected] : golden->outputs) {
     const auto found = results->find(name);
     if (found == results->end()) {
-      return UsageError(absl::StrCat("signature '", signature->name, "' has no output '", name,
-                                     "'"));
+      return UsageError(
+          absl::StrCat("signature '", signature->name, "' has no output '", name, "'"));
     }
     const Comparison comparison = Compare(found->second, expected, flags.rtol, flags.atol);
     if (!comparison.agrees) failed.push_back(name);
@@ -105,31 +105,32 @@ absl::Status Run(const Flags& flags) {
     std::printf("%s\n", json.dump().c_str());
   }
   if (failed.empty()) return absl::OkStatus();
-  return absl::Status(absl::StatusCode::kFailedPrecondition,
-                      absl::StrCat(flags.model, ": ", absl::StrJoin(failed, ", "),
-                                   failed.size() == 1 ? " differs" : " differ",
-                                   " from the reference"));
+  return absl::Status(
+      absl::StatusCode::kFailedPrecondition,
+      absl::StrCat(flags.model, ": ", absl::StrJoin(failed, ", "),
+                   failed.size() == 1 ? " differs" : " differ", " from the reference"));
 }
 
 }  // namespace
 
 Command AddVerify(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* app = program.add_subcommand("verify", "Compares a model's outputs with reference ones");
+  CLI::App* app =
+      program.add_subcommand("verify", "Compares a model's outputs with reference ones");
   app->add_option("model", flags->model, "Graph file or package")->required()->type_name("MODEL");
   app->add_option("--inputs", flags->inputs, "NAME=FILE.npy or FILE.npz; repeatable");
   app->add_option("--expected", flags->expected, "NAME=FILE.npy or FILE.npz with all outputs");
   app->add_option("--signature", flags->signature, "Default: predict, or the only one");
   app->add_option("--checkpoint", flags->checkpoint, "Values of variables, a .safetensors file");
-  app->add_option("--rtol", flags->rtol,
-                  "Elements agree where |a - b| <= atol + rtol * |b|")
+  app->add_option("--rtol", flags->rtol, "Elements agree where |a - b| <= atol + rtol * |b|")
       ->capture_default_str();
   app->add_option("--atol", flags->atol)->capture_default_str();
   app->add_option("--threads", flags->threads, "0: one per core")->check(CLI::NonNegativeNumber);
   app->add_flag("--json", flags->json, "Results as JSON");
-  app->footer("Without --inputs, a package's own golden values are used. The exit code is 1 where "
-              "outputs differ.\n"
-              "Example: weft verify digits.weftpkg --inputs in.npz --expected out.npz --rtol 1e-4");
+  app->footer(
+      "Without --inputs, a package's own golden values are used. The exit code is 1 where "
+      "outputs differ.\n"
+      "Example: weft verify digits.weftpkg --inputs in.npz --expected out.npz --rtol 1e-4");
   return {app, [flags] { return Run(*flags); }};
 }
 

@@ -1,0 +1,114 @@
+#include "tools/report/page.h"
+
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "absl/strings/str_replace.h"
+#include "tools/report/graph_html.h"
+#include "tools/report/graph_js.h"
+#include "tools/report/layout_js.h"
+#include "tools/report/style_css.h"
+#include "tools/report/training_html.h"
+#include "tools/report/training_js.h"
+
+namespace weft {
+namespace {
+
+using nlohmann::json;
+
+// As it may stand in a <script> element: no "</script>" can be in it. Names come from files, so
+// what is not UTF-8 is replaced rather than refused.
+std::string Embedded(const json& data) {
+  return absl::StrReplaceAll(data.dump(-1, ' ', false, json::error_handler_t::replace),
+                             {{"<", "\\u003c"}});
+}
+
+absl::string_view View(std::string_view s) { return {s.data(), s.size()}; }
+
+json ToJson(const GraphView& view) {
+  json nodes = json::array(), signatures = json::array(), variables = json::array();
+  for (const GraphView::Node& node : view.nodes) {
+    nodes.push_back({{"name", node.name},
+                     {"op", node.op},
+                     {"family", node.family},
+                     {"inputs", node.inputs},
+                     {"results", node.results},
+                     {"attributes", node.attributes},
+                     {"source", node.source},
+                     {"forward", node.forward},
+                     {"flops", node.flops},
+                     {"bytes", node.bytes},
+                     {"flops_text", node.flops_text}});
+  }
+  for (const GraphView::Signature& signature : view.signatures) {
+    json inputs = json::array(), outputs = json::array();
+    for (const auto& v : signature.inputs) inputs.push_back({{"name", v.name}, {"type", v.type}});
+    for (const auto& v : signature.outputs) outputs.push_back({{"name", v.name}, {"type", v.type}});
+    signatures.push_back({{"name", signature.name},
+                          {"inputs", inputs},
+                          {"outputs", outputs},
+                          {"nodes", signature.nodes}});
+  }
+  for (const GraphView::Variable& v : view.variables) {
+    variables.push_back({{"name", v.name}, {"type", v.type}, {"trainable", v.trainable}});
+  }
+  return {{"name", view.name},
+          {"sizes", view.sizes},
+          {"nodes", nodes},
+          {"variables", variables},
+          {"signatures", signatures}};
+}
+
+json ToJson(const TrainingReport& report) {
+  json tiles = json::array(), history = json::array(), facts = json::array();
+  for (const auto& tile : report.tiles) {
+    tiles.push_back({{"label", tile.label}, {"value", tile.value}});
+  }
+  for (const EpochMetrics& epoch : report.history) {
+    history.push_back(
+        {{"epoch", epoch.epoch}, {"training", epoch.training}, {"validation", epoch.validation}});
+  }
+  for (const auto& group : report.facts) {
+    facts.push_back({{"title", group.title}, {"rows", group.rows}});
+  }
+  json page = {{"title", report.title}, {"subtitle", report.subtitle},
+               {"tiles", tiles},        {"history", history},
+               {"facts", facts},        {"target", report.target}};
+  if (!report.confusion.empty()) {
+    page["confusion"] = {{"classes", report.classes}, {"counts", report.confusion}};
+  }
+  if (!report.scatter.empty()) page["scatter"] = report.scatter;
+  for (const auto& sample : report.samples) {
+    page["samples"].push_back(
+        {{"width", sample.width},
+         {"height", sample.height},
+         {"pixels", sample.pixels},
+         {"truth", sample.truth},
+         {"predicted", sample.predicted},
+         {"probability", sample.probability ? json(*sample.probability) : json(nullptr)}});
+  }
+  return page;
+}
+
+}  // namespace
+
+std::string TrainingPage(const TrainingReport& report) {
+  const std::string data = Embedded(ToJson(report));
+  return absl::StrReplaceAll(
+      View(TrainingHtml()),
+      {{"{{style}}", View(StyleCss())}, {"{{data}}", data}, {"{{script}}", View(TrainingJs())}});
+}
+
+std::string GraphPage(const GraphView& view) {
+  const std::string data = Embedded(ToJson(view));
+  return absl::StrReplaceAll(View(GraphHtml()), {{"{{style}}", View(StyleCss())},
+                                                 {"{{data}}", data},
+                                                 {"{{layout}}", View(LayoutJs())},
+                                                 {"{{script}}", View(GraphJs())}});
+}
+
+std::string GraphJson(const GraphView& view) {
+  return ToJson(view).dump(1, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace weft
