@@ -1,0 +1,47 @@
+// Mathematical functions as code: each emits arith, math, vector and scf ops that compute it,
+// without a call to a library.
+//
+// Operands are f32 or f64, scalars or vectors of one dimension; the result has the operands' type.
+// Errors below are in units in the last place of the exact result, over all finite arguments unless
+// said; NaN gives NaN; infinities, zeros and denormals follow C's <math.h> but for the sign of a
+// zero. kernels/math/math_test (in compiler/codegen, which can run code) measures every one.
+#ifndef WEFT_KERNELS_MATH_MATH_H_
+#define WEFT_KERNELS_MATH_MATH_H_
+
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/Value.h"
+
+namespace weft::math {
+
+// 2 units.
+mlir::Value Exp(mlir::ImplicitLocOpBuilder& b, mlir::Value x);
+// 4 units.
+mlir::Value Expm1(mlir::ImplicitLocOpBuilder& b, mlir::Value x);
+// 3 units.
+mlir::Value Log(mlir::ImplicitLocOpBuilder& b, mlir::Value x);
+// 4 units.
+mlir::Value Log1p(mlir::ImplicitLocOpBuilder& b, mlir::Value x);
+// 2 units of 1: an absolute error, and relative to the result where that is not close to 0.
+mlir::Value Sin(mlir::ImplicitLocOpBuilder& b, mlir::Value x);
+mlir::Value Cos(mlir::ImplicitLocOpBuilder& b, mlir::Value x);
+// Both at once, for 0 <= x <= 2 pi only: less code.
+struct SineCosine {
+  mlir::Value sine, cosine;
+};
+SineCosine SinCosOfTurn(mlir::ImplicitLocOpBuilder& b, mlir::Value x);
+// 5 units.
+mlir::Value Tanh(mlir::ImplicitLocOpBuilder& b, mlir::Value x);
+// 3 units; results below the smallest normal number may be 0.
+mlir::Value Logistic(mlir::ImplicitLocOpBuilder& b, mlir::Value x);
+// 4 units.
+mlir::Value Erf(mlir::ImplicitLocOpBuilder& b, mlir::Value x);
+// 4 units.
+mlir::Value Atan2(mlir::ImplicitLocOpBuilder& b, mlir::Value y, mlir::Value x);
+// 1 unit in f32, 8 in f64.
+mlir::Value Pow(mlir::ImplicitLocOpBuilder& b, mlir::Value x, mlir::Value y);
+// The remainder of a / b with the sign of a: exact.
+mlir::Value Fmod(mlir::ImplicitLocOpBuilder& b, mlir::Value a, mlir::Value d);
+
+}  // namespace weft::math
+
+#endif  // WEFT_KERNELS_MATH_MATH_H_
