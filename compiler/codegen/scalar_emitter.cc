@@ -97,8 +97,9 @@ Value ScalarEmitter::Filled(Type like, mlir::Attribute element) {
 Value ScalarEmitter::FloatLike(Value like, double value) {
   Type element = mlir::getElementTypeOrSelf(like.getType());
   return Filled(like.getType(),
-                element.isF64() ? b_.getFloatAttr(element, value)
-                                : b_.getFloatAttr(element, llvm::APFloat(static_cast<float>(value))));
+                element.isF64()
+                    ? b_.getFloatAttr(element, value)
+                    : b_.getFloatAttr(element, llvm::APFloat(static_cast<float>(value))));
 }
 
 Value ScalarEmitter::IntegerLike(Value like, int64_t value) {
@@ -131,19 +132,21 @@ Value ScalarEmitter::ToMemory(Element x) {
 Element ScalarEmitter::Rounded(Value value, DataType dtype) {
   if (IsNarrowFloat(dtype)) {
     Type narrow = WithElement(value.getType(), ScalarMemoryType(b_, dtype));
-    value = arith::ExtFOp::create(b_, value.getType(), arith::TruncFOp::create(b_, narrow, value));
+    Value rounded = arith::TruncFOp::create(b_, narrow, value);
+    value = arith::ExtFOp::create(b_, value.getType(), rounded);
   }
   return {value, dtype};
 }
 
 Element ScalarEmitter::Constant(DataType dtype, double value) {
   if (!IsFloat(dtype)) return IntegerConstant(dtype, static_cast<int64_t>(value));
-  if (dtype == DataType::kF16) value = static_cast<float>(static_cast<F16>(static_cast<float>(value)));
+  if (dtype == DataType::kF16)
+    value = static_cast<float>(static_cast<F16>(static_cast<float>(value)));
   if (dtype == DataType::kBF16) value = static_cast<float>(BF16(static_cast<float>(value)));
   Type type = ScalarRegisterType(b_, dtype);
-  mlir::FloatAttr attribute =
-      type.isF64() ? b_.getFloatAttr(type, value)
-                   : b_.getFloatAttr(type, llvm::APFloat(static_cast<float>(value)));
+  mlir::FloatAttr attribute = type.isF64()
+                                  ? b_.getFloatAttr(type, value)
+                                  : b_.getFloatAttr(type, llvm::APFloat(static_cast<float>(value)));
   return {arith::ConstantOp::create(b_, attribute), dtype};
 }
 
@@ -243,28 +246,28 @@ Element ScalarEmitter::IntegerDivision(Element a, Element b, bool remainder) {
   const DataType dtype = a.dtype;
   Value zero = IntegerLike(b.value, 0);
   Value by_zero = arith::CmpIOp::create(b_, arith::CmpIPredicate::eq, b.value, zero);
+  // The lowest number divided by -1 does not fit (and would trap): x / -1 is -x, which wraps
+  // around.
+  Value minus = dtype == DataType::kU8
+                    ? by_zero
+                    : Value(arith::CmpIOp::create(b_, arith::CmpIPredicate::eq, b.value,
+                                                  IntegerLike(b.value, -1)));
+  Value special = arith::OrIOp::create(b_, by_zero, minus);
+  Value divisor = arith::SelectOp::create(b_, special, IntegerLike(b.value, 1), b.value);
   Value quotient;
   if (dtype == DataType::kI64) {
-    // The lowest number divided by -1 would trap: x / -1 is -x, which wraps around.
-    Value minus =
-        arith::CmpIOp::create(b_, arith::CmpIPredicate::eq, b.value, IntegerLike(b.value, -1));
-    Value special = arith::OrIOp::create(b_, by_zero, minus);
-    Value divisor = arith::SelectOp::create(b_, special, IntegerLike(b.value, 1), b.value);
     quotient = arith::DivSIOp::create(b_, a.value, divisor);
-    quotient =
-        arith::SelectOp::create(b_, minus, arith::SubIOp::create(b_, zero, a.value), quotient);
   } else {
-    // In f64 the quotient of two 32-bit integers, cut to a whole number, is exact; processors have
-    // no division of integer vectors.
-    Value divisor = arith::SelectOp::create(b_, by_zero, IntegerLike(b.value, 1), b.value);
+    // Processors have no division of integer vectors. A quotient of two 32-bit integers in f64 (of
+    // two 8-bit ones in f32), cut to a whole number, is exact.
     const DataType wide = dtype == DataType::kI32 ? DataType::kF64 : DataType::kF32;
     Value q = arith::DivFOp::create(b_, Cast(a, wide).value, Cast({divisor, dtype}, wide).value);
-    // 2^31 (the lowest number by -1) does not fit 32 bits, so the way back is over 64.
-    Type through = WithElement(
-        q.getType(), dtype == DataType::kI32 ? b_.getI64Type() : b_.getI32Type());
-    quotient = arith::TruncIOp::create(b_, a.value.getType(),
-                                       arith::FPToSIOp::create(b_, through, q));
+    quotient = arith::FPToSIOp::create(b_, WithElement(q.getType(), b_.getI32Type()), q);
+    if (dtype != DataType::kI32) {
+      quotient = arith::TruncIOp::create(b_, a.value.getType(), quotient);
+    }
   }
+  quotient = arith::SelectOp::create(b_, minus, arith::SubIOp::create(b_, zero, a.value), quotient);
   Value result = quotient;
   if (remainder) {
     result = arith::SubIOp::create(b_, a.value, arith::MulIOp::create(b_, quotient, b.value));
@@ -331,18 +334,25 @@ Element ScalarEmitter::Abs(Element x) {
 
 Element ScalarEmitter::Sign(Element x) {
   Element zero = Constant(x.dtype, 0);
-  Element below = Compare(Comparison::kLess, x, zero), above = Compare(Comparison::kGreater, x, zero);
+  Element below = Compare(Comparison::kLess, x, zero),
+          above = Compare(Comparison::kGreater, x, zero);
   // What is neither stays: zero, and NaN.
   Element result = Select(above, Constant(x.dtype, 1), x);
   return x.dtype == DataType::kU8 ? result : Select(below, Constant(x.dtype, -1), result);
 }
 
-Element ScalarEmitter::Floor(Element x) { return {mlir::math::FloorOp::create(b_, x.value), x.dtype}; }
-Element ScalarEmitter::Ceil(Element x) { return {mlir::math::CeilOp::create(b_, x.value), x.dtype}; }
+Element ScalarEmitter::Floor(Element x) {
+  return {mlir::math::FloorOp::create(b_, x.value), x.dtype};
+}
+Element ScalarEmitter::Ceil(Element x) {
+  return {mlir::math::CeilOp::create(b_, x.value), x.dtype};
+}
 Element ScalarEmitter::Round(Element x) {
   return {mlir::math::RoundEvenOp::create(b_, x.value), x.dtype};
 }
-Element ScalarEmitter::Trunc(Element x) { return {mlir::math::TruncOp::create(b_, x.value), x.dtype}; }
+Element ScalarEmitter::Trunc(Element x) {
+  return {mlir::math::TruncOp::create(b_, x.value), x.dtype};
+}
 Element ScalarEmitter::Sqrt(Element x) {
   return Rounded(mlir::math::SqrtOp::create(b_, x.value), x.dtype);
 }
@@ -420,8 +430,7 @@ Value ScalarEmitter::FloatToInteger(Value x, DataType dtype) {
   const bool is_unsigned = dtype == DataType::kU8;
   const double high = std::ldexp(1.0, is_unsigned ? bits : bits - 1);
   const double low = is_unsigned ? 0.0 : -high;
-  Value too_high =
-      arith::CmpFOp::create(b_, arith::CmpFPredicate::OGE, x, FloatLike(x, high));
+  Value too_high = arith::CmpFOp::create(b_, arith::CmpFPredicate::OGE, x, FloatLike(x, high));
   Value too_low = arith::CmpFOp::create(b_, arith::CmpFPredicate::OLE, x, FloatLike(x, low));
   Value nan = arith::CmpFOp::create(b_, arith::CmpFPredicate::UNO, x, x);
   Value outside = arith::OrIOp::create(b_, arith::OrIOp::create(b_, too_high, too_low), nan);

@@ -23,9 +23,8 @@ Value Erf(mlir::ImplicitLocOpBuilder& b, Value x) {
        0.00011265959, -9.66704457e-6},
       {1.1283791670955126, -0.37612638903183752, 0.1128379167095512, -0.026866170645129841,
        0.0052239776254232983, -0.00085483270219348296, 0.00012055332902888735,
-       -1.4925647567519332e-5, 1.6462045441468419e-6, -1.6364642158167615e-7,
-       1.4792401209404813e-8, -1.216456005728345e-9, 8.7090451290531067e-11,
-       -4.2309458242953378e-12});
+       -1.4925647567519332e-5, 1.6462045441468419e-6, -1.6364642158167615e-7, 1.4792401209404813e-8,
+       -1.216456005728345e-9, 8.7090451290531067e-11, -4.2309458242953378e-12});
   Value near = f.Mul(x, p);
   // From 1 on: 1 - e^(-x^2) q(t) with t = (x - 2) / (x + 2); 2^-38 and 2^-65 absolute. From the
   // bound on, it is 1 to the last bit.
@@ -39,9 +38,8 @@ Value Erf(mlir::ImplicitLocOpBuilder& b, Value x) {
       {0.25539567631050574, -0.4271858474139584, 0.24165819424246646, -0.078978581015732125,
        0.0037328924043277639, 0.0069974617392004438, -0.0008471432509203844,
        -0.00098197702656788892, 4.3555602195154722e-5, 0.00017436116545392264,
-       2.7525480361206067e-5, -2.7579864674305786e-5, -1.3968072301771461e-5,
-       1.3926211836188029e-6, 3.789215643758464e-6, 1.1780775215625583e-6,
-       -5.3226968556557863e-7, -4.215301054238321e-7});
+       2.7525480361206067e-5, -2.7579864674305786e-5, -1.3968072301771461e-5, 1.3926211836188029e-6,
+       3.789215643758464e-6, 1.1780775215625583e-6, -5.3226968556557863e-7, -4.215301054238321e-7});
   Value e = ExpOfModerate(f, f.Neg(f.Mul(a, a)));
   Value far = f.CopySign(f.Fma(f.Neg(e), q, f.Const(1.0)), x);
   return f.Select(f.Less(f.Abs(x), f.Const(1.0)), near, far);
@@ -53,8 +51,9 @@ Value Fmod(mlir::ImplicitLocOpBuilder& b, Value a, Value d) {
   Value divisor = f.Abs(d), start = f.Abs(a);
   // Lanes without a remainder to find: they are set right after the loop, and must not keep it
   // going.
-  Value idle = f.Not(f.And(f.And(f.Less(start, f.Const(infinity)), f.Greater(divisor, f.Const(0.0))),
-                           f.Less(divisor, f.Const(infinity))));
+  Value idle =
+      f.Not(f.And(f.And(f.Less(start, f.Const(infinity)), f.Greater(divisor, f.Const(0.0))),
+                  f.Less(divisor, f.Const(infinity))));
   start = f.Select(idle, f.Const(0.0), start);
   divisor = f.Select(idle, f.Const(1.0), divisor);
   // r stays a remainder of a by d while whole multiples of d are taken away: q d with q the

@@ -1,8 +1,6 @@
 // exp, expm1, tanh and logistic: x = n ln 2 + r with |r| <= ln 2 / 2, and a polynomial for
 // e^r - 1 = r + r^2 q(r). Polynomials in this folder are interpolations at Chebyshev nodes (close
 // to minimax), computed with 50 digits; the comments give the largest error.
-#include <limits>
-
 #include "kernels/math/float_ops.h"
 #include "kernels/math/internal.h"
 #include "kernels/math/math.h"
@@ -66,8 +64,7 @@ Value ExpWithTail(FloatOps& f, Value x, Value tail) {
 
 Value ExpOfModerate(FloatOps& f, Value x) {
   Reduced reduced = Reduce(f, x);
-  Value power = PowerOfTwo(f, reduced.n);
-  return f.Fma(reduced.expm1, power, power);
+  return f.Mul(f.Add(reduced.expm1, f.Const(1.0)), PowerOfTwo(f, reduced.n));
 }
 
 Value Exp(mlir::ImplicitLocOpBuilder& b, Value x) {
@@ -80,8 +77,8 @@ Value Expm1(mlir::ImplicitLocOpBuilder& b, Value x) {
   x = f.is_f64() ? f.Clamp(x, -50.0, 710.0) : f.Clamp(x, -25.0, 89.0);
   Reduced reduced = Reduce(f, x);
   // Half of it, as 2^n alone may be too large: 2^(n-1) (e^r - 1) + (2^(n-1) - 1/2).
-  Value power = f.FromBits(f.BitsAdd(f.ShiftLeft(reduced.n.shifted_bits, f.fraction_bits()),
-                                     f.Bits(f.Const(0.5))));
+  Value power = f.FromBits(
+      f.BitsAdd(f.ShiftLeft(reduced.n.shifted_bits, f.fraction_bits()), f.Bits(f.Const(0.5))));
   Value half = f.Fma(reduced.expm1, power, f.Sub(power, f.Const(0.5)));
   return f.Add(half, half);
 }

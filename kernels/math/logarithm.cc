@@ -39,9 +39,9 @@ Split SplitExponent(FloatOps& f, Value x) {
 
 // The series of log((1 + s) / (1 - s)) - 2 s over s^3 in z = s^2, |s| <= 0.1716: 2^-64.
 Value AtanhSeries(FloatOps& f, Value z) {
-  return f.Polynomial(z, {0.66666666666666666, 0.40000000000000878, 0.28571428570803255,
-                          0.22222222391794728, 0.18181795631498244, 0.15386240172447837,
-                          0.13268760562036725, 0.13086757666952071});
+  return f.Polynomial(
+      z, {0.66666666666666666, 0.40000000000000878, 0.28571428570803255, 0.22222222391794728,
+          0.18181795631498244, 0.15386240172447837, 0.13268760562036725, 0.13086757666952071});
 }
 
 // Of positive finite x.
@@ -156,8 +156,8 @@ Value Pow(mlir::ImplicitLocOpBuilder& b, Value x, Value y) {
   FloatOps d(b, wide);
   Value wide_x = mlir::arith::ExtFOp::create(b, wide, x);
   Value wide_y = mlir::arith::ExtFOp::create(b, wide, y);
-  Value magnitude = mlir::arith::TruncFOp::create(b, x.getType(),
-                                                  PowByLog(d, d.Abs(wide_x), wide_y));
+  Value magnitude =
+      mlir::arith::TruncFOp::create(b, x.getType(), PowByLog(d, d.Abs(wide_x), wide_y));
   return PowWithSigns(f, x, y, magnitude);
 }
 

@@ -4,7 +4,7 @@
 // Operands are f32 or f64, scalars or vectors of one dimension; the result has the operands' type.
 // Errors below are in units in the last place of the exact result, over all finite arguments unless
 // said; NaN gives NaN; infinities, zeros and denormals follow C's <math.h> but for the sign of a
-// zero. kernels/math/math_test (in compiler/codegen, which can run code) measures every one.
+// zero. compiler/codegen/math_test.cc, where code can run, measures every one.
 #ifndef WEFT_KERNELS_MATH_MATH_H_
 #define WEFT_KERNELS_MATH_MATH_H_
 

@@ -41,21 +41,34 @@ Angle ReduceLarge(mlir::ImplicitLocOpBuilder& b, Value x) {
     return arith::ConstantOp::create(b, b.getI64IntegerAttr(static_cast<int64_t>(value)));
   };
   // Bits of 1 / (2 pi) after the point, behind 64 zeros as e may be negative.
-  static constexpr uint64_t kBits[32] = {
-      0,
-      0x28be60db9391054a, 0x7f09d5f47d4d3770, 0x36d8a5664f10e410, 0x7f9458eaf7aef158,
-      0x6dc91b8e909374b8, 0x01924bba82746487, 0x3f877ac72c4a69cf, 0xba208d7d4baed121,
-      0x3a671c09ad17df90, 0x4e64758e60d4ce7d, 0x272117e2ef7e4a0e, 0xc7fe25fff7816603,
-      0xfbcbc462d6829b47, 0xdb4d9fb3c9f2c26d, 0xd3d18fd9a797fa8b, 0x5d49eeb1faf97c5e,
-      0xcf41ce7de294a4ba, 0x9afed7ec47e35742, 0x1580cc11bf1edaea};
+  static constexpr uint64_t kBits[32] = {0,
+                                         0x28be60db9391054a,
+                                         0x7f09d5f47d4d3770,
+                                         0x36d8a5664f10e410,
+                                         0x7f9458eaf7aef158,
+                                         0x6dc91b8e909374b8,
+                                         0x01924bba82746487,
+                                         0x3f877ac72c4a69cf,
+                                         0xba208d7d4baed121,
+                                         0x3a671c09ad17df90,
+                                         0x4e64758e60d4ce7d,
+                                         0x272117e2ef7e4a0e,
+                                         0xc7fe25fff7816603,
+                                         0xfbcbc462d6829b47,
+                                         0xdb4d9fb3c9f2c26d,
+                                         0xd3d18fd9a797fa8b,
+                                         0x5d49eeb1faf97c5e,
+                                         0xcf41ce7de294a4ba,
+                                         0x9afed7ec47e35742,
+                                         0x1580cc11bf1edaea};
   std::vector<int64_t> words(std::begin(kBits), std::end(kBits));
   auto table_type = mlir::VectorType::get({32}, i64);
   Value table = arith::ConstantOp::create(
       b, mlir::DenseElementsAttr::get(table_type, llvm::ArrayRef<int64_t>(words)));
 
   Value bits = arith::BitcastOp::create(b, i64, x);
-  Value exponent = arith::AndIOp::create(
-      b, arith::ShRUIOp::create(b, bits, constant(52)), constant(2047));
+  Value exponent =
+      arith::AndIOp::create(b, arith::ShRUIOp::create(b, bits, constant(52)), constant(2047));
   Value m = arith::OrIOp::create(b, arith::AndIOp::create(b, bits, constant((1ull << 52) - 1)),
                                  constant(1ull << 52));
   // The place of the first bit that matters is e + 64, with e = exponent - 1075.
@@ -79,15 +92,13 @@ Angle ReduceLarge(mlir::ImplicitLocOpBuilder& b, Value x) {
   Value fraction = arith::AddIOp::create(b, carried, arith::MulIOp::create(b, m, high));
   Value quadrant = arith::ShRUIOp::create(
       b, arith::AddIOp::create(b, fraction, constant(1ull << 61)), constant(62));
-  Value rest =
-      arith::SubIOp::create(b, fraction, arith::ShLIOp::create(b, quadrant, constant(62)));
+  Value rest = arith::SubIOp::create(b, fraction, arith::ShLIOp::create(b, quadrant, constant(62)));
   FloatOps f(b, b.getF64Type());
   Value r = f.Mul(arith::SIToFPOp::create(b, b.getF64Type(), rest),
                   f.Const(2 * std::numbers::pi * 0x1p-64));
   Value negative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, bits, constant(0));
   Value minus = arith::SubIOp::create(b, constant(0), quadrant);
-  return {f.Select(negative, f.Neg(r), r),
-          arith::SelectOp::create(b, negative, minus, quadrant)};
+  return {f.Select(negative, f.Neg(r), r), arith::SelectOp::create(b, negative, minus, quadrant)};
 }
 
 // ReduceLarge for one value of either width.
@@ -100,8 +111,7 @@ Angle ReduceLargeElement(mlir::ImplicitLocOpBuilder& b, Value x) {
 
 Angle Reduce(FloatOps& f, Value x) {
   mlir::ImplicitLocOpBuilder& b = f.builder();
-  Value large =
-      f.GreaterEqual(f.Abs(x), f.Const(131072.0, 1073741824.0));
+  Value large = f.GreaterEqual(f.Abs(x), f.Const(131072.0, 1073741824.0));
   Angle moderate = ReduceModerate(f, x);
   auto vector = mlir::dyn_cast<mlir::VectorType>(x.getType());
   Value any = large;
@@ -131,9 +141,8 @@ Angle Reduce(FloatOps& f, Value x) {
       Value old_r = loop.getRegionIterArgs()[0], old_quadrant = loop.getRegionIterArgs()[1];
       Value r = arith::SelectOp::create(b, is_large, angle.r,
                                         mlir::vector::ExtractOp::create(b, old_r, lane));
-      Value quadrant =
-          arith::SelectOp::create(b, is_large, angle.quadrant,
-                                  mlir::vector::ExtractOp::create(b, old_quadrant, lane));
+      Value quadrant = arith::SelectOp::create(
+          b, is_large, angle.quadrant, mlir::vector::ExtractOp::create(b, old_quadrant, lane));
       mlir::scf::YieldOp::create(
           b, ValueRange{mlir::vector::InsertOp::create(b, r, old_r, lane),
                         mlir::vector::InsertOp::create(b, quadrant, old_quadrant, lane)});
@@ -151,20 +160,20 @@ Angle Reduce(FloatOps& f, Value x) {
 // Errors relative to the result: 2^-35 and 2^-67.
 Value SinOfReduced(FloatOps& f, Value r) {
   Value z = f.Mul(r, r);
-  Value p = f.Polynomial(z, {-0.166666667, 0.00833333187, -0.000198400844, 2.72496201e-6},
-                         {-0.16666666666666667, 0.0083333333333333315, -0.00019841269841265041,
-                          2.755731921932058e-6, -2.5052106225994401e-8, 1.6058530596645955e-10,
-                          -7.5866368828251596e-13});
+  Value p = f.Polynomial(
+      z, {-0.166666667, 0.00833333187, -0.000198400844, 2.72496201e-6},
+      {-0.16666666666666667, 0.0083333333333333315, -0.00019841269841265041, 2.755731921932058e-6,
+       -2.5052106225994401e-8, 1.6058530596645955e-10, -7.5866368828251596e-13});
   return f.Fma(f.Mul(z, r), p, r);
 }
 
 // 2^-40 and 2^-72.
 Value CosOfReduced(FloatOps& f, Value r) {
   Value z = f.Mul(r, r);
-  Value p = f.Polynomial(z, {0.0416666667, -0.00138888877, 2.48005984e-5, -2.7300704e-7},
-                         {0.041666666666666667, -0.0013888888888888888, 2.4801587301584633e-5,
-                          -2.7557319221392491e-7, 2.0876755787492606e-9, -1.1470460319209512e-11,
-                          4.745838412531023e-14});
+  Value p = f.Polynomial(
+      z, {0.0416666667, -0.00138888877, 2.48005984e-5, -2.7300704e-7},
+      {0.041666666666666667, -0.0013888888888888888, 2.4801587301584633e-5, -2.7557319221392491e-7,
+       2.0876755787492606e-9, -1.1470460319209512e-11, 4.745838412531023e-14});
   Value linear = f.Fma(z, f.Const(-0.5), f.Const(1.0));
   return f.Fma(f.Mul(z, z), p, linear);
 }
@@ -213,16 +222,17 @@ Value Atan2(mlir::ImplicitLocOpBuilder& b, Value y, Value x) {
                t);
   // atan t = t + t^3 p(t^2) for t in [0, 1]: 2^-29 and 2^-61.
   Value z = f.Mul(t, t);
-  Value p = f.Polynomial(
-      z,
-      {-0.333333331, 0.199999493, -0.142840038, 0.110882616, -0.0893182678, 0.0703191425,
-       -0.048960514, 0.0263050011, -0.00914462976, 0.00148869194},
-      {-0.33333333333333333,  0.19999999999999919,   -0.14285714285701233,  0.11111111110268297,
-       -0.090909090619352799, 0.076923070788270293,  -0.066666579345737678, 0.058822644167764488,
-       -0.052624922290256753, 0.047580800836378206,  -0.043306538430670663, 0.039386875407986321,
-       -0.035271331066871294, 0.030330719265790507,  -0.024191345810140719, 0.017183981722113348,
-       -0.010412153260359242, 0.0051409128567469387, -0.0019612554271685326,
-       0.00053768392973962447, -9.3711863450526254e-5, 7.7676243302899186e-6});
+  Value p = f.Polynomial(z,
+                         {-0.333333331, 0.199999493, -0.142840038, 0.110882616, -0.0893182678,
+                          0.0703191425, -0.048960514, 0.0263050011, -0.00914462976, 0.00148869194},
+                         {-0.33333333333333333,   0.19999999999999919,    -0.14285714285701233,
+                          0.11111111110268297,    -0.090909090619352799,  0.076923070788270293,
+                          -0.066666579345737678,  0.058822644167764488,   -0.052624922290256753,
+                          0.047580800836378206,   -0.043306538430670663,  0.039386875407986321,
+                          -0.035271331066871294,  0.030330719265790507,   -0.024191345810140719,
+                          0.017183981722113348,   -0.010412153260359242,  0.0051409128567469387,
+                          -0.0019612554271685326, 0.00053768392973962447, -9.3711863450526254e-5,
+                          7.7676243302899186e-6});
   Value angle = f.Fma(f.Mul(z, t), p, t);
   angle = f.Select(steep, f.Sub(f.Const(kPi / 2), angle), angle);
   Value left = f.Less(f.CopySign(f.Const(1.0), x), f.Const(0.0));
