@@ -81,7 +81,9 @@ inline std::string_view {function}() {{
 }}
 }}  // namespace weft
 END
-cat > $(execpath {name}.S) <<'END'
+# The assembler reads the file behind Bazel's back, so the source says which contents it stands for.
+echo "# $$(sha256sum < $(execpath {src}))" > $(execpath {name}.S)
+cat >> $(execpath {name}.S) <<'END'
 .section .rodata.weft_embedded_{function},"a",@progbits
 .balign 64
 .globl weft_embedded_{function}, weft_embedded_{function}_end
