@@ -4,7 +4,7 @@
 #define WEFT_RUNTIME_SESSION_H_
 
 #include <atomic>
-#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -49,9 +49,12 @@ class Call {
   virtual int num_outputs() const = 0;
   virtual const std::string& input_name(int index) const = 0;
   virtual const std::string& output_name(int index) const = 0;
-  // Uses the tensor's elements in place, without copying, until the next Feed of that input.
+  // Uses the tensor's elements in place until the next Feed of that input; only elements that are
+  // not aligned to 64 bytes, or that lie in one of the Call's outputs, are copied by each Run.
   // InvalidArgument where dtype or shape is not that of the Call.
   virtual absl::Status Feed(int index, const HostTensor& tensor) = 0;
+  // FailedPrecondition where an input was not fed, a variable has no value, or an assertion of the
+  // graph does not hold; DeadlineExceeded; Cancelled; OutOfRange where a loop passes its limit.
   virtual absl::Status Run(const RunOptions& options = {}) = 0;
   // Overwritten by the next Run.
   virtual const HostTensor& Output(int index) const = 0;
@@ -61,13 +64,14 @@ class Call {
 
 // Time spent in one step of a plan, over all runs since profiling was switched on.
 struct StepProfile {
+  std::string signature;
   std::string label;     // what it computes: "fusion(add, relu)", "matmul"
   std::string node;      // graph nodes in it
   std::string location;  // "file:line" of the first
   int64_t runs = 0;
-  double seconds = 0;
-  double bytes = 0;  // read and written, per run
-  double flops = 0;  // per run
+  double seconds = 0;  // of a loop or branch: with what is in it
+  double bytes = 0;    // read and written, per run
+  double flops = 0;    // per run
 };
 
 // Thread-safe. Variables live here and start undefined: run `init`, restore a checkpoint, or use a
@@ -80,7 +84,8 @@ class Session {
                                                        const SessionOptions& options = {});
   static absl::StatusOr<std::unique_ptr<Session>> FromPackage(std::string bytes,
                                                               const SessionOptions& options = {});
-  // A graph, through a compiler: weft::MakePlanner(graph) of compiler/api.h.
+  // A graph, through a compiler: weft::MakePlanner(graph) of compiler/api.h. The planner is called
+  // from several threads, and once with an empty request (proto/plan.proto).
   using Planner = std::function<absl::StatusOr<std::string>(const PlanRequest&)>;
   static absl::StatusOr<std::unique_ptr<Session>> WithPlanner(Planner planner,
                                                               const SessionOptions& options = {});
@@ -112,8 +117,9 @@ class Session {
   // Variables by name. Reading copies. Setting must match dtype and shape.
   virtual absl::StatusOr<NamedTensors> GetVariables() = 0;
   virtual absl::Status SetVariables(const NamedTensors& values) = 0;
-  // Writes all variables to a safetensors file, atomically; `metadata` goes with them. Reads them
-  // back (every variable must be there).
+  // Writes all variables to a safetensors file with a checksum, atomically; `metadata` goes with
+  // them. Reads them back: every variable must be there with its type (InvalidArgument), what else
+  // is in the file is left alone, and a file that is damaged (DataLoss) changes nothing.
   virtual absl::Status SaveCheckpoint(const std::string& path,
                                       const std::map<std::string, std::string>& metadata = {}) = 0;
   virtual absl::StatusOr<std::map<std::string, std::string>> RestoreCheckpoint(

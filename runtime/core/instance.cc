@@ -117,7 +117,6 @@ bool LayOut(WeftInstance* instance, WeftError* error) {
     instance->arena_offsets[i] = offset;
     if (end > instance->arena_bytes) instance->arena_bytes = end;
   }
-  instance->arena_bytes = AlignUp(instance->arena_bytes);
   return true;
 }
 

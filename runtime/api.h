@@ -1,0 +1,7 @@
+// The public surface of the runtime. Start with Session (session.h). From C: c_api.h.
+#ifndef WEFT_RUNTIME_API_H_
+#define WEFT_RUNTIME_API_H_
+
+#include "runtime/session.h"
+
+#endif  // WEFT_RUNTIME_API_H_

@@ -1,0 +1,354 @@
+#include "runtime/call.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+
+namespace weft {
+namespace {
+
+bool IsAligned(const void* address) {
+  return reinterpret_cast<uintptr_t>(address) % WEFT_BUFFER_ALIGNMENT == 0;
+}
+
+bool Overlap(const HostTensor& a, const HostTensor& b) {
+  const auto* a_data = static_cast<const char*>(a.data());
+  const auto* b_data = static_cast<const char*>(b.data());
+  return a_data < b_data + b.size_bytes() && b_data < a_data + a.size_bytes();
+}
+
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+// "[batch, 784]".
+std::string DeclaredShape(const WeftPlan& plan, const WeftValue& value) {
+  const char* const* names = plan.dim_names + value.first_dim;
+  return absl::StrCat("[", absl::StrJoin(names, names + value.rank, ", "), "]");
+}
+
+std::string Place(const WeftStep& step) {
+  std::string text = step.label;
+  if (step.nodes[0] != '\0') absl::StrAppend(&text, text.empty() ? "" : " ", "at ", step.nodes);
+  if (step.location[0] != '\0') absl::StrAppend(&text, " (", step.location, ")");
+  return text;
+}
+
+// `deadline` on the clock that the executor reads.
+int64_t MonotonicDeadline(absl::Time deadline) {
+  if (deadline == absl::InfiniteFuture()) return INT64_MAX;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const absl::Duration at = absl::DurationFromTimespec(now) + (deadline - absl::Now());
+  return std::max<int64_t>(0, absl::ToInt64Nanoseconds(at));
+}
+
+std::vector<const int64_t*> Pointers(const Shapes& shapes) {
+  std::vector<const int64_t*> pointers;
+  pointers.reserve(shapes.size());
+  for (const std::vector<int64_t>& shape : shapes) pointers.push_back(shape.data());
+  return pointers;
+}
+
+absl::Status CheckRanks(const WeftPlan& plan, const Shapes& shapes) {
+  if (shapes.size() != plan.num_inputs) {
+    return absl::InvalidArgumentError(absl::StrCat("signature '", plan.signature, "': expected ",
+                                                   plan.num_inputs, " shapes, got ",
+                                                   shapes.size()));
+  }
+  for (uint32_t i = 0; i < plan.num_inputs; ++i) {
+    const WeftValue& input = plan.inputs[i];
+    const bool negative =
+        std::any_of(shapes[i].begin(), shapes[i].end(), [](int64_t dim) { return dim < 0; });
+    if (shapes[i].size() == input.rank && !negative) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "input '", input.name, "' of '", plan.signature, "': expected ", DeclaredShape(plan, input),
+        ", got ", ShapeText(shapes[i]),
+        negative ? ""
+                 : absl::StrCat(" (rank ", shapes[i].size(), " instead of ", input.rank, ")")));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ShapeError(const WeftPlan& plan, const Shapes& shapes, const WeftError& error) {
+  const WeftValue& input = plan.inputs[error.index];
+  const int64_t got = shapes[error.index][error.dim];
+  const WeftFormula& formula = plan.formulas[plan.dims[input.first_dim + error.dim]];
+  if (formula.op == WEFT_FORMULA_SYMBOL) {
+    const WeftSymbol& symbol = plan.symbols[formula.a];
+    const std::string other = plan.inputs[symbol.input].name;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "signature '", plan.signature, "': ", symbol.name, " is ", error.expected, " from ", other,
+        symbol.input == error.index ? absl::StrCat(" (dimension ", symbol.dim, ")") : "", " but ",
+        got, " from ", input.name, " (dimension ", error.dim, ")"));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("input '", input.name, "' of '", plan.signature, "': expected ",
+                   DeclaredShape(plan, input), ", got ", ShapeText(shapes[error.index]),
+                   " (dimension ", error.dim, " has to be ", error.expected, ")"));
+}
+
+// Evaluates the plan's formulas at these shapes, in memory of its own.
+absl::Status CreateInstance(const WeftPlan& plan, const Shapes& shapes, Pages* memory,
+                            WeftInstance** instance) {
+  if (absl::Status status = CheckRanks(plan, shapes); !status.ok()) return status;
+  const std::vector<const int64_t*> pointers = Pointers(shapes);
+  std::vector<int64_t> symbols(plan.num_symbols);
+  weft_bind_symbols(&plan, pointers.data(), symbols.data());
+  absl::StatusOr<Pages> pages = Pages::Allocate(weft_instance_bytes(&plan));
+  if (!pages.ok()) return pages.status();
+  *memory = *std::move(pages);
+  WeftError error = {};
+  switch (weft_instance_create(&plan, symbols.data(), memory->data(), instance, &error)) {
+    case WEFT_OK:
+      break;
+    case WEFT_ERROR_STEP_SIZE:
+      return absl::InvalidArgumentError(
+          absl::StrCat("signature '", plan.signature, "': ", Place(plan.steps[error.index]),
+                       " has a size out of bounds with these shapes"));
+    default:
+      return absl::OutOfRangeError(absl::StrCat(
+          "signature '", plan.signature,
+          "': a size is out of bounds with these shapes (bytes have to stay below 2^48)"));
+  }
+  if (weft_check_shapes(*instance, pointers.data(), &error) != WEFT_OK) {
+    return ShapeError(plan, shapes, error);
+  }
+  return absl::OkStatus();
+}
+
+std::vector<int64_t> ShapeOf(const WeftInstance* instance, const WeftValue& value) {
+  std::vector<int64_t> shape(value.rank);
+  for (uint32_t i = 0; i < value.rank; ++i) shape[i] = weft_value_dim(instance, &value, i);
+  return shape;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::Start(int threads) {
+  std::unique_ptr<ThreadPool> pool(new ThreadPool);
+  absl::StatusOr<Pages> memory = Pages::Allocate(weft_pool_bytes(threads));
+  if (!memory.ok()) return memory.status();
+  pool->memory_ = *std::move(memory);
+  pool->pool_ = weft_pool_start(pool->memory_.data(), threads);
+  return pool;
+}
+
+ThreadPool::~ThreadPool() {
+  if (pool_ != nullptr) weft_pool_stop(pool_);
+}
+
+absl::Status CheckShapes(const WeftPlan& plan, const Shapes& shapes) {
+  Pages memory;
+  WeftInstance* instance = nullptr;
+  return CreateInstance(plan, shapes, &memory, &instance);
+}
+
+absl::StatusOr<std::unique_ptr<PreparedCall>> PreparedCall::Create(
+    std::shared_ptr<SessionState> state, std::shared_ptr<const Package> package,
+    const LoadedPlan& plan, const Shapes& shapes) {
+  std::unique_ptr<PreparedCall> call(new PreparedCall);
+  call->state_ = std::move(state);
+  call->package_ = std::move(package);
+  call->plan_ = &plan;
+  call->tables_ = &plan.tables->plan();
+  if (absl::Status status = call->Instantiate(shapes); !status.ok()) return status;
+  if (absl::Status status = call->BindVariables(); !status.ok()) return status;
+  if (absl::Status status = call->AllocateMemory(); !status.ok()) return status;
+  return call;
+}
+
+absl::Status PreparedCall::Instantiate(const Shapes& shapes) {
+  const WeftPlan& plan = *tables_;
+  absl::Status status = CreateInstance(plan, shapes, &instance_memory_, &instance_);
+  if (!status.ok()) return status;
+  for (uint32_t i = 0; i < plan.num_buffers; ++i) {
+    const WeftBuffer& buffer = plan.buffers[i];
+    if (buffer.space != WEFT_SPACE_CONSTANT) continue;
+    const auto size = static_cast<uint64_t>(weft_formula_value(instance_, buffer.size));
+    if (size > package_->constants_bytes() - buffer.constant_offset) {
+      return absl::InvalidArgumentError(absl::StrCat("signature '", plan.signature, "': buffer ", i,
+                                                     " reaches past the package's constants"));
+    }
+  }
+  for (uint32_t i = 0; i < plan.num_inputs; ++i) {
+    const auto dtype = static_cast<DataType>(plan.inputs[i].dtype);
+    inputs_.push_back({plan.inputs[i].name, dtype, shapes[i], {}, {}, false});
+  }
+  for (uint32_t i = 0; i < plan.num_outputs; ++i) {
+    const WeftValue& value = plan.outputs[i];
+    outputs_.push_back(
+        {value.name, static_cast<DataType>(value.dtype), ShapeOf(instance_, value), {}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PreparedCall::BindVariables() {
+  const WeftPlan& plan = *tables_;
+  for (uint32_t i = 0; i < plan.num_variables; ++i) {
+    const WeftValue& value = plan.variables[i];
+    Variable* variable = state_->variables.Find(value.name);
+    if (variable == nullptr || variable->dtype != static_cast<DataType>(value.dtype) ||
+        variable->shape != ShapeOf(instance_, value)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("signature '", plan.signature, "': uses a variable '", value.name,
+                       "' that the package does not declare with this type"));
+    }
+    variables_.push_back(variable);
+    if ((value.flags & WEFT_VARIABLE_ASSIGNED) != 0) {
+      lock_mode_ = VariablesLock::Mode::kWrite;
+    } else if (lock_mode_ == VariablesLock::Mode::kNone) {
+      lock_mode_ = VariablesLock::Mode::kRead;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PreparedCall::AllocateMemory() {
+  const int threads = weft_pool_threads(state_->threads->pool());
+  int64_t scratch_bytes = 0;
+  if (__builtin_mul_overflow(weft_scratch_bytes(instance_), int64_t{threads}, &scratch_bytes) ||
+      scratch_bytes > WEFT_MAX_BYTES) {
+    return absl::OutOfRangeError("scratch memory is out of bounds with these shapes");
+  }
+  peak_bytes_ = weft_arena_bytes(instance_) + scratch_bytes;
+  const int64_t limit = state_->options.max_memory_bytes;
+  if (limit > 0 && peak_bytes_ > limit) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("signature '", tables_->signature, "' needs ", peak_bytes_,
+                     " bytes with these shapes, and the limit (max_memory_bytes) is ", limit));
+  }
+  absl::StatusOr<Pages> arena = Pages::Allocate(static_cast<size_t>(weft_arena_bytes(instance_)));
+  if (!arena.ok()) return arena.status();
+  arena_ = *std::move(arena);
+  absl::StatusOr<Pages> scratch = Pages::Allocate(static_cast<size_t>(scratch_bytes));
+  if (!scratch.ok()) return scratch.status();
+  scratch_ = *std::move(scratch);
+  for (OutputSlot& output : outputs_) {
+    absl::StatusOr<HostTensor> tensor = HostTensor::Create(output.dtype, output.shape);
+    if (!tensor.ok()) return tensor.status();
+    output.tensor = *std::move(tensor);
+  }
+  input_addresses_.resize(inputs_.size());
+  output_addresses_.resize(outputs_.size());
+  variable_addresses_.resize(variables_.size());
+  return absl::OkStatus();
+}
+
+absl::Status PreparedCall::Feed(int index, const HostTensor& tensor) {
+  InputSlot& input = inputs_[static_cast<size_t>(index)];
+  if (tensor.dtype() != input.dtype || tensor.shape() != input.shape) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("input '", input.name, "' of '", tables_->signature, "': expected ",
+                     HostTensor::View(input.dtype, input.shape, nullptr).TypeString(), ", got ",
+                     tensor.TypeString()));
+  }
+  input.staged = !IsAligned(tensor.data());
+  for (const OutputSlot& output : outputs_) {
+    input.staged = input.staged || Overlap(tensor, output.tensor);
+  }
+  if (input.staged && input.staging.dtype() == DataType::kInvalid) {
+    absl::StatusOr<HostTensor> staging = HostTensor::Create(input.dtype, input.shape);
+    if (!staging.ok()) return staging.status();
+    input.staging = *std::move(staging);
+  }
+  input.tensor = tensor;
+  return absl::OkStatus();
+}
+
+absl::Status PreparedCall::Run(const RunOptions& options) {
+  for (const InputSlot& input : inputs_) {
+    if (input.tensor.dtype() == DataType::kInvalid) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("input '", input.name, "' of '", tables_->signature, "' was not fed"));
+    }
+  }
+  for (OutputSlot& output : outputs_) {
+    if (output.tensor.dtype() != DataType::kInvalid) continue;
+    absl::StatusOr<HostTensor> tensor = HostTensor::Create(output.dtype, output.shape);
+    if (!tensor.ok()) return tensor.status();
+    output.tensor = *std::move(tensor);
+  }
+  VariablesLock& lock = state_->variables.lock();
+  absl::Status status = lock.Acquire(lock_mode_, options.deadline, options.cancel);
+  if (!status.ok()) return status;
+  status = RunLocked(options);
+  lock.Release(lock_mode_);
+  return status;
+}
+
+absl::Status PreparedCall::RunLocked(const RunOptions& options) {
+  for (size_t i = 0; i < variables_.size(); ++i) {
+    Variable* variable = variables_[i];
+    const uint32_t flags = tables_->variables[i].flags;
+    if ((flags & WEFT_VARIABLE_READ) != 0 && !variable->defined) {
+      return UndefinedVariable(variable->name);
+    }
+    if ((flags & WEFT_VARIABLE_ASSIGNED) != 0) {
+      if (absl::Status status = Variables::MakeWritable(variable); !status.ok()) return status;
+    }
+    variable_addresses_[i] = variable->value.mutable_data();
+  }
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    InputSlot& input = inputs_[i];
+    if (input.staged) {
+      memcpy(input.staging.mutable_data(), input.tensor.data(), input.tensor.size_bytes());
+    }
+    input_addresses_[i] = input.staged ? input.staging.data() : input.tensor.data();
+  }
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    output_addresses_[i] = outputs_[i].tensor.mutable_data();
+  }
+
+  WeftRunArgs args = {};
+  args.arena = arena_.data();
+  args.scratch = scratch_.data();
+  args.constants = package_->constants();
+  args.variables = variable_addresses_.data();
+  args.inputs = input_addresses_.data();
+  args.outputs = output_addresses_.data();
+  args.pool = state_->threads->pool();
+  args.deadline = MonotonicDeadline(options.deadline);
+  static_assert(sizeof(*options.cancel) == 1 && std::atomic<bool>::is_always_lock_free);
+  args.cancel = reinterpret_cast<const uint8_t*>(options.cancel);
+  args.profile = state_->profiling.load(std::memory_order_relaxed) ? plan_->profile.get() : nullptr;
+  WeftError error = {};
+  const int result = weft_run(instance_, &args, &error);
+  if (result != WEFT_OK) return ErrorOf(result, error);
+  for (size_t i = 0; i < variables_.size(); ++i) {
+    if ((tables_->variables[i].flags & WEFT_VARIABLE_ASSIGNED) != 0) variables_[i]->defined = true;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PreparedCall::ErrorOf(int result, const WeftError& error) const {
+  const WeftStep& step = tables_->steps[error.index];
+  const std::string where = absl::StrCat("signature '", tables_->signature, "': ");
+  switch (result) {
+    case WEFT_ERROR_DEADLINE:
+      return absl::DeadlineExceededError(
+          absl::StrCat(where, "the deadline passed before ", Place(step)));
+    case WEFT_ERROR_CANCELLED:
+      return absl::CancelledError(absl::StrCat(where, "cancelled before ", Place(step)));
+    case WEFT_ERROR_LIMIT:
+      return absl::OutOfRangeError(absl::StrCat(where, "the loop ", Place(step), " passed ",
+                                                step.limit, " iterations (max_iterations)"));
+    default:
+      return absl::FailedPreconditionError(absl::StrCat(where, step.message, ": ", Place(step)));
+  }
+}
+
+HostTensor PreparedCall::TakeOutput(int index) {
+  return std::exchange(outputs_[static_cast<size_t>(index)].tensor, HostTensor());
+}
+
+void PreparedCall::DropFeeds() {
+  for (InputSlot& input : inputs_) input.tensor = HostTensor();
+}
+
+}  // namespace weft

@@ -1,0 +1,25 @@
+// What this machine's processor (and its operating system) can execute, under LLVM's names.
+#ifndef WEFT_RUNTIME_CPU_FEATURES_H_
+#define WEFT_RUNTIME_CPU_FEATURES_H_
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weft {
+
+// Whether the processor has an instruction set ("avx2", "avx512f", "amx-tile"). Nothing for a name
+// that is not one: LLVM's lists also hold names that only tune ("fast-gather").
+std::optional<bool> CpuHas(std::string_view feature);
+
+// The instruction sets of "x86-64", "x86-64-v2", "x86-64-v3" or "x86-64-v4"; nothing for another
+// name.
+std::optional<std::vector<std::string>> FeaturesOfLevel(std::string_view level);
+
+// Cores that this process may use, at least 1.
+int NumCores();
+
+}  // namespace weft
+
+#endif  // WEFT_RUNTIME_CPU_FEATURES_H_

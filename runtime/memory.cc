@@ -1,0 +1,67 @@
+#include "runtime/memory.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+
+namespace weft {
+namespace {
+
+constexpr size_t kLargePage = size_t{2} << 20;
+
+}  // namespace
+
+Pages::~Pages() {
+  if (data_ != nullptr) munmap(data_, size_);
+}
+
+absl::StatusOr<Pages> Pages::Allocate(size_t size) {
+  Pages pages;
+  if (size == 0) return pages;
+  void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for ", size, " bytes: ", strerror(errno)));
+  }
+  // Fewer misses in the page tables; only advice.
+  if (size >= 2 * kLargePage) madvise(data, size, MADV_HUGEPAGE);
+  pages.data_ = data;
+  pages.size_ = size;
+  return pages;
+}
+
+absl::StatusOr<Pages> Pages::MapCode(const Container& container, std::string_view section) {
+  absl::StatusOr<std::string_view> code = container.Section(section);
+  if (!code.ok()) return code.status();
+  absl::StatusOr<uint64_t> offset = container.Offset(section);
+  if (!offset.ok()) return offset.status();
+  Pages pages;
+  if (code->empty()) return pages;
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const int fd = container.bytes()->fd();
+  if (fd >= 0 && *offset % page == 0) {
+    void* data = mmap(nullptr, code->size(), PROT_READ | PROT_EXEC, MAP_PRIVATE, fd,
+                      static_cast<off_t>(*offset));
+    // Where the file's file system forbids execution, a copy in memory may still work.
+    if (data != MAP_FAILED) {
+      pages.data_ = data;
+      pages.size_ = code->size();
+      return pages;
+    }
+  }
+  absl::StatusOr<Pages> copy = Allocate(code->size());
+  if (!copy.ok()) return copy.status();
+  memcpy(copy->data(), code->data(), code->size());
+  if (mprotect(copy->data(), copy->size(), PROT_READ | PROT_EXEC) != 0) {
+    return absl::PermissionDeniedError(
+        absl::StrCat(container.bytes()->path(),
+                     ": this system does not let code in memory be executed: ", strerror(errno)));
+  }
+  return copy;
+}
+
+}  // namespace weft

@@ -1,0 +1,218 @@
+#include "runtime/package.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "proto/dtype.h"
+#include "proto/plan.pb.h"
+#include "proto/safetensors.h"
+#include "runtime/cpu_features.h"
+
+namespace weft {
+namespace {
+
+constexpr int kMaxRank = 64;
+
+absl::Status Malformed(const Container& container, const std::string& what) {
+  return absl::InvalidArgumentError(absl::StrCat(container.bytes()->path(), ": ", what));
+}
+
+absl::Status InFile(const Container& container, const absl::Status& status) {
+  return absl::Status(status.code(),
+                      absl::StrCat(container.bytes()->path(), ": ", status.message()));
+}
+
+// Features that the target's code may use. Nothing where the target does not tell.
+std::vector<std::string> FeaturesOf(const TargetPlans& target) {
+  if (target.features_size() > 0) {
+    return {target.features().begin(), target.features().end()};
+  }
+  std::vector<std::string> parts =
+      absl::StrSplit(absl::StripPrefix(target.target(), "cpu:"), absl::ByChar('+'));
+  std::optional<std::vector<std::string>> features = FeaturesOfLevel(parts[0]);
+  if (!features.has_value()) return {};
+  features->insert(features->end(), parts.begin() + 1, parts.end());
+  return *std::move(features);
+}
+
+// How much of this processor a target uses: the number of its instruction sets, or -1 where one is
+// missing here; then `*why` says so.
+int Suits(const TargetPlans& target, std::string* why) {
+  const std::vector<std::string> features = FeaturesOf(target);
+  std::vector<std::string> missing;
+  int used = 0;
+  for (const std::string& feature : features) {
+    const std::optional<bool> has = CpuHas(feature);
+    if (!has.has_value()) continue;
+    if (*has) {
+      ++used;
+    } else {
+      missing.push_back(feature);
+    }
+  }
+  if (missing.empty() && used > 0) return used;
+  absl::StrAppend(why, why->empty() ? "" : "; ", target.target(),
+                  missing.empty() ? " does not say what it needs"
+                                  : absl::StrCat(" needs ", absl::StrJoin(missing, ", ")));
+  return -1;
+}
+
+}  // namespace
+
+Package::~Package() = default;
+
+absl::StatusOr<std::shared_ptr<const Package>> Package::Open(std::shared_ptr<const Bytes> bytes) {
+  absl::StatusOr<Container> container = Container::Open(std::move(bytes));
+  if (!container.ok()) return container.status();
+  std::shared_ptr<Package> package(new Package);
+  package->container_ = *std::move(container);
+  const Container& file = package->container_;
+  if (!file.Has("manifest")) {
+    return Malformed(file, file.Has("graph")
+                               ? "is a graph, not a package; compile it first (weft compile)"
+                               : "has no manifest, so it is not a package");
+  }
+  absl::StatusOr<std::string_view> text = file.Section("manifest");
+  if (!text.ok()) return text.status();
+  package->manifest_ = std::make_unique<PackageManifest>();
+  if (text->size() > static_cast<size_t>(std::numeric_limits<int>::max()) ||
+      !package->manifest_->ParseFromArray(text->data(), static_cast<int>(text->size()))) {
+    return Malformed(file, "the manifest is damaged");
+  }
+  for (absl::Status (Package::*load)() : {&Package::LoadConstants, &Package::LoadWeights}) {
+    if (absl::Status status = (package.get()->*load)(); !status.ok()) return status;
+  }
+  if (absl::Status status = package->CheckManifest(); !status.ok()) return status;
+  if (absl::Status status = package->LoadPlans(); !status.ok()) return status;
+  return package;
+}
+
+absl::Status Package::CheckManifest() const {
+  const PackageManifest& manifest = *manifest_;
+  if (manifest.min_consumer() > kPackageVersion) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        container_.bytes()->path(), ": written by ", manifest.producer_name(),
+        ", needs a runtime of package version ", manifest.min_consumer(), ", this one has ",
+        kPackageVersion, "; update the runtime or compile the graph again"));
+  }
+  if (manifest.version() < 1) return Malformed(container_, "the manifest has no version");
+
+  std::set<std::string> names;
+  for (const PackageSignature& signature : manifest.signatures()) {
+    if (!names.insert(signature.name()).second) {
+      return Malformed(container_,
+                       absl::StrCat("signature '", signature.name(), "' is there twice"));
+    }
+    for (const auto* values : {&signature.inputs(), &signature.outputs()}) {
+      for (const PackageValue& value : *values) {
+        if (!IsDataType(value.dtype()) || value.shape_size() > kMaxRank) {
+          return Malformed(container_, absl::StrCat("signature '", signature.name(), "', value '",
+                                                    value.name(), "' has no valid type"));
+        }
+      }
+    }
+  }
+  names.clear();
+  for (const PackageVariable& variable : manifest.variables()) {
+    const auto bad = [&](std::string_view what) {
+      return Malformed(container_,
+                       absl::StrCat("variable '", variable.name(), "' ", std::string(what)));
+    };
+    if (!names.insert(variable.name()).second) return bad("is there twice");
+    const std::vector<int64_t> shape(variable.shape().begin(), variable.shape().end());
+    const absl::StatusOr<int64_t> elements = CheckedNumElements(shape);
+    if (!IsDataType(variable.dtype()) || shape.size() > kMaxRank || !elements.ok() ||
+        *elements > WEFT_MAX_BYTES / 8) {
+      return bad("has no valid type");
+    }
+    if (!variable.has_value()) continue;
+    const auto found = weights_.find(variable.name());
+    if (found == weights_.end()) return bad("has no value in the weights");
+    if (found->second.dtype() != static_cast<DataType>(variable.dtype()) ||
+        found->second.shape() != shape) {
+      return bad("has a value of another type");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Package::LoadConstants() {
+  if (!container_.Has("constants")) return absl::OkStatus();
+  absl::StatusOr<std::string_view> bytes = container_.Section("constants");
+  if (!bytes.ok()) return bytes.status();
+  constants_ = bytes->data();
+  constants_bytes_ = bytes->size();
+  if (reinterpret_cast<uintptr_t>(constants_) % WEFT_BUFFER_ALIGNMENT != 0) {
+    absl::StatusOr<Pages> copy = Pages::Allocate(constants_bytes_);
+    if (!copy.ok()) return copy.status();
+    constants_copy_ = *std::move(copy);
+    if (constants_bytes_ > 0) memcpy(constants_copy_.data(), constants_, constants_bytes_);
+    constants_ = constants_copy_.data();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Package::LoadWeights() {
+  if (!container_.Has("weights")) return absl::OkStatus();
+  absl::StatusOr<std::string_view> bytes = container_.Section("weights");
+  if (!bytes.ok()) return bytes.status();
+  absl::StatusOr<Safetensors> weights = ReadSafetensors(*bytes, container_.bytes());
+  if (!weights.ok()) return InFile(container_, weights.status());
+  weights_ = std::move(weights->tensors);
+  return absl::OkStatus();
+}
+
+absl::Status Package::LoadPlans() {
+  if (manifest_->targets_size() == 0) return absl::OkStatus();
+  const TargetPlans* best = nullptr;
+  int most = -1;
+  std::string why;
+  for (const TargetPlans& target : manifest_->targets()) {
+    const int used = Suits(target, &why);
+    if (used > most) {
+      most = used;
+      best = &target;
+    }
+  }
+  for (const TargetPlans& target : manifest_->targets()) {
+    absl::StatusOr<std::string_view> code = container_.Section(target.code_section());
+    if (!code.ok()) return code.status();
+    for (const Plan& plan : target.plans()) {
+      absl::StatusOr<std::unique_ptr<PlanTables>> tables =
+          PlanTables::Build(plan, code->size(), constants_bytes_);
+      if (!tables.ok()) return InFile(container_, tables.status());
+      if (&target != best) continue;
+      LoadedPlan loaded;
+      loaded.signature = plan.signature();
+      loaded.specialization.insert(plan.specialization().begin(), plan.specialization().end());
+      loaded.tables = *std::move(tables);
+      loaded.profile = std::make_unique<WeftStepProfile[]>(loaded.tables->plan().num_steps);
+      // More specialised plans first, otherwise as in the file.
+      const auto place = std::find_if(plans_.begin(), plans_.end(), [&](const LoadedPlan& other) {
+        return other.specialization.size() < loaded.specialization.size();
+      });
+      plans_.insert(place, std::move(loaded));
+    }
+  }
+  if (best == nullptr) {
+    return absl::FailedPreconditionError(absl::StrCat(container_.bytes()->path(),
+                                                      ": has no code for this processor (", why,
+                                                      "); compile it with --target cpu:x86-64-v3"));
+  }
+  target_ = best->target();
+  absl::StatusOr<Pages> code = Pages::MapCode(container_, best->code_section());
+  if (!code.ok()) return code.status();
+  code_ = *std::move(code);
+  for (LoadedPlan& plan : plans_) plan.tables->SetCode(code_.data());
+  return absl::OkStatus();
+}
+
+}  // namespace weft

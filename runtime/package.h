@@ -1,0 +1,81 @@
+// A package (.weftpkg), opened and verified.
+#ifndef WEFT_RUNTIME_PACKAGE_H_
+#define WEFT_RUNTIME_PACKAGE_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto/container.h"
+#include "proto/host_tensor.h"
+#include "runtime/core/executor.h"
+#include "runtime/memory.h"
+#include "runtime/plan_tables.h"
+
+namespace weft {
+
+class PackageManifest;  // proto/plan.proto
+
+// The manifest's version that this runtime writes and reads.
+inline constexpr int kPackageVersion = 1;
+
+// A plan that can be run; its package must stay.
+struct LoadedPlan {
+  std::string signature;
+  // Symbols fixed at compile time, "batch=32"; empty for the general plan.
+  std::map<std::string, int64_t> specialization;
+  std::unique_ptr<PlanTables> tables;
+  // Sums for each step, updated by runs that profile.
+  std::unique_ptr<WeftStepProfile[]> profile;
+};
+
+// Immutable, so threads may share it (profiles are updated atomically).
+class Package {
+ public:
+  // Verifies the container, the manifest and all plans of all targets, and maps the code of the
+  // best target that this processor can run. Error: InvalidArgument or DataLoss for a damaged file,
+  // FailedPrecondition where the file asks for a newer runtime or no target suits this processor.
+  // A package is native code: one from an untrusted source is as safe as any program from there.
+  static absl::StatusOr<std::shared_ptr<const Package>> Open(std::shared_ptr<const Bytes> bytes);
+  Package(const Package&) = delete;
+  Package& operator=(const Package&) = delete;
+  ~Package();
+
+  const PackageManifest& manifest() const { return *manifest_; }
+  // The target whose code was mapped; empty for a package without targets.
+  const std::string& target() const { return target_; }
+  // That target's plans; for each signature, more specialised ones first.
+  const std::vector<LoadedPlan>& plans() const { return plans_; }
+  // The constants section, aligned to 64.
+  const void* constants() const { return constants_; }
+  size_t constants_bytes() const { return constants_bytes_; }
+  // First values of variables.
+  const std::map<std::string, HostTensor>& weights() const { return weights_; }
+  const Container& container() const { return container_; }
+
+ private:
+  Package() = default;
+  absl::Status CheckManifest() const;
+  absl::Status LoadConstants();
+  absl::Status LoadWeights();
+  absl::Status LoadPlans();
+
+  Container container_;
+  std::unique_ptr<PackageManifest> manifest_;
+  std::string target_;
+  Pages code_;
+  Pages constants_copy_;  // where the section in memory is misaligned
+  const void* constants_ = nullptr;
+  size_t constants_bytes_ = 0;
+  std::map<std::string, HostTensor> weights_;
+  std::vector<LoadedPlan> plans_;
+};
+
+}  // namespace weft
+
+#endif  // WEFT_RUNTIME_PACKAGE_H_

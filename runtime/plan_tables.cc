@@ -1,0 +1,382 @@
+#include "runtime/plan_tables.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "proto/dtype.h"
+#include "proto/plan.pb.h"
+
+namespace weft {
+namespace {
+
+constexpr uint32_t kMaxRank = 64;
+// Far above what any graph gives; keeps all indices well inside 32 bits.
+constexpr size_t kMaxEntries = size_t{1} << 28;
+
+}  // namespace
+
+const char* PlanTables::Keep(const std::string& text) {
+  // A NUL would cut it short.
+  strings_.push_back(text.substr(0, text.find('\0')));
+  return strings_.back().c_str();
+}
+
+void PlanTables::SetCode(const void* code) {
+  for (size_t i = 0; i < kernels_.size(); ++i) {
+    kernels_[i] =
+        reinterpret_cast<WeftKernel>(reinterpret_cast<uintptr_t>(code) + code_offsets_[i]);
+  }
+}
+
+void PlanTables::SetKernels(absl::Span<const WeftKernel> kernels) {
+  kernels_.assign(kernels.begin(), kernels.end());
+  kernels_.resize(code_offsets_.size(), nullptr);
+  plan_.kernels = kernels_.data();
+}
+
+// Fills the tables in one walk over the wire form. The first error stays in status_.
+class PlanTablesBuilder {
+ public:
+  PlanTablesBuilder(const Plan& plan, uint64_t code_bytes, uint64_t constants_bytes)
+      : wire_(plan),
+        code_bytes_(code_bytes),
+        constants_bytes_(constants_bytes),
+        tables_(new PlanTables) {}
+
+  absl::StatusOr<std::unique_ptr<PlanTables>> Build() {
+    tables_->plan_.abi_version = WEFT_PLAN_ABI_VERSION;
+    tables_->plan_.signature = tables_->Keep(wire_.signature());
+    Values("input", wire_.inputs(), &tables_->inputs_);
+    Values("output", wire_.outputs(), &tables_->outputs_);
+    Values("variable", wire_.variables(), &tables_->variables_);
+    Flags(wire_.read_variables(), WEFT_VARIABLE_READ);
+    Flags(wire_.assigned_variables(), WEFT_VARIABLE_ASSIGNED);
+    Symbols();
+    Formulas();
+    Buffers();
+    Kernels();
+    Blocks();
+    if (!status_.ok()) return status_;
+    Finish();
+    if (!status_.ok()) return status_;
+    return std::move(tables_);
+  }
+
+ private:
+  template <typename... What>
+  void Fail(const What&... what) {
+    if (status_.ok()) {
+      status_ = absl::InvalidArgumentError(
+          absl::StrCat("plan '", wire_.signature(), "': ", where_, what...));
+    }
+  }
+  void Require(bool holds, std::string_view what) {
+    if (!holds) Fail(std::string(what));
+  }
+
+  // Checks an index and returns it, or 0 where it is wrong.
+  uint32_t Index(uint32_t index, size_t size, std::string_view what) {
+    if (index < size) return index;
+    Fail("expected a ", std::string(what), " below ", size, ", got ", index);
+    return 0;
+  }
+  uint32_t FormulaIndex(uint32_t index) {
+    return Index(index, static_cast<size_t>(wire_.formulas_size()), "formula");
+  }
+  uint32_t BufferIndex(uint32_t index) {
+    return Index(index, static_cast<size_t>(wire_.buffers_size()), "buffer");
+  }
+  uint32_t BlockIndex(uint32_t index) {
+    return Index(index, static_cast<size_t>(wire_.blocks_size()), "block");
+  }
+
+  template <typename List>
+  void Values(std::string_view kind, const List& list, std::vector<WeftValue>* values) {
+    std::set<std::string> names;
+    for (const PlanValue& wire : list) {
+      where_ = absl::StrCat(std::string(kind), " '", wire.name(), "': ");
+      Require(!wire.name().empty() && wire.name().find('\0') == std::string::npos, "has no name");
+      Require(names.insert(wire.name()).second, "is there twice");
+      Require(IsDataType(wire.dtype()), "has no valid dtype");
+      Require(wire.dims_size() <= static_cast<int>(kMaxRank), "has too many dimensions");
+      Require(wire.dims_size() == wire.dim_names_size(), "needs a name for each dimension");
+      if (!status_.ok()) return;
+      WeftValue value = {};
+      value.name = tables_->Keep(wire.name());
+      value.dtype = wire.dtype();
+      value.rank = static_cast<uint32_t>(wire.dims_size());
+      value.first_dim = static_cast<uint32_t>(tables_->dims_.size());
+      for (int i = 0; i < wire.dims_size(); ++i) {
+        tables_->dims_.push_back(FormulaIndex(wire.dims(i)));
+        tables_->dim_names_.push_back(tables_->Keep(wire.dim_names(i)));
+      }
+      values->push_back(value);
+    }
+    where_.clear();
+  }
+
+  template <typename List>
+  void Flags(const List& indices, uint32_t flag) {
+    for (const uint32_t index : indices) {
+      if (index >= tables_->variables_.size()) return Fail("names a variable that it has not");
+      tables_->variables_[index].flags |= flag;
+    }
+  }
+
+  void Symbols() {
+    if (wire_.symbols_size() != wire_.symbol_inputs_size() ||
+        wire_.symbols_size() != wire_.symbol_dims_size()) {
+      return Fail("expected an input and a dimension for each symbol");
+    }
+    for (int i = 0; i < wire_.symbols_size() && status_.ok(); ++i) {
+      where_ = absl::StrCat("symbol '", wire_.symbols(i), "': ");
+      const uint32_t input = Index(wire_.symbol_inputs(i), tables_->inputs_.size(), "input");
+      if (!status_.ok()) return;
+      const uint32_t dim = Index(wire_.symbol_dims(i), tables_->inputs_[input].rank, "dimension");
+      tables_->symbols_.push_back({tables_->Keep(wire_.symbols(i)), input, dim});
+    }
+    where_.clear();
+  }
+
+  void Formulas() {
+    for (const Formula& wire : wire_.formulas()) {
+      if (!status_.ok()) return;
+      const size_t here = tables_->formulas_.size();
+      where_ = absl::StrCat("formula ", here, ": ");
+      WeftFormula formula = {};
+      formula.op = static_cast<uint32_t>(wire.op());
+      if (wire.op() == Formula::CONSTANT) {
+        formula.value = wire.value();
+      } else if (wire.op() == Formula::SYMBOL) {
+        formula.a = Index(wire.a(), tables_->symbols_.size(), "symbol");
+      } else if (wire.op() >= Formula::ADD && wire.op() <= Formula::MIN) {
+        formula.a = Index(wire.a(), here, "formula");
+        formula.b = Index(wire.b(), here, "formula");
+      } else {
+        Fail("unknown operation ", static_cast<int>(wire.op()));
+      }
+      tables_->formulas_.push_back(formula);
+    }
+    where_.clear();
+  }
+
+  void Buffers() {
+    for (const Buffer& wire : wire_.buffers()) {
+      if (!status_.ok()) return;
+      const size_t here = tables_->buffers_.size();
+      where_ = absl::StrCat("buffer ", here, ": ");
+      WeftBuffer buffer = {};
+      buffer.space = static_cast<uint32_t>(wire.space());
+      buffer.size = FormulaIndex(wire.size());
+      switch (wire.space()) {
+        case Buffer::ARENA:
+          buffer.first_below = static_cast<uint32_t>(tables_->below_.size());
+          buffer.num_below = static_cast<uint32_t>(wire.below_size());
+          for (const uint32_t below : wire.below()) {
+            Require(below < here && tables_->buffers_[below].space == WEFT_SPACE_ARENA,
+                    "lies above one that is not an earlier buffer of the arena");
+            tables_->below_.push_back(below);
+          }
+          break;
+        case Buffer::CONSTANT:
+          buffer.constant_offset = wire.constant_offset();
+          Require(wire.constant_offset() % WEFT_BUFFER_ALIGNMENT == 0 &&
+                      wire.constant_offset() <= constants_bytes_,
+                  "lies outside the constants or is misaligned");
+          break;
+        case Buffer::VARIABLE:
+          buffer.index = Index(wire.index(), tables_->variables_.size(), "variable");
+          break;
+        case Buffer::INPUT:
+          buffer.index = Index(wire.index(), tables_->inputs_.size(), "input");
+          break;
+        case Buffer::OUTPUT:
+          buffer.index = Index(wire.index(), tables_->outputs_.size(), "output");
+          break;
+        default:
+          Fail("unknown space ", static_cast<int>(wire.space()));
+      }
+      tables_->buffers_.push_back(buffer);
+    }
+    where_.clear();
+  }
+
+  void Kernels() {
+    for (const Kernel& wire : wire_.kernels()) {
+      if (wire.code_offset() >= code_bytes_) {
+        return Fail("kernel '", wire.name(), "' lies outside the code");
+      }
+      tables_->code_offsets_.push_back(wire.code_offset());
+      tables_->kernel_names_.push_back(wire.name());
+    }
+    tables_->kernels_.resize(tables_->code_offsets_.size(), nullptr);
+  }
+
+  void AddArg(const BufferArg& wire) {
+    tables_->args_.push_back(
+        {BufferIndex(wire.buffer()), wire.has_offset() ? FormulaIndex(wire.offset()) : WEFT_NONE});
+  }
+  void AddBool(uint32_t buffer) { tables_->args_.push_back({BufferIndex(buffer), WEFT_NONE}); }
+
+  void AddStep(const Step& wire) {
+    WeftStep step = {};
+    step.first_arg = static_cast<uint32_t>(tables_->args_.size());
+    step.first_size = static_cast<uint32_t>(tables_->sizes_.size());
+    step.label = tables_->Keep(wire.label());
+    step.location = tables_->Keep(wire.location());
+    step.nodes = tables_->Keep(absl::StrJoin(wire.nodes(), ", "));
+    const std::string* message = nullptr;
+    switch (wire.kind_case()) {
+      case Step::kLaunch: {
+        const weft::Launch& launch = wire.launch();
+        step.kind = WEFT_STEP_LAUNCH;
+        step.kernel = Index(launch.kernel(), tables_->kernels_.size(), "kernel");
+        for (const BufferArg& arg : launch.buffers()) AddArg(arg);
+        for (const uint32_t size : launch.sizes()) tables_->sizes_.push_back(FormulaIndex(size));
+        step.tiles = FormulaIndex(launch.tiles());
+        step.scratch = FormulaIndex(launch.scratch());
+        step.bytes = FormulaIndex(launch.bytes());
+        step.flops = FormulaIndex(launch.flops());
+        break;
+      }
+      case Step::kCopy:
+        step.kind = WEFT_STEP_COPY;
+        AddArg(wire.copy().source());
+        AddArg(wire.copy().destination());
+        tables_->sizes_.push_back(FormulaIndex(wire.copy().size()));
+        break;
+      case Step::kWhileStep:
+        step.kind = WEFT_STEP_WHILE;
+        AddBool(wire.while_step().condition());
+        step.block = BlockIndex(wire.while_step().condition_block());
+        step.other_block = BlockIndex(wire.while_step().body_block());
+        step.limit = wire.while_step().max_iterations();
+        Require(step.limit >= 0, "expected max_iterations >= 0");
+        break;
+      case Step::kCond:
+        step.kind = WEFT_STEP_COND;
+        AddBool(wire.cond().predicate());
+        step.block = BlockIndex(wire.cond().then_block());
+        step.other_block = BlockIndex(wire.cond().else_block());
+        break;
+      case Step::kAssertStep:
+        step.kind = WEFT_STEP_ASSERT;
+        AddBool(wire.assert_step().condition());
+        message = &wire.assert_step().message();
+        break;
+      case Step::kPrint:
+        step.kind = WEFT_STEP_PRINT;
+        AddBool(wire.print().value());
+        for (const uint32_t dim : wire.print().shape()) {
+          tables_->sizes_.push_back(FormulaIndex(dim));
+        }
+        Require(wire.print().shape_size() <= static_cast<int>(kMaxRank), "has too many dimensions");
+        Require(IsDataType(wire.print().dtype()), "has no valid dtype");
+        step.dtype = wire.print().dtype();
+        step.limit = wire.print().limit();
+        message = &wire.print().message();
+        break;
+      default:
+        Fail("is of an unknown kind");
+    }
+    step.message = tables_->Keep(message == nullptr ? std::string() : *message);
+    step.num_args = static_cast<uint32_t>(tables_->args_.size()) - step.first_arg;
+    step.num_sizes = static_cast<uint32_t>(tables_->sizes_.size()) - step.first_size;
+    tables_->steps_.push_back(step);
+  }
+
+  void Blocks() {
+    if (wire_.blocks_size() == 0) return Fail("has no steps");
+    for (const Block& wire : wire_.blocks()) {
+      tables_->blocks_.push_back({static_cast<uint32_t>(tables_->steps_.size()),
+                                  static_cast<uint32_t>(wire.steps_size())});
+      for (const Step& step : wire.steps()) {
+        where_ = absl::StrCat("step ", tables_->steps_.size(), " (", step.label(), "): ");
+        AddStep(step);
+        if (!status_.ok()) return;
+      }
+    }
+    where_.clear();
+    CheckNesting();
+    const auto entry_steps = static_cast<uint32_t>(wire_.blocks(0).steps_size());
+    Require(wire_.commit_step() <= entry_steps, "its commit step lies outside the entry block");
+    Require(wire_.commit_step() == entry_steps || wire_.assigned_variables_size() > 0,
+            "has a commit step, but assigns no variable (assigned_variables)");
+  }
+
+  // Peels off blocks that nobody refers to any more, level by level; what is left over is a cycle.
+  void CheckNesting() {
+    const size_t count = tables_->blocks_.size();
+    std::vector<std::vector<uint32_t>> inner(count);
+    std::vector<uint32_t> references(count, 0);
+    for (size_t block = 0; block < count; ++block) {
+      for (uint32_t i = 0; i < tables_->blocks_[block].num_steps; ++i) {
+        const WeftStep& step = tables_->steps_[tables_->blocks_[block].first_step + i];
+        if (step.kind != WEFT_STEP_WHILE && step.kind != WEFT_STEP_COND) continue;
+        for (const uint32_t other : {step.block, step.other_block}) {
+          inner[block].push_back(other);
+          ++references[other];
+        }
+      }
+    }
+    std::vector<uint32_t> level, next;
+    for (uint32_t block = 0; block < count; ++block) {
+      if (references[block] == 0) level.push_back(block);
+    }
+    size_t seen = 0;
+    for (int depth = 0; !level.empty(); ++depth) {
+      if (depth == kMaxBlockDepth) return Fail("control flow is nested too deeply");
+      next.clear();
+      for (const uint32_t block : level) {
+        ++seen;
+        for (const uint32_t other : inner[block]) {
+          if (--references[other] == 0) next.push_back(other);
+        }
+      }
+      level.swap(next);
+    }
+    if (seen != count) Fail("its blocks refer to each other in a cycle");
+  }
+
+  void Finish() {
+    PlanTables& tables = *tables_;
+    WeftPlan& plan = tables.plan_;
+    const auto set = [&](const auto& entries, uint32_t* count, auto* first) {
+      if (entries.size() > kMaxEntries) Fail("is too large");
+      *count = static_cast<uint32_t>(entries.size());
+      *first = entries.data();
+    };
+    plan.commit_step = wire_.commit_step();
+    set(tables.symbols_, &plan.num_symbols, &plan.symbols);
+    set(tables.formulas_, &plan.num_formulas, &plan.formulas);
+    set(tables.buffers_, &plan.num_buffers, &plan.buffers);
+    set(tables.below_, &plan.num_below, &plan.below);
+    set(tables.args_, &plan.num_args, &plan.args);
+    set(tables.sizes_, &plan.num_sizes, &plan.sizes);
+    set(tables.steps_, &plan.num_steps, &plan.steps);
+    set(tables.blocks_, &plan.num_blocks, &plan.blocks);
+    set(tables.kernels_, &plan.num_kernels, &plan.kernels);
+    set(tables.inputs_, &plan.num_inputs, &plan.inputs);
+    set(tables.outputs_, &plan.num_outputs, &plan.outputs);
+    set(tables.variables_, &plan.num_variables, &plan.variables);
+    set(tables.dims_, &plan.num_dims, &plan.dims);
+    plan.dim_names = tables.dim_names_.data();
+  }
+
+  const Plan& wire_;
+  const uint64_t code_bytes_, constants_bytes_;
+  std::unique_ptr<PlanTables> tables_;
+  std::string where_;
+  absl::Status status_;
+};
+
+absl::StatusOr<std::unique_ptr<PlanTables>> PlanTables::Build(const Plan& plan, uint64_t code_bytes,
+                                                              uint64_t constants_bytes) {
+  return PlanTablesBuilder(plan, code_bytes, constants_bytes).Build();
+}
+
+}  // namespace weft

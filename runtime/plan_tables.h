@@ -1,0 +1,71 @@
+// From the wire form of a plan to the executor's tables, with everything verified in between.
+#ifndef WEFT_RUNTIME_PLAN_TABLES_H_
+#define WEFT_RUNTIME_PLAN_TABLES_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "runtime/core/plan_abi.h"
+
+namespace weft {
+
+class Plan;  // proto/plan.proto
+
+// Blocks of control flow may lie this deep in each other.
+inline constexpr int kMaxBlockDepth = 64;
+
+// The tables of one plan and what they point to. Immutable once the kernels are set.
+class PlanTables {
+ public:
+  // Verifies every index, the order of formulas, types, names, that control flow has no cycle and
+  // limited depth, and that kernels and constants lie within `code_bytes` and `constants_bytes`.
+  // (Sizes are checked once shapes are known: weft_instance_create.) Error: InvalidArgument, naming
+  // signature and step.
+  static absl::StatusOr<std::unique_ptr<PlanTables>> Build(const Plan& plan, uint64_t code_bytes,
+                                                           uint64_t constants_bytes);
+  PlanTables(const PlanTables&) = delete;
+  PlanTables& operator=(const PlanTables&) = delete;
+
+  // The plan must not be run before one of these is called. Kernels of an image of code that starts
+  // at `code`:
+  void SetCode(const void* code);
+  // Kernels by address, one for each of the plan's.
+  void SetKernels(absl::Span<const WeftKernel> kernels);
+
+  const WeftPlan& plan() const { return plan_; }
+  // Kernels' offsets in the image of code.
+  const std::vector<uint64_t>& code_offsets() const { return code_offsets_; }
+  const std::vector<std::string>& kernel_names() const { return kernel_names_; }
+
+ private:
+  friend class PlanTablesBuilder;
+  PlanTables() = default;
+  const char* Keep(const std::string& text);
+
+  WeftPlan plan_ = {};
+  std::deque<std::string> strings_;  // stay where they are
+  std::vector<WeftSymbol> symbols_;
+  std::vector<WeftFormula> formulas_;
+  std::vector<WeftBuffer> buffers_;
+  std::vector<uint32_t> below_;
+  std::vector<WeftBufferArg> args_;
+  std::vector<uint32_t> sizes_;
+  std::vector<WeftStep> steps_;
+  std::vector<WeftBlock> blocks_;
+  std::vector<WeftKernel> kernels_;
+  std::vector<WeftValue> inputs_, outputs_, variables_;
+  std::vector<uint32_t> dims_;
+  std::vector<const char*> dim_names_;
+  std::vector<uint64_t> code_offsets_;
+  std::vector<std::string> kernel_names_;
+};
+
+}  // namespace weft
+
+#endif  // WEFT_RUNTIME_PLAN_TABLES_H_

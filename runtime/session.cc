@@ -1,0 +1,418 @@
+#include "runtime/session.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "proto/plan.pb.h"
+#include "runtime/call.h"
+#include "runtime/call_cache.h"
+#include "runtime/cpu_features.h"
+#include "runtime/package.h"
+#include "runtime/package_cache.h"
+#include "runtime/suggest.h"
+
+namespace weft {
+namespace {
+
+// A key that differs where signature or shapes do.
+std::string CallKey(const std::string& signature, const Shapes& shapes) {
+  std::string key = signature;
+  key.push_back('\0');
+  for (const std::vector<int64_t>& shape : shapes) {
+    absl::StrAppend(&key, absl::StrJoin(shape, ","), ";");
+  }
+  return key;
+}
+
+std::string RequestKey(const PlanRequest& request) { return request.SerializeAsString(); }
+
+void SetShapes(const Shapes& shapes, PlanRequest* request) {
+  for (const std::vector<int64_t>& shape : shapes) {
+    FeedShape* feed = request->add_shapes();
+    feed->mutable_dims()->Assign(shape.begin(), shape.end());
+  }
+}
+
+// `names` without repetitions, in the order of their first appearance.
+std::vector<std::string> Unique(const std::vector<std::string>& names) {
+  std::vector<std::string> unique;
+  for (const std::string& name : names) {
+    if (std::find(unique.begin(), unique.end(), name) == unique.end()) unique.push_back(name);
+  }
+  return unique;
+}
+
+class SessionImpl final : public Session {
+ public:
+  SessionImpl(std::shared_ptr<SessionState> state, std::shared_ptr<const Package> package,
+              Planner planner)
+      : state_(std::move(state)),
+        package_(std::move(package)),
+        planner_(std::move(planner)),
+        packages_(static_cast<size_t>(std::max(1, state_->options.max_cached_plans))),
+        calls_(static_cast<size_t>(std::max(1, state_->options.max_cached_plans))) {}
+
+  static absl::StatusOr<std::unique_ptr<Session>> Create(std::shared_ptr<const Package> package,
+                                                         Planner planner,
+                                                         const SessionOptions& options) {
+    auto state = std::make_shared<SessionState>();
+    state->options = options;
+    absl::StatusOr<std::unique_ptr<ThreadPool>> threads =
+        ThreadPool::Start(options.threads > 0 ? options.threads : NumCores());
+    if (!threads.ok()) return threads.status();
+    state->threads = *std::move(threads);
+    if (absl::Status status = state->variables.Declare(*package); !status.ok()) return status;
+    return std::make_unique<SessionImpl>(std::move(state), std::move(package), std::move(planner));
+  }
+
+  absl::StatusOr<NamedTensors> Run(const std::string& signature, const NamedTensors& feeds,
+                                   const RunOptions& options) override;
+  absl::StatusOr<std::vector<HostTensor>> Run(const NamedTensors& feeds,
+                                              const std::vector<std::string>& fetches,
+                                              const std::vector<std::string>& targets,
+                                              const RunOptions& options) override;
+  absl::StatusOr<std::unique_ptr<Call>> Prepare(const std::string& signature,
+                                                const Shapes& shapes) override {
+    return PrepareCall(signature, shapes);
+  }
+  std::vector<SignatureInfo> Signatures() const override;
+
+  absl::StatusOr<NamedTensors> GetVariables() override { return state_->variables.Get(); }
+  absl::Status SetVariables(const NamedTensors& values) override {
+    return state_->variables.Set(values);
+  }
+  absl::Status SaveCheckpoint(const std::string& path,
+                              const std::map<std::string, std::string>& metadata) override {
+    return state_->variables.Save(path, metadata);
+  }
+  absl::StatusOr<std::map<std::string, std::string>> RestoreCheckpoint(
+      const std::string& path) override {
+    return state_->variables.Restore(path);
+  }
+
+  void EnableProfiling(bool on) override;
+  std::vector<StepProfile> Profile() const override;
+
+ private:
+  absl::StatusOr<const PackageSignature*> FindSignature(const std::string& name) const;
+  absl::StatusOr<std::unique_ptr<PreparedCall>> PrepareCall(const std::string& signature,
+                                                            const Shapes& shapes);
+  // The plan of `package` for a signature that takes these shapes.
+  static absl::StatusOr<const LoadedPlan*> PickPlan(const Package& package,
+                                                    const std::string& signature,
+                                                    const Shapes& shapes);
+  absl::StatusOr<std::shared_ptr<const Package>> Compile(const PlanRequest& request);
+  // Feeds a call by name and runs it.
+  static absl::Status FeedAndRun(PreparedCall& call, const NamedTensors& feeds,
+                                 const RunOptions& options);
+  std::vector<std::shared_ptr<const Package>> AllPackages() const;
+  // A call that is ready for use, or null.
+  std::unique_ptr<PreparedCall> TakeCall(const std::string& key) {
+    std::unique_ptr<PreparedCall> call = calls_.Take(key);
+    if (call != nullptr) packages_.Touch(&call->package());
+    return call;
+  }
+
+  const std::shared_ptr<SessionState> state_;
+  // The package run, or, with a planner, one without plans that tells signatures and variables.
+  const std::shared_ptr<const Package> package_;
+  const Planner planner_;
+  PackageCache packages_;
+  CallCache calls_;
+};
+
+absl::StatusOr<const PackageSignature*> SessionImpl::FindSignature(const std::string& name) const {
+  std::vector<std::string> names;
+  for (const PackageSignature& signature : package_->manifest().signatures()) {
+    if (signature.name() == name) return &signature;
+    names.push_back(signature.name());
+  }
+  return absl::NotFoundError(
+      absl::StrCat("there is no signature '", name, "'", Suggest(name, names)));
+}
+
+absl::StatusOr<const LoadedPlan*> SessionImpl::PickPlan(const Package& package,
+                                                        const std::string& signature,
+                                                        const Shapes& shapes) {
+  absl::Status status = absl::NotFoundError(absl::StrCat(
+      "the package has no plan for signature '", signature, "'; it was compiled without it"));
+  for (const LoadedPlan& plan : package.plans()) {
+    if (plan.signature != signature) continue;
+    // The last one is the general plan: its complaint is the one to show.
+    status = CheckShapes(plan.tables->plan(), shapes);
+    if (status.ok()) return &plan;
+  }
+  return status;
+}
+
+absl::StatusOr<std::shared_ptr<const Package>> SessionImpl::Compile(const PlanRequest& request) {
+  return packages_.Get(RequestKey(request),
+                       [&]() -> absl::StatusOr<std::shared_ptr<const Package>> {
+                         absl::StatusOr<std::string> bytes = planner_(request);
+                         if (!bytes.ok()) return bytes.status();
+                         absl::StatusOr<std::shared_ptr<const Package>> package =
+                             Package::Open(Bytes::Of(*bytes, "(compiled)"));
+                         if (!package.ok()) return package.status();
+                         absl::Status status = state_->variables.Declare(**package);
+                         if (!status.ok()) return status;
+                         return package;
+                       });
+}
+
+absl::StatusOr<std::unique_ptr<PreparedCall>> SessionImpl::PrepareCall(const std::string& signature,
+                                                                       const Shapes& shapes) {
+  absl::StatusOr<const PackageSignature*> found = FindSignature(signature);
+  if (!found.ok()) return found.status();
+  std::shared_ptr<const Package> package = package_;
+  if (planner_ != nullptr) {
+    if (shapes.size() != static_cast<size_t>((*found)->inputs_size())) {
+      return absl::InvalidArgumentError(absl::StrCat("signature '", signature, "': expected ",
+                                                     (*found)->inputs_size(), " shapes, got ",
+                                                     shapes.size()));
+    }
+    PlanRequest request;
+    request.set_signature(signature);
+    SetShapes(shapes, &request);
+    absl::StatusOr<std::shared_ptr<const Package>> compiled = Compile(request);
+    if (!compiled.ok()) return compiled.status();
+    package = *std::move(compiled);
+  }
+  absl::StatusOr<const LoadedPlan*> plan = PickPlan(*package, signature, shapes);
+  if (!plan.ok()) return plan.status();
+  return PreparedCall::Create(state_, std::move(package), **plan, shapes);
+}
+
+absl::Status SessionImpl::FeedAndRun(PreparedCall& call, const NamedTensors& feeds,
+                                     const RunOptions& options) {
+  for (int i = 0; i < call.num_inputs(); ++i) {
+    const auto feed = feeds.find(call.input_name(i));
+    if (feed == feeds.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("input '", call.input_name(i), "' is needed and was not fed"));
+    }
+    if (absl::Status status = call.Feed(i, feed->second); !status.ok()) return status;
+  }
+  return call.Run(options);
+}
+
+absl::StatusOr<NamedTensors> SessionImpl::Run(const std::string& signature,
+                                              const NamedTensors& feeds,
+                                              const RunOptions& options) {
+  absl::StatusOr<const PackageSignature*> found = FindSignature(signature);
+  if (!found.ok()) return found.status();
+  Shapes shapes;
+  std::vector<std::string> names;
+  for (const PackageValue& input : (*found)->inputs()) {
+    names.push_back(input.name());
+    const auto feed = feeds.find(input.name());
+    if (feed == feeds.end()) {
+      std::vector<std::string> fed;
+      for (const auto& [name, tensor] : feeds) fed.push_back(name);
+      return absl::InvalidArgumentError(absl::StrCat(
+          "signature '", signature, "' needs input '", input.name(), "', which was not fed",
+          fed.empty() ? "" : "; fed: ", absl::StrJoin(fed, ", ")));
+    }
+    if (feed->second.dtype() != static_cast<DataType>(input.dtype())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("input '", input.name(), "' of '", signature, "': expected ",
+                       std::string(NameOf(static_cast<DataType>(input.dtype()))), "[",
+                       absl::StrJoin(input.shape(), ", "), "], got ", feed->second.TypeString()));
+    }
+    shapes.push_back(feed->second.shape());
+  }
+  for (const auto& [name, tensor] : feeds) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    return absl::InvalidArgumentError(absl::StrCat("signature '", signature, "' has no input '",
+                                                   name, "'", Suggest(name, names)));
+  }
+
+  std::string key = CallKey(signature, shapes);
+  std::unique_ptr<PreparedCall> call = TakeCall(key);
+  if (call == nullptr) {
+    absl::StatusOr<std::unique_ptr<PreparedCall>> prepared = PrepareCall(signature, shapes);
+    if (!prepared.ok()) return prepared.status();
+    call = *std::move(prepared);
+  }
+  absl::Status status = FeedAndRun(*call, feeds, options);
+  NamedTensors outputs;
+  for (int i = 0; status.ok() && i < call->num_outputs(); ++i) {
+    outputs[call->output_name(i)] = call->TakeOutput(i);
+  }
+  call->DropFeeds();
+  calls_.Put(std::move(key), std::move(call));
+  if (!status.ok()) return status;
+  return outputs;
+}
+
+absl::StatusOr<std::vector<HostTensor>> SessionImpl::Run(const NamedTensors& feeds,
+                                                         const std::vector<std::string>& fetches,
+                                                         const std::vector<std::string>& targets,
+                                                         const RunOptions& options) {
+  if (planner_ == nullptr) {
+    return absl::FailedPreconditionError(
+        "a package runs signatures only; to fetch any node, make the session from the graph");
+  }
+  if (fetches.empty() && targets.empty()) {
+    return absl::InvalidArgumentError("expected something to fetch or to run, got nothing");
+  }
+  const std::vector<std::string> unique = Unique(fetches);
+  PlanRequest request;
+  Shapes feed_shapes;
+  for (const auto& [name, tensor] : feeds) {
+    request.add_feeds(name);
+    feed_shapes.push_back(tensor.shape());
+  }
+  SetShapes(feed_shapes, &request);
+  for (const std::string& fetch : unique) request.add_fetches(fetch);
+  for (const std::string& target : targets) request.add_targets(target);
+  absl::StatusOr<std::shared_ptr<const Package>> package = Compile(request);
+  if (!package.ok()) return package.status();
+  if ((*package)->plans().size() != 1) {
+    return absl::InternalError(
+        absl::StrCat("expected one plan from the compiler, got ", (*package)->plans().size()));
+  }
+  const LoadedPlan& plan = (*package)->plans()[0];
+  const WeftPlan& tables = plan.tables->plan();
+  if (tables.num_outputs != unique.size()) {
+    return absl::InternalError(absl::StrCat(
+        "expected ", unique.size(), " outputs from the compiler, got ", tables.num_outputs));
+  }
+  // What is fed beyond what the fetches need was pruned.
+  Shapes shapes;
+  for (uint32_t i = 0; i < tables.num_inputs; ++i) {
+    const auto feed = feeds.find(tables.inputs[i].name);
+    if (feed == feeds.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("input '", tables.inputs[i].name, "' is needed and was not fed"));
+    }
+    shapes.push_back(feed->second.shape());
+  }
+  std::string key = std::string(1, '\0') + RequestKey(request);
+  std::unique_ptr<PreparedCall> call = TakeCall(key);
+  if (call == nullptr) {
+    absl::StatusOr<std::unique_ptr<PreparedCall>> prepared =
+        PreparedCall::Create(state_, *package, plan, shapes);
+    if (!prepared.ok()) return prepared.status();
+    call = *std::move(prepared);
+  }
+  absl::Status status = FeedAndRun(*call, feeds, options);
+  std::vector<HostTensor> outputs;
+  for (size_t i = 0; status.ok() && i < unique.size(); ++i) {
+    outputs.push_back(call->TakeOutput(static_cast<int>(i)));
+  }
+  call->DropFeeds();
+  calls_.Put(std::move(key), std::move(call));
+  if (!status.ok()) return status;
+  std::vector<HostTensor> results;
+  for (const std::string& fetch : fetches) {
+    const auto place = std::find(unique.begin(), unique.end(), fetch) - unique.begin();
+    results.push_back(outputs[static_cast<size_t>(place)]);
+  }
+  return results;
+}
+
+std::vector<Session::SignatureInfo> SessionImpl::Signatures() const {
+  std::vector<SignatureInfo> signatures;
+  const auto value_info = [](const PackageValue& value) {
+    return ValueInfo{value.name(),
+                     static_cast<DataType>(value.dtype()),
+                     {value.shape().begin(), value.shape().end()}};
+  };
+  for (const PackageSignature& signature : package_->manifest().signatures()) {
+    SignatureInfo info;
+    info.name = signature.name();
+    for (const PackageValue& input : signature.inputs()) info.inputs.push_back(value_info(input));
+    for (const PackageValue& output : signature.outputs()) {
+      info.outputs.push_back(value_info(output));
+    }
+    signatures.push_back(std::move(info));
+  }
+  return signatures;
+}
+
+std::vector<std::shared_ptr<const Package>> SessionImpl::AllPackages() const {
+  std::vector<std::shared_ptr<const Package>> packages = packages_.All();
+  packages.insert(packages.begin(), package_);
+  return packages;
+}
+
+void SessionImpl::EnableProfiling(bool on) {
+  const bool was_on = state_->profiling.exchange(on);
+  if (!on || was_on) return;
+  for (const std::shared_ptr<const Package>& package : AllPackages()) {
+    for (const LoadedPlan& plan : package->plans()) {
+      for (uint32_t i = 0; i < plan.tables->plan().num_steps; ++i) {
+        WeftStepProfile& sums = plan.profile[i];
+        for (uint64_t* sum : {&sums.runs, &sums.nanoseconds, &sums.bytes, &sums.flops}) {
+          __atomic_store_n(sum, uint64_t{0}, __ATOMIC_RELAXED);
+        }
+      }
+    }
+  }
+}
+
+std::vector<StepProfile> SessionImpl::Profile() const {
+  std::vector<StepProfile> profiles;
+  for (const std::shared_ptr<const Package>& package : AllPackages()) {
+    for (const LoadedPlan& plan : package->plans()) {
+      for (uint32_t i = 0; i < plan.tables->plan().num_steps; ++i) {
+        const WeftStepProfile& sums = plan.profile[i];
+        const uint64_t runs = __atomic_load_n(&sums.runs, __ATOMIC_RELAXED);
+        if (runs == 0) continue;
+        const auto mean = [&](const uint64_t& sum) {
+          return static_cast<double>(__atomic_load_n(&sum, __ATOMIC_RELAXED)) /
+                 static_cast<double>(runs);
+        };
+        const WeftStep& step = plan.tables->plan().steps[i];
+        StepProfile profile;
+        profile.signature = plan.signature;
+        profile.label = step.label;
+        profile.node = step.nodes;
+        profile.location = step.location;
+        profile.runs = static_cast<int64_t>(runs);
+        profile.seconds = mean(sums.nanoseconds) * static_cast<double>(runs) * 1e-9;
+        profile.bytes = mean(sums.bytes);
+        profile.flops = mean(sums.flops);
+        profiles.push_back(std::move(profile));
+      }
+    }
+  }
+  return profiles;
+}
+
+absl::StatusOr<std::unique_ptr<Session>> FromBytes(std::shared_ptr<const Bytes> bytes,
+                                                   const SessionOptions& options) {
+  absl::StatusOr<std::shared_ptr<const Package>> package = Package::Open(std::move(bytes));
+  if (!package.ok()) return package.status();
+  return SessionImpl::Create(*std::move(package), nullptr, options);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Session>> Session::Load(const std::string& path,
+                                                       const SessionOptions& options) {
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
+  if (!bytes.ok()) return bytes.status();
+  return FromBytes(*std::move(bytes), options);
+}
+
+absl::StatusOr<std::unique_ptr<Session>> Session::FromPackage(std::string bytes,
+                                                              const SessionOptions& options) {
+  return FromBytes(Bytes::Of(bytes), options);
+}
+
+absl::StatusOr<std::unique_ptr<Session>> Session::WithPlanner(Planner planner,
+                                                              const SessionOptions& options) {
+  // An empty request: signatures and variables alone.
+  absl::StatusOr<std::string> bytes = planner(PlanRequest());
+  if (!bytes.ok()) return bytes.status();
+  absl::StatusOr<std::shared_ptr<const Package>> package =
+      Package::Open(Bytes::Of(*bytes, "(graph)"));
+  if (!package.ok()) return package.status();
+  return SessionImpl::Create(*std::move(package), std::move(planner), options);
+}
+
+}  // namespace weft

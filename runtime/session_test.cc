@@ -1,0 +1,455 @@
+#include "runtime/session.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "proto/file.h"
+#include "proto/safetensors.h"
+#include "runtime/testing/plan_builder.h"
+#include "runtime/testing/test_kernels.h"
+
+namespace weft {
+namespace {
+
+using plan_testing::MakeTestPackage;
+using plan_testing::PlanBuilder;
+using plan_testing::TestPackage;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::unique_ptr<Session> Make(const TestPackage& package = MakeTestPackage(),
+                              const SessionOptions& options = {}) {
+  auto session = Session::FromPackage(package.Bytes(), options);
+  EXPECT_TRUE(session.ok()) << session.status();
+  return session.ok() ? *std::move(session) : nullptr;
+}
+
+HostTensor Floats(std::vector<int64_t> shape, float first = 0) {
+  HostTensor tensor = HostTensor::Create(DataType::kF32, shape).value();
+  for (float& value : tensor.mutable_values<float>()) value = first++;
+  return tensor;
+}
+
+std::string Message(const absl::Status& status) { return std::string(status.message()); }
+
+TEST(Session, RunsWithAnyBatch) {
+  auto session = Make();
+  for (const int64_t batch : {1, 3, 1000, 0, 3}) {
+    const HostTensor x = Floats({batch, 4});
+    auto outputs = session->Run("predict", {{"x", x}});
+    ASSERT_TRUE(outputs.ok()) << outputs.status();
+    const HostTensor& y = outputs->at("y");
+    ASSERT_EQ(y.shape(), (std::vector<int64_t>{batch, 4}));
+    for (int64_t i = 0; i < 4 * batch; ++i) {
+      ASSERT_EQ(y.values<float>()[i], 2 * x.values<float>()[i] + (i < 4 ? 0.5f : 0.0f));
+    }
+  }
+}
+
+TEST(Session, OutputsBelongToTheCaller) {
+  auto session = Make();
+  auto first = session->Run("predict", {{"x", Floats({1, 4})}});
+  auto second = session->Run("predict", {{"x", Floats({1, 4}, 10)}});
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_EQ(first->at("y").values<float>()[1], 2.5f);
+  EXPECT_EQ(second->at("y").values<float>()[1], 22.5f);
+}
+
+TEST(Session, TellsItsSignatures) {
+  auto session = Make();
+  const auto signatures = session->Signatures();
+  ASSERT_EQ(signatures.size(), 6u);
+  EXPECT_EQ(signatures[0].name, "predict");
+  ASSERT_EQ(signatures[0].inputs.size(), 1u);
+  EXPECT_EQ(signatures[0].inputs[0].dtype, DataType::kF32);
+  EXPECT_THAT(signatures[0].inputs[0].dims, ElementsAre("batch", "4"));
+  EXPECT_EQ(signatures[0].outputs[0].name, "y");
+}
+
+TEST(Session, FeedErrorsSayWhatIsWrong) {
+  auto session = Make();
+  const auto error = [&](const std::string& signature, const NamedTensors& feeds) {
+    auto outputs = session->Run(signature, feeds);
+    EXPECT_FALSE(outputs.ok());
+    return Message(outputs.status());
+  };
+  EXPECT_THAT(error("predit", {}), HasSubstr("did you mean 'predict'?"));
+  EXPECT_THAT(error("predict", {}), HasSubstr("needs input 'x'"));
+  EXPECT_THAT(error("predict", {{"x", Floats({1, 4})}, {"xx", Floats({1})}}),
+              HasSubstr("no input 'xx'"));
+  EXPECT_THAT(error("predict", {{"x", HostTensor::Of<int64_t>({1, 4}, {1, 2, 3, 4})}}),
+              HasSubstr("expected f32[batch, 4], got i64[1, 4]"));
+  EXPECT_THAT(error("predict", {{"x", Floats({4})}}), HasSubstr("rank 1 instead of 2"));
+  EXPECT_THAT(error("predict", {{"x", Floats({2, 5})}}),
+              HasSubstr("expected [batch, 4], got [2, 5] (dimension 1 has to be 4)"));
+  EXPECT_THAT(error("join", {{"x", Floats({3, 4})}, {"z", Floats({4, 2})}}),
+              HasSubstr("batch is 3 from x but 4 from z"));
+}
+
+TEST(Session, VariablesStartUndefined) {
+  auto session = Make();
+  auto read = session->Run("read", {});
+  EXPECT_EQ(read.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(Message(read.status()), HasSubstr("variable 'w' has no value"));
+  EXPECT_EQ(session->GetVariables().status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(session->SaveCheckpoint(testing::TempDir() + "/undefined").code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(std::filesystem::exists(testing::TempDir() + "/undefined"));
+}
+
+TEST(Session, TrainsItsVariables) {
+  auto session = Make();
+  ASSERT_TRUE(session->Run("init", {}).ok());
+  for (int step = 1; step <= 3; ++step) {
+    auto outputs = session->Run("step", {{"d", Floats({4})}});
+    ASSERT_TRUE(outputs.ok()) << outputs.status();
+    EXPECT_EQ(outputs->at("total").values<float>()[0], 4.0f + 6.0f * static_cast<float>(step));
+  }
+  auto variables = session->GetVariables();
+  ASSERT_TRUE(variables.ok());
+  EXPECT_THAT(variables->at("w").values<float>(), ElementsAre(1, 4, 7, 10));
+  EXPECT_THAT(session->Run("read", {})->at("w").values<float>(), ElementsAre(1, 4, 7, 10));
+}
+
+TEST(Session, SetVariablesChecksThem) {
+  auto session = Make();
+  EXPECT_TRUE(session->SetVariables({{"w", Floats({4}, 5)}}).ok());
+  EXPECT_THAT(session->Run("read", {})->at("w").values<float>(), ElementsAre(5, 6, 7, 8));
+  EXPECT_EQ(session->SetVariables({{"ww", Floats({4})}}).code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(Message(session->SetVariables({{"w", Floats({5})}})),
+              HasSubstr("expected f32[4], got f32[5]"));
+  EXPECT_THAT(session->Run("read", {})->at("w").values<float>(), ElementsAre(5, 6, 7, 8));
+}
+
+TEST(Session, PackagedValuesAreNotChangedForOthers) {
+  TestPackage package = MakeTestPackage();
+  package.manifest.mutable_variables(0)->set_has_value(true);
+  package.weights["w"] = Floats({4}, 3);
+  auto session = Make(package);
+  EXPECT_THAT(session->Run("read", {})->at("w").values<float>(), ElementsAre(3, 4, 5, 6));
+  ASSERT_TRUE(session->Run("step", {{"d", Floats({4})}}).ok());
+  EXPECT_THAT(session->Run("read", {})->at("w").values<float>(), ElementsAre(3, 5, 7, 9));
+  EXPECT_THAT(package.weights["w"].values<float>(), ElementsAre(3, 4, 5, 6));
+}
+
+TEST(Session, LoopsAndTheirLimits) {
+  auto session = Make();
+  auto outputs = session->Run("count", {{"limit", HostTensor::Scalar<int64_t>(1000)}});
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_EQ(outputs->at("n").values<int64_t>()[0], 1000);
+  outputs = session->Run("count", {{"limit", HostTensor::Scalar<int64_t>(1001)}});
+  EXPECT_EQ(outputs.status().code(), absl::StatusCode::kOutOfRange);
+  EXPECT_THAT(Message(outputs.status()), HasSubstr("passed 1000 iterations"));
+  EXPECT_THAT(Message(outputs.status()), HasSubstr("model.cc:2"));
+}
+
+TEST(Session, DeadlineAndCancellation) {
+  TestPackage package = MakeTestPackage();
+  // A loop without a limit that never ends.
+  for (Plan& plan : *package.manifest.mutable_targets(0)->mutable_plans()) {
+    if (plan.signature() != "count") continue;
+    plan.mutable_blocks(0)->mutable_steps(1)->mutable_while_step()->set_max_iterations(0);
+  }
+  auto session = Make(package);
+  const NamedTensors feeds = {{"limit", HostTensor::Scalar<int64_t>(INT64_MAX)}};
+  RunOptions options;
+  options.deadline = absl::Now() + absl::Milliseconds(30);
+  auto outputs = session->Run("count", feeds, options);
+  EXPECT_EQ(outputs.status().code(), absl::StatusCode::kDeadlineExceeded) << outputs.status();
+
+  std::atomic<bool> cancel{false};
+  std::thread canceller([&] {
+    absl::SleepFor(absl::Milliseconds(20));
+    cancel = true;
+  });
+  options = {};
+  options.cancel = &cancel;
+  outputs = session->Run("count", feeds, options);
+  canceller.join();
+  EXPECT_EQ(outputs.status().code(), absl::StatusCode::kCancelled) << outputs.status();
+}
+
+TEST(Session, ACancelledRunChangesNoVariable) {
+  auto session = Make();
+  ASSERT_TRUE(session->Run("init", {}).ok());
+  RunOptions options;
+  options.deadline = absl::InfinitePast();
+  auto outputs = session->Run("step", {{"d", Floats({4})}}, options);
+  EXPECT_EQ(outputs.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(session->Run("read", {})->at("w").values<float>(), ElementsAre(1, 1, 1, 1));
+}
+
+TEST(Session, ThreadsTakeTurnsAtVariables) {
+  auto session = Make();
+  ASSERT_TRUE(session->Run("init", {}).ok());
+  constexpr int kThreads = 4, kRuns = 200;
+  std::vector<std::thread> threads;
+  std::atomic<int> failures{0};
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kRuns; ++i) {
+        if (!session->Run("step", {{"d", Floats({4}, 1)}}).ok()) ++failures;
+        auto w = session->Run("read", {});
+        if (!w.ok()) {
+          ++failures;
+          continue;
+        }
+        // Never half an update: w[i] = 1 + k (1 + i) with one k for all.
+        const auto values = w->at("w").values<float>();
+        const float k = values[0] - 1;
+        for (int j = 0; j < 4; ++j) {
+          if (values[j] != 1 + k * static_cast<float>(1 + j)) ++failures;
+        }
+        if (!session->Run("predict", {{"x", Floats({i % 7, 4})}}).ok()) ++failures;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failures, 0);
+  EXPECT_EQ(session->GetVariables()->at("w").values<float>()[0], 1.0f + kThreads * kRuns);
+}
+
+TEST(Session, CheckpointsRoundTrip) {
+  const std::string path = testing::TempDir() + "/checkpoint.safetensors";
+  auto session = Make();
+  ASSERT_TRUE(session->SetVariables({{"w", Floats({4}, 7)}}).ok());
+  ASSERT_TRUE(session->SaveCheckpoint(path, {{"epoch", "12"}}).ok());
+  auto other = Make();
+  auto metadata = other->RestoreCheckpoint(path);
+  ASSERT_TRUE(metadata.ok()) << metadata.status();
+  EXPECT_EQ(metadata->at("epoch"), "12");
+  EXPECT_THAT(other->Run("read", {})->at("w").values<float>(), ElementsAre(7, 8, 9, 10));
+}
+
+TEST(Session, BadCheckpointsChangeNothing) {
+  const std::string path = testing::TempDir() + "/bad.safetensors";
+  auto session = Make();
+  ASSERT_TRUE(session->SetVariables({{"w", Floats({4}, 7)}}).ok());
+  std::string good = WriteSafetensors({{"w", Floats({4}, 1)}});
+  good.back() ^= 1;
+  ASSERT_TRUE(WriteFileAtomically(path, good).ok());
+  EXPECT_EQ(session->RestoreCheckpoint(path).status().code(), absl::StatusCode::kDataLoss);
+  ASSERT_TRUE(WriteFileAtomically(path, WriteSafetensors({{"v", Floats({4}, 1)}})).ok());
+  EXPECT_THAT(Message(session->RestoreCheckpoint(path).status()),
+              HasSubstr("no value for variable 'w'"));
+  ASSERT_TRUE(WriteFileAtomically(path, WriteSafetensors({{"w", Floats({5}, 1)}})).ok());
+  EXPECT_THAT(Message(session->RestoreCheckpoint(path).status()),
+              HasSubstr("expected f32[4], got f32[5]"));
+  EXPECT_EQ(session->RestoreCheckpoint(path + ".none").status().code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_THAT(session->Run("read", {})->at("w").values<float>(), ElementsAre(7, 8, 9, 10));
+}
+
+TEST(Session, ProfilesSteps) {
+  auto session = Make();
+  ASSERT_TRUE(session->Run("predict", {{"x", Floats({2, 4})}}).ok());
+  EXPECT_TRUE(session->Profile().empty());
+  session->EnableProfiling(true);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(session->Run("predict", {{"x", Floats({2, 4})}}).ok());
+  session->EnableProfiling(false);
+  ASSERT_TRUE(session->Run("predict", {{"x", Floats({2, 4})}}).ok());
+  const auto profile = session->Profile();
+  ASSERT_EQ(profile.size(), 4u);
+  EXPECT_EQ(profile[2].signature, "predict");
+  EXPECT_EQ(profile[2].label, "scale");
+  EXPECT_EQ(profile[2].node, "node_scale");
+  EXPECT_EQ(profile[2].location, "model.cc:3");
+  EXPECT_EQ(profile[2].runs, 3);
+  EXPECT_EQ(profile[2].bytes, 32);
+  EXPECT_EQ(profile[2].flops, 8);
+  EXPECT_GT(profile[2].seconds, 0);
+}
+
+TEST(Session, AsksForNoMoreThanTheLimit) {
+  SessionOptions options;
+  options.threads = 1;
+  options.max_memory_bytes = 1000;
+  auto session = Make(MakeTestPackage(), options);
+  EXPECT_TRUE(session->Run("predict", {{"x", Floats({30, 4})}}).ok());
+  auto outputs = session->Run("predict", {{"x", Floats({32, 4})}});
+  EXPECT_EQ(outputs.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(Message(outputs.status()), HasSubstr("needs 1024 bytes"));
+}
+
+TEST(Session, SpecialisedPlansArePreferred) {
+  TestPackage package = MakeTestPackage();
+  // For batch 2, predict fills with 7.
+  PlanBuilder b("predict");
+  b.Input("x", DataType::kF32, {b.Static(2), b.Static(4)});
+  const uint32_t y = b.Output("y", DataType::kF32, {b.Static(2), b.Static(4)});
+  b.Launch(0, b.Kernel("fill", TEST_FILL), {y}, {b.Constant(8), b.Constant(7)}, b.Constant(1));
+  (*b.plan().mutable_specialization())["batch"] = 2;
+  *package.manifest.mutable_targets(0)->add_plans() = b.Build();
+  auto session = Make(package);
+  EXPECT_EQ(session->Run("predict", {{"x", Floats({2, 4})}})->at("y").values<float>()[5], 7.0f);
+  EXPECT_EQ(session->Run("predict", {{"x", Floats({3, 4})}})->at("y").values<float>()[5], 10.0f);
+  // The general plan's complaint.
+  EXPECT_THAT(Message(session->Run("predict", {{"x", Floats({3, 5})}}).status()),
+              HasSubstr("[batch, 4]"));
+}
+
+TEST(Call, FeedsInPlace) {
+  auto session = Make();
+  auto call = session->Prepare("predict", {{1, 4}});
+  ASSERT_TRUE(call.ok()) << call.status();
+  EXPECT_EQ((*call)->input_name(0), "x");
+  EXPECT_EQ((*call)->output_name(0), "y");
+  EXPECT_EQ((*call)->Run().code(), absl::StatusCode::kFailedPrecondition);
+  HostTensor x = Floats({1, 4});
+  ASSERT_TRUE((*call)->Feed(0, x).ok());
+  ASSERT_TRUE((*call)->Run().ok());
+  EXPECT_THAT((*call)->Output(0).values<float>(), ElementsAre(0.5f, 2.5f, 4.5f, 6.5f));
+  x.mutable_values<float>()[0] = 10;
+  ASSERT_TRUE((*call)->Run().ok());
+  EXPECT_EQ((*call)->Output(0).values<float>()[0], 20.5f);
+  EXPECT_FALSE((*call)->Feed(0, Floats({2, 4})).ok());
+}
+
+TEST(Call, FeedsThatLieBadlyAreCopied) {
+  auto session = Make();
+  auto call = session->Prepare("predict", {{1, 4}});
+  ASSERT_TRUE(call.ok());
+  HostTensor memory = Floats({8});
+  const HostTensor misaligned =
+      HostTensor::View(DataType::kF32, {1, 4}, memory.values<float>().data() + 1);
+  ASSERT_TRUE((*call)->Feed(0, misaligned).ok());
+  ASSERT_TRUE((*call)->Run().ok());
+  EXPECT_THAT((*call)->Output(0).values<float>(), ElementsAre(2.5f, 4.5f, 6.5f, 8.5f));
+  // Its own output: y <- 2 y + 0.5.
+  ASSERT_TRUE((*call)->Feed(0, (*call)->Output(0)).ok());
+  ASSERT_TRUE((*call)->Run().ok());
+  EXPECT_THAT((*call)->Output(0).values<float>(), ElementsAre(5.5f, 9.5f, 13.5f, 17.5f));
+}
+
+TEST(Call, OutlivesItsSession) {
+  auto session = Make();
+  auto call = session->Prepare("predict", {{1, 4}});
+  ASSERT_TRUE(call.ok());
+  session.reset();
+  ASSERT_TRUE((*call)->Feed(0, Floats({1, 4})).ok());
+  EXPECT_TRUE((*call)->Run().ok());
+}
+
+TEST(Call, StatesItsPeak) {
+  SessionOptions options;
+  options.threads = 1;
+  auto session = Make(MakeTestPackage(), options);
+  EXPECT_EQ((*session->Prepare("predict", {{1, 4}}))->peak_bytes(), 64 + 16);
+  EXPECT_EQ((*session->Prepare("predict", {{1000, 4}}))->peak_bytes(), 2 * 16000);
+  EXPECT_EQ((*session->Prepare("init", {}))->peak_bytes(), 0);
+}
+
+TEST(Call, HugeShapesAreRefused) {
+  auto session = Make();
+  EXPECT_EQ(session->Prepare("predict", {{int64_t{1} << 61, 4}}).status().code(),
+            absl::StatusCode::kOutOfRange);
+  EXPECT_EQ(session->Prepare("predict", {{int64_t{1} << 45, 4}}).status().code(),
+            absl::StatusCode::kOutOfRange);
+  EXPECT_EQ(session->Prepare("predict", {{-1, 4}}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(session->Prepare("predict", {}).status().code(), absl::StatusCode::kInvalidArgument);
+  // 2^47 bytes: more than a process can map.
+  EXPECT_EQ(session->Prepare("predict", {{int64_t{1} << 42, 4}}).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+// A planner as the compiler is one: for each request a package with one plan.
+class FakePlanner {
+ public:
+  absl::StatusOr<std::string> operator()(const PlanRequest& request) {
+    ++calls_;
+    TestPackage package = MakeTestPackage();
+    auto* plans = package.manifest.mutable_targets(0)->mutable_plans();
+    std::vector<Plan> kept;
+    for (const Plan& plan : *plans) {
+      if (plan.signature() == request.signature()) kept.push_back(plan);
+      if (request.fetches_size() > 0 && plan.signature() == "join") {
+        kept.push_back(plan);
+        kept.back().clear_signature();
+      }
+    }
+    if (request.signature() == "init") return absl::InvalidArgumentError("node 'w' (model.cc:7)");
+    plans->Clear();
+    for (const Plan& plan : kept) *plans->Add() = plan;
+    return package.Bytes();
+  }
+  int calls() const { return calls_; }
+
+ private:
+  std::atomic<int> calls_{0};
+};
+
+TEST(SessionWithPlanner, CompilesOncePerShape) {
+  FakePlanner planner;
+  SessionOptions options;
+  options.max_cached_plans = 2;
+  auto session = Session::WithPlanner(std::ref(planner), options);
+  ASSERT_TRUE(session.ok()) << session.status();
+  EXPECT_EQ(planner.calls(), 1);
+  EXPECT_EQ((*session)->Signatures().size(), 6u);
+  const auto run = [&](int64_t batch) {
+    return (*session)->Run("predict", {{"x", Floats({batch, 4})}}).status();
+  };
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(run(1).ok());
+  EXPECT_EQ(planner.calls(), 2);
+  EXPECT_TRUE(run(2).ok());
+  EXPECT_TRUE(run(1).ok());
+  EXPECT_EQ(planner.calls(), 3);
+  EXPECT_TRUE(run(3).ok());  // batch 2 goes
+  EXPECT_TRUE(run(1).ok());
+  EXPECT_EQ(planner.calls(), 4);
+  EXPECT_TRUE(run(2).ok());
+  EXPECT_EQ(planner.calls(), 5);
+}
+
+TEST(SessionWithPlanner, VariablesAreShared) {
+  FakePlanner planner;
+  auto session = Session::WithPlanner(std::ref(planner));
+  ASSERT_TRUE(session.ok());
+  auto init = (*session)->Run("init", {});
+  EXPECT_THAT(Message(init.status()), HasSubstr("node 'w' (model.cc:7)"));
+  ASSERT_TRUE((*session)->SetVariables({{"w", Floats({4}, 1)}}).ok());
+  ASSERT_TRUE((*session)->Run("step", {{"d", Floats({4})}}).ok());
+  EXPECT_THAT((*session)->Run("read", {})->at("w").values<float>(), ElementsAre(1, 3, 5, 7));
+}
+
+TEST(SessionWithPlanner, FetchesNodes) {
+  FakePlanner planner;
+  auto session = Session::WithPlanner(std::ref(planner));
+  ASSERT_TRUE(session.ok());
+  const NamedTensors feeds = {{"x", Floats({2, 4})}, {"z", Floats({2, 2})}};
+  auto results = (*session)->Run(feeds, {"sum", "sum"});
+  ASSERT_TRUE(results.ok()) << results.status();
+  ASSERT_EQ(results->size(), 2u);
+  EXPECT_EQ((*results)[1].values<float>()[0], 28.0f);
+  EXPECT_FALSE((*session)->Run({{"x", Floats({2, 4})}}, {"sum"}).ok());
+  EXPECT_FALSE((*session)->Run(feeds, {}).ok());
+  EXPECT_EQ(Make()->Run(feeds, {"sum"}).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(SessionWithPlanner, ManyThreadsCompileOnce) {
+  FakePlanner planner;
+  auto session = Session::WithPlanner(std::ref(planner));
+  ASSERT_TRUE(session.ok());
+  std::vector<std::thread> threads;
+  std::atomic<int> failures{0};
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&] {
+      if (!(*session)->Run("predict", {{"x", Floats({5, 4})}}).ok()) ++failures;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failures, 0);
+  EXPECT_EQ(planner.calls(), 2);
+}
+
+}  // namespace
+}  // namespace weft

@@ -1,0 +1,242 @@
+#include "runtime/variables.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "proto/file.h"
+#include "proto/plan.pb.h"
+#include "proto/safetensors.h"
+#include "runtime/package.h"
+#include "runtime/suggest.h"
+
+namespace weft {
+namespace {
+
+// How soon a waiting run notices that it is cancelled.
+constexpr absl::Duration kCancelPoll = absl::Milliseconds(5);
+
+std::string TypeText(DataType dtype, const std::vector<int64_t>& shape) {
+  return HostTensor::View(dtype, shape, nullptr).TypeString();
+}
+
+}  // namespace
+
+absl::Status UndefinedVariable(std::string_view name) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("variable '", std::string(name),
+                   "' has no value yet; run the signature 'init' or restore a checkpoint first"));
+}
+
+absl::Status VariablesLock::Acquire(Mode mode, absl::Time deadline,
+                                    const std::atomic<bool>* cancel) {
+  if (mode == Mode::kNone) return absl::OkStatus();
+  const bool write = mode == Mode::kWrite;
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (write) ++waiting_writers_;
+  const auto free = [&] { return !writing_ && (write ? readers_ == 0 : waiting_writers_ == 0); };
+  absl::Status status;
+  while (!free()) {
+    if (cancel != nullptr && cancel->load(std::memory_order_acquire)) {
+      status = absl::CancelledError("cancelled while waiting for other runs");
+      break;
+    }
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration()) {
+      status = absl::DeadlineExceededError("the deadline passed while waiting for other runs");
+      break;
+    }
+    if (cancel == nullptr && deadline == absl::InfiniteFuture()) {
+      changed_.wait(lock);
+    } else {
+      const absl::Duration wait =
+          std::min(left, cancel == nullptr ? absl::Seconds(1) : kCancelPoll);
+      changed_.wait_for(lock, absl::ToChronoNanoseconds(wait));
+    }
+  }
+  if (write) --waiting_writers_;
+  if (!status.ok()) {
+    changed_.notify_all();  // readers may have waited for this writer
+  } else if (write) {
+    writing_ = true;
+  } else {
+    ++readers_;
+  }
+  return status;
+}
+
+void VariablesLock::Release(Mode mode) {
+  if (mode == Mode::kNone) return;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (mode == Mode::kWrite) {
+      writing_ = false;
+    } else {
+      --readers_;
+    }
+  }
+  changed_.notify_all();
+}
+
+namespace {
+
+// Holds the lock in a scope.
+class Locked {
+ public:
+  Locked(VariablesLock& lock, VariablesLock::Mode mode) : lock_(lock), mode_(mode) {
+    lock_.Acquire(mode_).IgnoreError();  // without a deadline it cannot fail
+  }
+  Locked(const Locked&) = delete;
+  Locked& operator=(const Locked&) = delete;
+  ~Locked() { lock_.Release(mode_); }
+
+ private:
+  VariablesLock& lock_;
+  VariablesLock::Mode mode_;
+};
+
+}  // namespace
+
+absl::Status Variables::Declare(const Package& package) {
+  Locked locked(lock_, VariablesLock::Mode::kWrite);
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (const PackageVariable& declared : package.manifest().variables()) {
+    const auto dtype = static_cast<DataType>(declared.dtype());
+    const std::vector<int64_t> shape(declared.shape().begin(), declared.shape().end());
+    std::unique_ptr<Variable>& variable = variables_[declared.name()];
+    if (variable != nullptr) {
+      if (variable->dtype != dtype || variable->shape != shape) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "variable '", declared.name(), "': expected ",
+            TypeText(variable->dtype, variable->shape), ", got ", TypeText(dtype, shape)));
+      }
+      continue;
+    }
+    variable = std::make_unique<Variable>();
+    variable->name = declared.name();
+    variable->dtype = dtype;
+    variable->shape = shape;
+    if (!declared.has_value()) continue;
+    const HostTensor& value = package.weights().at(declared.name());
+    variable->defined = true;
+    if (reinterpret_cast<uintptr_t>(value.data()) % 64 == 0) {
+      variable->value = value;
+    } else {
+      variable->value = value.Clone();
+      variable->owned = true;
+    }
+  }
+  return absl::OkStatus();
+}
+
+Variable* Variables::Find(std::string_view name) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = variables_.find(name);
+  return found == variables_.end() ? nullptr : found->second.get();
+}
+
+std::vector<Variable*> Variables::All() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<Variable*> all;
+  for (const auto& [name, variable] : variables_) all.push_back(variable.get());
+  return all;
+}
+
+std::vector<std::string> Variables::Names() const {
+  std::vector<std::string> names;
+  for (const Variable* variable : All()) names.push_back(variable->name);
+  return names;
+}
+
+absl::Status Variables::MakeWritable(Variable* variable) {
+  if (variable->owned) return absl::OkStatus();
+  absl::StatusOr<HostTensor> memory = HostTensor::Create(variable->dtype, variable->shape);
+  if (!memory.ok()) return memory.status();
+  if (variable->defined && memory->size_bytes() > 0) {
+    memcpy(memory->mutable_data(), variable->value.data(), memory->size_bytes());
+  }
+  variable->value = *std::move(memory);
+  variable->owned = true;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::map<std::string, HostTensor>> Variables::Collect(bool copy) const {
+  std::map<std::string, HostTensor> values;
+  for (const Variable* variable : All()) {
+    if (!variable->defined) return UndefinedVariable(variable->name);
+    values[variable->name] = copy ? variable->value.Clone() : variable->value;
+  }
+  return values;
+}
+
+absl::StatusOr<std::map<std::string, HostTensor>> Variables::Get() {
+  Locked locked(lock_, VariablesLock::Mode::kRead);
+  return Collect(/*copy=*/true);
+}
+
+absl::Status Variables::Set(const std::map<std::string, HostTensor>& values) {
+  // All or nothing: copies first, then the swap.
+  std::vector<std::pair<Variable*, HostTensor>> changes;
+  for (const auto& [name, value] : values) {
+    Variable* variable = Find(name);
+    if (variable == nullptr) {
+      return absl::NotFoundError(
+          absl::StrCat("there is no variable '", name, "'", Suggest(name, Names())));
+    }
+    if (value.dtype() != variable->dtype || value.shape() != variable->shape) {
+      return absl::InvalidArgumentError(absl::StrCat("variable '", name, "': expected ",
+                                                     TypeText(variable->dtype, variable->shape),
+                                                     ", got ", value.TypeString()));
+    }
+    changes.emplace_back(variable, value.Clone());
+  }
+  Locked locked(lock_, VariablesLock::Mode::kWrite);
+  for (auto& [variable, value] : changes) {
+    variable->value = std::move(value);
+    variable->defined = true;
+    variable->owned = true;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Variables::Save(const std::string& path,
+                             const std::map<std::string, std::string>& metadata) {
+  std::string file;
+  {
+    Locked locked(lock_, VariablesLock::Mode::kRead);
+    absl::StatusOr<std::map<std::string, HostTensor>> values = Collect(/*copy=*/false);
+    if (!values.ok()) return values.status();
+    file = WriteSafetensors(*values, metadata);
+  }
+  // Runs go on while the disk works.
+  return WriteFileAtomically(path, file);
+}
+
+absl::StatusOr<std::map<std::string, std::string>> Variables::Restore(const std::string& path) {
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
+  if (!bytes.ok()) return bytes.status();
+  const auto in_file = [&](const absl::Status& status) {
+    return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+  };
+  absl::StatusOr<Safetensors> file = ReadSafetensors((*bytes)->view(), *bytes);
+  if (!file.ok()) return in_file(file.status());
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : file->tensors) names.push_back(name);
+  std::map<std::string, HostTensor> values;
+  for (const std::string& name : Names()) {
+    const auto found = file->tensors.find(name);
+    if (found == file->tensors.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": has no value for variable '", name, "'", Suggest(name, names)));
+    }
+    values[name] = found->second;
+  }
+  if (absl::Status status = Set(values); !status.ok()) return in_file(status);
+  return std::move(file->metadata);
+}
+
+}  // namespace weft

@@ -1,0 +1,86 @@
+// The variables of a session.
+#ifndef WEFT_RUNTIME_VARIABLES_H_
+#define WEFT_RUNTIME_VARIABLES_H_
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "proto/host_tensor.h"
+
+namespace weft {
+
+class Package;
+
+struct Variable {
+  std::string name;
+  DataType dtype = DataType::kInvalid;
+  std::vector<int64_t> shape;
+  bool defined = false;
+  // Whether `value` may be written to; otherwise it lies in a package that others may read as well.
+  bool owned = false;
+  HostTensor value;  // kInvalid while undefined and never written
+};
+
+// Guards the values: any number of readers, or one writer. Waiting ends at a deadline or when
+// cancelled.
+class VariablesLock {
+ public:
+  enum class Mode { kNone, kRead, kWrite };
+  absl::Status Acquire(Mode mode, absl::Time deadline = absl::InfiniteFuture(),
+                       const std::atomic<bool>* cancel = nullptr);
+  void Release(Mode mode);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int readers_ = 0;
+  int waiting_writers_ = 0;  // readers let them go first, so that a writer's turn comes
+  bool writing_ = false;
+};
+
+// Declaring is thread-safe; values are guarded by lock().
+class Variables {
+ public:
+  // Adds the package's variables, with their first values where they have some, as far as they are
+  // not there yet. InvalidArgument where one is there with another type.
+  absl::Status Declare(const Package& package);
+  // The variable of that name, for as long as this object lives; null where there is none.
+  Variable* Find(std::string_view name) const;
+  std::vector<std::string> Names() const;
+  VariablesLock& lock() { return lock_; }
+
+  // Gives a variable memory of its own to be written to. Hold the lock for writing.
+  static absl::Status MakeWritable(Variable* variable);
+
+  // These take the lock themselves. See Session.
+  absl::StatusOr<std::map<std::string, HostTensor>> Get();
+  absl::Status Set(const std::map<std::string, HostTensor>& values);
+  absl::Status Save(const std::string& path, const std::map<std::string, std::string>& metadata);
+  absl::StatusOr<std::map<std::string, std::string>> Restore(const std::string& path);
+
+ private:
+  // Copies of all values, or views of them while the lock is held.
+  absl::StatusOr<std::map<std::string, HostTensor>> Collect(bool copy) const;
+  std::vector<Variable*> All() const;
+
+  mutable std::mutex mutex_;  // guards the map, not what it points to
+  std::map<std::string, std::unique_ptr<Variable>, std::less<>> variables_;
+  VariablesLock lock_;
+};
+
+// FailedPrecondition, naming the variable and what to do.
+absl::Status UndefinedVariable(std::string_view name);
+
+}  // namespace weft
+
+#endif  // WEFT_RUNTIME_VARIABLES_H_
