@@ -1,4 +1,4 @@
-// What the subcommands share: how they are declared, and how they end.
+// What the subcommands share: how they are declared, and (tools/common/exit_code.h) how they end.
 #ifndef WEFT_TOOLS_WEFT_COMMAND_H_
 #define WEFT_TOOLS_WEFT_COMMAND_H_
 
@@ -7,25 +7,13 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "tools/common/exit_code.h"
 
 namespace CLI {
 class App;
 }
 
 namespace weft::cli {
-
-// What the program returns to the shell.
-enum ExitCode { kOk = 0, kRunFailed = 1, kUsage = 2, kBadInput = 3 };
-
-// Marks an error so that it ends the program with that code; what a status says otherwise does not
-// matter. An error that nobody marked is kRunFailed.
-absl::Status AsUsage(const absl::Status& status);
-absl::Status AsBadInput(const absl::Status& status);
-absl::Status UsageError(const std::string& message);
-ExitCode ExitCodeOf(const absl::Status& status);
-
-// "weft: what went wrong": one line to standard error, two at most.
-void PrintError(const absl::Status& status);
 
 struct Command {
   CLI::App* app;

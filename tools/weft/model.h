@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
 #include "runtime/session.h"
+#include "tools/common/signature_io.h"
 
 namespace weft::cli {
 
@@ -38,25 +39,12 @@ struct Model {
 absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& options);
 absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const OpenOptions& options);
 
-// The signature of that name, or, where `name` is empty, `predict`, or else the only one besides
-// `init`. kUsage errors list what there is.
-absl::StatusOr<Session::SignatureInfo> FindSignature(const Session& session,
-                                                     const std::string& name);
-
-// "NAME=FILE.npy", "NAME=NUMBER" (a scalar of the dtype that the signature wants), or "FILE.npz"
-// for all in it. A file that cannot be read is kBadInput, everything else kUsage.
-absl::StatusOr<NamedTensors> ReadFeeds(const std::vector<std::string>& feeds,
-                                       const std::vector<Session::ValueInfo>& inputs);
-
 // Variables from a safetensors file, checked for nothing but their form.
 absl::StatusOr<NamedTensors> ReadVariables(const std::string& path);
 
 // "batch=1,32" each, into what CompileOptions::specialize and shape evaluation take.
 absl::StatusOr<std::map<std::string, std::vector<int64_t>>> ParseSizes(
     const std::vector<std::string>& sizes);
-
-// "f32[batch, 784]".
-std::string TypeText(const Session::ValueInfo& value);
 
 // Resident memory of this process at its highest, in bytes.
 int64_t PeakResidentBytes();

@@ -1,20 +1,15 @@
 // weft run: calls a signature once, or fetches nodes of a graph.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "proto/npy.h"
-#include "tools/common/suggest.h"
+#include "tools/common/profile.h"
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"
-#include "tools/weft/profile.h"
 
 namespace weft::cli {
 namespace {
@@ -28,24 +23,11 @@ struct Flags {
   bool init = false, profile = false, json = false;
 };
 
-bool IsNpz(const std::string& path) { return absl::EndsWith(path, ".npz"); }
-
 absl::Status CheckFlags(const Flags& flags) {
   if (flags.device != "cpu") {
     return UsageError(absl::StrCat("there is no device '", flags.device, "'; there is cpu"));
   }
-  if (!flags.out.empty() && !IsNpz(flags.out) && !absl::EndsWith(flags.out, ".npy")) {
-    return UsageError(absl::StrCat("--out writes .npy or .npz, got '", flags.out, "'"));
-  }
-  for (const std::string& feed : flags.feeds) {
-    if (!flags.out.empty() && feed.substr(feed.find('=') + 1) == flags.out) {
-      return UsageError(absl::StrCat("--out '", flags.out, "' would overwrite an input"));
-    }
-  }
-  if (flags.out == flags.model) {
-    return UsageError(absl::StrCat("--out '", flags.out, "' would overwrite the model"));
-  }
-  return absl::OkStatus();
+  return CheckOut(flags.out, flags.model, flags.feeds);
 }
 
 // Whether every fetch is an output of the signature; otherwise they are nodes of the graph.
@@ -81,46 +63,12 @@ absl::StatusOr<NamedTensors> Call(Model& model, const Flags& flags, const RunOpt
     return FetchNodes(model, flags, options);
   }
   if (!signature.ok()) return signature.status();
-  std::vector<std::string> names;
-  for (const auto& output : signature->outputs) names.push_back(output.name);
-  for (const std::string& fetch : flags.fetches) {
-    if (std::count(names.begin(), names.end(), fetch)) continue;
-    return UsageError(absl::StrCat("signature '", signature->name, "' has no output '", fetch, "'",
-                                   Suggestion(fetch, names)));
-  }
+  if (absl::Status status = CheckFetches(*signature, flags.fetches); !status.ok()) return status;
   absl::StatusOr<NamedTensors> feeds = ReadFeeds(flags.feeds, signature->inputs);
   if (!feeds.ok()) return feeds.status();
   absl::StatusOr<NamedTensors> results = model.session->Run(signature->name, *feeds, options);
-  if (!results.ok() || flags.fetches.empty()) return results;
-  for (auto it = results->begin(); it != results->end();) {
-    const bool wanted = std::count(flags.fetches.begin(), flags.fetches.end(), it->first);
-    it = wanted ? std::next(it) : results->erase(it);
-  }
+  if (results.ok()) KeepFetches(flags.fetches, &*results);
   return results;
-}
-
-absl::Status Write(const NamedTensors& results, const Flags& flags) {
-  if (flags.out.empty() || flags.json) {
-    nlohmann::json json = nlohmann::json::object();
-    for (const auto& [name, tensor] : results) {
-      if (flags.json) {
-        json["outputs"][name] = {{"dtype", std::string(NameOf(tensor.dtype()))},
-                                 {"shape", tensor.shape()},
-                                 {"text", tensor.ToString(flags.limit)}};
-      } else {
-        std::printf("%s %s\n", name.c_str(), tensor.ToString(flags.limit).c_str());
-      }
-    }
-    if (flags.json) std::printf("%s\n", json.dump().c_str());
-  }
-  if (flags.out.empty()) return absl::OkStatus();
-  if (IsNpz(flags.out)) return SaveNpz(flags.out, results);
-  if (results.size() != 1) {
-    return UsageError(absl::StrCat("there are ", results.size(),
-                                   " outputs and a .npy file holds one: choose one with --fetch, "
-                                   "or write an .npz file"));
-  }
-  return SaveNpy(flags.out, results.begin()->second);
 }
 
 absl::Status Run(const Flags& flags) {
@@ -139,7 +87,7 @@ absl::Status Run(const Flags& flags) {
   absl::StatusOr<NamedTensors> results = Call(*model, flags, options);
   if (!results.ok()) return results.status();
   if (flags.profile) PrintProfile(model->session->Profile());
-  status = Write(*results, flags);
+  status = WriteResults(*results, flags.out, flags.json, flags.limit);
   if (status.ok() && !flags.save_checkpoint.empty()) {
     status = model->session->SaveCheckpoint(flags.save_checkpoint);
   }

@@ -1,4 +1,4 @@
-#include "tools/weft/profile.h"
+#include "tools/common/profile.h"
 
 #include <algorithm>
 #include <cstdio>

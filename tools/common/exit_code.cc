@@ -1,4 +1,4 @@
-#include "tools/weft/command.h"
+#include "tools/common/exit_code.h"
 
 #include <cstdio>
 #include <string>
@@ -33,13 +33,13 @@ ExitCode ExitCodeOf(const absl::Status& status) {
   return *payload == "2" ? kUsage : kBadInput;
 }
 
-void PrintError(const absl::Status& status) {
+void PrintError(const absl::Status& status, const char* program) {
   std::string message(status.message());
   // A message from below may hold more lines (a compiler's notes); the first two say what is wrong.
   size_t end = message.find('\n');
   if (end != std::string::npos) end = message.find('\n', end + 1);
   if (end != std::string::npos) message.resize(end);
-  std::fprintf(stderr, "weft: %s\n", message.c_str());
+  std::fprintf(stderr, "%s: %s\n", program, message.c_str());
 }
 
 }  // namespace weft::cli

@@ -1,6 +1,6 @@
 // A profile as a table.
-#ifndef WEFT_TOOLS_WEFT_PROFILE_H_
-#define WEFT_TOOLS_WEFT_PROFILE_H_
+#ifndef WEFT_TOOLS_COMMON_PROFILE_H_
+#define WEFT_TOOLS_COMMON_PROFILE_H_
 
 #include <vector>
 
@@ -13,4 +13,4 @@ void PrintProfile(std::vector<StepProfile> steps);
 
 }  // namespace weft::cli
 
-#endif  // WEFT_TOOLS_WEFT_PROFILE_H_
+#endif  // WEFT_TOOLS_COMMON_PROFILE_H_

@@ -1,0 +1,26 @@
+// How the command line programs end.
+#ifndef WEFT_TOOLS_COMMON_EXIT_CODE_H_
+#define WEFT_TOOLS_COMMON_EXIT_CODE_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace weft::cli {
+
+// What the program returns to the shell.
+enum ExitCode { kOk = 0, kRunFailed = 1, kUsage = 2, kBadInput = 3 };
+
+// Marks an error so that it ends the program with that code; what a status says otherwise does not
+// matter. An error that nobody marked is kRunFailed.
+absl::Status AsUsage(const absl::Status& status);
+absl::Status AsBadInput(const absl::Status& status);
+absl::Status UsageError(const std::string& message);
+ExitCode ExitCodeOf(const absl::Status& status);
+
+// "weft: what went wrong": one line to standard error, two at most.
+void PrintError(const absl::Status& status, const char* program = "weft");
+
+}  // namespace weft::cli
+
+#endif  // WEFT_TOOLS_COMMON_EXIT_CODE_H_
