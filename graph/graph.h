@@ -213,6 +213,7 @@ std::vector<Tensor> Cond(Tensor predicate, const std::function<std::vector<Tenso
 // Zeros, ones, any number, in the shape and dtype of x (a broadcast scalar: costs nothing).
 Tensor ZerosLike(Operand x);
 Tensor OnesLike(Operand x);
+// Error where the number does not fit an integer dtype.
 Tensor Full(Graph& graph, DataType dtype, const Shape& shape, double value,
             SourceLocation location = SourceLocation::current());
 

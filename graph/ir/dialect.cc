@@ -1,6 +1,9 @@
 #include "graph/ir/dialect.h"
 
 #include "graph/ir/dialect.cc.inc"
+#include "graph/ir/load_dialect.h"
+
+void weft::ir::LoadDialect(mlir::MLIRContext* context) { context->loadDialect<WeftDialect>(); }
 
 void weft::ir::WeftDialect::initialize() {
   addOperations<

@@ -7,7 +7,7 @@
 namespace weft::ir {
 
 // Checks operands, attributes, and that the result types are those that shape inference gives.
-// Emits a located error where they are not.
+// Emits a located error where they are not. For a graph, the rules about it as a whole as well.
 llvm::LogicalResult VerifyByTable(mlir::Operation* op);
 
 template <typename ConcreteType>

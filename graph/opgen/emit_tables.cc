@@ -24,6 +24,14 @@ void EmitValues(const std::string& array, const std::vector<Value>& values,
   out << "};\n";
 }
 
+void EmitStrings(const std::string& array, const std::vector<std::string>& strings,
+                 llvm::raw_ostream& out) {
+  if (strings.empty()) return;
+  out << "constexpr std::string_view " << array << "[] = {\n";
+  for (const std::string& text : strings) out << "    " << Quote(text) << ",\n";
+  out << "};\n";
+}
+
 void EmitAttributes(const OpDef& op, llvm::raw_ostream& out) {
   if (op.attributes.empty()) return;
   out << "constexpr AttrInfo k" << op.class_name << "Attributes[] = {\n";
@@ -69,14 +77,11 @@ void EmitOpInfos(const std::vector<OpDef>& ops, llvm::raw_ostream& out) {
     EmitValues(k + "Operands", op.operands, out);
     EmitValues(k + "Results", op.results, out);
     EmitAttributes(op, out);
+    EmitStrings(k + "Regions", op.regions, out);
     out << "constexpr DataType " << k << "DTypes[] = {";
     for (const std::string& dtype : op.dtypes) out << DTypeName(dtype) << ", ";
     out << "};\n";
-    if (!op.constraints.empty()) {
-      out << "constexpr std::string_view " << k << "Constraints[] = {\n";
-      for (const std::string& rule : op.constraints) out << "    " << Quote(rule) << ",\n";
-      out << "};\n";
-    }
+    EmitStrings(k + "Constraints", op.constraints, out);
   }
   out << "\nconst OpInfo kOps[] = {\n";
   int index = 0;
@@ -89,7 +94,8 @@ void EmitOpInfos(const std::vector<OpDef>& ops, llvm::raw_ostream& out) {
         << ",\n     .operands = " << Span(!op.operands.empty(), k + "Operands")
         << ",\n     .attributes = " << Span(!op.attributes.empty(), k + "Attributes")
         << ",\n     .results = " << Span(!op.results.empty(), k + "Results")
-        << ",\n     .num_regions = " << op.regions.size() << ",\n     .dtypes = " << k
+        << ",\n     .regions = " << Span(!op.regions.empty(), k + "Regions")
+        << ",\n     .dtypes = " << k
         << "DTypes,\n     .constraints = " << Span(!op.constraints.empty(), k + "Constraints")
         << ",\n     .gradient = GradientKind::k"
         << (op.gradient == "none"    ? "None"

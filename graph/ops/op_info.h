@@ -62,7 +62,7 @@ struct OpInfo {
   absl::Span<const OperandInfo> operands;
   absl::Span<const AttrInfo> attributes;
   absl::Span<const OperandInfo> results;
-  int num_regions = 0;
+  absl::Span<const std::string_view> regions = {};  // names of the bodies
   // Element types of the data operands (or of the `dtype` attribute, where there are none).
   absl::Span<const DataType> dtypes;
   absl::Span<const std::string_view> constraints = {};  // "C1: ..."

@@ -1,0 +1,335 @@
+#include "graph/ir/graph_impl.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "graph/ir/graph_rules.h"
+#include "graph/ir/load_dialect.h"
+#include "mlir/IR/IRMapping.h"
+
+namespace weft::ir {
+namespace {
+
+constexpr size_t kMaxNameLength = 512;
+
+mlir::StringAttr Text(mlir::MLIRContext* context, std::string_view text) {
+  return mlir::StringAttr::get(context, llvm::StringRef(text.data(), text.size()));
+}
+
+std::vector<SourceLine> LinesOf(const SourceLocation& location) {
+  return {{location.file_name(), static_cast<int>(location.line()), location.function_name()}};
+}
+
+}  // namespace
+
+std::string Names::Unique(std::string_view name) {
+  auto [it, fresh] = used_.try_emplace(std::string(name), 0);
+  if (fresh) return it->first;
+  for (;;) {
+    std::string candidate = absl::StrCat(std::string(name), "_", ++used_[std::string(name)]);
+    if (used_.try_emplace(candidate, 0).second) return candidate;
+  }
+}
+
+bool Names::Claim(std::string_view name) { return used_.try_emplace(std::string(name), 0).second; }
+
+std::string NameProblem(std::string_view name) {
+  if (name.empty()) return "a name of at least one character";
+  if (name.size() > kMaxNameLength) return "a name of at most 512 characters";
+  for (char c : name) {
+    if (c <= ' ' || c > '~' || c == ':' || c == '%' || c == '"' || c == '\'' || c == '\\') {
+      return "a name of printable ASCII characters other than space, quotes, ':', '%' and '\\'";
+    }
+  }
+  return "";
+}
+
+GraphImpl::GraphImpl(std::string_view name) : context(mlir::MLIRContext::Threading::DISABLED) {
+  LoadDialect(&context);
+  mlir::OpBuilder builder(&context);
+  mlir::Location location = MakeLocation(&context, name, {});
+  module = mlir::ModuleOp::create(location);
+  builder.setInsertionPointToEnd(module->getBody());
+  mlir::OperationState state(location, "weft.graph");
+  state.addAttribute("name", Text(&context, name));
+  auto* block = new mlir::Block;
+  state.addRegion()->push_back(block);
+  graph = builder.create(state);
+  bodies.push_back(std::make_unique<Body>());
+  body().block = block;
+}
+
+void GraphImpl::Fail(const std::string& message, const SourceLocation& location) {
+  Fail(absl::InvalidArgumentError(
+      absl::StrCat(message, " (", location.file_name(), ":", location.line(), ")")));
+}
+
+std::optional<TensorType> GraphImpl::VariableType(llvm::StringRef name) const {
+  auto it = variables.find(std::string_view(name.data(), name.size()));
+  if (it == variables.end()) return std::nullopt;
+  return TensorTypeOf(it->second->getAttrOfType<mlir::TypeAttr>("type").getValue());
+}
+
+mlir::Value GraphImpl::Localize(mlir::Value value) {
+  mlir::Block* home = value.getParentBlock();
+  auto it = std::find_if(bodies.begin(), bodies.end(),
+                         [&](const auto& body) { return body->block == home; });
+  if (it == bodies.end()) return {};
+  for (++it; it != bodies.end(); ++it) {
+    Body& body = **it;
+    mlir::Value& argument = body.arguments[value];
+    if (!argument) {
+      body.captured.push_back(value);
+      argument = body.block->addArgument(value.getType(), value.getLoc());
+    }
+    value = argument;
+  }
+  return value;
+}
+
+void GraphImpl::PushScope(std::string_view name) {
+  std::string problem = NameProblem(name);
+  if (!problem.empty()) {
+    Fail(absl::InvalidArgumentError(absl::StrCat("scope: expected ", problem)));
+    name = "scope";
+  }
+  outer_prefixes.push_back(prefix);
+  prefix = scope_names.Unique(prefix + std::string(name)) + "/";
+}
+
+void GraphImpl::PopScope() {
+  prefix = outer_prefixes.back();
+  outer_prefixes.pop_back();
+}
+
+mlir::Location GraphImpl::MakeNodeLocation(std::string_view name, const SourceLocation& location) {
+  return MakeLocation(&context, name, location_override ? *location_override : LinesOf(location));
+}
+
+mlir::Operation* GraphImpl::CreateNode(const OpInfo& op, std::string_view name,
+                                       llvm::ArrayRef<mlir::Value> operands,
+                                       llvm::ArrayRef<mlir::NamedAttribute> attributes,
+                                       const SourceLocation& location,
+                                       llvm::MutableArrayRef<std::unique_ptr<mlir::Region>> regions,
+                                       bool in_graph) {
+  Body& body = in_graph ? *bodies.front() : this->body();
+  // Within a body the scopes around its op say nothing new.
+  std::string_view scope = prefix;
+  if (!in_graph && scope.starts_with(body.prefix)) scope.remove_prefix(body.prefix.size());
+  std::string unique = body.names.Unique(std::string(scope) + std::string(name));
+  if (std::string problem = NameProblem(unique); !problem.empty()) {
+    Fail(absl::StrCat("node: expected ", problem, ", got '", unique, "'"), location);
+    return nullptr;
+  }
+  mlir::OpBuilder builder = AtEnd(&context, body.block);
+  absl::StatusOr<mlir::Operation*> made =
+      CreateOp(builder, op, operands, attributes, MakeNodeLocation(unique, location), regions,
+               VariableTypes([this](llvm::StringRef v) { return VariableType(v); }));
+  if (!made.ok()) {
+    body.names.Release(unique);
+    Fail(made.status());
+    return nullptr;
+  }
+  if (body.block == graph_block()) nodes[unique] = *made;
+  return *made;
+}
+
+absl::StatusOr<mlir::Operation*> GraphImpl::CreateNamedNode(
+    const OpInfo& op, llvm::ArrayRef<mlir::Value> operands,
+    llvm::ArrayRef<mlir::NamedAttribute> attributes, mlir::Location location,
+    llvm::MutableArrayRef<std::unique_ptr<mlir::Region>> regions) {
+  std::string name(NodeNameOf(location));
+  if (!body().names.Claim(name)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected names that are unique, got a second ", Describe(location)));
+  }
+  mlir::OpBuilder builder = AtEnd(&context, body().block);
+  absl::StatusOr<mlir::Operation*> made =
+      CreateOp(builder, op, operands, attributes, location, regions,
+               VariableTypes([this](llvm::StringRef v) { return VariableType(v); }));
+  if (made.ok() && bodies.size() == 1) nodes[name] = *made;
+  return made;
+}
+
+mlir::Value GraphImpl::MakeScalar(std::string_view what, DataType dtype, double value,
+                                  const SourceLocation& location) {
+  absl::StatusOr<HostTensor> scalar = HostTensor::Create(dtype, {});
+  if (!scalar.ok()) {
+    Fail(scalar.status());
+    return {};
+  }
+  bool fits = WithType(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    T* out = static_cast<T*>(scalar->mutable_data());
+    if constexpr (std::is_integral_v<T>) {
+      // -2^63 and 2^63, the ends of the widest type, are exact in double; so are all others.
+      constexpr double kEnd = static_cast<double>(std::numeric_limits<T>::max() / 2 + 1) * 2;
+      constexpr double kMin = static_cast<double>(std::numeric_limits<T>::min());
+      constexpr bool kIsBool = std::is_same_v<T, bool>;
+      if (value != std::floor(value) || value < kMin || value >= (kIsBool ? 2 : kEnd)) return false;
+      *out = static_cast<T>(value);
+    } else if constexpr (std::is_same_v<T, BF16>) {
+      *out = BF16(static_cast<float>(value));
+    } else {
+      *out = static_cast<T>(value);
+    }
+    return true;
+  });
+  if (!fits) {
+    Fail(absl::StrCat(std::string(what), ": expected a number that fits ",
+                      std::string(NameOf(dtype)), ", got ", value),
+         location);
+    return {};
+  }
+  mlir::NamedAttribute attribute(Text(&context, "value"), ElementsAttrOf(&context, *scalar));
+  mlir::Operation* op = CreateNode(*FindOp("constant"), "constant", {}, {attribute}, location);
+  return op == nullptr ? mlir::Value() : op->getResult(0);
+}
+
+mlir::Value GraphImpl::Read(const std::string& variable, const SourceLocation& location) {
+  auto it = reads.find(variable);
+  if (it != reads.end()) return it->second->getResult(0);
+  mlir::NamedAttribute attribute(Text(&context, "variable"),
+                                 mlir::FlatSymbolRefAttr::get(&context, variable));
+  // Reads stand in the graph, where a body captures them, whatever scope asks first.
+  std::string saved = std::exchange(prefix, "");
+  mlir::Operation* op =
+      CreateNode(*FindOp("read_variable"), variable, {}, {attribute}, location, {}, true);
+  prefix = std::move(saved);
+  if (op == nullptr) return {};
+  reads[variable] = op;
+  return op->getResult(0);
+}
+
+absl::Status GraphImpl::AddVariableOp(std::string_view name, const TensorType& type, bool trainable,
+                                      mlir::Location location) {
+  if (std::string problem = NameProblem(name); !problem.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("variable: expected ", problem, ", got '", std::string(name), "'"));
+  }
+  if (variables.find(name) != variables.end()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "variable: expected names that are unique, got a second '", std::string(name), "'"));
+  }
+  for (const DimExpr& dim : type.shape) {
+    if (dim.Constant().value_or(-1) >= 0) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "variable '", std::string(name), "': expected a static shape, got ", type.ToString()));
+  }
+  mlir::OpBuilder builder = AtEnd(&context, graph_block());
+  mlir::NamedAttrList attributes;
+  attributes.append("sym_name", Text(&context, name));
+  attributes.append("trainable", builder.getBoolAttr(trainable));
+  attributes.append("type", mlir::TypeAttr::get(MakeTensorType(&context, type.dtype, type.shape)));
+  absl::StatusOr<mlir::Operation*> op =
+      CreateOp(builder, *FindOp("variable"), {}, attributes.getAttrs(), location);
+  if (!op.ok()) return op.status();
+  variables.emplace(name, *op);
+  variable_order.emplace_back(name);
+  return absl::OkStatus();
+}
+
+absl::Status GraphImpl::AddInitializer(std::string_view variable, mlir::Value value,
+                                       mlir::Location location) {
+  mlir::OpBuilder builder = AtEnd(&context, graph_block());
+  mlir::NamedAttribute attribute(Text(&context, "variable"),
+                                 mlir::FlatSymbolRefAttr::get(Text(&context, variable)));
+  absl::StatusOr<mlir::Operation*> op =
+      CreateOp(builder, *FindOp("initializer"), {value}, {attribute}, location, {},
+               VariableTypes([this](llvm::StringRef v) { return VariableType(v); }));
+  if (!op.ok()) return op.status();
+  return CheckInitializer(*op);
+}
+
+absl::Status GraphImpl::AddSignatureOp(std::string_view name,
+                                       std::optional<std::vector<mlir::Value>> inputs,
+                                       const std::vector<SignatureOutput>& outputs,
+                                       const std::vector<mlir::Value>& targets,
+                                       mlir::Location location) {
+  std::string prefix = absl::StrCat("signature '", std::string(name), "': ");
+  if (std::string problem = NameProblem(name); !problem.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(prefix, "expected ", problem));
+  }
+  if (name == "init") {
+    return absl::InvalidArgumentError(
+        absl::StrCat(prefix, "expected another name: init is there by itself"));
+  }
+  if (signatures.find(name) != signatures.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(prefix, "expected names that are unique, got a second one (C1)"));
+  }
+  std::vector<mlir::Value> results;
+  std::vector<llvm::StringRef> output_names;
+  for (const SignatureOutput& output : outputs) {
+    if (std::string problem = NameProblem(output.name); !problem.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(prefix, "expected ", problem, " for an output, got '", output.name, "'"));
+    }
+    results.push_back(output.value);
+    output_names.push_back(output.name);
+  }
+  results.insert(results.end(), targets.begin(), targets.end());
+  if (!inputs) inputs = InputsNeededBy(results);
+  std::vector<mlir::Value> operands = *inputs;
+  operands.insert(operands.end(), results.begin(), results.end());
+
+  mlir::OpBuilder builder = AtEnd(&context, graph_block());
+  mlir::NamedAttrList attributes;
+  attributes.append("name", Text(&context, name));
+  attributes.append("num_inputs", builder.getI64IntegerAttr(inputs->size()));
+  attributes.append("output_names", builder.getStrArrayAttr(output_names));
+  absl::StatusOr<mlir::Operation*> op =
+      CreateOp(builder, *FindOp("signature"), operands, attributes.getAttrs(), location);
+  if (!op.ok()) return op.status();
+  if (absl::Status s = CheckSignature(*op); !s.ok()) {
+    (*op)->erase();
+    return s;
+  }
+  signatures.emplace(name, *op);
+  signature_order.emplace_back(name);
+  return absl::OkStatus();
+}
+
+mlir::Value ValueOf(const Tensor& tensor) {
+  return mlir::Value::getFromOpaquePointer(tensor.value());
+}
+
+LocationScope::LocationScope(GraphImpl* graph, const SourceLocation& call, mlir::Location forward)
+    : graph_(graph), saved_(graph->location_override) {
+  std::vector<SourceLine> lines = LinesOf(call);
+  for (SourceLine& line : SourceLinesOf(forward)) {
+    // A gradient of a gradient names the first forward line; that is the user's.
+    lines.push_back(std::move(line));
+    if (lines.size() == 2) break;
+  }
+  graph->location_override = std::move(lines);
+}
+
+std::vector<Tensor> InlineRegion(GraphImpl* graph, mlir::Region& region,
+                                 const std::vector<Tensor>& arguments) {
+  mlir::Block& block = region.front();
+  mlir::IRMapping mapping;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    mapping.map(block.getArgument(i), graph->Localize(ValueOf(arguments[i])));
+  }
+  GraphImpl::Body& body = graph->body();
+  mlir::OpBuilder builder = AtEnd(&graph->context, body.block);
+  std::string_view scope = graph->prefix;
+  if (scope.starts_with(body.prefix)) scope.remove_prefix(body.prefix.size());
+  for (mlir::Operation& op : block.without_terminator()) {
+    mlir::Operation* copy = builder.clone(op, mapping);
+    std::string name =
+        body.names.Unique(std::string(scope) + std::string(NodeNameOf(copy->getLoc())));
+    copy->setLoc(WithName(copy->getLoc(), name));
+    if (body.block == graph->graph_block()) graph->nodes[name] = copy;
+  }
+  std::vector<Tensor> results;
+  for (mlir::Value value : block.back().getOperands()) {
+    results.push_back(graph->Wrap(mapping.lookup(value)));
+  }
+  return results;
+}
+
+}  // namespace weft::ir
