@@ -1,0 +1,115 @@
+#include "compiler/codegen/run_fusion.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "compiler/codegen/cpu/backend.h"
+#include "compiler/codegen/cpu/loaded_image.h"
+#include "compiler/plan_dialect/plan.h"
+#include "graph/ir/dialect.h"
+#include "graph/ir/types.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+
+namespace weft {
+namespace {
+
+absl::StatusOr<HostTensor> Allocate(mlir::Type type,
+                                    const std::map<std::string, int64_t>& symbols) {
+  std::vector<int64_t> shape;
+  for (const DimExpr& dim : ir::ShapeOf(type)) {
+    absl::StatusOr<int64_t> size = dim.Evaluate(symbols);
+    if (!size.ok()) return size.status();
+    shape.push_back(*size);
+  }
+  absl::StatusOr<HostTensor> tensor = HostTensor::Create(ir::DataTypeOf(type), shape);
+  if (tensor.ok()) std::memset(tensor->mutable_data(), 0xA5, tensor->size_bytes());
+  return tensor;
+}
+
+// The fusion op around a parsed region: MLIR's text form wants the types spelled out again, so the
+// op is built and the region moved in.
+plan::FusionOp MakeFusion(mlir::OpBuilder& b, mlir::Region& region, const std::string& kind) {
+  mlir::Block& block = region.front();
+  mlir::Location location = b.getUnknownLoc();
+  auto type = b.getFunctionType(block.getArgumentTypes(), {});
+  auto function = mlir::func::FuncOp::create(b, location, "operands", type);
+  b.setInsertionPointToStart(function.addEntryBlock());
+  auto fusion = plan::FusionOp::create(b, location, block.getTerminator()->getOperandTypes(),
+                                       mlir::ValueRange(function.getArguments()), kind);
+  mlir::func::ReturnOp::create(b, location);
+  fusion.getBody().takeBody(region);
+  return fusion;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<HostTensor>> RunFusion(const EmitFunction& emit, const std::string& kind,
+                                                  const std::string& body,
+                                                  const std::vector<HostTensor>& inputs,
+                                                  const std::map<std::string, int64_t>& symbols,
+                                                  const std::string& target_name) {
+  absl::StatusOr<Target> target = Target::Parse(target_name);
+  if (!target.ok()) return target.status();
+  mlir::MLIRContext context;
+  PrepareContext(&context);
+  context.loadDialect<ir::WeftDialect, plan::PlanDialect, mlir::func::FuncDialect>();
+  context.allowUnregisteredDialects();
+  // Verified once it is in place: a yield belongs into a fusion.
+  mlir::ParserConfig config(&context, /*verifyAfterParse=*/false);
+  auto parsed = mlir::parseSourceString<mlir::ModuleOp>(
+      absl::StrCat("\"test.fusion\"() ({\n", body, "\n}) : () -> ()"), config);
+  if (!parsed) return absl::InvalidArgumentError("the body does not parse");
+  auto holder = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
+  mlir::OwningOpRef<mlir::ModuleOp> owner(holder);
+  mlir::OpBuilder b(&context);
+  b.setInsertionPointToEnd(holder.getBody());
+  plan::FusionOp fusion = MakeFusion(b, parsed->getBody()->front().getRegion(0), kind);
+  if (mlir::failed(mlir::verify(holder))) return absl::InvalidArgumentError("not a valid fusion");
+
+  mlir::OwningOpRef<mlir::ModuleOp> kernels(
+      mlir::ModuleOp::create(mlir::UnknownLoc::get(&context)));
+  absl::StatusOr<KernelSpec> spec = emit(fusion, *target, *kernels);
+  if (!spec.ok()) return spec.status();
+  if (mlir::failed(mlir::verify(*kernels))) return absl::InternalError("the kernel is not valid");
+  absl::StatusOr<std::string> object = CompileToObject(*kernels, *target);
+  if (!object.ok()) return object.status();
+  absl::StatusOr<CodeImage> image = LinkImage({*object});
+  if (!image.ok()) return image.status();
+  LoadedImage loaded(*image);
+  WeftKernel kernel = loaded.Find(spec->symbol);
+  if (kernel == nullptr) return absl::InternalError("the kernel is not in the image");
+
+  std::vector<void*> buffers;
+  for (const HostTensor& input : inputs) buffers.push_back(const_cast<void*>(input.data()));
+  std::vector<HostTensor> results;
+  for (mlir::Type type : fusion.getResultTypes()) {
+    absl::StatusOr<HostTensor> result = Allocate(type, symbols);
+    if (!result.ok()) return result.status();
+    buffers.push_back(result->mutable_data());
+    results.push_back(*std::move(result));
+  }
+  std::vector<int64_t> sizes;
+  for (const DimExpr& size : spec->sizes) {
+    absl::StatusOr<int64_t> value = size.Evaluate(symbols);
+    if (!value.ok()) return value.status();
+    sizes.push_back(*value);
+  }
+  absl::StatusOr<int64_t> tiles = spec->tiles.Evaluate(symbols);
+  absl::StatusOr<int64_t> scratch_bytes = spec->scratch_bytes.Evaluate(symbols);
+  if (!tiles.ok()) return tiles.status();
+  if (!scratch_bytes.ok()) return scratch_bytes.status();
+  void* scratch = std::aligned_alloc(64, static_cast<size_t>((*scratch_bytes + 64) / 64 * 64));
+  for (int64_t tile = *tiles - 1; tile >= 0; --tile) {
+    std::memset(scratch, 0xA5, static_cast<size_t>(*scratch_bytes));
+    kernel(buffers.data(), sizes.data(), tile, tile + 1, scratch);
+  }
+  std::free(scratch);
+  return results;
+}
+
+}  // namespace weft

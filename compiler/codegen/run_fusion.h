@@ -1,0 +1,34 @@
+// For tests: compiles one fusion by itself and runs it on tensors in memory.
+#ifndef WEFT_COMPILER_CODEGEN_RUN_FUSION_H_
+#define WEFT_COMPILER_CODEGEN_RUN_FUSION_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "compiler/codegen/emit.h"
+#include "compiler/codegen/target.h"
+#include "compiler/plan_dialect/plan.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "proto/host_tensor.h"
+
+namespace weft {
+
+using EmitFunction =
+    std::function<absl::StatusOr<KernelSpec>(plan::FusionOp, const Target&, mlir::ModuleOp)>;
+
+// `body` is the text of a fusion's region, from "^bb0(" to the yield. Operands are `inputs` (their
+// shapes must be those of the block's arguments with `symbols` put in); results get the types that
+// the yield names. Tiles are run one by one from the last to the first, as no order is promised;
+// the buffers of results hold noise before.
+absl::StatusOr<std::vector<HostTensor>> RunFusion(
+    const EmitFunction& emit, const std::string& kind, const std::string& body,
+    const std::vector<HostTensor>& inputs, const std::map<std::string, int64_t>& symbols = {},
+    const std::string& target = "cpu:native");
+
+}  // namespace weft
+
+#endif  // WEFT_COMPILER_CODEGEN_RUN_FUSION_H_

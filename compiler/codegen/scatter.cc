@@ -1,0 +1,167 @@
+#include "compiler/codegen/scatter.h"
+
+#include "absl/strings/str_cat.h"
+#include "compiler/codegen/kernel_function.h"
+#include "graph/ir/dialect.h"
+#include "graph/ir/types.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+namespace weft {
+namespace {
+
+using cpu::KernelBuilder;
+using mlir::Value;
+using Values = KernelBuilder::Values;
+namespace arith = mlir::arith;
+
+// Columns of a tile, in vectors: enough work for one, small enough that a line stays in cache.
+constexpr int64_t kVectorsPerTile = 4;
+
+Value AddElements(KernelBuilder& kb, Value a, Value b, DataType dtype) {
+  if (IsFloat(dtype)) return arith::AddFOp::create(kb.b, kb.location(), a, b);
+  return arith::AddIOp::create(kb.b, kb.location(), a, b);
+}
+
+// The only op of the fusion's body.
+template <typename Op>
+absl::StatusOr<Op> OnlyOp(plan::FusionOp fusion) {
+  auto op = mlir::dyn_cast<Op>(fusion.body()->front());
+  if (!op || op->getNextNode() != fusion.yield()) {
+    return absl::InternalError(absl::StrCat("expected one ", Op::getOperationName().str(),
+                                            " in a fusion of kind ", fusion.getKind().str(),
+                                            ", at ", ir::Describe(fusion.getLoc())));
+  }
+  return op;
+}
+
+// Product of dimensions [first, last).
+DimExpr Product(const Shape& shape, size_t first, size_t last) {
+  DimExpr product = 1;
+  for (size_t i = first; i < last; ++i) product = product * shape[i];
+  return product;
+}
+
+int64_t LanesFor(const Target& target, mlir::MLIRContext* context, DataType dtype,
+                 const DimExpr& columns) {
+  int64_t lanes = target.Lanes(static_cast<int>(cpu::ElementBytes(ComputeType(context, dtype))));
+  if (std::optional<int64_t> c = columns.Constant()) {
+    while (lanes > 1 && lanes / 2 >= *c) lanes /= 2;
+  }
+  return lanes;
+}
+
+}  // namespace
+
+absl::StatusOr<KernelSpec> EmitScatter(plan::FusionOp fusion, const Target& target,
+                                       mlir::ModuleOp kernels) {
+  absl::StatusOr<ir::ScatterAddOp> op = OnlyOp<ir::ScatterAddOp>(fusion);
+  if (!op.ok()) return op.status();
+  const DataType dtype = ir::DataTypeOf(op->getX());
+  const DataType index_dtype = ir::DataTypeOf(op->getIndices());
+  const Shape shape = ir::ShapeOf(op->getX());
+  const DimExpr lines = shape[0], columns = Product(shape, 1, shape.size());
+  const DimExpr count = NumElements(ir::ShapeOf(op->getIndices()));
+  const int64_t lanes = LanesFor(target, kernels.getContext(), dtype, columns);
+  const int64_t width = lanes * kVectorsPerTile;
+
+  KernelFunction function(fusion, kernels, "scatter_add", {lines, columns, count});
+  KernelBuilder& kb = function.builder();
+  Value x = function.BufferOf(op->getX()), indices = function.BufferOf(op->getIndices());
+  Value updates = function.BufferOf(op->getUpdates()), y = function.ResultBufferOf(op->getY());
+  Value num_lines = function.Size(0), num_columns = function.Size(1),
+        num_indices = function.Size(2);
+  mlir::Type index_type = StoredType(kernels.getContext(), index_dtype);
+  function.ForTiles([&](Value tile) {
+    Value first = kb.Mul(tile, width);
+    Value last = kb.Min(kb.Add(first, width), num_columns);
+    kb.For(num_lines, [&](Value line) {
+      Value start = kb.Mul(line, num_columns);
+      ForLanes(kb, first, last, lanes, [&](Value column, Value mask) {
+        Value at = kb.Add(start, column);
+        StoreElements(kb, LoadElements(kb, x, at, dtype, lanes, mask), y, at, dtype, mask);
+      });
+    });
+    kb.For(num_indices, [&](Value i) {
+      Value line =
+          kb.Load(kb.At(indices, i, index_type), index_type, cpu::ElementBytes(index_type));
+      if (index_dtype == DataType::kI32) {
+        line = arith::ExtSIOp::create(kb.b, kb.location(), kb.b.getI64Type(), line);
+      }
+      // Unsigned, so that negative indices are out of range too.
+      Value inside =
+          arith::CmpIOp::create(kb.b, kb.location(), arith::CmpIPredicate::ult, line, num_lines);
+      kb.If(inside, [&] {
+        Value to = kb.Mul(line, num_columns), from = kb.Mul(i, num_columns);
+        ForLanes(kb, first, last, lanes, [&](Value column, Value mask) {
+          Value at = kb.Add(to, column);
+          Value sum = AddElements(
+              kb, LoadElements(kb, y, at, dtype, lanes, mask),
+              LoadElements(kb, updates, kb.Add(from, column), dtype, lanes, mask), dtype);
+          StoreElements(kb, sum, y, at, dtype, mask);
+        });
+      });
+    });
+  });
+  KernelSpec spec;
+  spec.tiles = DimExpr::CeilDiv(columns, width);
+  spec.flops = count * columns;
+  spec.bytes =
+      (lines * columns * DimExpr(2) + count * columns * DimExpr(3)) * DimExpr(SizeOf(dtype)) +
+      count * DimExpr(SizeOf(index_dtype));
+  // The copy of x onto itself is harmless.
+  spec.may_share = {
+      {static_cast<int>(mlir::cast<mlir::BlockArgument>(op->getX()).getArgNumber()), 0}};
+  if (op->getX() == op->getUpdates()) spec.may_share.clear();
+  function.Finish(spec);
+  return spec;
+}
+
+absl::StatusOr<KernelSpec> EmitScan(plan::FusionOp fusion, const Target& target,
+                                    mlir::ModuleOp kernels) {
+  absl::StatusOr<ir::CumSumOp> op = OnlyOp<ir::CumSumOp>(fusion);
+  if (!op.ok()) return op.status();
+  const DataType dtype = ir::DataTypeOf(op->getX());
+  const Shape shape = ir::ShapeOf(op->getX());
+  const size_t rank = shape.size();
+  // The accessor gives an unsigned number.
+  const int64_t named_axis = static_cast<int64_t>(op->getAxis());
+  const size_t axis =
+      static_cast<size_t>(named_axis < 0 ? named_axis + static_cast<int64_t>(rank) : named_axis);
+  const DimExpr outer = Product(shape, 0, axis), columns = Product(shape, axis + 1, rank);
+  const int64_t lanes = LanesFor(target, kernels.getContext(), dtype, columns);
+  const int64_t width = lanes * kVectorsPerTile;
+  const DimExpr blocks = DimExpr::CeilDiv(columns, width);
+
+  KernelFunction function(fusion, kernels, "cumsum", {shape[axis], columns, blocks});
+  KernelBuilder& kb = function.builder();
+  Value x = function.BufferOf(op->getX()), y = function.ResultBufferOf(op->getY());
+  Value length = function.Size(0), num_columns = function.Size(1), num_blocks = function.Size(2);
+  auto vector = mlir::VectorType::get({lanes}, ComputeType(kernels.getContext(), dtype));
+  function.ForTiles([&](Value tile) {
+    Value start = kb.Mul(kb.Div(tile, num_blocks), kb.Mul(length, num_columns));
+    Value first = kb.Mul(kb.Rem(tile, num_blocks), width);
+    ForLanes(
+        kb, first, kb.Min(kb.Add(first, width), num_columns), lanes, [&](Value column, Value mask) {
+          kb.For(length, {kb.Zero(vector)}, [&](Value i, mlir::ValueRange carried) {
+            Value place = op->getReverse() ? kb.Sub(kb.Sub(length, i), kb.Constant(1)) : i;
+            Value at = kb.Add(start, kb.Add(kb.Mul(place, num_columns), column));
+            Value sum =
+                AddElements(kb, carried[0], LoadElements(kb, x, at, dtype, lanes, mask), dtype);
+            StoreElements(kb, op->getExclusive() ? carried[0] : sum, y, at, dtype, mask);
+            return Values{sum};
+          });
+        });
+  });
+  KernelSpec spec;
+  spec.tiles = outer * blocks;
+  spec.flops = NumElements(shape);
+  spec.bytes = NumElements(shape) * DimExpr(2 * SizeOf(dtype));
+  // Each element is read just before the one in its place is written.
+  spec.may_share = {
+      {static_cast<int>(mlir::cast<mlir::BlockArgument>(op->getX()).getArgNumber()), 0}};
+  function.Finish(spec);
+  return spec;
+}
+
+}  // namespace weft
