@@ -12,11 +12,11 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "proto/dim_expr.h"
+#include "tools/common/profile.h"
 #include "tools/data/random.h"
 #include "tools/weft/command.h"
 #include "tools/weft/machine.h"
 #include "tools/weft/model.h"
-#include "tools/weft/profile.h"
 
 namespace weft::cli {
 namespace {

@@ -16,8 +16,8 @@
 #include "absl/time/clock.h"
 #include "proto/file.h"
 #include "proto/safetensors.h"
+#include "tools/common/signature_io.h"
 #include "tools/progress/progress.h"
-#include "tools/weft/model.h"
 
 namespace weft::cli {
 namespace {
