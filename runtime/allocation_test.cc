@@ -12,8 +12,9 @@
 #include "runtime/testing/plan_builder.h"
 
 namespace {
-// Of this thread; constant-initialised, so that the hooks may use it at any time.
-thread_local long allocations = 0;
+// Of this thread; constant-initialised, so that the hooks may use it at any time; volatile, since
+// the compiler takes it that allocating changes nothing.
+thread_local volatile long allocations = 0;
 }  // namespace
 
 #if defined(__has_feature)
@@ -30,26 +31,26 @@ void* __libc_realloc(void* memory, size_t size);
 void* __libc_memalign(size_t alignment, size_t size);
 
 void* malloc(size_t size) {
-  ++allocations;
+  allocations = allocations + 1;
   return __libc_malloc(size);
 }
 void* calloc(size_t count, size_t size) {
-  ++allocations;
+  allocations = allocations + 1;
   return __libc_calloc(count, size);
 }
 void* realloc(void* memory, size_t size) {
-  ++allocations;
+  allocations = allocations + 1;
   return __libc_realloc(memory, size);
 }
 void* aligned_alloc(size_t alignment, size_t size) {
-  ++allocations;
+  allocations = allocations + 1;
   return __libc_memalign(alignment, size);
 }
 }  // extern "C"
 #else
 // The sanitizers own malloc; operators can be counted all the same.
 void* operator new(size_t size) {
-  ++allocations;
+  allocations = allocations + 1;
   void* memory = malloc(size);
   if (memory == nullptr) abort();
   return memory;
