@@ -89,7 +89,8 @@ void Fill(const std::vector<int32_t>& numbers, size_t begin, size_t end, SplitMi
           HostTensor& x, HostTensor& y) {
   for (int64_t row = 0; row < kBatch; ++row) {
     const size_t at = begin + random.Below(end - begin - kContext - 1);
-    std::copy_n(numbers.begin() + at, kContext, x.mutable_values<int32_t>().begin() + row * kContext);
+    std::copy_n(numbers.begin() + at, kContext,
+                x.mutable_values<int32_t>().begin() + row * kContext);
     std::copy_n(numbers.begin() + at + 1, kContext,
                 y.mutable_values<int32_t>().begin() + row * kContext);
   }
@@ -104,8 +105,8 @@ absl::StatusOr<std::string> Continue(Session& session, const Vocabulary& vocabul
     const HostTensor x = HostTensor::Of<int32_t>({1, kContext}, window);
     absl::StatusOr<NamedTensors> outputs = session.Run("predict", {{"x", x}});
     if (!outputs.ok()) return outputs.status();
-    const float* last = outputs->at("probabilities").values<float>().data() +
-                        (kContext - 1) * vocabulary.size();
+    const float* last =
+        outputs->at("probabilities").values<float>().data() + (kContext - 1) * vocabulary.size();
     // Sharper than the model is sure (temperature 0.7), which reads better.
     std::vector<double> weights(vocabulary.size());
     double sum = 0;
@@ -124,7 +125,8 @@ absl::Status Run(const std::string& path, int steps) {
   absl::StatusOr<std::shared_ptr<const Bytes>> file = Bytes::Map(path);
   if (!file.ok()) return file.status();
   const std::string_view text = (*file)->view();
-  if (text.size() < 4096) return absl::InvalidArgumentError(path + ": expected 4 kB of text or more");
+  if (text.size() < 4096)
+    return absl::InvalidArgumentError(path + ": expected 4 kB of text or more");
   const Vocabulary vocabulary(text);
   std::vector<int32_t> numbers;
   for (const char c : text) numbers.push_back(vocabulary.numbers.at(c));
@@ -190,10 +192,11 @@ absl::Status Run(const std::string& path, int steps) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   absl::StatusOr<double> validation = validate();
   if (!validation.ok()) return validation.status();
-  std::printf("%d steps in %.1f s; validation: %.3f nats, %.3f bits per character "
-              "(chance: %.3f bits)\n",
-              steps, seconds, *validation, *validation / std::log(2.0),
-              std::log2(static_cast<double>(vocabulary.size())));
+  std::printf(
+      "%d steps in %.1f s; validation: %.3f nats, %.3f bits per character "
+      "(chance: %.3f bits)\n",
+      steps, seconds, *validation, *validation / std::log(2.0),
+      std::log2(static_cast<double>(vocabulary.size())));
   const std::vector<int32_t> prompt(numbers.begin() + split, numbers.begin() + split + kContext);
   absl::StatusOr<std::string> continued = Continue(**session, vocabulary, prompt, 240);
   if (!continued.ok()) return continued.status();

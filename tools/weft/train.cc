@@ -1,5 +1,6 @@
 // weft train: trains an exported training graph, or a standard model built for the data.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "graph/graph.h"
 #include "proto/file.h"
+#include "proto/npy.h"
 #include "tools/common/suggest.h"
 #include "tools/data/dataset.h"
 #include "tools/weft/command.h"
@@ -33,7 +35,7 @@ struct Flags {
   double validation = 0.2;
   TrainingOptions training;
   StandardModelOptions standard;
-  std::string report, out;
+  std::string report, out, save_validation;
   int threads = 0;
   bool json = false;
 };
@@ -274,6 +276,17 @@ absl::Status Run(Flags flags) {
                  static_cast<long long>(result->best_epoch));
   }
   PrintResult(flags, *result);
+  if (!flags.save_validation.empty()) {
+    if (loaded.validation.rows.empty()) return UsageError("there are no validation rows to save");
+    absl::StatusOr<NamedTensors> rows = GatherRows(**session, "eval_step", loaded.validation);
+    if (!rows.ok()) return rows.status();
+    status = MakeFolder(flags.save_validation);
+    for (const auto& [name, tensor] : *rows) {
+      if (status.ok())
+        status = SaveNpy(absl::StrCat(flags.save_validation, "/", name, ".npy"), tensor);
+    }
+    if (!status.ok()) return status;
+  }
   if (flags.report.empty()) return absl::OkStatus();
   std::optional<Judgement> judgement;
   absl::StatusOr<Judgement> judged = Judge(**session, loaded.validation);
@@ -345,6 +358,8 @@ Command AddTrain(CLI::App& program) {
       ->check(CLI::NonNegativeNumber);
   AddModelOptions(app, flags);
   app->add_option("--report", flags->report, "HTML page to write about the run");
+  app->add_option("--save-validation", flags->save_validation,
+                  "Write the validation rows, as fed to the model, to NAME.npy in this folder");
   app->add_option("--threads", flags->threads, "0: one per core")->check(CLI::NonNegativeNumber);
   app->add_option("--disable-pass", flags->disabled_passes,
                   "Leave out a compiler pass; repeatable");

@@ -390,6 +390,22 @@ absl::StatusOr<std::vector<BatchInput>> BatchInputsOf(const Session::SignatureIn
   return inputs;
 }
 
+absl::StatusOr<NamedTensors> GatherRows(const Session& session, const std::string& signature,
+                                        const Rows& rows) {
+  absl::StatusOr<Session::SignatureInfo> info = FindSignature(session, signature);
+  if (!info.ok()) return info.status();
+  std::optional<int64_t> fixed;
+  absl::StatusOr<std::vector<BatchInput>> inputs = BatchInputsOf(*info, &fixed);
+  if (!inputs.ok()) return inputs.status();
+  BatchOptions options;
+  options.batch_size = static_cast<int64_t>(rows.rows.size());
+  options.shuffle = false;
+  absl::StatusOr<Batches> batches = Batches::Create(*rows.data, rows.rows, *inputs, options);
+  if (!batches.ok()) return batches.status();
+  batches->Next();
+  return batches->feeds();
+}
+
 absl::StatusOr<TrainingResult> Train(Session& session, const Rows& training, const Rows& validation,
                                      const TrainingOptions& options) {
   absl::StatusOr<Caller> train = Caller::Create(session, "train_step");

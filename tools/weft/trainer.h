@@ -61,6 +61,10 @@ absl::StatusOr<TrainingResult> Train(Session& session, const Rows& training, con
 absl::StatusOr<NamedTensors> Predict(Session& session, const std::string& signature,
                                      const Rows& rows);
 
+// Rows in order, as the inputs of a signature want them.
+absl::StatusOr<NamedTensors> GatherRows(const Session& session, const std::string& signature,
+                                        const Rows& rows);
+
 // Inputs of a signature as batches want them. Error: InvalidArgument where one has an open
 // dimension besides the first. `fixed_batch` is set where the first is a number.
 absl::StatusOr<std::vector<BatchInput>> BatchInputsOf(const Session::SignatureInfo& signature,

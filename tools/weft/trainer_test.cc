@@ -230,6 +230,13 @@ TEST(Predict, PutsRowsTogether) {
   for (int i = 0; i < 1100; ++i) ASSERT_EQ(values[i], 2.0f * static_cast<float>(order[i]));
 }
 
+TEST(GatherRows, KeepsTheOrder) {
+  const DataSet data = TenNumbers();
+  const auto rows = GatherRows(FakeSession(), "predict", {&data, {7, 0, 3}});
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  EXPECT_THAT(rows->at("y").values<float>(), ElementsAre(8, 1, 4));
+}
+
 TEST(BatchInputsOf, WantsOneOpenDimension) {
   std::optional<int64_t> fixed;
   auto inputs = BatchInputsOf({"f", {{"x", DataType::kU8, {"n", "8", "8"}}}, {}}, &fixed);
