@@ -1,0 +1,237 @@
+#include "compiler/api.h"
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "compiler/package_builder.h"
+#include "compiler/pass_runner.h"
+#include "graph/ir/dialect.h"
+#include "graph/ir/graph_impl.h"
+#include "graph/ir/types.h"
+#include "proto/plan.pb.h"
+
+namespace weft {
+namespace {
+
+ir::GraphOp GraphOpOf(const Graph& graph) { return llvm::cast<ir::GraphOp>(graph.impl()->graph); }
+
+absl::StatusOr<std::vector<SignatureRequest>> Signatures(const Graph& graph,
+                                                         const std::vector<std::string>& names) {
+  std::vector<SignatureRequest> requests;
+  for (const std::string& name : names.empty() ? SignatureNames(GraphOpOf(graph)) : names) {
+    absl::StatusOr<SignatureRequest> request = FindSignature(GraphOpOf(graph), name);
+    if (!request.ok()) return request.status();
+    requests.push_back(*std::move(request));
+  }
+  return requests;
+}
+
+// Every choice of the sizes in `specialize` for the symbols that the signature's inputs have, and
+// first none: the plan that serves all sizes.
+std::vector<PlanToMake> PlansOf(const SignatureRequest& request,
+                                const std::map<std::string, std::vector<int64_t>>& specialize) {
+  std::vector<PlanToMake> plans = {{request, {}}};
+  for (auto& [symbol, sizes] : specialize) {
+    bool used = false;
+    for (auto& [name, value] : request.inputs) {
+      for (const DimExpr& dim : ir::ShapeOf(value)) {
+        const std::vector<std::string> symbols = dim.Symbols();
+        used |= std::find(symbols.begin(), symbols.end(), symbol) != symbols.end();
+      }
+    }
+    if (!used) continue;
+    const size_t count = plans.size();
+    for (int64_t size : sizes) {
+      for (size_t i = 0; i < count; ++i) {
+        PlanToMake plan = plans[i];
+        plan.sizes[symbol] = size;
+        plans.push_back(std::move(plan));
+      }
+    }
+  }
+  return plans;
+}
+
+absl::Status CheckOptions(const Graph& graph, const CompileOptions& options) {
+  if (!graph.status().ok()) return graph.status();
+  if (options.targets.empty()) {
+    return absl::InvalidArgumentError("expected a target, got none; \"cpu:native\" is one");
+  }
+  for (auto& [symbol, sizes] : options.specialize) {
+    for (int64_t size : sizes) {
+      if (size < 0) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("expected sizes of '", symbol, "' that are not negative, got ", size));
+      }
+    }
+  }
+  return CheckDisabledPasses(options);
+}
+
+// A value by its name, "node" or "node:1".
+absl::StatusOr<mlir::Value> ValueNamed(const Graph& graph, const std::string& name) {
+  std::string node = name;
+  unsigned result = 0;
+  if (const size_t colon = name.rfind(':'); colon != std::string::npos) {
+    node = name.substr(0, colon);
+    const std::string number = name.substr(colon + 1);
+    if (number.empty() || number.size() > 4 ||
+        number.find_first_not_of("0123456789") != std::string::npos) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("expected a value 'node' or 'node:1', got '", name, "'"));
+    }
+    result = static_cast<unsigned>(std::stoi(number));
+  }
+  const auto& nodes = graph.impl()->nodes;
+  auto found = nodes.find(node);
+  if (found == nodes.end() || result >= found->second->getNumResults()) {
+    std::string nearest;
+    unsigned distance = ~0u;
+    for (auto& [other, op] : nodes) {
+      const unsigned d = llvm::StringRef(node).edit_distance(other);
+      if (d < distance || (d == distance && other < nearest)) {
+        distance = d;
+        nearest = other;
+      }
+    }
+    return absl::NotFoundError(absl::StrCat(
+        "there is no value '", name, "' in the graph",
+        nearest.empty() || nearest == node ? "" : absl::StrCat("; did you mean '", nearest, "'?")));
+  }
+  return found->second->getResult(result);
+}
+
+absl::StatusOr<SignatureRequest> FetchRequest(const Graph& graph, const PlanRequest& request) {
+  SignatureRequest made;
+  made.name = "fetch";
+  for (const std::string& feed : request.feeds()) {
+    absl::StatusOr<mlir::Value> value = ValueNamed(graph, feed);
+    if (!value.ok()) return value.status();
+    made.inputs.emplace_back(feed, *value);
+  }
+  for (const std::string& fetch : request.fetches()) {
+    absl::StatusOr<mlir::Value> value = ValueNamed(graph, fetch);
+    if (!value.ok()) return value.status();
+    made.outputs.emplace_back(fetch, *value);
+  }
+  for (const std::string& target : request.targets()) {
+    absl::StatusOr<mlir::Value> value = ValueNamed(graph, target);
+    if (!value.ok()) return value.status();
+    made.targets.push_back(*value);
+  }
+  return made;
+}
+
+// Sizes of the open dimensions, from the shapes of the feeds.
+absl::StatusOr<std::map<std::string, int64_t>> SizesOf(const SignatureRequest& request,
+                                                       const PlanRequest& plan) {
+  std::map<std::string, int64_t> sizes;
+  if (plan.shapes_size() == 0) return sizes;
+  if (static_cast<size_t>(plan.shapes_size()) != request.inputs.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("expected ", request.inputs.size(),
+                                                   " shapes of feeds, got ", plan.shapes_size()));
+  }
+  auto mismatch = [&](int input, const std::string& what) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("input '", request.inputs[static_cast<size_t>(input)].first, "': ", what));
+  };
+  // Symbols by themselves first, then what is computed from them.
+  for (const bool bind : {true, false}) {
+    for (int i = 0; i < plan.shapes_size(); ++i) {
+      const Shape shape = ir::ShapeOf(request.inputs[static_cast<size_t>(i)].second);
+      const auto& dims = plan.shapes(i).dims();
+      if (static_cast<size_t>(dims.size()) != shape.size()) {
+        return mismatch(i, absl::StrCat("expected rank ", shape.size(), ", got ", dims.size()));
+      }
+      for (int d = 0; d < dims.size(); ++d) {
+        const DimExpr& dim = shape[static_cast<size_t>(d)];
+        const std::vector<std::string> symbols = dim.Symbols();
+        if (bind) {
+          if (symbols.size() == 1 && dim == DimExpr::Symbol(symbols[0])) {
+            sizes.emplace(symbols[0], dims[d]);
+          }
+          continue;
+        }
+        const absl::StatusOr<int64_t> size = dim.Evaluate(sizes);
+        if (!size.ok() || *size != dims[d]) {
+          return mismatch(
+              i, absl::StrCat("expected dimension ", d, " of size ", dim.Text(),
+                              size.ok() ? absl::StrCat(" = ", *size) : "", ", got ", dims[d]));
+        }
+      }
+    }
+  }
+  return sizes;
+}
+
+// What a planner holds. Compilation changes the context, so one at a time.
+struct PlannerState {
+  PlannerState(Graph g, CompileOptions o) : graph(std::move(g)), options(std::move(o)) {}
+
+  absl::StatusOr<std::string> Make(const PlanRequest& request) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    const ir::GraphOp op = GraphOpOf(graph);
+    const bool by_name = request.fetches_size() > 0 || request.targets_size() > 0;
+    if (!by_name && request.signature().empty()) {
+      absl::StatusOr<std::vector<SignatureRequest>> all = Signatures(graph, options.signatures);
+      if (!all.ok()) return all.status();
+      return BuildPackage(op, {}, *all, options);
+    }
+    absl::StatusOr<SignatureRequest> wanted =
+        by_name ? FetchRequest(graph, request) : FindSignature(op, request.signature());
+    if (!wanted.ok()) return wanted.status();
+    absl::StatusOr<std::map<std::string, int64_t>> sizes = SizesOf(*wanted, request);
+    if (!sizes.ok()) return sizes.status();
+    return BuildPackage(op, {{*wanted, *sizes}}, {*wanted}, options);
+  }
+
+  std::mutex mutex;
+  Graph graph;
+  CompileOptions options;
+};
+
+absl::StatusOr<std::vector<PlanToMake>> AllPlans(const Graph& graph,
+                                                 const CompileOptions& options) {
+  if (absl::Status status = CheckOptions(graph, options); !status.ok()) return status;
+  absl::StatusOr<std::vector<SignatureRequest>> signatures = Signatures(graph, options.signatures);
+  if (!signatures.ok()) return signatures.status();
+  if (signatures->empty()) {
+    return absl::InvalidArgumentError(
+        "the graph has no signature to compile; declare one with AddSignature");
+  }
+  std::vector<PlanToMake> plans;
+  for (const SignatureRequest& request : *signatures) {
+    for (PlanToMake& plan : PlansOf(request, options.specialize)) plans.push_back(std::move(plan));
+  }
+  return plans;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> CompilePackage(const Graph& graph, const CompileOptions& options) {
+  absl::StatusOr<std::vector<PlanToMake>> plans = AllPlans(graph, options);
+  if (!plans.ok()) return plans.status();
+  absl::StatusOr<std::vector<SignatureRequest>> signatures = Signatures(graph, options.signatures);
+  if (!signatures.ok()) return signatures.status();
+  return BuildPackage(GraphOpOf(graph), *plans, *signatures, options);
+}
+
+absl::StatusOr<Planner> MakePlanner(const Graph& graph, CompileOptions options) {
+  if (absl::Status status = CheckOptions(graph, options); !status.ok()) return status;
+  absl::StatusOr<Graph> copy = graph.Clone();
+  if (!copy.ok()) return copy.status();
+  auto state = std::make_shared<PlannerState>(*std::move(copy), std::move(options));
+  return Planner([state](const PlanRequest& request) { return state->Make(request); });
+}
+
+absl::StatusOr<std::string> CompileToText(const Graph& graph, const CompileOptions& options,
+                                          const std::string& stage) {
+  absl::StatusOr<std::vector<PlanToMake>> plans = AllPlans(graph, options);
+  if (!plans.ok()) return plans.status();
+  return BuildText(GraphOpOf(graph), *plans, options, stage);
+}
+
+}  // namespace weft

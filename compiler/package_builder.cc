@@ -1,0 +1,235 @@
+#include "compiler/package_builder.h"
+
+#include <algorithm>
+#include <set>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "compiler/codegen/cpu/backend.h"
+#include "compiler/codegen/target.h"
+#include "compiler/pass_runner.h"
+#include "compiler/pipeline.h"
+#include "compiler/plan/build_plan.h"
+#include "compiler/plan_dialect/plan.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "graph/ir/types.h"
+#include "llvm/Support/raw_ostream.h"
+#include "mlir/IR/OperationSupport.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "proto/container.h"
+#include "proto/safetensors.h"
+
+namespace weft {
+namespace {
+
+constexpr int kVersion = 1;
+constexpr char kProducer[] = "weft 0.1";
+// Kernels are compiled in this many modules at most, whatever the number of threads, so that the
+// code does not depend on it.
+constexpr int kMaxModules = 8;
+// log2 of the alignment of what is mapped.
+constexpr int kPage = 12;
+
+StorageOptions StorageOptionsOf(const CompileOptions& options) {
+  const PassRunner runner(options, "");
+  return {.in_place = runner.Enabled("in_place"), .reuse = runner.Enabled("reuse")};
+}
+
+// A name for the container's table, which has room for 31 bytes.
+std::string CodeSection(const std::string& target, int index) {
+  const std::string name = "code." + std::string(absl::StripPrefix(target, "cpu:"));
+  return name.size() < 32 ? name : absl::StrCat("code.", index);
+}
+
+int ThreadsOf(const CompileOptions& options) {
+  if (options.threads > 0) return options.threads;
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+class Builder {
+ public:
+  Builder(ir::GraphOp graph, const CompileOptions& options) : graph_(graph), options_(options) {
+    mlir::MLIRContext* context = graph.getContext();
+    PrepareContext(context);
+    context->loadDialect<plan::PlanDialect, mlir::func::FuncDialect>();
+  }
+
+  absl::Status AddTarget(const std::string& name, const std::vector<PlanToMake>& plans) {
+    absl::StatusOr<Target> target = Target::Parse(name);
+    if (!target.ok()) return target.status();
+    TargetPlans* made = manifest_.add_targets();
+    made->set_target(name);
+    made->set_code_section(CodeSection(name, manifest_.targets_size() - 1));
+    for (const std::string& feature : target->enabled) made->add_features(feature);
+    KernelSet kernels(graph_.getContext(), *target,
+                      PassRunner(options_, "").Enabled("merge_kernels"));
+    for (const PlanToMake& plan : plans) {
+      absl::StatusOr<Plan> built = MakePlan(plan, kernels);
+      if (!built.ok()) return built.status();
+      *made->add_plans() = *std::move(built);
+    }
+    absl::StatusOr<CodeImage> image = CompileKernels(kernels);
+    if (!image.ok()) return image.status();
+    for (Plan& plan : *made->mutable_plans()) {
+      for (Kernel& kernel : *plan.mutable_kernels()) {
+        kernel.set_code_offset(image->symbols.at(kernel.name()));
+      }
+    }
+    code_.push_back(std::move(image->bytes));
+    return absl::OkStatus();
+  }
+
+  void AddSignatures(const std::vector<SignatureRequest>& signatures) {
+    for (const SignatureRequest& request : signatures) {
+      PackageSignature* made = manifest_.add_signatures();
+      made->set_name(request.name);
+      for (auto& [name, value] : request.inputs) FillValue(made->add_inputs(), name, value);
+      for (auto& [name, value] : request.outputs) FillValue(made->add_outputs(), name, value);
+    }
+  }
+
+  // Variables that some plan takes, or all where there are no plans.
+  void AddVariables() {
+    std::set<std::string> used;
+    for (const TargetPlans& target : manifest_.targets()) {
+      for (const Plan& plan : target.plans()) {
+        for (const PlanValue& variable : plan.variables()) used.insert(variable.name());
+      }
+    }
+    for (auto variable : graph_.getGraphBody().front().getOps<ir::VariableOp>()) {
+      const std::string name = variable.getSymName().str();
+      if (manifest_.targets_size() > 0 && !used.contains(name)) continue;
+      PackageVariable* made = manifest_.add_variables();
+      made->set_name(name);
+      made->set_dtype(static_cast<int32_t>(ir::DataTypeOf(variable.getType())));
+      for (const DimExpr& dim : ir::ShapeOf(variable.getType())) made->add_shape(*dim.Constant());
+      auto value = options_.variables.find(name);
+      if (value == options_.variables.end()) continue;
+      made->set_has_value(true);
+      weights_.insert(*value);
+    }
+  }
+
+  std::string Finish() {
+    manifest_.set_version(kVersion);
+    manifest_.set_min_consumer(kVersion);
+    manifest_.set_name(graph_.getName().str());
+    manifest_.set_producer_name(kProducer);
+    std::string manifest;
+    {
+      // Maps in map order: equal packages have equal bytes.
+      google::protobuf::io::StringOutputStream stream(&manifest);
+      google::protobuf::io::CodedOutputStream coded(&stream);
+      coded.SetSerializationDeterministic(true);
+      manifest_.SerializeToCodedStream(&coded);
+    }
+    std::vector<SectionToWrite> sections = {{"manifest", manifest, 6}};
+    std::string weights;
+    if (!weights_.empty()) {
+      weights = WriteSafetensors(weights_);
+      sections.push_back({"weights", weights, kPage});
+    }
+    if (!constants_.bytes().empty()) {
+      sections.push_back({"constants", constants_.bytes(), kPage});
+    }
+    for (int i = 0; i < manifest_.targets_size(); ++i) {
+      sections.push_back(
+          {manifest_.targets(i).code_section(), code_[static_cast<size_t>(i)], kPage});
+    }
+    return WriteContainer(sections);
+  }
+
+  absl::StatusOr<mlir::func::FuncOp> LowerPlan(const PlanToMake& plan, const Target& target,
+                                               mlir::ModuleOp module) {
+    absl::StatusOr<mlir::func::FuncOp> function = ExtractSignature(graph_, plan.request, module);
+    if (!function.ok()) return function;
+    absl::Status status = Lower(*function, plan.sizes, target, options_);
+    if (!status.ok()) return status;
+    return function;
+  }
+
+  absl::StatusOr<Plan> MakePlan(const PlanToMake& plan, KernelSet& kernels) {
+    mlir::OwningOpRef<mlir::ModuleOp> module = mlir::ModuleOp::create(graph_.getLoc());
+    absl::StatusOr<mlir::func::FuncOp> function = LowerPlan(plan, kernels.target(), *module);
+    if (!function.ok()) return function.status();
+    absl::StatusOr<Plan> built =
+        BuildPlan(*function, StorageOptionsOf(options_), kernels, constants_);
+    if (built.ok()) built->mutable_specialization()->insert(plan.sizes.begin(), plan.sizes.end());
+    return built;
+  }
+
+  // Links what MLIR and LLVM make of the kernels.
+  absl::StatusOr<CodeImage> CompileKernels(KernelSet& kernels) {
+    std::vector<mlir::OwningOpRef<mlir::ModuleOp>> owned = kernels.Split(kMaxModules);
+    std::vector<mlir::ModuleOp> modules;
+    for (auto& module : owned) modules.push_back(*module);
+    absl::StatusOr<std::vector<std::string>> objects =
+        CompileToObjects(modules, kernels.target(), ThreadsOf(options_));
+    if (!objects.ok()) return objects.status();
+    return LinkImage(*objects);
+  }
+
+ private:
+  static void FillValue(PackageValue* to, const std::string& name, mlir::Value value) {
+    to->set_name(name);
+    to->set_dtype(static_cast<int32_t>(ir::DataTypeOf(value)));
+    for (const DimExpr& dim : ir::ShapeOf(value)) to->add_shape(dim.Text());
+  }
+
+  ir::GraphOp graph_;
+  const CompileOptions& options_;
+  PackageManifest manifest_;
+  ConstantPool constants_;
+  std::vector<std::string> code_;
+  std::map<std::string, HostTensor> weights_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::string> BuildPackage(ir::GraphOp graph, const std::vector<PlanToMake>& plans,
+                                         const std::vector<SignatureRequest>& signatures,
+                                         const CompileOptions& options) {
+  Builder builder(graph, options);
+  if (!plans.empty()) {
+    for (const std::string& target : options.targets) {
+      if (absl::Status status = builder.AddTarget(target, plans); !status.ok()) return status;
+    }
+  }
+  builder.AddSignatures(signatures);
+  builder.AddVariables();
+  return builder.Finish();
+}
+
+absl::StatusOr<std::string> BuildText(ir::GraphOp graph, const std::vector<PlanToMake>& plans,
+                                      const CompileOptions& options, const std::string& stage) {
+  Builder builder(graph, options);
+  absl::StatusOr<Target> target = Target::Parse(options.targets.at(0));
+  if (!target.ok()) return target.status();
+  if (stage == "mlir") {
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    for (const PlanToMake& plan : plans) {
+      mlir::OwningOpRef<mlir::ModuleOp> module = mlir::ModuleOp::create(graph.getLoc());
+      absl::StatusOr<mlir::func::FuncOp> function = builder.LowerPlan(plan, *target, *module);
+      if (!function.ok()) return function.status();
+      mlir::OpPrintingFlags flags;
+      flags.elideLargeElementsAttrs(16);
+      (*function)->print(stream, flags);
+      stream << "\n";
+    }
+    return text;
+  }
+  KernelSet kernels(graph.getContext(), *target, /*merge=*/true);
+  for (const PlanToMake& plan : plans) {
+    absl::StatusOr<Plan> built = builder.MakePlan(plan, kernels);
+    if (!built.ok()) return built.status();
+  }
+  if (stage == "llvm") return CompileToLlvmText(kernels.module(), *target);
+  if (stage == "asm") return CompileToAssembly(kernels.module(), *target);
+  return absl::InvalidArgumentError(
+      absl::StrCat("expected stage mlir, llvm or asm, got '", stage, "'"));
+}
+
+}  // namespace weft

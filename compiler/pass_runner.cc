@@ -1,0 +1,99 @@
+#include "compiler/pass_runner.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "absl/strings/str_cat.h"
+#include "compiler/api.h"
+#include "graph/ir/types.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/raw_ostream.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/OperationSupport.h"
+#include "mlir/IR/Verifier.h"
+
+namespace weft {
+namespace {
+
+std::string Print(mlir::Operation* root) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  mlir::OpPrintingFlags flags;
+  flags.elideLargeElementsAttrs(16).enableDebugInfo(true, /*prettyForm=*/true).useLocalScope();
+  root->print(stream, flags);
+  return text;
+}
+
+// MLIR's verifier reports through diagnostics; the first becomes the status.
+absl::Status Verify(std::string_view pass, mlir::Operation* root) {
+  std::string first;
+  mlir::ScopedDiagnosticHandler handler(root->getContext(), [&](mlir::Diagnostic& diagnostic) {
+    if (first.empty()) {
+      first = absl::StrCat(diagnostic.str(), ", at ", ir::Describe(diagnostic.getLocation()));
+    }
+    return llvm::success();
+  });
+  if (llvm::succeeded(mlir::verify(root))) return absl::OkStatus();
+  return absl::InternalError(
+      absl::StrCat("invalid IR after pass '", std::string(pass), "': ", first));
+}
+
+}  // namespace
+
+bool PassRunner::Enabled(std::string_view name) const {
+  const std::vector<std::string>& disabled = options_.disabled_passes;
+  return std::find(disabled.begin(), disabled.end(), name) == disabled.end();
+}
+
+void PassRunner::Optional(std::string_view name, mlir::Operation* root, const Pass& pass) {
+  if (Enabled(name)) Required(name, root, pass);
+}
+
+void PassRunner::Required(std::string_view name, mlir::Operation* root, const Pass& pass) {
+  if (!status_.ok()) return;
+  const auto start = std::chrono::steady_clock::now();
+  absl::StatusOr<bool> changed = pass();
+  if (!changed.ok()) {
+    // Faults of the graph or the options already say where; ours need the pass.
+    status_ = absl::IsInternal(changed.status())
+                  ? absl::InternalError(absl::StrCat("pass '", std::string(name),
+                                                     "' failed: ", changed.status().message()))
+                  : changed.status();
+    return;
+  }
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  if (options_.timing) options_.timing(absl::StrCat(prefix_, std::string(name)), seconds.count());
+  if (*changed) {
+    changed_.emplace_back(name);
+    status_ = Verify(name, root);
+  }
+  if (options_.dump) options_.dump(absl::StrCat(prefix_, std::string(name)), Print(root));
+}
+
+void PassRunner::Check(const std::function<absl::Status()>& check) {
+  if (status_.ok()) status_ = check();
+}
+
+const std::vector<std::string>& OptionalPasses() {
+  static const auto& names = *new std::vector<std::string>{
+      "cse",           "dce",  "fold",  "fuse",     "in_place",
+      "merge_kernels", "pack", "reuse", "schedule", "simplify",
+  };
+  return names;
+}
+
+absl::Status CheckDisabledPasses(const CompileOptions& options) {
+  const std::vector<std::string>& names = OptionalPasses();
+  for (const std::string& disabled : options.disabled_passes) {
+    if (std::find(names.begin(), names.end(), disabled) != names.end()) continue;
+    auto nearest = std::min_element(names.begin(), names.end(), [&](auto& a, auto& b) {
+      return llvm::StringRef(disabled).edit_distance(a) <
+             llvm::StringRef(disabled).edit_distance(b);
+    });
+    return absl::InvalidArgumentError(absl::StrCat(
+        "there is no pass '", disabled, "' to disable; the nearest is '", *nearest, "'"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace weft

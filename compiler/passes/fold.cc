@@ -1,0 +1,126 @@
+// Ops whose operands are constants become constants.
+#include <algorithm>
+#include <vector>
+
+#include "compiler/passes/build_ops.h"
+#include "compiler/passes/op_kinds.h"
+#include "compiler/passes/pack.h"
+#include "compiler/passes/passes.h"
+#include "compiler/plan_dialect/plan.h"
+#include "graph/evaluate.h"
+#include "graph/ir/dialect.h"
+#include "graph/ir/types.h"
+#include "llvm/ADT/DenseMap.h"
+
+namespace weft {
+namespace {
+
+// The evaluator is right, not quick, and a folded value takes room in the package.
+constexpr int64_t kMaxComputedBytes = 1 << 18;
+// Moving elements is quick and mostly makes nothing larger; weights may be large.
+constexpr int64_t kMaxMovedBytes = int64_t{1} << 30;
+
+bool IsMoving(mlir::Operation* op) {
+  return llvm::isa<ir::ReshapeOp, ir::TransposeOp, ir::ReverseOp, ir::SliceOp, plan::PackOp>(op);
+}
+
+bool IsWorthFolding(mlir::Operation* op) {
+  const OpKind kind = KindOf(op);
+  // A free op costs nothing where it is used, and its result may be large.
+  if (op->getNumOperands() == 0 || op->getNumResults() != 1 || op->getNumRegions() != 0 ||
+      kind == OpKind::kHost || (kind == OpKind::kFree && !llvm::isa<plan::UnpackOp>(op))) {
+    return false;
+  }
+  const std::optional<int64_t> elements = NumElements(ir::ShapeOf(op->getResult(0))).Constant();
+  if (!elements) return false;
+  int64_t bytes = *elements * SizeOf(ir::DataTypeOf(op->getResult(0)));
+  if (IsMoving(op)) return bytes <= kMaxMovedBytes;
+  for (mlir::Value operand : op->getOperands()) {
+    bytes += NumElements(ir::ShapeOf(operand)).Constant().value_or(kMaxMovedBytes) *
+             SizeOf(ir::DataTypeOf(operand));
+  }
+  // A contraction reads each operand often.
+  if (kind == OpKind::kContraction) bytes *= 64;
+  return bytes <= kMaxComputedBytes;
+}
+
+class Folder {
+ public:
+  absl::StatusOr<bool> Run(mlir::func::FuncOp function) {
+    std::vector<mlir::Operation*> ops;
+    function.walk([&](mlir::Operation* op) {
+      if (op->getParentOfType<plan::FusionOp>() == nullptr) ops.push_back(op);
+    });
+    bool changed = false;
+    for (mlir::Operation* op : ops) {
+      if (auto constant = llvm::dyn_cast<ir::ConstantOp>(op)) {
+        absl::StatusOr<HostTensor> value =
+            ir::HostTensorOf(llvm::cast<mlir::DenseElementsAttr>(constant.getValue()));
+        if (!value.ok()) return value.status();
+        known_[constant.getY()] = *std::move(value);
+        continue;
+      }
+      if (!IsWorthFolding(op)) continue;
+      absl::StatusOr<bool> folded = Fold(op);
+      if (!folded.ok()) return folded;
+      changed |= *folded;
+    }
+    return changed;
+  }
+
+ private:
+  absl::StatusOr<bool> Fold(mlir::Operation* op) {
+    std::vector<HostTensor> operands;
+    for (mlir::Value operand : op->getOperands()) {
+      const std::optional<HostTensor> value = ValueOf(operand);
+      if (!value) return false;
+      operands.push_back(*value);
+    }
+    HostTensor result;
+    if (auto pack = llvm::dyn_cast<plan::PackOp>(op)) {
+      absl::StatusOr<HostTensor> packed = PackTensor(pack, operands[0]);
+      if (!packed.ok()) return packed.status();
+      result = *std::move(packed);
+    } else if (llvm::isa<plan::UnpackOp>(op)) {
+      return false;
+    } else {
+      absl::StatusOr<std::vector<HostTensor>> results = EvaluateOp(op, operands);
+      if (!results.ok()) return results.status();
+      result = (*results)[0];
+    }
+    mlir::OpBuilder builder(op);
+    OpMaker make(builder, op->getLoc());
+    mlir::Value constant =
+        make.Make("constant", {},
+                  builder.getNamedAttr("value", ir::ElementsAttrOf(op->getContext(), result)));
+    known_[constant] = std::move(result);
+    op->getResult(0).replaceAllUsesWith(constant);
+    op->erase();
+    return true;
+  }
+
+  // The value of a constant, or of a small broadcast of one.
+  std::optional<HostTensor> ValueOf(mlir::Value value) {
+    if (auto known = known_.find(value); known != known_.end()) return known->second;
+    auto broadcast = value.getDefiningOp<ir::BroadcastOp>();
+    if (!broadcast) return std::nullopt;
+    const std::optional<int64_t> elements = NumElements(ir::ShapeOf(value)).Constant();
+    if (!elements || *elements * SizeOf(ir::DataTypeOf(value)) > kMaxComputedBytes) {
+      return std::nullopt;
+    }
+    const std::optional<HostTensor> operand = ValueOf(broadcast.getX());
+    if (!operand) return std::nullopt;
+    absl::StatusOr<std::vector<HostTensor>> results =
+        EvaluateOp(broadcast.getOperation(), {*operand});
+    if (!results.ok()) return std::nullopt;
+    return (*results)[0];
+  }
+
+  llvm::DenseMap<mlir::Value, HostTensor> known_;
+};
+
+}  // namespace
+
+absl::StatusOr<bool> FoldConstants(mlir::func::FuncOp function) { return Folder().Run(function); }
+
+}  // namespace weft

@@ -1,0 +1,384 @@
+#include "compiler/passes/fusion_groups.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "compiler/plan_dialect/plan.h"
+#include "graph/ir/dialect.h"
+#include "graph/ir/types.h"
+#include "llvm/ADT/DenseSet.h"
+
+namespace weft {
+namespace {
+
+// Bounds on one kernel: its code grows with the ops, and the executor passes a pointer per operand.
+constexpr size_t kMaxOps = 96;
+constexpr size_t kMaxOperands = 40;
+// How far a search for cycles looks before it assumes there is one.
+constexpr size_t kMaxSearch = 4096;
+
+// Whether `shape` is `kept` (a domain without the dimensions in `range`), or the same with ones in
+// place of those dimensions.
+bool IsReducedForm(const Shape& shape, const Shape& domain, AxisRange range) {
+  const size_t begin = static_cast<size_t>(range.begin), end = static_cast<size_t>(range.end);
+  Shape dropped, ones = domain;
+  for (size_t i = 0; i < domain.size(); ++i) {
+    if (i >= begin && i < end) {
+      ones[i] = 1;
+    } else {
+      dropped.push_back(domain[i]);
+    }
+  }
+  return shape == dropped || shape == ones;
+}
+
+bool IsRowForm(const Shape& shape, const FusionGroup& group) {
+  return IsReducedForm(shape, group.domain,
+                       {group.split.begin, static_cast<int64_t>(group.domain.size())});
+}
+
+// Whether the chain repeats each value of a row along the columns: reshapes between the two row
+// forms, then a broadcast to the domain.
+bool IsRowBroadcast(const FusionEdge& edge, const FusionGroup& row) {
+  if (!IsRowForm(ir::ShapeOf(edge.source), row)) return false;
+  for (mlir::Operation* op : edge.through) {
+    const Shape from = ir::ShapeOf(op->getOperand(0)), to = ir::ShapeOf(op->getResult(0));
+    if (!IsRowForm(from, row)) return false;
+    if (llvm::isa<ir::ReshapeOp>(op)) {
+      if (!IsRowForm(to, row)) return false;
+      continue;
+    }
+    // Aligned at the end, a broadcast of [rows...] alone would repeat along the rows.
+    const bool aligned = from.size() == row.domain.size() || row.split.begin == 0;
+    if (!llvm::isa<ir::BroadcastOp>(op) || !aligned || to != row.domain) return false;
+  }
+  // Nothing may follow the broadcast.
+  return true;
+}
+
+}  // namespace
+
+bool Absorbs(mlir::Operation* consumer, mlir::Operation* free_op) {
+  switch (KindOf(consumer)) {
+    case OpKind::kElementwise:
+    case OpKind::kMove:
+    case OpKind::kFree:
+    case OpKind::kRowReduction:
+    case OpKind::kColumnReduction:
+      return !llvm::isa<plan::UnpackOp>(free_op);
+    case OpKind::kContraction:
+      return llvm::isa<plan::UnpackOp>(free_op);
+    default:
+      return false;
+  }
+}
+
+std::vector<FusionEdge> EdgesInto(mlir::Operation* op) {
+  std::vector<FusionEdge> edges;
+  for (mlir::Value operand : op->getOperands()) {
+    FusionEdge edge{operand, op, {}};
+    // A reshape counts as a step only where free ops lie around it or it is the way from a row's
+    // value; otherwise it is a buffer under another shape. EdgesAllow sorts that out.
+    while (mlir::Operation* made_by = edge.source.getDefiningOp()) {
+      const OpKind kind = KindOf(made_by);
+      const bool passes = (kind == OpKind::kFree && Absorbs(op, made_by)) ||
+                          (llvm::isa<ir::ReshapeOp>(made_by) && Absorbs(op, made_by));
+      if (!passes || made_by->getNumOperands() != 1) break;
+      edge.through.push_back(made_by);
+      edge.source = made_by->getOperand(0);
+    }
+    std::reverse(edge.through.begin(), edge.through.end());
+    edges.push_back(std::move(edge));
+  }
+  return edges;
+}
+
+FusionGroups::FusionGroups(mlir::Block* block, bool merge, const Explain& explain)
+    : block_(block), explain_(explain) {
+  std::vector<mlir::Operation*> order;
+  for (mlir::Operation& op : *block) {
+    position_[&op] = static_cast<int64_t>(order.size());
+    order.push_back(&op);
+    MakeGroup(&op);
+  }
+  if (!merge) return;
+  MergeLoops(order);
+  MergeAll(order);
+  MergeColumnSiblings(order);
+}
+
+void FusionGroups::MakeGroup(mlir::Operation* op) {
+  FusionGroup group;
+  group.ops = {op};
+  group.first = group.last = position_[op];
+  switch (KindOf(op)) {
+    case OpKind::kMove:
+      group.has_moves = true;
+      [[fallthrough]];
+    case OpKind::kElementwise:
+    case OpKind::kFree:
+      group.kind = plan::kLoop;
+      group.domain = ir::ShapeOf(op->getResult(0));
+      break;
+    case OpKind::kRowReduction:
+      group.kind = plan::kRow;
+      group.domain = ir::ShapeOf(op->getOperand(0));
+      group.split = ReducedRange(op);
+      break;
+    case OpKind::kColumnReduction:
+      group.kind = plan::kColumn;
+      group.domain = ir::ShapeOf(op->getOperand(0));
+      group.split = ReducedRange(op);
+      break;
+    case OpKind::kContraction:
+      group.kind = plan::kContraction;
+      group.domain = ir::ShapeOf(op->getResult(0));
+      break;
+    case OpKind::kWindow:
+      group.kind = plan::kWindow;
+      break;
+    case OpKind::kScatter:
+      group.kind = plan::kScatter;
+      break;
+    case OpKind::kScan:
+      group.kind = plan::kScan;
+      break;
+    case OpKind::kPack:
+      group.kind = plan::kPack;
+      break;
+    case OpKind::kAlias:
+    case OpKind::kHost:
+      break;
+  }
+  group_of_[op] = static_cast<int>(groups_.size());
+  groups_.push_back(std::move(group));
+}
+
+int FusionGroups::Find(mlir::Operation* op) const { return group_of_.lookup(op); }
+
+std::vector<const FusionGroup*> FusionGroups::groups() const {
+  std::vector<const FusionGroup*> left;
+  for (const FusionGroup& group : groups_) {
+    if (!group.ops.empty()) left.push_back(&group);
+  }
+  std::sort(left.begin(), left.end(), [](auto* a, auto* b) { return a->first < b->first; });
+  return left;
+}
+
+// From the end, so that work joins the consumer that it was made for rather than an earlier kernel
+// that happens to have its operands: a gradient's element-wise work belongs to the backward pass.
+void FusionGroups::MergeLoops(const std::vector<mlir::Operation*>& order) {
+  for (auto op = order.rbegin(); op != order.rend(); ++op) {
+    for (const FusionEdge& edge : EdgesInto(*op)) TryMerge(edge, /*loops_only=*/true);
+  }
+}
+
+void FusionGroups::MergeAll(const std::vector<mlir::Operation*>& order) {
+  for (mlir::Operation* op : order) {
+    for (const FusionEdge& edge : EdgesInto(op)) TryMerge(edge, /*loops_only=*/false);
+  }
+}
+
+// Column reductions of one operand, such as the two sums of batch normalisation, read it once.
+void FusionGroups::MergeColumnSiblings(const std::vector<mlir::Operation*>& order) {
+  for (mlir::Value argument : block_->getArguments()) MergeColumnUsers(argument);
+  for (mlir::Operation* op : order) {
+    for (mlir::Value result : op->getResults()) MergeColumnUsers(result);
+  }
+}
+
+void FusionGroups::MergeColumnUsers(mlir::Value value) {
+  std::vector<mlir::Operation*> users;
+  for (mlir::Operation* user : value.getUsers()) {
+    if (user->getBlock() == block_ && groups_[Find(user)].kind == plan::kColumn) {
+      users.push_back(user);
+    }
+  }
+  for (size_t i = 1; i < users.size(); ++i) {
+    const int into = Find(users[0]), from = Find(users[i]);
+    const FusionGroup &a = groups_[into], &b = groups_[from];
+    if (into == from || a.domain != b.domain || a.split.begin != b.split.begin ||
+        a.split.end != b.split.end || a.ops.size() + b.ops.size() > kMaxOps ||
+        ReachesThroughOthers(into, from) || ReachesThroughOthers(from, into)) {
+      continue;
+    }
+    if (explain_) {
+      explain_(absl::StrCat("fused: ", ir::Describe(users[i]->getLoc()), " and ",
+                            ir::Describe(users[0]->getLoc()), " by rule column_siblings"));
+    }
+    FusionGroup merged = a;
+    merged.has_moves |= b.has_moves;
+    Merge(into, from, std::move(merged));
+  }
+}
+
+void FusionGroups::TryMerge(const FusionEdge& edge, bool loops_only) {
+  mlir::Operation* source = edge.source.getDefiningOp();
+  if (source == nullptr || KindOf(edge.consumer) == OpKind::kFree ||
+      KindOf(source) == OpKind::kFree) {
+    return;
+  }
+  const int producer = Find(source), consumer = Find(edge.consumer);
+  if (producer == consumer) return;
+  const bool loops = groups_[producer].kind == plan::kLoop && groups_[consumer].kind == plan::kLoop;
+  if (loops_only && !loops) return;
+  std::string why_not;
+  std::optional<Merged> merged = Rule(producer, consumer, &why_not);
+  if (merged && WouldCycle(producer, consumer)) {
+    why_not = "another kernel lies between them";
+    merged.reset();
+  }
+  const bool kernels = !groups_[producer].kind.empty() && !groups_[consumer].kind.empty();
+  if (explain_ && kernels && (merged || !loops_only)) {
+    const std::string pair =
+        absl::StrCat(ir::Describe(source->getLoc()), " -> ", ir::Describe(edge.consumer->getLoc()));
+    const DimExpr bytes =
+        NumElements(ir::ShapeOf(edge.source)) * DimExpr(2 * SizeOf(ir::DataTypeOf(edge.source)));
+    explain_(merged ? absl::StrCat("fused: ", pair, " by rule ", merged->rule, ", saves ",
+                                   bytes.Text(), " bytes")
+                    : absl::StrCat("not fused: ", pair, ": ", why_not));
+  }
+  if (merged) Merge(consumer, producer, std::move(merged->group));
+}
+
+std::optional<FusionGroups::Merged> FusionGroups::Rule(int producer, int consumer,
+                                                       std::string* why_not) const {
+  const FusionGroup &p = groups_[producer], &c = groups_[consumer];
+  Merged merged;
+  if (p.kind == plan::kLoop && c.kind == plan::kLoop) {
+    merged = {"elementwise", c};
+  } else if (p.kind == plan::kLoop && c.kind == plan::kRow) {
+    merged = {"reduction_producer", c};
+  } else if (p.kind == plan::kRow && c.kind == plan::kLoop) {
+    merged = {"reduction_consumer", p};
+  } else if (p.kind == plan::kRow && c.kind == plan::kRow) {
+    merged = {"reductions_of_a_row", p};
+    if (p.domain != c.domain || p.split.begin != c.split.begin) {
+      *why_not = "reductions over different rows";
+      return std::nullopt;
+    }
+  } else if (p.kind == plan::kLoop && c.kind == plan::kColumn) {
+    merged = {"column_producer", c};
+  } else if (p.kind == plan::kColumn && c.kind == plan::kLoop) {
+    merged = {"column_consumer", p};
+  } else if (p.kind == plan::kContraction && c.kind == plan::kLoop) {
+    merged = {"epilogue", p};
+  } else {
+    *why_not = absl::StrCat("no rule for ", p.kind.empty() ? "the executor's work" : p.kind,
+                            " into ", c.kind.empty() ? "the executor's work" : c.kind);
+    return std::nullopt;
+  }
+  merged.group.has_moves = p.has_moves || c.has_moves;
+  if (merged.group.kind == plan::kContraction && merged.group.has_moves) {
+    *why_not = "an epilogue moves no elements";
+    return std::nullopt;
+  }
+  if (p.ops.size() + c.ops.size() > kMaxOps) {
+    *why_not = absl::StrCat("a kernel holds ", kMaxOps, " ops at most");
+    return std::nullopt;
+  }
+  if (!EdgesAllow(producer, consumer, merged.group, why_not)) return std::nullopt;
+  return merged;
+}
+
+bool FusionGroups::EdgesAllow(int producer, int consumer, const FusionGroup& merged,
+                              std::string* why_not) const {
+  auto in = [&](mlir::Operation* op) {
+    return op != nullptr && op->getBlock() == block_ &&
+           (Find(op) == producer || Find(op) == consumer);
+  };
+  const bool row = merged.kind == plan::kRow, column = merged.kind == plan::kColumn;
+  // Shapes of element-wise work that the kernel iterates over.
+  auto fits = [&](const Shape& shape) {
+    if (shape == merged.domain) return true;
+    if (row) return IsRowForm(shape, merged);
+    return column && IsReducedForm(shape, merged.domain, merged.split);
+  };
+  llvm::DenseSet<mlir::Value> operands;
+  for (int index : {producer, consumer}) {
+    for (mlir::Operation* op : groups_[index].ops) {
+      const OpKind kind = KindOf(op);
+      if ((kind == OpKind::kElementwise || kind == OpKind::kMove) &&
+          !fits(ir::ShapeOf(op->getResult(0)))) {
+        *why_not = "they iterate over different shapes";
+        return false;
+      }
+      for (const FusionEdge& edge : EdgesInto(op)) {
+        if (!in(edge.source.getDefiningOp())) {
+          operands.insert(edge.source);
+          continue;
+        }
+        if (kind == OpKind::kMove) {
+          *why_not = "moved elements are read from memory";
+          return false;
+        }
+        if (!edge.through.empty() && !(row && IsRowBroadcast(edge, merged))) {
+          *why_not = "the value is broadcast or reshaped between them";
+          return false;
+        }
+      }
+      if (!column || ir::ShapeOf(op->getResult(0)) != merged.domain) continue;
+      // What a column kernel computes before it reduces is not in memory.
+      for (mlir::Operation* user : op->getUsers()) {
+        if (!in(user)) {
+          *why_not = "the value is needed elsewhere as well";
+          return false;
+        }
+      }
+    }
+  }
+  if (operands.size() <= kMaxOperands) return true;
+  *why_not = absl::StrCat("a kernel has ", kMaxOperands, " operands at most");
+  return false;
+}
+
+bool FusionGroups::WouldCycle(int producer, int consumer) const {
+  return ReachesThroughOthers(producer, consumer);
+}
+
+bool FusionGroups::ReachesThroughOthers(int from, int to) const {
+  llvm::DenseSet<int> seen;
+  std::vector<int> stack;
+  // Ops in nested regions stand for the control flow op that holds them.
+  auto push_users = [&](int group, bool direct) {
+    for (mlir::Operation* op : groups_[group].ops) {
+      for (mlir::Operation* user : op->getUsers()) {
+        user = block_->findAncestorOpInBlock(*user);
+        const int next = Find(user);
+        if (next == from || (direct && next == to)) continue;
+        if (groups_[next].first > groups_[to].last) continue;
+        if (seen.insert(next).second) stack.push_back(next);
+      }
+    }
+  };
+  push_users(from, /*direct=*/true);
+  while (!stack.empty()) {
+    const int group = stack.back();
+    stack.pop_back();
+    if (group == to || seen.size() > kMaxSearch) {
+      // A free op or a reshape between the two is copied, not crossed.
+      return true;
+    }
+    const FusionGroup& crossed = groups_[group];
+    const bool is_copied = crossed.ops.size() == 1 && (KindOf(crossed.ops[0]) == OpKind::kFree ||
+                                                       llvm::isa<ir::ReshapeOp>(crossed.ops[0]));
+    push_users(group, is_copied);
+  }
+  return false;
+}
+
+void FusionGroups::Merge(int into, int from, FusionGroup merged) {
+  FusionGroup &a = groups_[into], &b = groups_[from];
+  merged.ops.clear();
+  std::merge(a.ops.begin(), a.ops.end(), b.ops.begin(), b.ops.end(), std::back_inserter(merged.ops),
+             [&](mlir::Operation* x, mlir::Operation* y) {
+               return position_.lookup(x) < position_.lookup(y);
+             });
+  merged.first = std::min(a.first, b.first);
+  merged.last = std::max(a.last, b.last);
+  for (mlir::Operation* op : b.ops) group_of_[op] = into;
+  a = std::move(merged);
+  b.ops.clear();
+}
+
+}  // namespace weft

@@ -1,0 +1,64 @@
+#include "compiler/passes/op_kinds.h"
+
+#include <algorithm>
+
+#include "compiler/plan_dialect/plan.h"
+#include "graph/ir/dialect.h"
+#include "graph/ir/types.h"
+#include "graph/ops/op_info.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+namespace weft {
+namespace {
+
+OpKind ReductionKind(mlir::Operation* op) {
+  const AxisRange range = ReducedRange(op);
+  const Shape shape = ir::ShapeOf(op->getOperand(0));
+  DimExpr inner = 1;
+  for (size_t i = static_cast<size_t>(range.end); i < shape.size(); ++i) inner = inner * shape[i];
+  return inner == DimExpr(1) ? OpKind::kRowReduction : OpKind::kColumnReduction;
+}
+
+}  // namespace
+
+AxisRange ReducedRange(mlir::Operation* op) {
+  const int64_t rank = llvm::cast<mlir::RankedTensorType>(op->getOperand(0).getType()).getRank();
+  auto normal = [&](int64_t axis) { return axis < 0 ? axis + rank : axis; };
+  if (auto axis = op->getAttrOfType<mlir::IntegerAttr>("axis")) {
+    return {normal(axis.getInt()), normal(axis.getInt()) + 1};
+  }
+  AxisRange range{rank, 0};
+  for (int64_t axis : op->getAttrOfType<mlir::DenseI64ArrayAttr>("axes").asArrayRef()) {
+    range.begin = std::min(range.begin, normal(axis));
+    range.end = std::max(range.end, normal(axis) + 1);
+  }
+  return range;
+}
+
+OpKind KindOf(mlir::Operation* op) {
+  return llvm::TypeSwitch<mlir::Operation*, OpKind>(op)
+      .Case<ir::ReduceSumOp, ir::ReduceProdOp, ir::ReduceMaxOp, ir::ReduceMinOp, ir::ReduceAndOp,
+            ir::ReduceOrOp, ir::ArgMaxOp, ir::ArgMinOp>(ReductionKind)
+      .Case<ir::MatMulOp, ir::Conv2DOp, ir::Conv2DFilterGradOp, ir::Conv2DInputGradOp>(
+          [](auto) { return OpKind::kContraction; })
+      .Case<ir::MaxPoolOp, ir::MaxUnpoolOp, ir::MaxPoolAtOp, ir::AvgPoolOp, ir::AvgPoolGradOp>(
+          [](auto) { return OpKind::kWindow; })
+      .Case<ir::ScatterAddOp>([](auto) { return OpKind::kScatter; })
+      .Case<ir::CumSumOp>([](auto) { return OpKind::kScan; })
+      .Case<plan::PackOp>([](auto) { return OpKind::kPack; })
+      .Case<ir::BroadcastOp, ir::IotaOp, ir::DimSizeOp, plan::UnpackOp>(
+          [](auto) { return OpKind::kFree; })
+      .Case<ir::ConstantOp>([](ir::ConstantOp constant) {
+        return ir::SplatValueOf(constant.getValue()) ? OpKind::kFree : OpKind::kAlias;
+      })
+      .Case<ir::ReshapeOp>([](auto) { return OpKind::kAlias; })
+      .Case<ir::TransposeOp, ir::ConcatOp, ir::SliceOp, ir::PadOp, ir::ReverseOp, ir::GatherOp,
+            ir::OneHotOp, ir::RandomUniformOp, ir::RandomNormalOp, ir::RandomBitsOp,
+            ir::StackPushOp>([](auto) { return OpKind::kMove; })
+      .Default([](mlir::Operation* other) {
+        const OpInfo* info = FindOp(std::string_view(other->getName().getStringRef()));
+        return info != nullptr && info->elementwise ? OpKind::kElementwise : OpKind::kHost;
+      });
+}
+
+}  // namespace weft

@@ -1,0 +1,42 @@
+// How ops are treated by fusion and by plan building.
+#ifndef WEFT_COMPILER_PASSES_OP_KINDS_H_
+#define WEFT_COMPILER_PASSES_OP_KINDS_H_
+
+#include "mlir/IR/Operation.h"
+
+namespace weft {
+
+enum class OpKind {
+  kElementwise,
+  // Moves elements, or makes them from indices: an index map that is cheap to compute, but whose
+  // operand is best in memory.
+  kMove,
+  // Costs nothing inside a kernel and is copied into each that uses it: broadcasts, constants of
+  // one number, counters.
+  kFree,
+  // Reduction over the innermost dimensions, over others, over several ranges.
+  kRowReduction,
+  kColumnReduction,
+  kContraction,
+  kWindow,
+  kScatter,
+  kScan,
+  kPack,
+  // No code: the result is the operand's buffer, or a constant's.
+  kAlias,
+  // Work for the executor: control flow, assertions, prints.
+  kHost,
+};
+
+OpKind KindOf(mlir::Operation* op);
+
+// The range [begin, end) of dimensions that a reduction reduces. Axes are one range after the
+// `decompose` pass.
+struct AxisRange {
+  int64_t begin = 0, end = 0;
+};
+AxisRange ReducedRange(mlir::Operation* op);
+
+}  // namespace weft
+
+#endif  // WEFT_COMPILER_PASSES_OP_KINDS_H_

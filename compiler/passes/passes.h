@@ -1,0 +1,55 @@
+// The passes, in the order in which compiler/pipeline.cc runs them. Each changes a function in
+// place and says whether it changed anything. Errors are InvalidArgument where the graph is at
+// fault, naming the node, and Internal where we are. None may be called on one context from two
+// threads.
+#ifndef WEFT_COMPILER_PASSES_PASSES_H_
+#define WEFT_COMPILER_PASSES_PASSES_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "proto/host_tensor.h"
+
+namespace weft {
+
+// Puts sizes in place of open dimensions, in types and attributes.
+absl::StatusOr<bool> SpecializeDims(mlir::func::FuncOp function,
+                                    const std::map<std::string, int64_t>& sizes);
+// Puts values in place of variables' arguments, where the function does not assign the variable.
+absl::StatusOr<bool> FreezeVariables(mlir::func::FuncOp function,
+                                     const std::map<std::string, HostTensor>& values);
+// Ops whose operands are constants become constants, by the reference evaluator. Bounded: neither
+// large results nor long work.
+absl::StatusOr<bool> FoldConstants(mlir::func::FuncOp function);
+// Algebraic rules; simplify*.cc, a file for each kind of root op.
+absl::StatusOr<bool> Simplify(mlir::func::FuncOp function);
+// One of equal ops is kept.
+absl::StatusOr<bool> EliminateCommonSubexpressions(mlir::func::FuncOp function);
+// Ops without effect whose results nobody uses go.
+absl::StatusOr<bool> EliminateDeadCode(mlir::func::FuncOp function);
+// What kernels cannot do in one launch, or do better in another form, becomes several ops: see
+// decompose.cc for the list.
+absl::StatusOr<bool> Decompose(mlir::func::FuncOp function);
+// Right operands of contractions are packed where the code generator asks for it: `panel_of` gives
+// the columns of a panel for a contraction whose right operand is a constant or not, 0 to leave it.
+absl::StatusOr<bool> PackContractions(
+    mlir::func::FuncOp function,
+    const std::function<int64_t(mlir::Operation* op, bool is_constant)>& panel_of);
+// Everything that needs code goes into fusions, each op its own without `merge`.
+absl::StatusOr<bool> FormFusions(mlir::func::FuncOp function, bool merge,
+                                 const std::function<void(const std::string&)>& explain);
+// Orders ops so that fewer bytes live at once.
+absl::StatusOr<bool> Schedule(mlir::func::FuncOp function);
+
+// Verifies what each phase promises to the next.
+absl::Status CheckDecomposed(mlir::func::FuncOp function);
+absl::Status CheckFused(mlir::func::FuncOp function);
+
+}  // namespace weft
+
+#endif  // WEFT_COMPILER_PASSES_PASSES_H_

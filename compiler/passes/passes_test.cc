@@ -1,0 +1,481 @@
+#include "compiler/passes/passes.h"
+
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "compiler/passes/op_kinds.h"
+#include "compiler/passes/signature.h"
+#include "compiler/passes/simplify.h"
+#include "compiler/plan_dialect/plan.h"
+#include "graph/evaluate.h"
+#include "graph/graph.h"
+#include "graph/ir/dialect.h"
+#include "graph/ir/graph_impl.h"
+#include "gtest/gtest.h"
+#include "mlir/IR/Verifier.h"
+
+namespace weft {
+namespace {
+
+// A graph, one of its signatures as a function, and what that computes by the reference evaluator.
+class Function {
+ public:
+  explicit Function(Graph& graph, const std::string& signature = "f") {
+    EXPECT_TRUE(graph.status().ok()) << graph.status();
+    mlir::MLIRContext& context = graph.impl()->context;
+    context.loadDialect<plan::PlanDialect, mlir::func::FuncDialect>();
+    module_ = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
+    auto op = llvm::cast<ir::GraphOp>(graph.impl()->graph);
+    absl::StatusOr<SignatureRequest> request = FindSignature(op, signature);
+    EXPECT_TRUE(request.ok()) << request.status();
+    absl::StatusOr<mlir::func::FuncOp> function = ExtractSignature(op, *request, *module_);
+    EXPECT_TRUE(function.ok()) << function.status();
+    function_ = *function;
+  }
+  mlir::func::FuncOp op() { return function_; }
+  // Numbers of ops of that name, bodies included.
+  int Count(const std::string& name) {
+    int count = 0;
+    function_.walk([&](mlir::Operation* op) { count += op->getName().getStringRef() == name; });
+    return count;
+  }
+  std::vector<std::string> Kinds() {
+    std::vector<std::string> kinds;
+    function_.walk([&](plan::FusionOp fusion) { kinds.push_back(fusion.getKind().str()); });
+    return kinds;
+  }
+  std::vector<HostTensor> Evaluate(const std::vector<HostTensor>& arguments) {
+    absl::StatusOr<std::vector<HostTensor>> results =
+        EvaluateBlock(function_.getBody().front(), arguments);
+    EXPECT_TRUE(results.ok()) << results.status();
+    return results.ok() ? *results : std::vector<HostTensor>();
+  }
+  // Random arguments; open dimensions are 3.
+  std::vector<HostTensor> Arguments() {
+    std::vector<HostTensor> arguments;
+    std::mt19937 random(7);
+    for (mlir::Value argument : function_.getArguments()) {
+      std::vector<int64_t> shape;
+      for (const DimExpr& dim : ir::ShapeOf(argument)) {
+        std::map<std::string, int64_t> sizes;
+        for (const std::string& symbol : dim.Symbols()) sizes[symbol] = 3;
+        shape.push_back(*dim.Evaluate(sizes));
+      }
+      HostTensor tensor = *HostTensor::Create(ir::DataTypeOf(argument), shape);
+      WithType(tensor.dtype(), [&](auto zero) {
+        using T = decltype(zero);
+        for (T& value : tensor.mutable_values<T>()) {
+          value = static_cast<T>(static_cast<float>(random() % 200) / 50.0f - 1.5f);
+        }
+      });
+      arguments.push_back(std::move(tensor));
+    }
+    return arguments;
+  }
+  // Runs the pass, which must change something, keep the IR valid, and keep what it computes.
+  void Run(const std::function<absl::StatusOr<bool>(mlir::func::FuncOp)>& pass,
+           double tolerance = 1e-5) {
+    const std::vector<HostTensor> arguments = Arguments();
+    const std::vector<HostTensor> before = Evaluate(arguments);
+    absl::StatusOr<bool> changed = pass(function_);
+    ASSERT_TRUE(changed.ok()) << changed.status();
+    EXPECT_TRUE(*changed);
+    ASSERT_TRUE(llvm::succeeded(mlir::verify(*module_)));
+    const std::vector<HostTensor> after = Evaluate(arguments);
+    ASSERT_EQ(before.size(), after.size());
+    for (size_t i = 0; i < before.size(); ++i) {
+      ASSERT_EQ(before[i].TypeString(), after[i].TypeString());
+      WithType(before[i].dtype(), [&](auto zero) {
+        using T = decltype(zero);
+        for (int64_t k = 0; k < before[i].num_elements(); ++k) {
+          const double a = static_cast<double>(before[i].values<T>()[static_cast<size_t>(k)]);
+          const double b = static_cast<double>(after[i].values<T>()[static_cast<size_t>(k)]);
+          ASSERT_NEAR(a, b, tolerance * (1 + std::abs(a))) << "result " << i << " element " << k;
+        }
+      });
+    }
+  }
+
+ private:
+  mlir::OwningOpRef<mlir::ModuleOp> module_;
+  mlir::func::FuncOp function_;
+};
+
+absl::StatusOr<bool> Fuse(mlir::func::FuncOp function) { return FormFusions(function, true, {}); }
+absl::StatusOr<bool> Wrap(mlir::func::FuncOp function) { return FormFusions(function, false, {}); }
+
+using Strings = std::vector<std::string>;
+
+TEST(SignatureTest, TakesWhatIsNeeded) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"batch", 4});
+  Variable w = graph.AddVariable("w", HostTensor::Of<float>({4}, {1, 2, 3, 4}));
+  Variable unused = graph.AddVariable("unused", HostTensor::Of<float>({4}, {1, 2, 3, 4}));
+  Tensor y = Mul(x, w);
+  Exp(y);
+  Tensor step = w.Assign(ReduceSum(y, {0}));
+  graph.AddSignature("f", {{"y", y}}, {step});
+  Function f(graph);
+  EXPECT_EQ(f.Count("weft.exp"), 0);
+  EXPECT_EQ(f.Count("weft.mul"), 1);
+  EXPECT_EQ(f.Count("weft.assign") + f.Count("weft.read_variable") + f.Count("weft.input"), 0);
+  EXPECT_EQ(NamesIn(f.op(), kInputsAttr), Strings{"x"});
+  EXPECT_EQ(NamesIn(f.op(), kVariablesAttr), Strings{"w"});
+  EXPECT_EQ(NamesIn(f.op(), kAssignedAttr), Strings{"w"});
+  EXPECT_EQ(f.op().getNumResults(), 2u);
+  Function init(graph, "init");
+  EXPECT_EQ(NamesIn(init.op(), kAssignedAttr), (Strings{"unused", "w"}));
+}
+
+TEST(SignatureTest, NamesTheNearest) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4});
+  graph.AddSignature("predict", {{"y", Exp(x)}});
+  const auto missing = FindSignature(llvm::cast<ir::GraphOp>(graph.impl()->graph), "predct");
+  EXPECT_TRUE(absl::IsNotFound(missing.status()));
+  EXPECT_NE(missing.status().message().find("'predict'"), std::string::npos);
+}
+
+TEST(FoldTest, ComputesWhatIsKnown) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {2, 2});
+  Tensor c = graph.Constant(HostTensor::Of<float>({2, 2}, {1, 2, 3, 4}));
+  graph.AddSignature("f", {{"y", Add(x, Exp(Transpose(c, {1, 0})))}});
+  Function f(graph);
+  f.Run(FoldConstants);
+  EXPECT_EQ(f.Count("weft.exp") + f.Count("weft.transpose"), 0);
+}
+
+TEST(CleanupTest, EqualOpsAreOne) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {2});
+  graph.AddSignature("f", {{"y", Add(Exp(x), Exp(x))}});
+  Function f(graph);
+  f.Run(EliminateCommonSubexpressions);
+  EXPECT_EQ(f.Count("weft.exp"), 1);
+}
+
+TEST(SpecializeTest, SizesTakeThePlaceOfSymbols) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n", 2});
+  Tensor y = Mul(Reshape(x, {DimExpr::Symbol("n") * 2}),
+                 Cast(DimSize(graph, DimExpr::Symbol("n"), DataType::kI32), DataType::kF32));
+  graph.AddSignature("f", {{"y", y}});
+  Function f(graph);
+  f.Run([](mlir::func::FuncOp op) { return SpecializeDims(op, {{"n", 3}}); });
+  f.op().walk([](mlir::Operation* op) {
+    for (mlir::Type type : op->getResultTypes()) {
+      EXPECT_TRUE(NumElements(ir::ShapeOf(type)).IsConstant());
+    }
+  });
+}
+
+TEST(FreezeTest, VariablesBecomeConstants) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {2});
+  Variable w = graph.AddVariable("w", HostTensor::Of<float>({2}, {0, 0}));
+  graph.AddSignature("f", {{"y", Add(x, w)}});
+  Function f(graph);
+  auto changed = FreezeVariables(f.op(), {{"w", HostTensor::Of<float>({2}, {5, 6})}});
+  ASSERT_TRUE(changed.ok() && *changed) << changed.status();
+  EXPECT_EQ(f.op().getNumArguments(), 1u);
+  const auto y = f.Evaluate({HostTensor::Of<float>({2}, {1, 1})});
+  EXPECT_EQ(y[0].values<float>()[0], 6);
+  EXPECT_EQ(y[0].values<float>()[1], 7);
+  Function g(graph);
+  EXPECT_TRUE(absl::IsInvalidArgument(FreezeVariables(g.op(), {}).status()));
+}
+
+TEST(DecomposeTest, ReductionOverSeveralRanges) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {2, 3, 4, 1, 5});
+  graph.AddSignature("f", {{"sum", ReduceSum(x, {0, 2, 3})},
+                           {"max", ReduceMax(x, {-1, 1}, true)},
+                           {"none", ReduceProd(x, {3})}});
+  Function f(graph);
+  f.Run(Decompose);
+  EXPECT_TRUE(CheckDecomposed(f.op()).ok()) << CheckDecomposed(f.op());
+  EXPECT_EQ(f.Count("weft.reduce_prod"), 0);
+}
+
+TEST(DecomposeTest, Convolutions) {
+  for (const int64_t groups : {1, 2}) {
+    for (const int64_t stride : {1, 2}) {
+      for (const int64_t pad : {0, 1, 3}) {
+        Graph graph;
+        Tensor x = graph.Input("x", DataType::kF64, {"n", 9, 8, 4});
+        Tensor filter = graph.Input("w", DataType::kF64, {3, 2, 4 / groups, 6});
+        Tensor y = Conv2D(x, filter, {stride, stride}, {pad, pad, 1, pad}, {1, 2}, groups);
+        Tensor dx = Conv2DInputGrad(y, filter, x.shape(), {stride, stride}, {pad, pad, 1, pad},
+                                    {1, 2}, groups);
+        Tensor dw =
+            Conv2DFilterGrad(x, y, {3, 2}, {stride, stride}, {pad, pad, 1, pad}, {1, 2}, groups);
+        graph.AddSignature("f", {{"y", y}, {"dx", dx}, {"dw", dw}});
+        Function f(graph);
+        f.Run(Decompose, 1e-9);
+        EXPECT_TRUE(CheckDecomposed(f.op()).ok()) << CheckDecomposed(f.op());
+      }
+    }
+  }
+}
+
+TEST(DecomposeTest, CheckNumericsAsserts) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {2, 2});
+  graph.AddSignature("f", {{"y", CheckNumerics(x, "weights")}});
+  Function f(graph);
+  f.Run(Decompose);
+  EXPECT_EQ(f.Count("weft.assert"), 1);
+}
+
+// What the rule named `rule` needs to apply, and whether it did: every rule is in this list.
+struct RuleCase {
+  std::string rule;
+  std::function<Tensor(Graph&, Tensor)> build;  // x is f32 [2, 3]
+  std::string gone;                             // op that the rule removes
+};
+
+TEST(SimplifyTest, EveryRule) {
+  auto full = [](Graph& graph, double value) { return Full(graph, DataType::kF32, {2, 3}, value); };
+  auto ints = [](Tensor x) { return Cast(x, DataType::kI32); };
+  const std::vector<RuleCase> cases = {
+      {"add_zero", [&](Graph& g, Tensor x) { return Add(x, full(g, 0)); }, "add"},
+      {"sub_zero", [&](Graph& g, Tensor x) { return Sub(x, full(g, 0)); }, "sub"},
+      {"zero_minus", [&](Graph& g, Tensor x) { return Sub(full(g, 0), x); }, "sub"},
+      {"mul_one", [&](Graph& g, Tensor x) { return Mul(full(g, 1), x); }, "mul"},
+      {"mul_zero_of_integers",
+       [&](Graph& g, Tensor x) { return Mul(ints(x), Full(g, DataType::kI32, {2, 3}, 0)); }, "mul"},
+      {"mul_minus_one", [&](Graph& g, Tensor x) { return Mul(x, full(g, -1)); }, "mul"},
+      {"div_one", [&](Graph& g, Tensor x) { return Div(x, full(g, 1)); }, "div"},
+      {"div_power_of_two", [&](Graph& g, Tensor x) { return Div(x, full(g, 4)); }, "div"},
+      {"neg_neg", [](Graph&, Tensor x) { return Neg(Neg(x)); }, "neg"},
+      {"pow_small", [&](Graph& g, Tensor x) { return Pow(x, full(g, 2)); }, "pow"},
+      {"stop_gradient", [](Graph&, Tensor x) { return StopGradient(x); }, "stop_gradient"},
+      {"cast_to_itself", [](Graph&, Tensor x) { return Cast(x, DataType::kF32); }, "cast"},
+      {"cast_there_and_back",
+       [](Graph&, Tensor x) { return Cast(Cast(x, DataType::kF64), DataType::kF32); }, "cast"},
+      {"select_known",
+       [](Graph& g, Tensor x) { return Select(Full(g, DataType::kBool, {2, 3}, 1), x, Exp(x)); },
+       "select"},
+      {"not_not", [&](Graph&, Tensor x) { return Not(Not(ints(x))); }, "not"},
+      {"maximum_of_same", [](Graph&, Tensor x) { return Maximum(x, x); }, "maximum"},
+      {"minimum_of_same", [](Graph&, Tensor x) { return Minimum(x, x); }, "minimum"},
+      {"and_of_same",
+       [&](Graph&, Tensor x) {
+         Tensor i = ints(x);
+         return And(i, i);
+       },
+       "and"},
+      {"or_of_same",
+       [&](Graph&, Tensor x) {
+         Tensor i = ints(x);
+         return Or(i, i);
+       },
+       "or"},
+      {"of_broadcasts",
+       [](Graph&, Tensor x) {
+         Tensor row = ReduceMax(x, {0});
+         return Exp(Broadcast(row, {5, 3}));
+       },
+       ""},
+      {"reshape_to_itself", [](Graph&, Tensor x) { return Reshape(x, {2, 3}); }, "reshape"},
+      {"reshape_of_reshape", [](Graph&, Tensor x) { return Reshape(Reshape(x, {6}), {2, 3}); },
+       "reshape"},
+      {"reshape_of_splat", [&](Graph& g, Tensor) { return Reshape(full(g, 2), {6}); }, "reshape"},
+      {"broadcast_to_itself", [](Graph&, Tensor x) { return Broadcast(x, {2, 3}); }, "broadcast"},
+      {"broadcast_of_broadcast",
+       [](Graph&, Tensor x) { return Broadcast(Broadcast(x, {4, 2, 3}), {5, 4, 2, 3}); }, ""},
+      {"broadcast_of_all", [](Graph&, Tensor x) { return Broadcast(x, {1, 2, 3}); }, "broadcast"},
+      {"broadcast_of_one_element",
+       [](Graph&, Tensor x) { return Broadcast(ReduceSum(x, {0, 1}, true), {2, 3}); }, ""},
+      {"transpose_of_transpose",
+       [](Graph&, Tensor x) { return Transpose(Transpose(x, {1, 0}), {1, 0}); }, "transpose"},
+      {"transpose_of_ones",
+       [](Graph&, Tensor x) { return Transpose(Reshape(x, {1, 2, 3}), {1, 0, 2}); }, "transpose"},
+      {"transpose_of_splat", [&](Graph& g, Tensor) { return Transpose(full(g, 2), {1, 0}); },
+       "transpose"},
+      {"slice_of_all", [](Graph&, Tensor x) { return Slice(x, {0, 0}, {2, 3}, {1, 1}); }, "slice"},
+      {"pad_with_nothing",
+       [](Graph& g, Tensor x) {
+         return Pad(x, Full(g, DataType::kF32, {}, 0), {0, 0}, {0, 0}, {0, 0});
+       },
+       "pad"},
+      {"concat_of_one", [](Graph&, Tensor x) { return Concat({x}, 0); }, "concat"},
+      {"reverse_of_ones", [](Graph&, Tensor x) { return Reverse(Reshape(x, {1, 6}), {0}); },
+       "reverse"},
+      {"sum_of_sum", [](Graph&, Tensor x) { return ReduceSum(ReduceSum(x, {0}), {0}); }, ""},
+      {"prod_of_prod", [](Graph&, Tensor x) { return ReduceProd(ReduceProd(x, {1}), {0}); }, ""},
+      {"max_of_max", [](Graph&, Tensor x) { return ReduceMax(ReduceMax(x, {0}, true), {1}); }, ""},
+      {"min_of_min", [](Graph&, Tensor x) { return ReduceMin(ReduceMin(x, {0}), {0}); }, ""},
+      {"and_of_and",
+       [](Graph&, Tensor x) { return ReduceAnd(ReduceAnd(Greater(x, 0.0), {0}), {0}); }, ""},
+      {"or_of_or", [](Graph&, Tensor x) { return ReduceOr(ReduceOr(Greater(x, 0.0), {0}), {0}); },
+       ""},
+      {"max_of_number", [&](Graph& g, Tensor) { return ReduceMax(full(g, 2), {1}); }, "reduce_max"},
+      {"min_of_number", [&](Graph& g, Tensor) { return ReduceMin(full(g, 2), {1}); }, "reduce_min"},
+      {"matmul_of_transpose", [](Graph&, Tensor x) { return MatMul(x, Transpose(Exp(x), {1, 0})); },
+       "transpose"},
+  };
+  std::set<std::string> tested, all;
+  for (const RuleCase& rule : cases) {
+    SCOPED_TRACE(rule.rule);
+    tested.insert(rule.rule);
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {2, 3});
+    graph.AddSignature("f", {{"y", rule.build(graph, x)}});
+    Function f(graph);
+    f.Run(Simplify);
+    EXPECT_TRUE(EliminateDeadCode(f.op()).ok());
+    if (!rule.gone.empty()) {
+      EXPECT_EQ(f.Count("weft." + rule.gone), 0);
+    }
+  }
+  for (const auto* rules :
+       {&ElementwiseRules(), &ShapeRules(), &ReductionRules(), &LinearAlgebraRules()}) {
+    for (const SimplifyRule& rule : *rules) all.insert(rule.name);
+  }
+  EXPECT_EQ(tested, all);
+}
+
+// Pairs of what is built and the kernels that it should be.
+struct FusionCase {
+  std::string name;
+  std::function<std::vector<Tensor>(Graph&)> build;
+  Strings kinds;
+};
+
+std::vector<FusionCase> FusionCases() {
+  auto x = [](Graph& g) { return g.Input("x", DataType::kF32, {"n", 4, 6}); };
+  auto softmax = [](Tensor a) {
+    Tensor e = Exp(Sub(a, ReduceMax(a, {-1}, true)));
+    return Div(e, ReduceSum(e, {-1}, true));
+  };
+  return {
+      {"elementwise", [=](Graph& g) { return std::vector{Exp(Add(x(g), 1.0))}; }, {"loop"}},
+      {"several_results",
+       [=](Graph& g) {
+         Tensor e = Exp(x(g));
+         return std::vector{e, Neg(e)};
+       },
+       {"loop"}},
+      {"softmax", [=](Graph& g) { return std::vector{softmax(x(g))}; }, {"row"}},
+      {"softmax_and_scale",
+       [=](Graph& g) { return std::vector{Mul(softmax(Tanh(x(g))), 3.0)}; },
+       {"row"}},
+      {"column_with_producer_and_consumer",
+       [=](Graph& g) { return std::vector{Exp(ReduceSum(Mul(x(g), 2.0), {0}))}; },
+       {"column"}},
+      {"column_siblings",
+       [=](Graph& g) {
+         Tensor a = x(g);
+         return std::vector{ReduceSum(a, {0, 1}), ReduceMax(a, {0, 1})};
+       },
+       {"column"}},
+      {"epilogue",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {"n", 4}),
+                b = g.Input("b", DataType::kF32, {4, 5});
+         Tensor bias = g.Input("bias", DataType::kF32, {5});
+         return std::vector{Maximum(Add(MatMul(a, b), bias), 0.0)};
+       },
+       {"contraction"}},
+      {"moved_elements_are_in_memory",
+       [=](Graph& g) { return std::vector{Transpose(Exp(x(g)), {2, 1, 0})}; },
+       {"loop", "loop"}},
+      {"no_cycle",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {4, 4});
+         Tensor e = Exp(a);
+         return std::vector{Add(e, MatMul(e, a))};
+       },
+       {"loop", "contraction"}},
+      {"broadcast_between",
+       [=](Graph& g) {
+         Tensor a = x(g);
+         return std::vector{Mul(a, Exp(ReduceSum(a, {0})))};
+       },
+       {"column", "loop"}},
+      {"reshape_is_no_kernel",
+       [=](Graph& g) { return std::vector{Reshape(Exp(x(g)), {DimExpr::Symbol("n") * 24})}; },
+       {"loop"}},
+      {"fill", [=](Graph& g) { return std::vector{Full(g, DataType::kF32, {3, 2}, 7)}; }, {"loop"}},
+  };
+}
+
+TEST(FusionTest, KernelsAreAsExpected) {
+  for (const FusionCase& fusion : FusionCases()) {
+    SCOPED_TRACE(fusion.name);
+    for (const bool merge : {true, false}) {
+      Graph graph;
+      std::vector<std::pair<std::string, Tensor>> outputs;
+      for (Tensor tensor : fusion.build(graph)) {
+        outputs.emplace_back("y" + std::to_string(outputs.size()), tensor);
+      }
+      graph.AddSignature("f", outputs);
+      Function f(graph);
+      f.Run(merge ? Fuse : Wrap);
+      EXPECT_TRUE(CheckFused(f.op()).ok()) << CheckFused(f.op());
+      if (merge) {
+        EXPECT_EQ(f.Kinds(), fusion.kinds);
+      } else {
+        EXPECT_GE(f.Kinds().size(), fusion.kinds.size());
+      }
+    }
+  }
+}
+
+TEST(FusionTest, SaysWhy) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4, 6});
+  graph.AddSignature("f", {{"y", Transpose(Exp(Neg(x)), {1, 0})}});
+  Function f(graph);
+  Strings lines;
+  ASSERT_TRUE(
+      FormFusions(f.op(), true, [&](const std::string& line) { lines.push_back(line); }).ok());
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_NE(lines[0].find("by rule elementwise, saves 192 bytes"), std::string::npos) << lines[0];
+  EXPECT_NE(lines[1].find("not fused"), std::string::npos) << lines[1];
+}
+
+TEST(FusionTest, LongLineIsSplit) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4});
+  for (int i = 0; i < 1000; ++i) x = Tanh(x);
+  graph.AddSignature("f", {{"y", x}});
+  Function f(graph);
+  f.Run(Fuse);
+  EXPECT_GT(f.Kinds().size(), 5u);
+  EXPECT_LT(f.Kinds().size(), 40u);
+}
+
+TEST(FusionTest, BodiesOfControlFlow) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4});
+  std::vector<Tensor> y = While(
+      {x}, [](const std::vector<Tensor>& v) { return Less(ReduceSum(v[0], {0}), 1000.0); },
+      [](const std::vector<Tensor>& v) { return std::vector{Add(Mul(v[0], v[0]), 1.0)}; });
+  graph.AddSignature("f", {{"y", y[0]}});
+  Function f(graph);
+  f.Run(Fuse);
+  EXPECT_EQ(f.Kinds(), (Strings{"row", "loop"}));
+}
+
+TEST(ScheduleTest, FreesBeforeItGrows) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {64});
+  std::vector<Tensor> large, small;
+  for (int i = 0; i < 4; ++i) large.push_back(Broadcast(Exp(Mul(x, 1.0 + i)), {64, 64}));
+  for (Tensor& tensor : large) tensor = Transpose(tensor, {1, 0});
+  for (Tensor tensor : large) small.push_back(ReduceSum(tensor, {0, 1}));
+  Tensor sum = small[0];
+  for (int i = 1; i < 4; ++i) sum = Add(sum, small[i]);
+  graph.AddSignature("f", {{"y", sum}});
+  Function f(graph);
+  ASSERT_TRUE(Wrap(f.op()).ok());
+  f.Run(Schedule);
+}
+
+}  // namespace
+}  // namespace weft

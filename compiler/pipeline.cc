@@ -1,0 +1,47 @@
+#include "compiler/pipeline.h"
+
+#include "compiler/api.h"
+#include "compiler/pass_runner.h"
+#include "compiler/passes/passes.h"
+
+namespace weft {
+
+absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int64_t>& sizes,
+                   const Target& target, const CompileOptions& options) {
+  PassRunner run(options, function.getSymName().str() + "/");
+
+  // What is known now turns into constants and sizes first: every later pass does more with it.
+  if (options.freeze) {
+    run.Required("freeze", function, [&] { return FreezeVariables(function, options.variables); });
+  }
+  if (!sizes.empty()) {
+    run.Required("specialize", function, [&] { return SpecializeDims(function, sizes); });
+  }
+  run.Optional("simplify", function, [&] { return Simplify(function); });
+  run.Optional("fold", function, [&] { return FoldConstants(function); });
+
+  // Kernels take fewer forms of ops than graphs have.
+  run.Required("decompose", function, [&] { return Decompose(function); });
+  run.Check([&] { return CheckDecomposed(function); });
+
+  // What decomposition made is simplified and folded as well; only then are equal ops equal.
+  run.Optional("simplify", function, [&] { return Simplify(function); });
+  run.Optional("cse", function, [&] { return EliminateCommonSubexpressions(function); });
+  run.Optional("dce", function, [&] { return EliminateDeadCode(function); });
+
+  // After folding, since constants are packed now rather than in each run.
+  run.Optional("pack", function, [&] { return PackContractions(function, target); });
+  run.Optional("fold", function, [&] { return FoldConstants(function); });
+  run.Optional("dce", function, [&] { return EliminateDeadCode(function); });
+
+  // From here on, one op that computes is one kernel.
+  run.Required("fuse", function, [&] {
+    return FormFusions(function, /*merge=*/run.Enabled("fuse"), options.explain);
+  });
+  run.Check([&] { return CheckFused(function); });
+  // Last, because liveness is that of whole kernels.
+  run.Optional("schedule", function, [&] { return Schedule(function); });
+  return run.status();
+}
+
+}  // namespace weft
