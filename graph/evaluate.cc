@@ -136,6 +136,8 @@ absl::StatusOr<std::vector<HostTensor>> Evaluate(mlir::Operation* op,
     absl::StatusOr<HostTensor> value = EvaluateRead(read, run);
     if (!value.ok()) return Located(value.status(), op);
     results = {*std::move(value)};
+  } else if (llvm::isa<ir::AssignOp>(op)) {
+    results = std::move(operands);
   } else if (op->getDialect() != nullptr && op->getDialect()->getNamespace() != "weft" &&
              op->getNumRegions() == 1 && op->getRegion(0).hasOneBlock() &&
              op->getRegion(0).getNumArguments() == op->getNumOperands()) {
@@ -222,11 +224,10 @@ absl::StatusOr<std::vector<HostTensor>> EvaluateValues(mlir::Block& block,
   return fetched;
 }
 
-// Sizes of open dimensions, as the feeds of the needed inputs have them.
-absl::Status BindFeeds(mlir::Block& block, const Needed& needed, RunState& run) {
+// Sizes of open dimensions, as the feeds have them. A shape may name one that no needed input has.
+absl::Status BindFeeds(mlir::Block& block, RunState& run) {
   if (run.feeds == nullptr) return absl::OkStatus();
   for (auto input : block.getOps<ir::InputOp>()) {
-    if (!needed.ops.contains(input)) continue;
     const auto it = run.feeds->find(input.getName().str());
     if (it == run.feeds->end()) continue;  // an error where it is evaluated
     const SymbolSizes before = run.symbols;
@@ -271,7 +272,7 @@ absl::StatusOr<std::vector<HostTensor>> EvaluateFetches(mlir::Block& block,
                                                         const std::vector<mlir::Value>& fetches,
                                                         const GraphState& state) {
   RunState run{state, {}};
-  absl::Status bound = BindFeeds(block, FindNeeded(block, fetches), run);
+  absl::Status bound = BindFeeds(block, run);
   if (!bound.ok()) return bound;
   return EvaluateValues(block, {}, fetches, run);
 }

@@ -46,7 +46,7 @@ struct GraphState {
 };
 
 // Values of a graph's block, by evaluating what they need and nothing else. Open dimensions are
-// found from the feeds of the inputs that are needed. Errors as Interpreter::Run.
+// found from the feeds. Errors as Interpreter::Run.
 absl::StatusOr<std::vector<HostTensor>> EvaluateFetches(mlir::Block& block,
                                                         const std::vector<mlir::Value>& fetches,
                                                         const GraphState& state);

@@ -25,12 +25,6 @@ int64_t FirstNotFinite(const HostTensor& x) {
 
 }  // namespace
 
-// The value of an assignment is what it assigns; whoever runs the graph keeps the variables.
-absl::Status EvaluateAssign(EvaluateContext& c) {
-  c.SetResult(0, c.operand(0));
-  return absl::OkStatus();
-}
-
 absl::Status EvaluateCheckNumerics(EvaluateContext& c) {
   const int64_t at = FirstNotFinite(c.operand(0));
   if (at >= 0) {

@@ -12,9 +12,7 @@ using mlir::Value;
 namespace arith = mlir::arith;
 namespace LLVM = mlir::LLVM;
 
-int64_t ElementBytes(mlir::Type element) {
-  return (element.getIntOrFloatBitWidth() + 7) / 8;
-}
+int64_t ElementBytes(mlir::Type element) { return (element.getIntOrFloatBitWidth() + 7) / 8; }
 
 Value KernelBuilder::Constant(int64_t value) {
   return arith::ConstantIntOp::create(b, location_, value, 64);
@@ -123,13 +121,11 @@ Value KernelBuilder::LoadVector(Value pointer, mlir::VectorType type, Value mask
   const bool is_bool = type.getElementType().isInteger(1);
   mlir::VectorType stored = is_bool ? mlir::VectorType::get(type.getShape(), b.getI8Type()) : type;
   const int64_t alignment = ElementBytes(stored.getElementType());
-  Value loaded =
-      mask == nullptr
-          ? Load(pointer, stored, alignment)
-          : LLVM::MaskedLoadOp::create(b, location_, stored, pointer, mask,
-                                       Zero(stored),
+  Value loaded = mask == nullptr ? Load(pointer, stored, alignment)
+                                 : LLVM::MaskedLoadOp::create(
+                                       b, location_, stored, pointer, mask, Zero(stored),
                                        b.getI32IntegerAttr(static_cast<int32_t>(alignment)))
-                .getResult();
+                                       .getResult();
   if (!is_bool) return loaded;
   return arith::CmpIOp::create(b, location_, arith::CmpIPredicate::ne, loaded, Zero(stored));
 }
@@ -147,8 +143,8 @@ void KernelBuilder::StoreVector(Value value, Value pointer, Value mask) {
 }
 
 Value KernelBuilder::Splat(Value scalar, int64_t lanes) {
-  return mlir::vector::BroadcastOp::create(b, location_,
-                                           mlir::VectorType::get({lanes}, scalar.getType()), scalar);
+  return mlir::vector::BroadcastOp::create(
+      b, location_, mlir::VectorType::get({lanes}, scalar.getType()), scalar);
 }
 
 Value KernelBuilder::Zero(mlir::Type type) {

@@ -149,6 +149,12 @@ int64_t ValueBytes(const PlanState& state, const WeftValue& value) {
   return bytes;
 }
 
+// Of arena and scratch, the one behind the other.
+int64_t PeakBytes(const PlanState& state) {
+  return state.scratch_bytes > 0 ? RoundUp(state.arena_bytes) + state.scratch_bytes
+                                 : state.arena_bytes;
+}
+
 int EnsureMemory(WeftModel* model, const char* signature, int64_t bytes) {
   if (bytes <= model->memory_bytes) return WEFT_MODEL_OK;
   if (model->memory_is_callers) {
@@ -263,6 +269,23 @@ int FindVariable(WeftModel* model, const char* name, int64_t bytes, uint32_t* in
                          name);
 }
 
+// Gives a variable that is a constant of the tables memory of its own, with the same value.
+int ReserveVariable(WeftModel* model, uint32_t index) {
+  VariableState& variable = model->variables[index];
+  if (variable.owned) return WEFT_MODEL_OK;
+  const WeftModelVariable& info = model->tables->variables[index];
+  void* data = Allocate(info.bytes);
+  if (data == nullptr) {
+    return weft_model_fail(model, WEFT_MODEL_OUT_OF_MEMORY,
+                           "no memory for variable '%s' of %lld bytes", info.name,
+                           static_cast<long long>(info.bytes));
+  }
+  memcpy(data, variable.data, static_cast<size_t>(info.bytes));
+  variable.data = data;
+  variable.owned = true;
+  return WEFT_MODEL_OK;
+}
+
 }  // namespace
 
 int weft_model_fail(WeftModel* model, int status, const char* format, ...) {
@@ -350,23 +373,23 @@ int weft_model_run(WeftModel* model, uint32_t signature, const int64_t* symbols,
   if (int status = TakeVariables(model, *state->plan)) return status;
 
   // Tensors that kernels cannot use in place get a copy behind arena and scratch.
-  const int64_t scratch_offset = RoundUp(state->arena_bytes);
-  int64_t end = scratch_offset + state->scratch_bytes;
-  const int64_t peak = end;
+  const int64_t peak = PeakBytes(*state);
+  int64_t copies_bytes = 0;
   for (uint32_t i = 0; i < plan.num_inputs; ++i) {
     const int64_t bytes = ValueBytes(*state, plan.inputs[i]);
     if (inputs[i] == nullptr && bytes > 0) {
       return weft_model_fail(model, WEFT_MODEL_INVALID_ARGUMENT, "%s: input '%s' is null",
                              plan.signature, plan.inputs[i].name);
     }
-    if (!Aligned(inputs[i])) end += RoundUp(bytes);
+    if (!Aligned(inputs[i])) copies_bytes += RoundUp(bytes);
   }
   for (uint32_t i = 0; i < plan.num_outputs; ++i) {
     if (outputs[i] == nullptr || !Aligned(outputs[i])) {
-      end += RoundUp(ValueBytes(*state, plan.outputs[i]));
+      copies_bytes += RoundUp(ValueBytes(*state, plan.outputs[i]));
     }
   }
-  if (int status = EnsureMemory(model, plan.signature, end)) return status;
+  const int64_t bytes = copies_bytes > 0 ? RoundUp(peak) + copies_bytes : peak;
+  if (int status = EnsureMemory(model, plan.signature, bytes)) return status;
   char* memory = static_cast<char*>(model->memory);
   char* copies = memory + RoundUp(peak);
   for (uint32_t i = 0; i < plan.num_inputs; ++i) {
@@ -386,7 +409,7 @@ int weft_model_run(WeftModel* model, uint32_t signature, const int64_t* symbols,
 
   WeftRunArgs args = {};
   args.arena = memory;
-  args.scratch = memory + scratch_offset;
+  args.scratch = memory + RoundUp(state->arena_bytes);
   args.constants = model->tables->constants;
   args.variables = model->plan_variables;
   args.inputs = model->inputs;
@@ -412,7 +435,7 @@ int weft_model_run(WeftModel* model, uint32_t signature, const int64_t* symbols,
 int64_t weft_model_peak_bytes(WeftModel* model, uint32_t signature, const int64_t* symbols) {
   PlanState* state;
   if (Prepare(model, signature, symbols, &state) != WEFT_MODEL_OK) return -1;
-  return RoundUp(state->arena_bytes) + state->scratch_bytes;
+  return PeakBytes(*state);
 }
 
 int64_t weft_model_output_bytes(WeftModel* model, uint32_t signature, uint32_t output,
@@ -505,19 +528,16 @@ int weft_model_get_variable(WeftModel* model, const char* name, void* values, in
 int weft_model_set_variable(WeftModel* model, const char* name, const void* values, int64_t bytes) {
   uint32_t index;
   if (int status = FindVariable(model, name, bytes, &index)) return status;
-  VariableState& variable = model->variables[index];
-  if (!variable.owned) {
-    void* data = Allocate(bytes);
-    if (data == nullptr) {
-      return weft_model_fail(model, WEFT_MODEL_OUT_OF_MEMORY,
-                             "no memory for variable '%s' of %lld bytes", name,
-                             static_cast<long long>(bytes));
-    }
-    variable.data = data;
-    variable.owned = true;
+  if (int status = ReserveVariable(model, index)) return status;
+  memcpy(model->variables[index].data, values, static_cast<size_t>(bytes));
+  model->variables[index].defined = true;
+  return WEFT_MODEL_OK;
+}
+
+int weft_model_reserve_variables(WeftModel* model) {
+  for (uint32_t i = 0; i < model->tables->num_variables; ++i) {
+    if (int status = ReserveVariable(model, i)) return status;
   }
-  memcpy(variable.data, values, static_cast<size_t>(bytes));
-  variable.defined = true;
   return WEFT_MODEL_OK;
 }
 

@@ -82,6 +82,8 @@ int weft_model_describe_variable(const WeftModelTables* tables, int index,
 /* Copy all elements of a variable. `bytes` must be its size. */
 int weft_model_get_variable(WeftModel* model, const char* name, void* values, int64_t bytes);
 int weft_model_set_variable(WeftModel* model, const char* name, const void* values, int64_t bytes);
+/* Makes sure that setting any variable cannot fail for lack of memory. */
+int weft_model_reserve_variables(WeftModel* model);
 /* The elements of variable `index`; null while it has no value. */
 const void* weft_model_variable_value(const WeftModel* model, uint32_t index);
 

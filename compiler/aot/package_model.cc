@@ -1,0 +1,174 @@
+#include "compiler/aot/package_model.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "compiler/aot/support/processor.h"
+#include "compiler/codegen/target.h"
+#include "proto/plan.pb.h"
+#include "proto/safetensors.h"
+
+namespace weft {
+namespace {
+
+absl::Status Malformed(std::string_view problem) {
+  return absl::InvalidArgumentError(absl::StrCat("package: ", std::string(problem)));
+}
+
+// Features that no code depends on: how instructions are scheduled, and what only operating systems
+// and special libraries use.
+uint64_t FeatureBits(const std::set<std::string, std::less<>>& names) {
+  uint64_t bits = 0;
+  for (int bit = 0; bit < 64; ++bit) {
+    const char* name = weft_processor_feature_name(bit);
+    if (name != nullptr && names.count(name) > 0) bits |= uint64_t{1} << bit;
+  }
+  return bits;
+}
+
+absl::StatusOr<uint64_t> RequiredFeatures(const TargetPlans& wire) {
+  if (wire.features_size() > 0) {
+    return FeatureBits({wire.features().begin(), wire.features().end()});
+  }
+  absl::StatusOr<weft::Target> target = weft::Target::Parse(wire.target());
+  if (!target.ok()) return target.status();
+  return FeatureBits(target->enabled);
+}
+
+absl::StatusOr<PackageModel::Plan> ReadPlan(const weft::Plan& wire, const Interface& interface,
+                                            const Interface::Signature& signature,
+                                            uint64_t code_bytes, uint64_t constants_bytes) {
+  PackageModel::Plan plan;
+  auto tables = PlanTables::Build(wire, code_bytes, constants_bytes);
+  if (!tables.ok()) return tables.status();
+  plan.tables = *std::move(tables);
+  const auto symbol_index = [&](const std::string& name) -> absl::StatusOr<uint32_t> {
+    const auto& symbols = signature.symbols;
+    const auto found = std::find(symbols.begin(), symbols.end(), name);
+    if (found != symbols.end()) return static_cast<uint32_t>(found - symbols.begin());
+    return Malformed(absl::StrCat("a plan of signature '", signature.name, "' has a dimension '",
+                                  name, "' that no input has"));
+  };
+  for (const std::string& name : wire.symbols()) {
+    auto index = symbol_index(name);
+    if (!index.ok()) return index.status();
+    plan.symbols.push_back(*index);
+  }
+  for (const auto& [name, value] : wire.specialization()) {
+    auto index = symbol_index(name);
+    if (!index.ok()) return index.status();
+    plan.fixed[*index] = value;
+  }
+  for (const PlanValue& variable : wire.variables()) {
+    const auto found =
+        std::find_if(interface.variables.begin(), interface.variables.end(),
+                     [&](const Interface::Variable& v) { return v.name == variable.name(); });
+    if (found == interface.variables.end()) {
+      return Malformed(absl::StrCat("signature '", signature.name, "' uses a variable '",
+                                    variable.name(), "' that the manifest lacks"));
+    }
+    plan.variables.push_back(static_cast<uint32_t>(found - interface.variables.begin()));
+  }
+  // Entry points pass tensors by position.
+  const auto same_names = [](const auto& list, const std::vector<Interface::Tensor>& tensors) {
+    return std::equal(list.begin(), list.end(), tensors.begin(), tensors.end(),
+                      [](const PlanValue& value, const Interface::Tensor& tensor) {
+                        return value.name() == tensor.name &&
+                               value.dtype() == static_cast<int32_t>(tensor.dtype);
+                      });
+  };
+  if (!same_names(wire.inputs(), signature.inputs) ||
+      !same_names(wire.outputs(), signature.outputs)) {
+    return Malformed(absl::StrCat("a plan of signature '", signature.name,
+                                  "' has other inputs or outputs than the manifest"));
+  }
+  return plan;
+}
+
+absl::StatusOr<PackageModel::Target> ReadTarget(const Container& package, const TargetPlans& wire,
+                                                const Interface& interface,
+                                                uint64_t constants_bytes) {
+  PackageModel::Target target;
+  target.name = wire.target();
+  auto features = RequiredFeatures(wire);
+  if (!features.ok()) return features.status();
+  target.features = *features;
+  auto code = package.Section(wire.code_section());
+  if (!code.ok()) return code.status();
+  target.code = *code;
+  for (const Interface::Signature& signature : interface.signatures) {
+    std::vector<PackageModel::Plan> plans;
+    for (const weft::Plan& plan_wire : wire.plans()) {
+      if (plan_wire.signature() != signature.name) continue;
+      auto plan = ReadPlan(plan_wire, interface, signature, code->size(), constants_bytes);
+      if (!plan.ok()) return plan.status();
+      plans.push_back(*std::move(plan));
+    }
+    std::stable_sort(plans.begin(), plans.end(),
+                     [](const auto& a, const auto& b) { return a.fixed.size() > b.fixed.size(); });
+    if (plans.empty() || !plans.back().fixed.empty()) {
+      return Malformed(absl::StrCat("signature '", signature.name, "' has no plan for ",
+                                    wire.target(), " that keeps its dimensions open"));
+    }
+    target.signatures.push_back(std::move(plans));
+  }
+  return target;
+}
+
+}  // namespace
+
+absl::StatusOr<PackageModel> PackageModel::Read(const Container& package) {
+  PackageModel model;
+  model.bytes = package.bytes();
+  auto manifest_bytes = package.Section("manifest");
+  if (!manifest_bytes.ok()) return manifest_bytes.status();
+  PackageManifest manifest;
+  if (!manifest.ParseFromArray(manifest_bytes->data(), static_cast<int>(manifest_bytes->size()))) {
+    return Malformed("the manifest is malformed");
+  }
+  auto interface = MakeInterface(manifest);
+  if (!interface.ok()) return interface.status();
+  model.interface = *std::move(interface);
+  if (model.interface.signatures.empty()) {
+    return Malformed("the model has no signature, so there is nothing to call; add one");
+  }
+  if (package.Has("constants")) {
+    auto constants = package.Section("constants");
+    if (!constants.ok()) return constants.status();
+    model.constants = *constants;
+  }
+  if (package.Has("weights")) {
+    auto weights = package.Section("weights");
+    if (!weights.ok()) return weights.status();
+    auto tensors = ReadSafetensors(*weights, model.bytes);
+    if (!tensors.ok()) return tensors.status();
+    for (const PackageVariable& variable : manifest.variables()) {
+      if (!variable.has_value()) continue;
+      const auto tensor = tensors->tensors.find(variable.name());
+      if (tensor == tensors->tensors.end() ||
+          static_cast<int32_t>(tensor->second.dtype()) != variable.dtype() ||
+          !std::equal(variable.shape().begin(), variable.shape().end(),
+                      tensor->second.shape().begin(), tensor->second.shape().end())) {
+        return Malformed(
+            absl::StrCat("variable '", variable.name(),
+                         "' has no first value of its dtype and shape in the weights"));
+      }
+      model.values.emplace(variable.name(), tensor->second);
+    }
+  }
+  for (const TargetPlans& wire : manifest.targets()) {
+    auto target = ReadTarget(package, wire, model.interface, model.constants.size());
+    if (!target.ok()) return target.status();
+    model.targets.push_back(*std::move(target));
+  }
+  if (model.targets.empty()) return Malformed("there is code for no target");
+  std::stable_sort(model.targets.begin(), model.targets.end(), [](const auto& a, const auto& b) {
+    return __builtin_popcountll(a.features) > __builtin_popcountll(b.features);
+  });
+  return model;
+}
+
+}  // namespace weft

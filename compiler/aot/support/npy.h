@@ -1,0 +1,32 @@
+// NumPy's .npy files in artifacts, where there is no C++ library; proto/npy.h is for everything
+// else.
+#ifndef WEFT_COMPILER_AOT_SUPPORT_NPY_H_
+#define WEFT_COMPILER_AOT_SUPPORT_NPY_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "compiler/aot/support/file.h"
+
+namespace weft::aot {
+
+constexpr int kMaxNpyRank = 64;
+
+struct Npy {
+  int32_t dtype;  // weft.DType
+  int rank;
+  int64_t shape[kMaxNpyRank];
+  const char* data;  // in the file's bytes
+  int64_t bytes;
+};
+
+// Reads a little-endian file in C order. bf16 is '<V2', as proto/npy.h has it. Returns null, or
+// what is wrong.
+const char* ReadNpy(const char* bytes, size_t size, Npy* npy);
+
+// Writes a file atomically. Where it returns false, errno says why.
+bool WriteNpy(const char* path, const Npy& npy);
+
+}  // namespace weft::aot
+
+#endif  // WEFT_COMPILER_AOT_SUPPORT_NPY_H_

@@ -1,0 +1,185 @@
+// How gradients are put together. What each op's gradient is: tests/gradients.
+#include <cmath>
+
+#include "graph/graph.h"
+#include "graph/interpreter.h"
+#include "graph/ir/graph_impl.h"
+#include "gtest/gtest.h"
+
+namespace weft {
+namespace {
+
+HostTensor Vector(std::vector<double> values) {
+  return HostTensor::Of<double>({static_cast<int64_t>(values.size())},
+                                absl::Span<const double>(values));
+}
+
+std::vector<double> Value(const Graph& graph, const Tensor& y, const TensorMap& feeds) {
+  const auto values = EvaluateGraph(graph, feeds, {y});
+  EXPECT_TRUE(values.ok()) << values.status();
+  if (!values.ok()) return {};
+  return {(*values)[0].values<double>().begin(), (*values)[0].values<double>().end()};
+}
+
+TEST(Gradients, OfAValueUsedTwiceAddUp) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {2});
+  Tensor y = x * x + Sin(x) * x;
+  Tensor dx = Gradients(y, {x})[0];
+  const std::vector<double> value = Value(graph, dx, {{"x", Vector({0.5, -2})}});
+  for (int i = 0; i < 2; ++i) {
+    const double v = i == 0 ? 0.5 : -2;
+    EXPECT_NEAR(value[i], 2 * v + std::cos(v) * v + std::sin(v), 1e-12);
+  }
+}
+
+TEST(Gradients, OfWhatYDoesNotDependOnAreZeros) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {"n"}), z = graph.Input("z", DataType::kF64, {"n"});
+  Tensor dz = Gradients(x * x, {z})[0];
+  EXPECT_EQ(dz.shape(), z.shape());
+  EXPECT_EQ(Value(graph, dz, {{"x", Vector({1, 2})}, {"z", Vector({3, 4})}}),
+            (std::vector<double>{0, 0}));
+}
+
+TEST(Gradients, AreWeighedByDy) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {2}), w = graph.Input("w", DataType::kF64, {2});
+  Tensor dx = Gradients(x * x, {x}, w)[0];
+  EXPECT_EQ(Value(graph, dx, {{"x", Vector({1, 2})}, {"w", Vector({10, -1})}}),
+            (std::vector<double>{20, -4}));
+}
+
+TEST(Gradients, OfInnerValuesAndOfYItself) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {1});
+  Tensor inner = x * 3.0;
+  Tensor y = inner * inner;
+  const std::vector<Tensor> gradients = Gradients(y, {x, inner, y});
+  const TensorMap feeds = {{"x", Vector({2})}};
+  EXPECT_EQ(Value(graph, gradients[0], feeds)[0], 36);
+  EXPECT_EQ(Value(graph, gradients[1], feeds)[0], 12);
+  EXPECT_EQ(Value(graph, gradients[2], feeds)[0], 1);
+}
+
+TEST(Gradients, StopAtStopGradient) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {1});
+  Tensor dx = Gradients(x * StopGradient(x * x), {x})[0];
+  EXPECT_EQ(Value(graph, dx, {{"x", Vector({3})}})[0], 9);
+}
+
+TEST(Gradients, OfAnyOrder) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {1});
+  Tensor y = x * x * x * x;
+  for (double expected : {32.0, 48.0, 48.0, 24.0, 0.0}) {
+    y = Gradients(y, {x})[0];
+    EXPECT_EQ(Value(graph, y, {{"x", Vector({2})}})[0], expected);
+  }
+}
+
+TEST(Gradients, BroadcastBackOverAnOpenBatch) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {"n", 2}), b = graph.Input("b", DataType::kF64, {2});
+  const std::vector<Tensor> gradients = Gradients((x + b) * x, {x, b});
+  EXPECT_EQ(gradients[0].shape(), x.shape());
+  const TensorMap feeds = {{"x", Vector({1, 2, 3, 4}).Reshaped({2, 2})}, {"b", Vector({5, 6})}};
+  EXPECT_EQ(Value(graph, gradients[0], feeds), (std::vector<double>{7, 10, 11, 14}));
+  EXPECT_EQ(Value(graph, gradients[1], feeds), (std::vector<double>{4, 6}));
+}
+
+TEST(Gradients, InsideABody) {
+  // Newton's method for x^3 = c, with the derivative taken in the loop's body.
+  Graph graph;
+  Tensor c = graph.Input("c", DataType::kF64, {});
+  Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+  Tensor root = While(
+      {zero, OnesLike(c)}, [](const std::vector<Tensor>& v) { return Less(v[0], 30.0); },
+      [&](const std::vector<Tensor>& v) {
+        Tensor f = v[1] * v[1] * v[1] - c;
+        return std::vector<Tensor>{v[0] + 1.0, v[1] - f / Gradients(f, {v[1]})[0]};
+      })[1];
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  EXPECT_NEAR(Value(graph, root, {{"c", HostTensor::Scalar<double>(27)}})[0], 3, 1e-12);
+}
+
+// A captured value that comes in twice, and a carried one that is captured as well.
+TEST(Gradients, OfALoopCountEachUseOnce) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {});
+  Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+  Tensor y = While(
+      {zero, x}, [](const std::vector<Tensor>& v) { return Less(v[0], 3.0); },
+      [&](const std::vector<Tensor>& v) { return std::vector<Tensor>{v[0] + 1.0, v[1] * x}; },
+      10)[1];
+  Tensor dx = Gradients(y, {x})[0];
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  EXPECT_NEAR(Value(graph, dx, {{"x", HostTensor::Scalar<double>(2)}})[0], 4 * 8, 1e-12);
+}
+
+TEST(Gradients, ErrorsSayWhatAndWhere) {
+  auto expect = [](const Graph& graph, const std::string& part) {
+    EXPECT_NE(std::string(graph.status().message()).find(part), std::string::npos)
+        << graph.status();
+  };
+  {
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kI32, {2});
+    Gradients(x * x, {x});
+    expect(graph, "expected y to be of floats");
+    expect(graph, "gradient_test.cc");
+  }
+  {
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {2}), i = graph.Input("i", DataType::kI32, {2});
+    Gradients(x * x, {i});
+    expect(graph, "expected xs to be of floats");
+  }
+  {
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {2});
+    Gradients(x * x, {x}, graph.Input("w", DataType::kF32, {3}));
+    expect(graph, "expected dy to have y's type f32[2], got f32[3]");
+  }
+  {
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {});
+    Tensor y = While(
+        {x}, [](const std::vector<Tensor>& v) { return Less(v[0], 3.0); },
+        [](const std::vector<Tensor>& v) { return std::vector<Tensor>{v[0] * 2.0}; })[0];
+    Gradients(y, {x});
+    expect(graph, "max_iterations");
+    expect(graph, "while");
+  }
+}
+
+TEST(Gradients, NodesNameTheCallAndTheForwardLine) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {1});
+  const int forward = __LINE__ + 1;
+  Tensor y = Tanh(x);
+  const int call = __LINE__ + 1;
+  Tensor dx = Gradients(y, {x})[0];
+  ASSERT_TRUE(graph.status().ok());
+  auto lines = [](const Tensor& t) { return ir::SourceLinesOf(ir::ValueOf(t).getLoc()); };
+  ASSERT_EQ(lines(dx).size(), 2u);
+  EXPECT_EQ(lines(dx)[0].line, call);
+  EXPECT_EQ(lines(dx)[1].line, forward);
+  Tensor again = Gradients(dx, {x})[0];
+  ASSERT_EQ(lines(again).size(), 2u);
+  EXPECT_EQ(lines(again)[1].line, forward);
+}
+
+// 50,000 ops in a line: neither recursion nor quadratic time.
+TEST(Gradients, OfALongChain) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {1});
+  Tensor y = x;
+  for (int i = 0; i < 50000; ++i) y = -y;
+  Tensor dx = Gradients(y, {x})[0];
+  EXPECT_EQ(Value(graph, dx, {{"x", Vector({3})}})[0], 1);
+}
+
+}  // namespace
+}  // namespace weft

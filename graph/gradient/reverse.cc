@@ -1,0 +1,163 @@
+#include "graph/gradient/reverse.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "graph/ir/types.h"
+#include "graph/ops/gradient.h"
+#include "graph/ops/op_info.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
+#include "mlir/IR/Operation.h"
+
+namespace weft {
+namespace {
+
+bool IsFloatValue(mlir::Value value) { return IsFloat(ir::DataTypeOf(value)); }
+
+// Nodes made while it lives belong to the line of the Gradients call and to the forward node's.
+class AdjointLocation {
+ public:
+  AdjointLocation(ir::GraphImpl* graph, const ir::SourceLine& call, mlir::Location forward)
+      : graph_(graph), saved_(graph->location_override) {
+    std::vector<ir::SourceLine> lines = {call};
+    // Of a forward node that is itself an adjoint, the line of the model, which comes last.
+    std::vector<ir::SourceLine> of_forward = ir::SourceLinesOf(forward);
+    if (!of_forward.empty()) lines.push_back(std::move(of_forward.back()));
+    graph_->location_override = std::move(lines);
+  }
+  AdjointLocation(const AdjointLocation&) = delete;
+  ~AdjointLocation() { graph_->location_override = std::move(saved_); }
+
+ private:
+  ir::GraphImpl* graph_;
+  std::optional<std::vector<ir::SourceLine>> saved_;
+};
+
+// The ops of `block` that `values` depend on, in the order of the block.
+std::vector<mlir::Operation*> OpsBehind(mlir::Block* block,
+                                        const std::vector<mlir::Value>& values) {
+  llvm::DenseSet<mlir::Operation*> seen;
+  std::vector<mlir::Operation*> ops;
+  auto visit = [&](mlir::Value value) {
+    mlir::Operation* op = value.getDefiningOp();
+    if (op != nullptr && op->getBlock() == block && seen.insert(op).second) ops.push_back(op);
+  };
+  for (mlir::Value value : values) visit(value);
+  for (size_t i = 0; i < ops.size(); ++i) {
+    for (mlir::Value operand : ops[i]->getOperands()) visit(operand);
+  }
+  std::sort(ops.begin(), ops.end(),
+            [](mlir::Operation* a, mlir::Operation* b) { return a->isBeforeInBlock(b); });
+  return ops;
+}
+
+class Accumulation {
+ public:
+  Accumulation(ir::GraphImpl* graph, const ir::SourceLine& call) : graph_(graph), call_(call) {}
+
+  void Add(mlir::Value value, Tensor gradient) {
+    Tensor& total = gradients_[value];
+    total = total.valid() ? total + gradient : gradient;
+  }
+  Tensor GradientOf(mlir::Value value) const {
+    const auto it = gradients_.find(value);
+    return it == gradients_.end() ? Tensor() : it->second;
+  }
+
+  // Through which ops, in order, gradients flow from what is behind the ys to the xs.
+  std::vector<mlir::Operation*> Activate(const std::vector<mlir::Operation*>& ops,
+                                         const std::vector<mlir::Value>& xs) {
+    active_.insert(xs.begin(), xs.end());
+    std::vector<mlir::Operation*> path;
+    for (mlir::Operation* op : ops) {
+      const bool reached =
+          llvm::any_of(op->getOperands(), [&](mlir::Value v) { return active_.contains(v); });
+      if (!reached || ir::IsOp(op, "stop_gradient")) continue;
+      bool passes = false;
+      for (mlir::Value result : op->getResults()) {
+        if (!IsFloatValue(result)) continue;
+        active_.insert(result);
+        passes = true;
+      }
+      if (passes) path.push_back(op);
+    }
+    return path;
+  }
+
+  // Hands the gradients of the op's results on to its operands.
+  absl::Status Visit(mlir::Operation* op) {
+    std::vector<Tensor> operands, results, dys;
+    std::vector<bool> needs;
+    for (mlir::Value operand : op->getOperands()) {
+      operands.push_back(graph_->Wrap(operand));
+      needs.push_back(active_.contains(operand) && IsFloatValue(operand));
+    }
+    bool reached = false;
+    for (mlir::Value result : op->getResults()) {
+      results.push_back(graph_->Wrap(result));
+      dys.push_back(GradientOf(result));
+      reached |= dys.back().valid();
+    }
+    if (!reached) return absl::OkStatus();
+    const OpInfo* info = ir::InfoOf(op);
+    const GradientFunction function = info == nullptr ? nullptr : weft::GradientOf(*info);
+    if (function == nullptr) {
+      return absl::UnimplementedError(
+          absl::StrCat("expected a differentiable op, got ", op->getName().getStringRef().str(),
+                       ", which is not: ",
+                       info == nullptr ? "unknown op" : std::string(info->no_gradient_reason)));
+    }
+    const AdjointLocation at(graph_, call_, op->getLoc());
+    const mlir::DictionaryAttr attributes = op->getAttrDictionary();
+    GradientContext context(*info, op, Attributes(attributes.getAsOpaquePointer()), operands,
+                            std::move(results), std::move(dys), needs);
+    const absl::Status status = function(context);
+    if (!status.ok()) return status;
+    for (size_t i = 0; i < operands.size(); ++i) {
+      const Tensor& gradient = context.gradients()[i];
+      if (needs[i] && gradient.valid()) Add(op->getOperand(i), gradient);
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  ir::GraphImpl* graph_;
+  const ir::SourceLine& call_;
+  llvm::DenseSet<mlir::Value> active_;
+  llvm::DenseMap<mlir::Value, Tensor> gradients_;
+};
+
+}  // namespace
+
+std::vector<Tensor> Backpropagate(ir::GraphImpl* graph, const std::vector<Tensor>& ys,
+                                  const std::vector<Tensor>& dys, const std::vector<Tensor>& xs,
+                                  const ir::SourceLine& call) {
+  std::vector<mlir::Value> y_values, x_values;
+  for (const Tensor& y : ys) y_values.push_back(graph->Localize(ir::ValueOf(y)));
+  for (const Tensor& x : xs) x_values.push_back(graph->Localize(ir::ValueOf(x)));
+
+  Accumulation reverse(graph, call);
+  for (size_t i = 0; i < ys.size(); ++i) reverse.Add(y_values[i], dys[i]);
+  const std::vector<mlir::Operation*> path =
+      reverse.Activate(OpsBehind(graph->body().block, y_values), x_values);
+  for (auto it = path.rbegin(); it != path.rend() && graph->status.ok(); ++it) {
+    const absl::Status status = reverse.Visit(*it);
+    if (!status.ok()) {
+      graph->Fail(
+          absl::Status(status.code(), absl::StrCat("gradient: ", std::string(status.message()),
+                                                   ", at ", ir::Describe((*it)->getLoc()))));
+    }
+  }
+  std::vector<Tensor> gradients;
+  for (mlir::Value x : x_values) {
+    gradients.push_back(graph->status.ok() ? reverse.GradientOf(x) : Tensor());
+  }
+  return gradients;
+}
+
+}  // namespace weft

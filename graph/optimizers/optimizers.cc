@@ -1,0 +1,155 @@
+#include "graph/optimizers/optimizers.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "graph/builder_support.h"
+
+namespace weft {
+namespace {
+
+Tensor SumOfSquares(Tensor x, DataType dtype) {
+  std::vector<int64_t> axes(x.rank());
+  std::iota(axes.begin(), axes.end(), 0);
+  Tensor wide = x.dtype() == dtype ? x : Cast(x, dtype);
+  return ReduceSum(wide * wide, axes);
+}
+
+bool AllValid(const std::vector<Tensor>& tensors) {
+  return std::all_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.valid(); });
+}
+
+// Scalars are computed in f64 where everything is, else in f32.
+DataType ScalarType(const std::vector<Tensor>& tensors) {
+  const bool wide = std::all_of(tensors.begin(), tensors.end(),
+                                [](const Tensor& t) { return t.dtype() == DataType::kF64; });
+  return wide ? DataType::kF64 : DataType::kF32;
+}
+
+// The scalar in the tensor's dtype.
+Tensor As(Tensor scalar, Tensor tensor) {
+  return scalar.dtype() == tensor.dtype() ? scalar : Cast(scalar, tensor.dtype());
+}
+
+// 1 - beta^t, without losing digits while beta^t is close to 1.
+Tensor OneMinusPower(double beta, Tensor t) { return -Expm1(t * std::log(beta)); }
+
+}  // namespace
+
+Tensor GlobalNorm(const std::vector<Tensor>& tensors) {
+  if (tensors.empty() || !AllValid(tensors)) return {};
+  const DataType dtype = ScalarType(tensors);
+  Tensor sum = SumOfSquares(tensors[0], dtype);
+  for (size_t i = 1; i < tensors.size(); ++i) sum = sum + SumOfSquares(tensors[i], dtype);
+  return Sqrt(sum);
+}
+
+std::vector<Tensor> ClipByGlobalNorm(const std::vector<Tensor>& gradients, double limit) {
+  Tensor norm = GlobalNorm(gradients);
+  if (!norm.valid()) return gradients;
+  // limit / max(norm, limit) is 1 for short gradients, with no division by zero.
+  Tensor factor = ScalarLike(norm, limit) / Maximum(norm, limit);
+  std::vector<Tensor> clipped;
+  for (const Tensor& gradient : gradients) clipped.push_back(gradient * As(factor, gradient));
+  return clipped;
+}
+
+std::vector<Tensor> ClipByValue(const std::vector<Tensor>& gradients, double limit) {
+  std::vector<Tensor> clipped;
+  for (const Tensor& gradient : gradients) clipped.push_back(Clamp(gradient, -limit, limit));
+  return clipped;
+}
+
+std::vector<Tensor> Optimizer::Minimize(Tensor loss, std::vector<Variable> variables,
+                                        SourceLocation location) {
+  if (!loss.valid()) return {};
+  if (variables.empty()) variables = graph_.Variables(/*trainable_only=*/true);
+  std::vector<Tensor> values;
+  for (const Variable& variable : variables) values.push_back(variable.Read(location));
+  return Apply(variables, Gradients(loss, values, {}, location), location);
+}
+
+std::vector<Tensor> Optimizer::Apply(const std::vector<Variable>& variables,
+                                     std::vector<Tensor> gradients, SourceLocation location) {
+  if (gradients.size() != variables.size() || variables.empty() || !AllValid(gradients)) {
+    ReportError(graph_,
+                absl::StrCat(name_,
+                             ": expected a gradient for each of one variable or "
+                             "more, got ",
+                             variables.size(), " variables and ", gradients.size(), " gradients"),
+                location);
+    return {};
+  }
+  const ScopeGuard scope = graph_.Scope(name_);
+  const CallerLocation at(graph_, location);
+  const DataType dtype = ScalarType(gradients);
+  Variable counter = graph_.AddVariable("step", HostTensor::Scalar<int64_t>(0), false, location);
+  if (clipping_.norm > 0) gradients = ClipByGlobalNorm(gradients, clipping_.norm);
+  if (clipping_.value > 0) gradients = ClipByValue(gradients, clipping_.value);
+
+  Tensor done = Cast(counter, dtype);
+  rate_ = schedule_.At(done);
+  const Step step = {rate_, done + 1.0};
+  Prepare(step);
+  std::vector<Tensor> assignments;
+  for (size_t i = 0; i < variables.size(); ++i) {
+    Tensor value = Update(variables[i], gradients[i], step, assignments);
+    assignments.push_back(variables[i].Assign(value, location));
+  }
+  assignments.push_back(counter.Assign(counter + 1.0, location));
+  return assignments;
+}
+
+Variable Optimizer::Slot(std::string_view slot, const Variable& owner) {
+  return graph_.AddVariable(absl::StrCat(std::string(slot), "/", owner.name()), ZerosLike(owner),
+                            false);
+}
+
+Sgd::Sgd(Graph& graph, const SgdOptions& options)
+    : Optimizer(graph, "sgd", options.learning_rate, options.clipping), options_(options) {}
+
+Tensor Sgd::Update(const Variable& variable, Tensor gradient, const Step& step,
+                   std::vector<Tensor>& assignments) {
+  Tensor rate = As(step.rate, gradient), direction = gradient;
+  if (options_.weight_decay != 0) direction = direction + variable * options_.weight_decay;
+  if (options_.momentum != 0) {
+    Variable velocity = Slot("velocity", variable);
+    Tensor moved = velocity * options_.momentum + direction;
+    assignments.push_back(velocity.Assign(moved));
+    direction = options_.nesterov ? direction + moved * options_.momentum : moved;
+  }
+  return variable - direction * rate;
+}
+
+Adam::Adam(Graph& graph, const AdamOptions& options) : Adam(graph, "adam", options, 0) {}
+
+Adam::Adam(Graph& graph, std::string_view name, const AdamOptions& options, double weight_decay)
+    : Optimizer(graph, name, options.learning_rate, options.clipping),
+      options_(options),
+      weight_decay_(weight_decay) {}
+
+void Adam::Prepare(const Step& step) {
+  corrected_rate_ = step.rate / OneMinusPower(options_.beta1, step.number);
+  second_correction_ = Reciprocal(OneMinusPower(options_.beta2, step.number));
+}
+
+Tensor Adam::Update(const Variable& variable, Tensor gradient, const Step& step,
+                    std::vector<Tensor>& assignments) {
+  Variable first = Slot("m", variable), second = Slot("v", variable);
+  Tensor m = first * options_.beta1 + gradient * (1 - options_.beta1);
+  Tensor v = second * options_.beta2 + gradient * gradient * (1 - options_.beta2);
+  assignments.push_back(first.Assign(m));
+  assignments.push_back(second.Assign(v));
+  Tensor scale = Sqrt(v * As(second_correction_, v)) + options_.epsilon;
+  Tensor moved = variable - As(corrected_rate_, m) * m / scale;
+  if (weight_decay_ == 0) return moved;
+  return moved - variable * (As(step.rate, m) * weight_decay_);
+}
+
+AdamW::AdamW(Graph& graph, const AdamWOptions& options)
+    : Adam(graph, "adamw", options.adam, options.weight_decay) {}
+
+}  // namespace weft

@@ -1,0 +1,159 @@
+#include "graph/optimizers/optimizers.h"
+
+#include <functional>
+#include <memory>
+
+#include "graph/interpreter.h"
+#include "graph/layers/layers.h"
+#include "graph/losses/losses.h"
+#include "gtest/gtest.h"
+#include "tests/golden/golden_file.h"
+
+namespace weft {
+namespace {
+
+using MakeOptimizer = std::function<std::unique_ptr<Optimizer>(Graph&)>;
+
+// Four steps on sum a (w - b)^2 / 2 against NumPy's.
+void ExpectTrajectory(const std::string& name, const MakeOptimizer& make) {
+  SCOPED_TRACE(name);
+  Graph graph;
+  Tensor a = graph.Constant(Composite("optimizers/a")),
+         b = graph.Constant(Composite("optimizers/b"));
+  Variable w = graph.AddVariable("w", Composite("optimizers/w"));
+  Tensor error = w - b;
+  Tensor loss = ReduceSum(a * error * error * 0.5, {0});
+  const std::vector<Tensor> targets = make(graph)->Minimize(loss);
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  Interpreter interpreter(graph);
+  ASSERT_TRUE(interpreter.Initialize().ok());
+  const HostTensor expected = Composite("optimizers/" + name);
+  for (int64_t step = 0; step < 4; ++step) {
+    const auto run = interpreter.Run({}, {}, targets);
+    ASSERT_TRUE(run.ok()) << run.status();
+    const auto row = expected.values<double>().subspan(step * 5, 5);
+    ExpectNear(interpreter.variables()["w"],
+               HostTensor::Of<double>({5}, absl::Span<const double>(row)));
+  }
+}
+
+TEST(Optimizers, MakeNumPysSteps) {
+  ExpectTrajectory(
+      "sgd", [](Graph& g) { return std::make_unique<Sgd>(g, SgdOptions{.learning_rate = 0.1}); });
+  ExpectTrajectory("momentum", [](Graph& g) {
+    return std::make_unique<Sgd>(
+        g, SgdOptions{.learning_rate = 0.1, .momentum = 0.9, .weight_decay = 0.01});
+  });
+  ExpectTrajectory("nesterov", [](Graph& g) {
+    return std::make_unique<Sgd>(
+        g, SgdOptions{.learning_rate = 0.1, .momentum = 0.9, .nesterov = true});
+  });
+  ExpectTrajectory("adam", [](Graph& g) {
+    return std::make_unique<Adam>(g, AdamOptions{.learning_rate = 0.1});
+  });
+  ExpectTrajectory("adamw", [](Graph& g) {
+    return std::make_unique<AdamW>(
+        g, AdamWOptions{.adam = {.learning_rate = 0.1}, .weight_decay = 0.05});
+  });
+  ExpectTrajectory("adam_schedule", [](Graph& g) {
+    return std::make_unique<Adam>(
+        g, AdamOptions{.learning_rate = WarmUp(3, CosineDecay(0.1, 8, 0.2))});
+  });
+  ExpectTrajectory("adam_clip_norm", [](Graph& g) {
+    return std::make_unique<Adam>(g, AdamOptions{.learning_rate = 0.1, .clipping = {.norm = 0.5}});
+  });
+  ExpectTrajectory("adam_clip_value", [](Graph& g) {
+    return std::make_unique<Adam>(g, AdamOptions{.learning_rate = 0.1, .clipping = {.value = 0.3}});
+  });
+}
+
+TEST(Schedules, GiveNumPysRates) {
+  const std::pair<const char*, Schedule> schedules[] = {
+      {"cosine", CosineDecay(0.1, 10, 0.1)},
+      {"step", StepDecay(0.1, 0.5, 4)},
+      {"warm_up", WarmUp(3, CosineDecay(0.1, 8, 0.2))}};
+  for (const auto& [name, schedule] : schedules) {
+    SCOPED_TRACE(name);
+    Graph graph;
+    Tensor step = graph.Input("step", DataType::kF64, {});
+    Tensor rate = schedule.At(step);
+    const HostTensor expected = Composite(std::string("schedules/") + name);
+    for (int64_t i = 0; i < expected.num_elements(); ++i) {
+      const auto value = EvaluateGraph(
+          graph, {{"step", HostTensor::Scalar<double>(static_cast<double>(i))}}, {rate});
+      ASSERT_TRUE(value.ok()) << value.status();
+      EXPECT_NEAR((*value)[0].values<double>()[0], expected.values<double>()[i], 1e-12) << i;
+    }
+  }
+}
+
+// y = 2 x - 1 from 16 points, with an open batch.
+TEST(Training, FitsALine) {
+  Graph graph("line");
+  Layers layers(graph);
+  Tensor x = graph.Input("x", DataType::kF32, {"batch", 1});
+  Tensor y = graph.Input("y", DataType::kF32, {"batch", 1});
+  Tensor loss = MeanSquaredError(layers.Dense("fc", x, 1), y);
+  graph.AddSignature("train_step", {{"loss", loss}},
+                     Adam(graph, {.learning_rate = 0.1}).Minimize(loss));
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+
+  HostTensor xs = *HostTensor::Create(DataType::kF32, {16, 1}), ys = xs.Clone();
+  for (int i = 0; i < 16; ++i) {
+    xs.mutable_values<float>()[i] = static_cast<float>(i) / 8 - 1;
+    ys.mutable_values<float>()[i] = 2 * xs.values<float>()[i] - 1;
+  }
+  Interpreter interpreter(graph);
+  ASSERT_TRUE(interpreter.Initialize().ok());
+  float last = 1;
+  for (int step = 0; step < 200; ++step) {
+    const auto result = interpreter.RunSignature("train_step", {{"x", xs}, {"y", ys}});
+    ASSERT_TRUE(result.ok()) << result.status();
+    last = result->at("loss").values<float>()[0];
+  }
+  EXPECT_LT(last, 1e-6);
+  EXPECT_NEAR(interpreter.variables()["fc/kernel"].values<float>()[0], 2, 2e-3);
+  EXPECT_NEAR(interpreter.variables()["fc/bias"].values<float>()[0], -1, 2e-3);
+}
+
+// A small convolutional network with every kind of layer that training treats specially learns to
+// tell a bright upper half from a bright lower one.
+TEST(Training, ConvolutionalNetworkLearns) {
+  Graph graph("halves");
+  Layers layers(graph, 3);
+  Tensor image = graph.Input("image", DataType::kF32, {"batch", 4, 4, 1});
+  Tensor label = graph.Input("label", DataType::kI32, {"batch"});
+  auto model = [&](bool training) {
+    layers.SetTraining(training);
+    Tensor h = Relu(layers.BatchNorm("norm", layers.Conv2D("conv", image, 4, {3, 3})));
+    h = layers.Dropout(Flatten(MaxPool2D(h, {2, 2})), 0.1);
+    return layers.Dense("logits", h, 2);
+  };
+  Tensor loss = Mean(SoftmaxCrossEntropy(model(true), label));
+  std::vector<Tensor> targets = Sgd(graph, {.learning_rate = 0.2, .momentum = 0.9}).Minimize(loss);
+  for (Tensor update : layers.Updates()) targets.push_back(update);
+  graph.AddSignature("train_step", {{"loss", loss}}, targets);
+  graph.AddSignature("eval_step", {{"accuracy", Accuracy(model(false), label)}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+
+  TensorMap feeds = {{"image", *HostTensor::Create(DataType::kF32, {8, 4, 4, 1})},
+                     {"label", *HostTensor::Create(DataType::kI32, {8})}};
+  for (int i = 0; i < 8 * 16; ++i) {
+    const bool lower = (i / 8) % 2 == 1;
+    const bool bright = lower == ((i / 16) % 2 == 1);
+    feeds["image"].mutable_values<float>()[i] = (bright ? 1.0f : 0.0f) + 0.01f * (i % 7);
+    feeds["label"].mutable_values<int32_t>()[i / 16] = (i / 16) % 2;
+  }
+  Interpreter interpreter(graph);
+  ASSERT_TRUE(interpreter.Initialize().ok());
+  for (int step = 0; step < 40; ++step) {
+    const auto result = interpreter.RunSignature("train_step", feeds);
+    ASSERT_TRUE(result.ok()) << result.status();
+  }
+  const auto result = interpreter.RunSignature("eval_step", feeds);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->at("accuracy").values<float>()[0], 1);
+}
+
+}  // namespace
+}  // namespace weft

@@ -1,0 +1,268 @@
+#include "runtime/c_api.h"
+
+#include <atomic>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "runtime/session.h"
+
+namespace {
+
+using weft::Call;
+using weft::DataType;
+using weft::HostTensor;
+using weft::Session;
+
+static_assert(WEFT_DTYPE_F64 == static_cast<int>(DataType::kF64));
+static_assert(WEFT_STATUS_DATA_LOSS == static_cast<int>(absl::StatusCode::kDataLoss));
+
+thread_local std::string error_message;
+
+int Fail(const absl::Status& status) {
+  error_message = std::string(status.message());
+  return static_cast<int>(status.code());
+}
+
+int Result(const absl::Status& status) {
+  return status.ok() ? static_cast<int>(WEFT_STATUS_OK) : Fail(status);
+}
+
+// A value's description with the memory behind it.
+struct Value {
+  explicit Value(const Session::ValueInfo& from) : info(from) {
+    for (const std::string& dim : info.dims) dims.push_back(dim.c_str());
+    c_info = {info.name.c_str(), static_cast<int32_t>(info.dtype),
+              static_cast<int32_t>(dims.size()), dims.data()};
+  }
+  Value(const Value&) = delete;
+  Value& operator=(const Value&) = delete;
+
+  Session::ValueInfo info;
+  std::vector<const char*> dims;
+  WeftValueInfo c_info;
+};
+
+struct Signature {
+  std::string name;
+  std::deque<Value> inputs, outputs;
+};
+
+// A field of an options struct, or its default where the caller's struct is older than the field.
+template <typename Options, typename Field>
+Field Get(const Options* options, Field Options::* field, Field otherwise) {
+  if (options == nullptr) return otherwise;
+  const auto offset = static_cast<size_t>(reinterpret_cast<const char*>(&(options->*field)) -
+                                          reinterpret_cast<const char*>(options));
+  return offset + sizeof(Field) <= options->struct_size ? options->*field : otherwise;
+}
+
+}  // namespace
+
+struct WeftSession {
+  std::unique_ptr<Session> session;
+  std::deque<Signature> signatures;
+};
+
+struct WeftCall {
+  std::unique_ptr<Call> call;
+  std::vector<DataType> dtypes;
+  std::vector<std::vector<int64_t>> shapes;
+};
+
+namespace {
+
+WeftSession* Wrap(absl::StatusOr<std::unique_ptr<Session>> session) {
+  if (!session.ok()) {
+    Fail(session.status());
+    return nullptr;
+  }
+  auto wrapped = std::make_unique<WeftSession>();
+  wrapped->session = *std::move(session);
+  for (const Session::SignatureInfo& info : wrapped->session->Signatures()) {
+    Signature& signature = wrapped->signatures.emplace_back();
+    signature.name = info.name;
+    for (const Session::ValueInfo& input : info.inputs) signature.inputs.emplace_back(input);
+    for (const Session::ValueInfo& output : info.outputs) signature.outputs.emplace_back(output);
+  }
+  return wrapped.release();
+}
+
+weft::SessionOptions OptionsOf(const WeftSessionOptions* options) {
+  weft::SessionOptions result;
+  result.threads = Get(options, &WeftSessionOptions::threads, result.threads);
+  const int32_t calls = Get(options, &WeftSessionOptions::max_cached_calls, 0);
+  if (calls > 0) result.max_cached_plans = calls;
+  result.max_memory_bytes =
+      Get(options, &WeftSessionOptions::max_memory_bytes, result.max_memory_bytes);
+  return result;
+}
+
+const Signature* Find(const WeftSession* session, const char* name) {
+  for (const Signature& signature : session->signatures) {
+    if (signature.name == name) return &signature;
+  }
+  Fail(absl::NotFoundError(absl::StrCat("there is no signature '", name, "'")));
+  return nullptr;
+}
+
+const WeftValueInfo* At(const std::deque<Value>& values, int32_t index) {
+  if (index >= 0 && static_cast<size_t>(index) < values.size()) {
+    return &values[static_cast<size_t>(index)].c_info;
+  }
+  Fail(absl::InvalidArgumentError(
+      absl::StrCat("expected an index below ", values.size(), ", got ", index)));
+  return nullptr;
+}
+
+absl::Status CheckIndex(int32_t index, int count, const char* what) {
+  if (index >= 0 && index < count) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("expected an ", what, " below ", count, ", got ", index));
+}
+
+}  // namespace
+
+extern "C" {
+
+int weft_c_api_version(void) { return WEFT_C_API_VERSION; }
+
+const char* weft_error_message(void) { return error_message.c_str(); }
+
+WeftSession* weft_session_load(const char* path, const WeftSessionOptions* options) {
+  return Wrap(Session::Load(path, OptionsOf(options)));
+}
+
+WeftSession* weft_session_from_memory(const void* bytes, size_t size,
+                                      const WeftSessionOptions* options) {
+  return Wrap(
+      Session::FromPackage(std::string(static_cast<const char*>(bytes), size), OptionsOf(options)));
+}
+
+void weft_session_free(WeftSession* session) { delete session; }
+
+int32_t weft_session_num_signatures(const WeftSession* session) {
+  return static_cast<int32_t>(session->signatures.size());
+}
+
+const char* weft_session_signature_name(const WeftSession* session, int32_t index) {
+  if (index < 0 || static_cast<size_t>(index) >= session->signatures.size()) return nullptr;
+  return session->signatures[static_cast<size_t>(index)].name.c_str();
+}
+
+int32_t weft_session_num_inputs(const WeftSession* session, const char* signature) {
+  const Signature* found = Find(session, signature);
+  return found == nullptr ? -1 : static_cast<int32_t>(found->inputs.size());
+}
+
+int32_t weft_session_num_outputs(const WeftSession* session, const char* signature) {
+  const Signature* found = Find(session, signature);
+  return found == nullptr ? -1 : static_cast<int32_t>(found->outputs.size());
+}
+
+const WeftValueInfo* weft_session_input(const WeftSession* session, const char* signature,
+                                        int32_t index) {
+  const Signature* found = Find(session, signature);
+  return found == nullptr ? nullptr : At(found->inputs, index);
+}
+
+const WeftValueInfo* weft_session_output(const WeftSession* session, const char* signature,
+                                         int32_t index) {
+  const Signature* found = Find(session, signature);
+  return found == nullptr ? nullptr : At(found->outputs, index);
+}
+
+WeftCall* weft_session_prepare(WeftSession* session, const char* signature,
+                               const int64_t* const* shapes) {
+  const Signature* found = Find(session, signature);
+  if (found == nullptr) return nullptr;
+  auto call = std::make_unique<WeftCall>();
+  for (size_t i = 0; i < found->inputs.size(); ++i) {
+    const Value& input = found->inputs[i];
+    call->dtypes.push_back(input.info.dtype);
+    call->shapes.emplace_back(shapes[i], shapes[i] + input.dims.size());
+  }
+  absl::StatusOr<std::unique_ptr<Call>> prepared =
+      session->session->Prepare(signature, call->shapes);
+  if (!prepared.ok()) {
+    Fail(prepared.status());
+    return nullptr;
+  }
+  call->call = *std::move(prepared);
+  return call.release();
+}
+
+void weft_call_free(WeftCall* call) { delete call; }
+
+int weft_call_feed(WeftCall* call, int32_t index, const void* data) {
+  absl::Status status = CheckIndex(index, call->call->num_inputs(), "input");
+  if (!status.ok()) return Fail(status);
+  const auto at = static_cast<size_t>(index);
+  return Result(
+      call->call->Feed(index, HostTensor::View(call->dtypes[at], call->shapes[at], data)));
+}
+
+int weft_call_run(WeftCall* call, const WeftRunOptions* options) {
+  weft::RunOptions run;
+  const double timeout = Get(options, &WeftRunOptions::timeout_seconds, 0.0);
+  if (timeout > 0) run.deadline = absl::Now() + absl::Seconds(timeout);
+  static_assert(sizeof(std::atomic<bool>) == 1);
+  run.cancel = reinterpret_cast<const std::atomic<bool>*>(const_cast<const uint8_t*>(
+      Get(options, &WeftRunOptions::cancel, static_cast<const volatile uint8_t*>(nullptr))));
+  return Result(call->call->Run(run));
+}
+
+int weft_call_output(WeftCall* call, int32_t index, WeftTensor* output) {
+  absl::Status status = CheckIndex(index, call->call->num_outputs(), "output");
+  if (!status.ok()) return Fail(status);
+  const HostTensor& tensor = call->call->Output(index);
+  *output = {static_cast<int32_t>(tensor.dtype()), static_cast<int32_t>(tensor.rank()),
+             tensor.shape().data(), const_cast<void*>(tensor.data()), tensor.size_bytes()};
+  return WEFT_STATUS_OK;
+}
+
+int64_t weft_call_peak_bytes(const WeftCall* call) { return call->call->peak_bytes(); }
+
+int weft_session_get_variable(WeftSession* session, const char* name, void* data, size_t bytes) {
+  absl::StatusOr<weft::NamedTensors> values = session->session->GetVariables();
+  if (!values.ok()) return Fail(values.status());
+  const auto found = values->find(name);
+  if (found == values->end()) {
+    return Fail(absl::NotFoundError(absl::StrCat("there is no variable '", name, "'")));
+  }
+  if (found->second.size_bytes() != bytes) {
+    return Fail(absl::InvalidArgumentError(absl::StrCat(
+        "variable '", name, "' has ", found->second.size_bytes(), " bytes, expected ", bytes)));
+  }
+  if (bytes > 0) memcpy(data, found->second.data(), bytes);
+  return WEFT_STATUS_OK;
+}
+
+int weft_session_set_variable(WeftSession* session, const char* name, int32_t dtype, int32_t rank,
+                              const int64_t* shape, const void* data) {
+  if (!weft::IsDataType(dtype) || rank < 0) {
+    return Fail(absl::InvalidArgumentError(
+        absl::StrCat("expected a WeftDType and a rank, got ", dtype, " and ", rank)));
+  }
+  const std::vector<int64_t> sizes(shape, shape + rank);
+  if (absl::StatusOr<int64_t> elements = weft::CheckedNumElements(sizes); !elements.ok()) {
+    return Fail(elements.status());
+  }
+  return Result(session->session->SetVariables(
+      {{name, HostTensor::View(static_cast<DataType>(dtype), sizes, data)}}));
+}
+
+int weft_session_save_checkpoint(WeftSession* session, const char* path) {
+  return Result(session->session->SaveCheckpoint(path));
+}
+
+int weft_session_restore_checkpoint(WeftSession* session, const char* path) {
+  return Result(session->session->RestoreCheckpoint(path).status());
+}
+
+}  // extern "C"

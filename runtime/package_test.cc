@@ -1,0 +1,171 @@
+#include "runtime/package.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <random>
+#include <string>
+
+#include "proto/file.h"
+#include "proto/plan.pb.h"
+#include "runtime/cpu_features.h"
+#include "runtime/testing/plan_builder.h"
+
+namespace weft {
+namespace {
+
+using plan_testing::MakeTestPackage;
+using plan_testing::TestPackage;
+using ::testing::HasSubstr;
+
+absl::StatusOr<std::shared_ptr<const Package>> Open(const TestPackage& package) {
+  return Package::Open(Bytes::Of(package.Bytes(), "test.weftpkg"));
+}
+
+std::string Message(const absl::Status& status) { return std::string(status.message()); }
+
+// The protection of the mapping at `address`: "r-xp".
+std::string Protection(const void* address) {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t begin = 0, end = 0;
+    char protection[5] = {};
+    if (sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, protection) != 3) continue;
+    const auto at = reinterpret_cast<uintptr_t>(address);
+    if (at >= begin && at < end) return protection;
+  }
+  return "none";
+}
+
+TEST(Package, OpensFromMemoryAndFile) {
+  const std::string path = testing::TempDir() + "/package_test.weftpkg";
+  ASSERT_TRUE(WriteFileAtomically(path, MakeTestPackage().Bytes()).ok());
+  for (const bool mapped : {false, true}) {
+    auto bytes = mapped ? *Bytes::Map(path) : Bytes::Of(MakeTestPackage().Bytes());
+    auto package = Package::Open(bytes);
+    ASSERT_TRUE(package.ok()) << package.status();
+    EXPECT_EQ((*package)->plans().size(), 6u);
+    EXPECT_EQ((*package)->target(), "cpu:x86-64-v3");
+    EXPECT_EQ(reinterpret_cast<uintptr_t>((*package)->constants()) % 64, 0u);
+    // Code is never writable while it can be executed.
+    const auto code =
+        reinterpret_cast<const void*>((*package)->plans()[0].tables->plan().kernels[0]);
+    EXPECT_EQ(Protection(code), "r-xp");
+  }
+}
+
+TEST(Package, PicksTheTargetThatUsesMost) {
+  TestPackage package = MakeTestPackage();
+  TargetPlans* v3 = package.manifest.mutable_targets(0);
+  TargetPlans* more = package.manifest.add_targets();
+  *more = *v3;
+  more->set_target("cpu:x86-64-v3+avx512f");
+  more->set_code_section("code.more");
+  package.code.emplace_back("code.more", plan_testing::TestCode());
+  TargetPlans* impossible = package.manifest.add_targets();
+  *impossible = *v3;
+  impossible->set_target("cpu:impossible");
+  impossible->add_features("avx2");
+  impossible->add_features("fma4");
+  impossible->add_features("amx-fp16");
+  auto opened = Open(package);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ((*opened)->target(), *CpuHas("avx512f") ? "cpu:x86-64-v3+avx512f" : "cpu:x86-64-v3");
+}
+
+TEST(Package, SaysWhatTheProcessorLacks) {
+  TestPackage package = MakeTestPackage();
+  TargetPlans* target = package.manifest.mutable_targets(0);
+  target->set_target("cpu:native");
+  target->add_features("fma4");         // AMD had it until 2017,
+  target->add_features("amx-fp16");     // Intel has it since 2024
+  target->add_features("fast-gather");  // only tunes
+  auto opened = Open(package);
+  EXPECT_EQ(opened.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(Message(opened.status()), HasSubstr("needs "));
+  EXPECT_THAT(Message(opened.status()), testing::Not(HasSubstr("fast-gather")));
+  target->clear_features();
+  EXPECT_THAT(Message(Open(package).status()), HasSubstr("does not say what it needs"));
+}
+
+TEST(Package, RefusesBadManifests) {
+  const auto error = [](auto damage) {
+    TestPackage package = MakeTestPackage();
+    damage(package);
+    auto opened = Open(package);
+    EXPECT_FALSE(opened.ok());
+    EXPECT_THAT(Message(opened.status()), HasSubstr("test.weftpkg"));
+    return Message(opened.status());
+  };
+  EXPECT_THAT(error([](TestPackage& p) { p.manifest.set_min_consumer(2); }), HasSubstr("version"));
+  EXPECT_THAT(error([](TestPackage& p) { p.manifest.set_version(0); }), HasSubstr("version"));
+  EXPECT_THAT(error([](TestPackage& p) { p.manifest.mutable_signatures(1)->set_name("predict"); }),
+              HasSubstr("twice"));
+  EXPECT_THAT(error([](TestPackage& p) {
+                p.manifest.mutable_signatures(0)->mutable_inputs(0)->set_dtype(50);
+              }),
+              HasSubstr("valid type"));
+  EXPECT_THAT(error([](TestPackage& p) { p.manifest.mutable_variables(0)->set_has_value(true); }),
+              HasSubstr("no value"));
+  EXPECT_THAT(error([](TestPackage& p) { p.manifest.mutable_variables(0)->set_shape(0, -4); }),
+              HasSubstr("valid type"));
+  EXPECT_THAT(
+      error([](TestPackage& p) { p.manifest.mutable_variables(0)->set_shape(0, INT64_MAX); }),
+      HasSubstr("valid type"));
+  EXPECT_THAT(error([](TestPackage& p) { p.code.clear(); }), HasSubstr("no section"));
+  EXPECT_THAT(error([](TestPackage& p) { p.code[0].second.clear(); }), HasSubstr("outside"));
+  EXPECT_THAT(error([](TestPackage& p) { p.constants.clear(); }), HasSubstr("outside"));
+}
+
+TEST(Package, RefusesOtherFiles) {
+  EXPECT_FALSE(Package::Open(Bytes::Of("")).ok());
+  EXPECT_THAT(Message(Package::Open(Bytes::Of(WriteContainer({{"graph", "", 6}}))).status()),
+              HasSubstr("compile it first"));
+  EXPECT_THAT(Message(Package::Open(Bytes::Of(WriteContainer({{"manifest", "\xff", 6}}))).status()),
+              HasSubstr("damaged"));
+}
+
+TEST(Package, EveryFlippedByteIsNoticed) {
+  const std::string good = MakeTestPackage().Bytes();
+  for (size_t i = 0; i < good.size(); i += 3) {
+    std::string bad = good;
+    bad[i] = static_cast<char>(bad[i] ^ (1 << (i % 8)));
+    EXPECT_FALSE(Package::Open(Bytes::Of(bad)).ok()) << i;
+  }
+  for (size_t size = 0; size < good.size(); size += 7) {
+    EXPECT_FALSE(Package::Open(Bytes::Of(good.substr(0, size))).ok()) << size;
+  }
+}
+
+TEST(CpuFeatures, LevelsContainEachOther) {
+  EXPECT_FALSE(FeaturesOfLevel("x86-64-v9").has_value());
+  EXPECT_LT(FeaturesOfLevel("x86-64-v3")->size(), FeaturesOfLevel("x86-64-v4")->size());
+  for (const char* level : {"x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4"}) {
+    const auto features = FeaturesOfLevel(level);
+    for (const std::string& feature : *features) {
+      EXPECT_TRUE(CpuHas(feature).has_value()) << feature;
+    }
+  }
+  EXPECT_TRUE(*CpuHas("sse2"));
+  EXPECT_FALSE(CpuHas("slow-3ops-lea").has_value());
+  EXPECT_GE(NumCores(), 1);
+}
+
+// The kernel's own list, where names agree.
+TEST(CpuFeatures, AgreeWithTheKernel) {
+  std::ifstream info("/proc/cpuinfo");
+  std::string flags;
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("flags")) flags = line + " ";
+  }
+  ASSERT_FALSE(flags.empty());
+  for (const char* feature : {"avx", "avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "gfni",
+                              "vaes", "rdpid", "movbe", "popcnt", "aes", "adx"}) {
+    EXPECT_EQ(*CpuHas(feature), flags.find(std::string(" ") + feature + " ") != std::string::npos)
+        << feature;
+  }
+}
+
+}  // namespace
+}  // namespace weft

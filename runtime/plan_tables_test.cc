@@ -1,0 +1,170 @@
+#include "runtime/plan_tables.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <random>
+#include <string>
+
+#include "proto/plan.pb.h"
+#include "runtime/testing/plan_builder.h"
+
+namespace weft {
+namespace {
+
+using plan_testing::MakeTestPackage;
+using plan_testing::PlanBuilder;
+using ::testing::HasSubstr;
+
+constexpr uint64_t kCode = 0xe00, kConstants = 80;
+
+Plan TestPlan(const std::string& signature) {
+  const auto package = MakeTestPackage();
+  for (const Plan& plan : package.manifest.targets(0).plans()) {
+    if (plan.signature() == signature) return plan;
+  }
+  ADD_FAILURE() << signature;
+  return {};
+}
+
+absl::Status Verify(const Plan& plan) {
+  return PlanTables::Build(plan, kCode, kConstants).status();
+}
+
+TEST(PlanTables, AcceptTheTestPlans) {
+  for (const char* signature : {"predict", "init", "step", "read", "join", "count"}) {
+    EXPECT_TRUE(Verify(TestPlan(signature)).ok()) << Verify(TestPlan(signature));
+  }
+}
+
+TEST(PlanTables, HoldThePlan) {
+  auto tables = PlanTables::Build(TestPlan("step"), kCode, kConstants);
+  ASSERT_TRUE(tables.ok());
+  const WeftPlan& plan = (*tables)->plan();
+  EXPECT_STREQ(plan.signature, "step");
+  EXPECT_STREQ(plan.inputs[0].name, "d");
+  EXPECT_STREQ(plan.dim_names[plan.inputs[0].first_dim], "4");
+  EXPECT_EQ(plan.variables[0].flags, WEFT_VARIABLE_READ | WEFT_VARIABLE_ASSIGNED);
+  EXPECT_EQ(plan.commit_step, 2u);
+  EXPECT_EQ(plan.num_steps, 3u);
+  EXPECT_STREQ(plan.steps[1].nodes, "node_sum");
+  (*tables)->SetCode(reinterpret_cast<const void*>(0x10000));
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(plan.kernels[1]), 0x10400u);
+}
+
+struct Damage {
+  const char* signature;
+  std::function<void(Plan*)> apply;
+  const char* message;
+};
+
+TEST(PlanTables, RefuseEveryWrongIndex) {
+  const auto step = [](Plan* plan, int block, int index) {
+    return plan->mutable_blocks(block)->mutable_steps(index);
+  };
+  const Damage damages[] = {
+      {"predict", [](Plan* p) { p->mutable_formulas(3)->set_op(static_cast<Formula::Op>(99)); },
+       "unknown operation"},
+      {"predict", [](Plan* p) { p->set_symbol_inputs(0, 1); }, "input below 1"},
+      {"predict", [](Plan* p) { p->set_symbol_dims(0, 2); }, "dimension below 2"},
+      {"predict", [](Plan* p) { p->add_symbols("x"); }, "for each symbol"},
+      {"predict",
+       [](Plan* p) {
+         for (Formula& f : *p->mutable_formulas()) {
+           if (f.op() == Formula::MUL) f.set_a(1000);
+         }
+       },
+       "formula below"},
+      {"predict", [](Plan* p) { p->mutable_inputs(0)->set_dtype(0); }, "dtype"},
+      {"predict", [](Plan* p) { p->mutable_inputs(0)->set_dtype(77); }, "dtype"},
+      {"predict", [](Plan* p) { p->mutable_inputs(0)->set_dims(0, 1000); }, "formula below"},
+      {"predict", [](Plan* p) { p->mutable_inputs(0)->add_dims(0); }, "name for each dimension"},
+      {"predict", [](Plan* p) { p->mutable_inputs(0)->clear_name(); }, "no name"},
+      {"join", [](Plan* p) { p->mutable_inputs(1)->set_name("x"); }, "twice"},
+      {"predict", [](Plan* p) { p->mutable_buffers(0)->set_space(static_cast<Buffer::Space>(9)); },
+       "unknown space"},
+      {"predict", [](Plan* p) { p->mutable_buffers(0)->set_index(1); }, "input below 1"},
+      {"predict", [](Plan* p) { p->mutable_buffers(1)->set_index(1); }, "output below 1"},
+      {"step", [](Plan* p) { p->mutable_buffers(1)->set_index(1); }, "variable below 1"},
+      {"predict", [](Plan* p) { p->mutable_buffers(0)->set_size(1000); }, "formula below"},
+      {"predict", [](Plan* p) { p->mutable_buffers(3)->set_below(0, 3); }, "earlier buffer"},
+      {"predict", [](Plan* p) { p->mutable_buffers(3)->set_below(0, 0); }, "earlier buffer"},
+      {"predict", [](Plan* p) { p->mutable_buffers(4)->set_constant_offset(32); }, "misaligned"},
+      {"predict", [](Plan* p) { p->mutable_buffers(4)->set_constant_offset(128); }, "outside"},
+      {"predict", [](Plan* p) { p->mutable_kernels(0)->set_code_offset(kCode); }, "outside"},
+      {"predict", [&](Plan* p) { step(p, 0, 0)->mutable_launch()->set_kernel(3); }, "kernel below"},
+      {"predict", [&](Plan* p) { step(p, 0, 0)->mutable_launch()->set_tiles(999); }, "formula"},
+      {"predict", [&](Plan* p) { step(p, 0, 0)->mutable_launch()->set_scratch(999); }, "formula"},
+      {"predict", [&](Plan* p) { step(p, 0, 0)->mutable_launch()->set_bytes(999); }, "formula"},
+      {"predict", [&](Plan* p) { step(p, 0, 0)->mutable_launch()->set_flops(999); }, "formula"},
+      {"predict", [&](Plan* p) { step(p, 0, 0)->mutable_launch()->set_sizes(0, 999); }, "formula"},
+      {"predict",
+       [&](Plan* p) { step(p, 0, 0)->mutable_launch()->mutable_buffers(0)->set_buffer(99); },
+       "buffer below"},
+      {"predict",
+       [&](Plan* p) { step(p, 0, 0)->mutable_launch()->mutable_buffers(0)->set_offset(999); },
+       "formula below"},
+      {"predict", [&](Plan* p) { step(p, 0, 1)->mutable_copy()->set_size(999); }, "formula below"},
+      {"predict", [&](Plan* p) { step(p, 0, 1)->clear_kind(); }, "unknown kind"},
+      {"predict", [](Plan* p) { p->set_commit_step(5); }, "commit step"},
+      {"predict", [](Plan* p) { p->set_commit_step(0); }, "assigns no variable"},
+      {"predict", [](Plan* p) { p->clear_blocks(); }, "no steps"},
+      {"step", [](Plan* p) { p->set_read_variables(0, 1); }, "variable"},
+      {"step", [](Plan* p) { p->set_assigned_variables(0, 1); }, "variable"},
+      {"count", [&](Plan* p) { step(p, 0, 1)->mutable_while_step()->set_body_block(9); }, "block"},
+      {"count", [&](Plan* p) { step(p, 0, 1)->mutable_while_step()->set_body_block(0); }, "cycle"},
+      {"count", [&](Plan* p) { step(p, 0, 1)->mutable_while_step()->set_condition(99); }, "buffer"},
+      {"count", [&](Plan* p) { step(p, 0, 1)->mutable_while_step()->set_max_iterations(-1); },
+       "max_iterations"},
+      {"count", [&](Plan* p) { step(p, 2, 0)->mutable_cond()->set_then_block(2); }, "cycle"},
+  };
+  for (const Damage& damage : damages) {
+    Plan plan = TestPlan(damage.signature);
+    damage.apply(&plan);
+    const absl::Status status = Verify(plan);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << damage.message;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(damage.message));
+    EXPECT_THAT(std::string(status.message()), HasSubstr(damage.signature));
+  }
+}
+
+TEST(PlanTables, LimitNesting) {
+  const auto nested = [](int depth) {
+    PlanBuilder b("deep");
+    const uint32_t p = b.Input("p", DataType::kBool, {});
+    uint32_t block = 0;
+    for (int i = 1; i < depth; ++i) {
+      const uint32_t inner = b.Block();
+      b.Cond(block, p, inner, inner);
+      block = inner;
+    }
+    return b.Build();
+  };
+  EXPECT_TRUE(Verify(nested(kMaxBlockDepth)).ok());
+  EXPECT_THAT(std::string(Verify(nested(kMaxBlockDepth + 1)).message()), HasSubstr("too deeply"));
+  EXPECT_FALSE(Verify(nested(100000)).ok());
+}
+
+// Whatever parses is verified without harm.
+TEST(PlanTables, SurviveRandomBytes) {
+  std::mt19937 random(3);
+  int accepted = 0, refused = 0;
+  for (const char* signature : {"predict", "step", "count"}) {
+    const std::string good = TestPlan(signature).SerializeAsString();
+    for (int round = 0; round < 20000; ++round) {
+      std::string bytes = good;
+      for (int flips = 1 + static_cast<int>(random() % 3); flips > 0; --flips) {
+        bytes[random() % bytes.size()] = static_cast<char>(random());
+      }
+      Plan plan;
+      if (!plan.ParseFromString(bytes)) continue;
+      (Verify(plan).ok() ? accepted : refused) += 1;
+    }
+  }
+  EXPECT_GT(accepted, 0);
+  EXPECT_GT(refused, 0);
+}
+
+}  // namespace
+}  // namespace weft

@@ -1,0 +1,159 @@
+// First and second derivatives of every differentiable op against central finite differences, in
+// f64 and through the reference evaluator. The cases come from the op table (tests/ops).
+//
+// For random weights w and directions v, F(x) = sum w * op(x) is a function into the numbers, and
+// so is G(x) = sum_i v_i . dF/dx_i(x), built by Gradients(). dF/dx and dG/dx as graphs are compared
+// with (F(x + h e) - F(x - h e)) / 2h and the same of G, element by element.
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graph/interpreter.h"
+#include "gtest/gtest.h"
+#include "tests/ops/op_cases.h"
+
+namespace weft {
+namespace {
+
+constexpr double kStep = 1e-5;
+// The error of the difference quotient: about kStep^2 of truncation and 1e-16 / kStep of rounding,
+// times what the third derivatives and the values amount to.
+constexpr double kTolerance = 2e-6;
+
+HostTensor Weights(const std::vector<int64_t>& shape, double phase) {
+  HostTensor weights = *HostTensor::Create(DataType::kF64, shape);
+  double angle = phase;
+  for (double& value : weights.mutable_values<double>()) value = std::cos(angle += 1.7) + 0.2;
+  return weights;
+}
+
+std::vector<int64_t> StaticShape(const Tensor& x) {
+  std::vector<int64_t> shape;
+  for (const DimExpr& dim : x.shape()) shape.push_back(*dim.Constant());
+  return shape;
+}
+
+std::vector<int64_t> AllAxes(const Tensor& x) {
+  std::vector<int64_t> axes;
+  for (int64_t axis = 0; axis < x.rank(); ++axis) axes.push_back(axis);
+  return axes;
+}
+
+// sum x * weights
+Tensor Weighted(Graph& graph, Tensor x, double phase) {
+  return ReduceSum(x * graph.Constant(Weights(StaticShape(x), phase)), AllAxes(x));
+}
+
+// A function of several float inputs into the numbers, and its gradients as a graph.
+struct Function {
+  Tensor value;
+  std::vector<Tensor> gradients;
+};
+
+class Checker {
+ public:
+  explicit Checker(const OpCase& c) : case_(c), graph_("check") {
+    for (size_t i = 0; i < c.inputs.size(); ++i) {
+      Tensor x = MakeInput(graph_, c, i, DataType::kF64);
+      inputs_.push_back(x);
+      feeds_["x" + std::to_string(i)] = DrawInput(c, i, DataType::kF64);
+      if (IsFloat(x.dtype())) {
+        floats_.push_back(i);
+        xs_.push_back(x);
+      }
+    }
+  }
+
+  void Run() {
+    Tensor y = case_.build(graph_, inputs_)[0];
+    ASSERT_TRUE(graph_.status().ok()) << graph_.status();
+    ASSERT_TRUE(IsFloat(y.dtype())) << "a differentiable op gives floats";
+    first_.value = Weighted(graph_, y, 0.3);
+    first_.gradients = Gradients(first_.value, xs_);
+    ASSERT_TRUE(graph_.status().ok()) << graph_.status();
+    second_.value = Weighted(graph_, first_.gradients[0], 1.1);
+    for (size_t i = 1; i < xs_.size(); ++i) {
+      second_.value = second_.value + Weighted(graph_, first_.gradients[i], 1.1 + i);
+    }
+    second_.gradients = Gradients(second_.value, xs_);
+    ASSERT_TRUE(graph_.status().ok()) << graph_.status();
+    Compare(first_, "first");
+    Compare(second_, "second");
+  }
+
+ private:
+  double Evaluate(const Tensor& value, const TensorMap& feeds) {
+    const auto result = EvaluateGraph(graph_, feeds, {value});
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result.ok() ? (*result)[0].values<double>()[0] : std::nan("");
+  }
+
+  void Compare(const Function& f, const char* order) {
+    const auto gradients = EvaluateGraph(graph_, feeds_, f.gradients);
+    ASSERT_TRUE(gradients.ok()) << gradients.status();
+    for (size_t k = 0; k < floats_.size(); ++k) {
+      const std::string name = "x" + std::to_string(floats_[k]);
+      const HostTensor& gradient = (*gradients)[k];
+      ASSERT_EQ(gradient.shape(), feeds_[name].shape()) << order << " of " << name;
+      for (int64_t e = 0; e < gradient.num_elements(); ++e) {
+        auto at = [&](double step) {
+          TensorMap moved = feeds_;
+          moved[name] = moved[name].Clone();
+          moved[name].mutable_values<double>()[e] += step;
+          return Evaluate(f.value, moved);
+        };
+        // stop_gradient is the one op whose gradient is not its derivative.
+        const double numeric =
+            case_.op == "stop_gradient" ? 0 : (at(kStep) - at(-kStep)) / (2 * kStep);
+        const double analytic = gradient.values<double>()[e];
+        const double scale = 1 + std::max(std::fabs(numeric), std::fabs(analytic));
+        EXPECT_LE(std::fabs(analytic - numeric), kTolerance * scale)
+            << order << " derivative for element " << e << " of " << name << ": analytic "
+            << analytic << ", numeric " << numeric;
+      }
+    }
+  }
+
+  const OpCase& case_;
+  Graph graph_;
+  std::vector<Tensor> inputs_, xs_;
+  std::vector<size_t> floats_;
+  TensorMap feeds_;
+  Function first_, second_;
+};
+
+std::vector<OpCase> DifferentiableCases() {
+  std::vector<OpCase> cases;
+  for (const OpInfo& op : AllOps()) {
+    if (op.gradient == GradientKind::kNone || !op.accepts(DataType::kF64)) continue;
+    for (OpCase& c : CasesOf(op)) {
+      if (c.gradient) cases.push_back(std::move(c));
+    }
+  }
+  return cases;
+}
+
+class GradientTest : public testing::TestWithParam<OpCase> {};
+
+TEST_P(GradientTest, AgreesWithFiniteDifferences) { Checker(GetParam()).Run(); }
+
+INSTANTIATE_TEST_SUITE_P(Ops, GradientTest, testing::ValuesIn(DifferentiableCases()),
+                         [](const testing::TestParamInfo<OpCase>& info) {
+                           std::string name = info.param.name;
+                           std::replace(name.begin(), name.end(), '/', '_');
+                           return name;
+                         });
+
+// Nothing differentiable is left out: an op with a gradient that takes f64 has a case to check.
+TEST(GradientCoverage, EveryDifferentiableOpIsChecked) {
+  for (const OpInfo& op : AllOps()) {
+    if (op.gradient == GradientKind::kNone || !op.accepts(DataType::kF64)) continue;
+    bool checked = false;
+    for (const OpCase& c : CasesOf(op)) checked |= c.gradient;
+    EXPECT_TRUE(checked) << op.name;
+  }
+}
+
+}  // namespace
+}  // namespace weft

@@ -1,0 +1,479 @@
+#include "tests/ops/op_cases.h"
+
+#include <cmath>
+#include <functional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "graph/ir/op_call.h"
+#include "graph/reference/elementwise.h"
+
+namespace weft {
+namespace {
+
+using Sizes = std::vector<int64_t>;
+using Inputs = std::vector<Tensor>;
+using Kind = InputSpec::Kind;
+
+// splitmix64: plain and the same everywhere.
+class Draws {
+ public:
+  explicit Draws(uint64_t seed) : state_(seed) {}
+  // In [0, 1).
+  double Next() {
+    uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
+  }
+
+ private:
+  uint64_t state_;
+};
+
+uint64_t HashOf(const std::string& text) {  // FNV-1a
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
+  return hash;
+}
+
+InputSpec Data(Sizes shape) { return {.shape = std::move(shape)}; }
+InputSpec Data(Sizes shape, double low, double high) {
+  return {std::move(shape), Kind::kData, low, high};
+}
+InputSpec Index(Sizes shape, double low, double high) {
+  return {std::move(shape), Kind::kIndex, low, high};
+}
+InputSpec Scalar64(double low, double high) { return {{}, Kind::kI64, low, high}; }
+InputSpec Flags(Sizes shape) { return {.shape = std::move(shape), .kind = Kind::kBool}; }
+
+Shape Dims(const Sizes& sizes) { return Shape(sizes.begin(), sizes.end()); }
+
+// The list as it grows: Add(op, variant, inputs, function of the inputs).
+class CaseList {
+ public:
+  template <typename F>
+  OpCase& Add(const std::string& op, const std::string& variant, std::vector<InputSpec> inputs,
+              F function) {
+    OpCase c;
+    c.name = absl::StrCat(op, "/", variant);
+    c.op = op;
+    c.inputs = std::move(inputs);
+    c.build = [function](Graph& graph, const Inputs& x) {
+      if constexpr (std::is_invocable_r_v<std::vector<Tensor>, F, Graph&, const Inputs&>) {
+        return std::vector<Tensor>(function(graph, x));
+      } else if constexpr (std::is_invocable_v<F, Graph&, const Inputs&>) {
+        return std::vector<Tensor>{function(graph, x)};
+      } else {
+        return std::vector<Tensor>{function(x)};
+      }
+    };
+    cases_.push_back(std::move(c));
+    return cases_.back();
+  }
+  std::vector<OpCase> Take() { return std::move(cases_); }
+
+ private:
+  std::vector<OpCase> cases_;
+};
+
+void AddElementwise(CaseList& list) {
+  list.Add("clamp", "between", {Data({3, 5}), Data({3, 5}, -1.5, -0.5), Data({3, 5}, 0.5, 1.5)},
+           [](const Inputs& x) { return Clamp(x[0], x[1], x[2]); });
+  list.Add("clamp", "scalar_bounds", {Data({17})},
+           [](const Inputs& x) { return Clamp(x[0], 0.0, 1.0); });
+  for (DataType to :
+       {DataType::kF64, DataType::kF32, DataType::kF16, DataType::kBF16, DataType::kI8,
+        DataType::kU8, DataType::kI32, DataType::kI64, DataType::kBool}) {
+    list.Add("cast", absl::StrCat("to_", std::string(NameOf(to))), {Data({3, 5}, -300, 300)},
+             [to](const Inputs& x) { return Cast(x[0], to); })
+        .gradient = to == DataType::kF64;
+  }
+}
+
+void AddReductions(CaseList& list) {
+  using Function = Tensor (*)(Operand, const std::vector<int64_t>&, bool);
+  const std::pair<const char*, Function> reductions[] = {
+      {"reduce_sum", ReduceSum}, {"reduce_prod", ReduceProd}, {"reduce_max", ReduceMax},
+      {"reduce_min", ReduceMin}, {"reduce_and", ReduceAnd},   {"reduce_or", ReduceOr}};
+  struct Variant {
+    const char* name;
+    Sizes shape;
+    std::vector<int64_t> axes;
+    bool keep_dims;
+  };
+  const Variant variants[] = {{"last", {3, 5}, {-1}, false},
+                              {"first", {3, 5}, {0}, false},
+                              {"middle_kept", {2, 3, 4}, {1}, true},
+                              {"outer_and_inner", {2, 3, 2}, {0, 2}, false},
+                              {"all", {7}, {0}, false},
+                              {"none", {2, 3}, {}, false},
+                              {"no_elements", {2, 0}, {1}, false},
+                              {"one_element", {1, 1}, {1}, false}};
+  for (const auto& [op, function] : reductions) {
+    for (const Variant& v : variants) {
+      list.Add(op, v.name, {Data(v.shape)}, [function = function, v](const Inputs& x) {
+        return function(x[0], v.axes, v.keep_dims);
+      });
+    }
+  }
+  for (int64_t axis : {0, 1, -1}) {
+    list.Add("argmax", absl::StrCat("axis", axis), {Data({3, 5, 2})},
+             [axis](const Inputs& x) { return ArgMax(x[0], axis, axis == 1); });
+    list.Add("argmin", absl::StrCat("axis", axis), {Data({3, 5, 2})},
+             [axis](const Inputs& x) { return ArgMin(x[0], axis, axis == 1); });
+  }
+  for (bool exclusive : {false, true}) {
+    for (bool reverse : {false, true}) {
+      list.Add(
+          "cumsum", absl::StrCat(exclusive ? "exclusive" : "inclusive", reverse ? "_reverse" : ""),
+          {Data({2, 5, 3})},
+          [exclusive, reverse](const Inputs& x) { return CumSum(x[0], 1, exclusive, reverse); });
+    }
+  }
+}
+
+void AddMatMul(CaseList& list) {
+  for (bool ta : {false, true}) {
+    for (bool tb : {false, true}) {
+      const std::string name = absl::StrCat(ta ? "ta_" : "", tb ? "tb_" : "", "2d");
+      const Sizes a = ta ? Sizes{4, 3} : Sizes{3, 4}, b = tb ? Sizes{5, 4} : Sizes{4, 5};
+      auto multiply = [ta, tb](const Inputs& x) { return MatMul(x[0], x[1], ta, tb); };
+      list.Add("matmul", name, {Data(a), Data(b)}, multiply);
+      Sizes batch_a = {2}, batch_b = {2};
+      batch_a.insert(batch_a.end(), a.begin(), a.end());
+      batch_b.insert(batch_b.end(), b.begin(), b.end());
+      list.Add("matmul", name + "_batch", {Data(batch_a), Data(batch_b)}, multiply);
+      list.Add("matmul", name + "_shared", {Data(batch_a), Data(b)}, multiply);
+    }
+  }
+  auto plain = [](const Inputs& x) { return MatMul(x[0], x[1]); };
+  list.Add("matmul", "vector", {Data({1, 7}), Data({7, 1})}, plain);
+  list.Add("matmul", "no_contraction", {Data({2, 0}), Data({0, 3})}, plain);
+  list.Add("matmul", "rank4", {Data({2, 2, 2, 3}), Data({2, 2, 3, 2})}, plain);
+}
+
+void AddConvolutions(CaseList& list) {
+  struct Variant {
+    const char* name;
+    Sizes image, filter, output;
+    std::vector<int64_t> strides, padding, dilations;
+    int64_t groups;
+  };
+  const Variant variants[] = {
+      {"same", {1, 4, 4, 2}, {3, 3, 2, 2}, {1, 4, 4, 2}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 1},
+      {"strided", {2, 5, 6, 1}, {3, 2, 1, 2}, {2, 2, 2, 2}, {2, 3}, {0, 1, 1, 0}, {1, 1}, 1},
+      {"dilated", {1, 5, 6, 1}, {2, 2, 1, 1}, {1, 3, 4, 1}, {1, 1}, {0, 0, 0, 0}, {2, 2}, 1},
+      {"grouped", {1, 3, 3, 4}, {2, 2, 2, 2}, {1, 2, 2, 2}, {1, 1}, {0, 0, 0, 0}, {1, 1}, 2},
+      {"depthwise", {1, 3, 3, 3}, {2, 2, 1, 3}, {1, 3, 3, 3}, {1, 1}, {1, 0, 0, 1}, {1, 1}, 3},
+      {"pointwise", {2, 2, 3, 3}, {1, 1, 3, 2}, {2, 2, 3, 2}, {1, 1}, {0, 0, 0, 0}, {1, 1}, 1},
+  };
+  for (const Variant& v : variants) {
+    list.Add("conv2d", v.name, {Data(v.image), Data(v.filter)}, [v](const Inputs& x) {
+      return Conv2D(x[0], x[1], v.strides, v.padding, v.dilations, v.groups);
+    });
+    list.Add("conv2d_input_grad", v.name, {Data(v.output), Data(v.filter)}, [v](const Inputs& x) {
+      return Conv2DInputGrad(x[0], x[1], Dims(v.image), v.strides, v.padding, v.dilations,
+                             v.groups);
+    });
+    list.Add("conv2d_filter_grad", v.name, {Data(v.image), Data(v.output)}, [v](const Inputs& x) {
+      return Conv2DFilterGrad(x[0], x[1], {v.filter[0], v.filter[1]}, v.strides, v.padding,
+                              v.dilations, v.groups);
+    });
+  }
+}
+
+void AddPooling(CaseList& list) {
+  struct Variant {
+    const char* name;
+    Sizes image, output;
+    std::vector<int64_t> window, strides, padding;
+  };
+  const Variant variants[] = {
+      {"even", {1, 4, 4, 2}, {1, 2, 2, 2}, {2, 2}, {2, 2}, {0, 0, 0, 0}},
+      {"overlapping", {1, 5, 4, 1}, {1, 3, 4, 1}, {3, 2}, {2, 1}, {1, 1, 0, 1}},
+      {"whole", {2, 3, 2, 1}, {2, 1, 1, 1}, {3, 2}, {1, 1}, {0, 0, 0, 0}},
+  };
+  for (const Variant& v : variants) {
+    list.Add("max_pool", v.name, {Data(v.image)}, [v](Graph&, const Inputs& x) {
+      const auto result = MaxPool(x[0], v.window, v.strides, v.padding);
+      return Inputs{result.y, result.index};
+    });
+    const int64_t places = v.window[0] * v.window[1];
+    list.Add("max_unpool", v.name, {Data(v.output), Index(v.output, 0, places - 1)},
+             [v](const Inputs& x) {
+               return MaxUnpool(x[0], x[1], Dims(v.image), v.window, v.strides, v.padding);
+             });
+    list.Add(
+        "max_pool_at", v.name, {Data(v.image), Index(v.output, 0, places - 1)},
+        [v](const Inputs& x) { return MaxPoolAt(x[0], x[1], v.window, v.strides, v.padding); });
+    for (bool count_padding : {false, true}) {
+      const std::string name = absl::StrCat(v.name, count_padding ? "_counted" : "");
+      list.Add("avg_pool", name, {Data(v.image)}, [v, count_padding](const Inputs& x) {
+        return AvgPool(x[0], v.window, v.strides, v.padding, count_padding);
+      });
+      list.Add("avg_pool_grad", name, {Data(v.output)}, [v, count_padding](const Inputs& x) {
+        return AvgPoolGrad(x[0], Dims(v.image), v.window, v.strides, v.padding, count_padding);
+      });
+    }
+  }
+}
+
+void AddShapes(CaseList& list) {
+  list.Add("reshape", "merge", {Data({2, 3, 4})},
+           [](const Inputs& x) { return Reshape(x[0], Dims({4, 6})); });
+  list.Add("reshape", "to_scalar", {Data({1, 1})},
+           [](const Inputs& x) { return Reshape(x[0], {}); });
+  list.Add("transpose", "rotate", {Data({2, 3, 4})},
+           [](const Inputs& x) { return Transpose(x[0], {2, 0, 1}); });
+  list.Add("transpose", "swap", {Data({5, 3})},
+           [](const Inputs& x) { return Transpose(x[0], {1, 0}); });
+  list.Add("broadcast", "new_and_repeated", {Data({2, 1, 3})},
+           [](const Inputs& x) { return Broadcast(x[0], Dims({2, 2, 4, 3})); });
+  list.Add("broadcast", "scalar", {Data({})},
+           [](const Inputs& x) { return Broadcast(x[0], Dims({3, 2})); });
+  list.Add("broadcast", "ones_stay", {Data({1, 3})},
+           [](const Inputs& x) { return Broadcast(x[0], Dims({1, 3})); });
+  list.Add("concat", "last", {Data({2, 3}), Data({2, 1}), Data({2, 0})},
+           [](const Inputs& x) { return Concat({x[0], x[1], x[2]}, -1); });
+  list.Add("concat", "first", {Data({1, 3}), Data({2, 3})},
+           [](const Inputs& x) { return Concat({x[0], x[1], x[0]}, 0); });
+  list.Add("slice", "steps", {Data({3, 7})},
+           [](const Inputs& x) { return Slice(x[0], Dims({1, 0}), Dims({3, 6}), {1, 3}); });
+  list.Add("slice", "empty", {Data({3, 4})},
+           [](const Inputs& x) { return Slice(x[0], Dims({3, 1}), Dims({3, 4}), {1, 2}); });
+  list.Add("pad", "all_sides", {Data({2, 3}), Data({})},
+           [](const Inputs& x) { return Pad(x[0], x[1], Dims({1, 0}), Dims({0, 2}), {0, 2}); });
+  list.Add("pad", "of_nothing", {Data({0, 2}), Data({})},
+           [](const Inputs& x) { return Pad(x[0], x[1], Dims({1, 1}), Dims({1, 0}), {3, 0}); });
+  list.Add("reverse", "two", {Data({2, 3, 2})},
+           [](const Inputs& x) { return Reverse(x[0], {0, -1}); });
+  list.Add("iota", "rows", {Data({})}, [](Graph& graph, const Inputs& x) {
+    return Iota(graph, Dims({3, 4}), 0, x[0].dtype());
+  });
+  list.Add("dim_size", "known", {},
+           [](Graph& graph, const Inputs&) { return DimSize(graph, DimExpr(7), DataType::kI64); });
+  list.Add("constant", "matrix", {Data({2})}, [](Graph& graph, const Inputs& x) {
+    return Cast(graph.Constant(HostTensor::Of<double>({2}, {1.5, -2})), x[0].dtype());
+  });
+}
+
+void AddIndexing(CaseList& list) {
+  // Indices reach outside, where they name nothing.
+  list.Add("gather", "rows", {Data({4, 3}), Index({2, 3}, -1, 4)},
+           [](const Inputs& x) { return Gather(x[0], x[1], 0); });
+  list.Add("gather", "inner", {Data({2, 4, 3}), Index({5}, -1, 4)},
+           [](const Inputs& x) { return Gather(x[0], x[1], 1); });
+  list.Add("gather", "scalar_last", {Data({2, 4}), Scalar64(2, 2)},
+           [](const Inputs& x) { return Gather(x[0], x[1], -1); });
+  list.Add("scatter_add", "rows", {Data({4, 2}), Index({3, 2}, -1, 4), Data({3, 2, 2})},
+           [](const Inputs& x) { return ScatterAdd(x[0], x[1], x[2]); });
+  list.Add("scatter_add", "elements", {Data({5}), Index({7}, 0, 4), Data({7})},
+           [](const Inputs& x) { return ScatterAdd(x[0], x[1], x[2]); });
+  list.Add("one_hot", "rows", {Index({2, 3}, -1, 5), Data({})},
+           [](const Inputs& x) { return OneHot(x[0], DimExpr(5), x[1].dtype()); });
+}
+
+void AddRandom(CaseList& list) {
+  auto dims = [](const Inputs& x) { return x[1].shape(); };
+  list.Add("random_uniform", "any", {Scalar64(-9, 9), Data({5, 3})},
+           [dims](const Inputs& x) { return RandomUniform(x[0], 17, dims(x), x[1].dtype()); });
+  list.Add("random_normal", "any", {Scalar64(-9, 9), Data({5, 3})},
+           [dims](const Inputs& x) { return RandomNormal(x[0], 17, dims(x), x[1].dtype()); });
+  list.Add("random_bits", "any", {Scalar64(-9, 9)},
+           [](const Inputs& x) { return RandomBits(x[0], 17, Dims({7}), DataType::kI32); });
+}
+
+void AddState(CaseList& list) {
+  // Inputs stand in every graph; here one is the op under test.
+  list.Add("input", "passed_on", {Data({2, 3})}, [](const Inputs& x) { return x[0]; });
+  list.Add("assign", "value", {Data({2, 3})}, [](Graph& graph, const Inputs& x) {
+    Variable v = graph.AddVariable("v", ZerosLike(Full(graph, x[0].dtype(), x[0].shape(), 0)));
+    return v.Assign(x[0]);
+  });
+  list.Add("check_numerics", "fine", {Data({3})},
+           [](const Inputs& x) { return CheckNumerics(x[0], "case"); });
+  list.Add("print", "few", {Data({3})}, [](const Inputs& x) { return Print(x[0], "case", 2); });
+  list.Add("assert", "holds", {Data({3}), Scalar64(0, 9)},
+           [](const Inputs& x) { return Assert(Equal(x[1], x[1]), x[0], "case"); });
+}
+
+void AddControlFlow(CaseList& list) {
+  // x -> x * y + c, four times: a carried float, a captured one, a counter.
+  list.Add("while", "power", {Data({3}), Data({3})},
+           [](Graph& graph, const Inputs& x) {
+             Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+             std::vector<Tensor> results = While(
+                 {zero, x[0]}, [](const Inputs& v) { return Less(v[0], 4.0); },
+                 [&](const Inputs& v) { return Inputs{v[0] + 1.0, v[1] * x[1] + x[0]}; }, 6);
+             return Inputs{results.at(1)};
+           })
+      .floats_only = true;
+  // The number of iterations depends on the data; one carried value feeds another.
+  list.Add("while", "until", {Data({}, 0.5, 0.9), Data({2})},
+           [](Graph&, const Inputs& x) {
+             std::vector<Tensor> results = While(
+                 {x[0], x[1]}, [](const Inputs& v) { return Less(v[0], 3.0); },
+                 [](const Inputs& v) { return Inputs{v[0] * 2.0, v[1] * v[0]}; }, 5);
+             return Inputs{results.at(1)};
+           })
+      .floats_only = true;
+  list.Add("while", "never", {Data({2})},
+           [](Graph&, const Inputs& x) {
+             return While(
+                 {x[0]}, [](const Inputs& v) { return Less(ReduceSum(v[0], {0}), -100.0); },
+                 [](const Inputs& v) { return Inputs{v[0] * v[0]}; }, 3);
+           })
+      .floats_only = true;
+  // Values change places three times: for every dtype.
+  list.Add("while", "exchange", {Data({3}), Data({3})}, [](Graph& graph, const Inputs& x) {
+    Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+    std::vector<Tensor> results = While(
+        {x[0], zero, x[1]}, [](const Inputs& v) { return Less(v[1], 3.0); },
+        [](const Inputs& v) { return Inputs{v[2], v[1] + 1.0, v[0]}; }, 3);
+    return Inputs{results.at(0), results.at(2)};
+  });
+  for (bool taken : {true, false}) {
+    list.Add("cond", taken ? "then" : "else", {Data({2}), Data({2})},
+             [taken](Graph& graph, const Inputs& x) {
+               Tensor predicate = graph.Constant(HostTensor::Scalar<bool>(taken));
+               return Cond(
+                   predicate, [&] { return Inputs{x[0] * x[1] * x[1]}; },
+                   [&] { return Inputs{x[1] * x[1] * x[1]}; });
+             })
+        .floats_only = true;
+    list.Add("cond", taken ? "first" : "second", {Data({2}), Data({2})},
+             [taken](Graph& graph, const Inputs& x) {
+               Tensor predicate = graph.Constant(HostTensor::Scalar<bool>(taken));
+               return Cond(
+                   predicate, [&] { return Inputs{x[0], x[1]}; },
+                   [&] { return Inputs{x[1], x[1]}; });
+             });
+  }
+  // A loop within a branch within a loop.
+  list.Add("while", "nested", {Data({2}, 0.5, 1.5)},
+           [](Graph& graph, const Inputs& x) {
+             Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+             std::vector<Tensor> results = While(
+                 {zero, x[0]}, [](const Inputs& v) { return Less(v[0], 2.0); },
+                 [&](const Inputs& v) {
+                   Tensor y = Cond(
+                       Equal(v[0], 0.0), [&] { return Inputs{v[1] * x[0]}; },
+                       [&] {
+                         return While(
+                             {v[1]},
+                             [](const Inputs& w) { return Less(ReduceMax(w[0], {0}), 4.0); },
+                             [&](const Inputs& w) { return Inputs{w[0] * 1.5 + x[0]}; }, 8);
+                       })[0];
+                   return Inputs{v[0] + 1.0, y};
+                 },
+                 3);
+             return Inputs{results.at(1)};
+           })
+      .floats_only = true;
+  for (int64_t index : {0, 2, 3}) {
+    list.Add(
+        "stack_push", absl::StrCat("at", index),
+        {Data({3, 2}), Data({2}), Scalar64(static_cast<double>(index), static_cast<double>(index))},
+        [](const Inputs& x) { return StackPush(x[0], x[1], x[2]); });
+  }
+}
+
+const std::vector<OpCase>& StructuredCases() {
+  static const auto* cases = [] {
+    CaseList list;
+    AddElementwise(list);
+    AddReductions(list);
+    AddMatMul(list);
+    AddConvolutions(list);
+    AddPooling(list);
+    AddShapes(list);
+    AddIndexing(list);
+    AddRandom(list);
+    AddState(list);
+    AddControlFlow(list);
+    return new std::vector<OpCase>(list.Take());
+  }();
+  return *cases;
+}
+
+// Every operand of one shape, for each class of shapes: none, one, a prime, a multiple of no vector
+// width, several dimensions.
+std::vector<OpCase> ElementwiseCases(const OpInfo& op) {
+  const std::pair<const char*, Sizes> shapes[] = {
+      {"scalar", {}}, {"none", {0}}, {"one", {1}}, {"prime", {13}}, {"matrix", {3, 7}}};
+  std::vector<OpCase> cases;
+  for (const auto& [name, shape] : shapes) {
+    OpCase c;
+    c.name = absl::StrCat(std::string(op.name), "/", name);
+    c.op = std::string(op.name);
+    for (const OperandInfo& operand : op.operands) {
+      c.inputs.push_back(operand.name == "condition" ? Flags(shape) : Data(shape));
+    }
+    const int index = op.index;
+    c.build = [index](Graph&, const Inputs& x) {
+      ir::OpCall call(index);
+      for (const Tensor& operand : x) call.Take(operand);
+      return call.Build();
+    };
+    cases.push_back(std::move(c));
+  }
+  return cases;
+}
+
+}  // namespace
+
+const std::vector<std::pair<std::string, std::string>>& OpsWithoutCases() {
+  static const auto* ops = new std::vector<std::pair<std::string, std::string>>{
+      {"graph", "holds a graph"},
+      {"variable", "declares; has no value"},
+      {"read_variable", "stands in the cases of assign"},
+      {"initializer", "declares; has no value"},
+      {"signature", "declares; has no value"},
+      {"yield", "ends the bodies in the cases of while and cond"}};
+  return *ops;
+}
+
+std::vector<OpCase> CasesOf(const OpInfo& op) {
+  std::vector<OpCase> cases;
+  for (const OpCase& c : StructuredCases()) {
+    if (c.op == op.name) cases.push_back(c);
+  }
+  if (cases.empty() && op.elementwise) return ElementwiseCases(op);
+  return cases;
+}
+
+HostTensor DrawInput(const OpCase& c, size_t index, DataType dtype) {
+  const InputSpec& spec = c.inputs[index];
+  const TestInfo& test = FindOp(c.op)->test;
+  double low = spec.low.value_or(test.low), high = spec.high.value_or(test.high);
+  const bool whole = spec.kind == Kind::kIndex || spec.kind == Kind::kI64 || IsInteger(dtype);
+  if (spec.kind == Kind::kIndex) dtype = DataType::kI32;
+  if (spec.kind == Kind::kI64) dtype = DataType::kI64;
+  if (spec.kind == Kind::kBool) dtype = DataType::kBool;
+  if (whole) high = std::floor(high) + 1 - 1e-9;  // so that floor(draw) reaches the end
+  HostTensor values = *HostTensor::Create(DataType::kF64, spec.shape);
+  Draws draws(HashOf(c.name) + index);
+  for (double& value : values.mutable_values<double>()) {
+    value = low + (high - low) * draws.Next();
+    if (whole) value = std::floor(value);
+    if (dtype == DataType::kBool) value = value > (low + high) / 2;
+  }
+  return *reference::Cast(values, dtype);
+}
+
+Tensor MakeInput(Graph& graph, const OpCase& c, size_t index, DataType dtype) {
+  const HostTensor value = DrawInput(c, index, dtype);
+  return graph.Input(absl::StrCat("x", index), value.dtype(),
+                     std::vector<Graph::Dim>(value.shape().begin(), value.shape().end()));
+}
+
+std::vector<DataType> DTypesOf(const OpCase& c) {
+  std::vector<DataType> dtypes;
+  for (DataType dtype : FindOp(c.op)->dtypes) {
+    if (!c.floats_only || IsFloat(dtype)) dtypes.push_back(dtype);
+  }
+  return dtypes;
+}
+
+}  // namespace weft

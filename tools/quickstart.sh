@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# From nothing to a model in production: sets up, builds, trains a network on handwritten digits, compiles it ahead of time, and runs it
+# three ways. Takes a while the first time (set-up and build), a minute later on. Results go to ./quickstart, or to the folder named.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=${1:-quickstart}
+
+say() { printf '\n== %s\n' "$*"; }
+fail() {
+  printf 'quickstart: %s\n' "$*" >&2
+  exit 1
+}
+# The number behind a key, from one line of JSON.
+number() { sed -n "s/.*\"$1\":\([0-9.eE+-]*\).*/\1/p" "$2"; }
+
+say "set-up"
+tools/setup.sh
+
+say "build"
+bazel build //tools:weft //tools:weft-run //tools/examples:digits //tools/examples:digits_show ||
+  fail "the build failed; its output is above"
+bin=bazel-bin/tools
+weft=$bin/weft
+data=tools/examples/data
+mkdir -p "$out"
+
+say "a model, declared in C++ (tools/examples/digits.cc), as a graph file"
+$bin/examples/digits "$out/digits.weft"
+$weft inspect "$out/digits.weft" | sed -n '1,/^variables/p' | sed '$d'
+$weft inspect "$out/digits.weft" --format html -o "$out/graph.html"
+
+say "training on 1,438 handwritten digits, testing on the other 359"
+$weft train "$out/digits.weft" --data $data/digits-images-idx3-ubyte.gz --data $data/digits-labels-idx1-ubyte.gz \
+  --epochs 25 --batch 32 --validation 0.2 --seed 1 --threads 2 --checkpoint "$out" --report "$out/report.html" \
+  --save-validation "$out/test" --json > "$out/train.json"
+seconds=$(number seconds "$out/train.json")
+compile_seconds=$(number compile_seconds "$out/train.json")
+printf 'trained in %.1f s, compiled in %.2f s before\n' "$seconds" "$compile_seconds"
+
+say "compiling predict ahead of time"
+for kind in package:digits.weftpkg shared:libdigits.so executable:digits; do
+  $weft compile "$out/digits.weft" --checkpoint "$out/last.safetensors" --freeze --signature predict \
+    --emit "${kind%%:*}" -o "$out/${kind##*:}"
+done
+
+say "the test images through graph file, package (no compiler in weft-run) and executable"
+$weft run "$out/digits.weft" --checkpoint "$out/last.safetensors" --feed x="$out/test/x.npy" --out "$out/from_graph.npz"
+$bin/weft-run "$out/digits.weftpkg" --feed x="$out/test/x.npy" --out "$out/from_package.npz"
+"$out/digits" --x="$out/test/x.npy" --out-class="$out/from_executable_class.npy" \
+  --out-probabilities="$out/from_executable_probabilities.npy"
+$bin/examples/digits_show "$out/test/x.npy" "$out/test/y.npy" "$out/from_graph.npz" "$out/from_package.npz" \
+  "$out/from_executable_class.npy" "$out/from_executable_probabilities.npy" | tee "$out/digits.txt"
+
+say "a single prediction"
+$weft bench "$out/digits.weftpkg" --size batch=1 --threads 1 --seconds 1
+
+say "sizes"
+for file in digits.weft last.safetensors digits.weftpkg libdigits.so digits; do
+  printf '%10d bytes  %s\n' "$(stat -c %s "$out/$file")" "$out/$file"
+done
+printf '%10d bytes  %s\n' "$(stat -Lc %s $bin/weft-run)" $bin/weft-run
+
+say "done"
+accuracy=$(sed -n 's/^test accuracy \([0-9.]*\) %$/\1/p' "$out/digits.txt")
+awk -v a="$accuracy" 'BEGIN { exit !(a >= 98) }' || fail "expected a test accuracy of 98 % or more, got $accuracy %"
+awk -v s="$seconds" 'BEGIN { exit !(s < 20) }' || fail "expected training in less than 20 s, took $seconds s"
+echo "report: $out/report.html   graph view: $out/graph.html"

@@ -1,0 +1,188 @@
+// weft inspect: what is in a graph file or a package.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "proto/file.h"
+#include "tools/common/suggest.h"
+#include "tools/report/page.h"
+#include "tools/weft/command.h"
+#include "tools/weft/graph_view.h"
+#include "tools/weft/model.h"
+#include "tools/weft/package_view.h"
+
+namespace weft::cli {
+namespace {
+
+struct Flags {
+  std::string model, format = "text", out, signature;
+  std::vector<std::string> sizes;
+  bool json = false, nodes = false;
+};
+
+std::string Amount(double value, const char* unit) {
+  static constexpr const char* kPrefixes[] = {"", "k", "M", "G", "T"};
+  int prefix = 0;
+  while (value >= 1000 && prefix < 4) {
+    value /= 1000;
+    ++prefix;
+  }
+  return absl::StrFormat("%.*f %s%s", prefix == 0 || value >= 100 ? 0 : 1, value, kPrefixes[prefix],
+                         unit);
+}
+
+// The view with what one signature needs alone.
+absl::Status Restrict(GraphView& view, const std::string& signature) {
+  std::vector<std::string> names;
+  for (const auto& s : view.signatures) names.push_back(s.name);
+  const auto found = std::find(names.begin(), names.end(), signature);
+  if (found == names.end()) {
+    return UsageError(
+        absl::StrCat("there is no signature '", signature, "'", Suggestion(signature, names)));
+  }
+  const GraphView::Signature kept = view.signatures[found - names.begin()];
+  std::erase_if(view.nodes, [&](const GraphView::Node& node) {
+    return !std::binary_search(kept.nodes.begin(), kept.nodes.end(), node.name);
+  });
+  view.signatures = {kept};
+  return absl::OkStatus();
+}
+
+std::string TextOf(const GraphView& view, bool all_nodes) {
+  std::string text = absl::StrCat("graph ", view.name, ", ", view.nodes.size(), " nodes");
+  if (!view.sizes.empty()) absl::StrAppend(&text, ", costs at ", view.sizes);
+  absl::StrAppend(&text, "\n");
+  std::map<std::string, const GraphView::Node*> nodes;
+  for (const GraphView::Node& node : view.nodes) nodes[node.name] = &node;
+  for (const GraphView::Signature& signature : view.signatures) {
+    double flops = 0;
+    for (const std::string& name : signature.nodes) {
+      if (const auto node = nodes.find(name); node != nodes.end()) flops += node->second->flops;
+    }
+    absl::StrAppend(&text, "\nsignature ", signature.name, ": ", signature.nodes.size(), " nodes, ",
+                    Amount(flops, "FLOP"), "\n");
+    for (const auto& v : signature.inputs)
+      absl::StrAppend(&text, "  in   ", v.name, " ", v.type, "\n");
+    for (const auto& v : signature.outputs) {
+      absl::StrAppend(&text, "  out  ", v.name, " ", v.type, "\n");
+    }
+  }
+  if (!view.variables.empty()) absl::StrAppend(&text, "\nvariables\n");
+  for (const GraphView::Variable& v : view.variables) {
+    absl::StrAppend(&text, "  ", v.name, " ", v.type, v.trainable ? "" : " (not trained)", "\n");
+  }
+  std::map<std::string, std::pair<int, double>> ops;
+  for (const GraphView::Node& node : view.nodes) {
+    ++ops[node.op].first;
+    ops[node.op].second += node.flops;
+  }
+  absl::StrAppend(&text, "\nops\n");
+  for (const auto& [op, use] : ops) {
+    absl::StrAppendFormat(&text, "  %5d  %-20s %s\n", use.first, op, Amount(use.second, "FLOP"));
+  }
+  if (!all_nodes) return text;
+  absl::StrAppend(&text, "\nnodes\n");
+  for (const GraphView::Node& node : view.nodes) {
+    absl::StrAppendFormat(&text, "  %s = %s(%s) : %s  # %s%s\n", node.name, node.op,
+                          absl::StrJoin(node.inputs, ", "), absl::StrJoin(node.results, ", "),
+                          Amount(node.flops, "FLOP"),
+                          node.source.empty() ? "" : ", " + node.source);
+  }
+  return text;
+}
+
+// Graphviz.
+std::string DotOf(const GraphView& view) {
+  auto quoted = [](const std::string& s) {
+    return absl::StrCat("\"", absl::StrReplaceAll(s, {{"\\", "\\\\"}, {"\"", "\\\""}}), "\"");
+  };
+  std::string text = "digraph {\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n";
+  for (const GraphView::Node& node : view.nodes) {
+    std::string label =
+        quoted(absl::StrCat(node.op, "\n", node.name, "\n", absl::StrJoin(node.results, ", ")));
+    absl::StrAppend(&text, "  ", quoted(node.name),
+                    " [label=", absl::StrReplaceAll(label, {{"\n", "\\n"}}), "];\n");
+  }
+  for (const GraphView::Node& node : view.nodes) {
+    for (const std::string& input : node.inputs) {
+      absl::StrAppend(&text, "  ", quoted(input.substr(0, input.find(':'))), " -> ",
+                      quoted(node.name), ";\n");
+    }
+  }
+  return text + "}\n";
+}
+
+absl::StatusOr<std::string> GraphText(const Flags& flags, const std::string& format) {
+  absl::StatusOr<std::map<std::string, std::vector<int64_t>>> parsed = ParseSizes(flags.sizes);
+  if (!parsed.ok()) return parsed.status();
+  std::map<std::string, int64_t> sizes;
+  for (const auto& [name, values] : *parsed) sizes[name] = values[0];
+  absl::StatusOr<Graph> graph = LoadGraph(flags.model);
+  if (!graph.ok()) return graph.status();
+  absl::StatusOr<GraphView> view = ViewOf(*graph, sizes);
+  if (!view.ok()) return view.status();
+  if (!flags.signature.empty()) {
+    absl::Status status = Restrict(*view, flags.signature);
+    if (!status.ok()) return status;
+  }
+  if (format == "json") return GraphJson(*view) + "\n";
+  if (format == "html") return GraphPage(*view);
+  if (format == "dot") return DotOf(*view);
+  if (format == "textproto") return graph->ToText();
+  if (format == "mlir") return graph->ToMlir();
+  return TextOf(*view, flags.nodes);
+}
+
+absl::Status Run(const Flags& flags) {
+  const std::string format = flags.json ? "json" : flags.format;
+  const std::vector<std::string> formats = {"text", "json", "dot", "html", "textproto", "mlir"};
+  if (!std::count(formats.begin(), formats.end(), format)) {
+    return UsageError(
+        absl::StrCat("there is no --format '", format, "'", Suggestion(format, formats)));
+  }
+  if (flags.out == flags.model) {
+    return UsageError(absl::StrCat("-o '", flags.out, "' would overwrite the input"));
+  }
+  absl::StatusOr<bool> package = IsPackage(flags.model);
+  if (!package.ok()) return package.status();
+  if (*package && format != "text" && format != "json") {
+    return UsageError(absl::StrCat("a package is shown as text or json, not as ", format,
+                                   "; give the graph file it was made from"));
+  }
+  absl::StatusOr<std::string> text =
+      *package ? PackageText(flags.model, format == "json", flags.nodes) : GraphText(flags, format);
+  if (!text.ok()) return text.status();
+  if (!flags.out.empty()) return WriteFileAtomically(flags.out, *text);
+  std::fwrite(text->data(), 1, text->size(), stdout);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Command AddInspect(CLI::App& program) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* app =
+      program.add_subcommand("inspect", "Shows signatures, ops, shapes, cost and memory");
+  app->add_option("model", flags->model, "Graph file or package")->required()->type_name("MODEL");
+  app->add_option("--format", flags->format,
+                  "text, json, dot, html (a graph view), textproto, mlir")
+      ->capture_default_str();
+  app->add_option("-o,--out", flags->out, "File to write; the screen if not given");
+  app->add_option("--signature", flags->signature, "Only what this signature needs");
+  app->add_option("--size", flags->sizes, "Size of an open dimension for the costs: batch=32");
+  app->add_flag("--nodes", flags->nodes, "text: list every node; of a package, every step");
+  app->add_flag("--json", flags->json, "The same as --format json");
+  app->footer("Example: weft inspect digits.weft --format html -o digits.html");
+  return {app, [flags] { return Run(*flags); }};
+}
+
+}  // namespace weft::cli

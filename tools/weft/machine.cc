@@ -1,0 +1,84 @@
+#include "tools/weft/machine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace weft::cli {
+namespace {
+
+constexpr int kChains = 12;  // independent multiply-adds: enough to hide their latency
+constexpr long kRounds = 4'000'000;
+constexpr int kTries = 5;
+constexpr size_t kCopyBytes = size_t{128} << 20;
+
+template <int kLanes>
+struct Vector {
+  typedef float Type __attribute__((vector_size(kLanes * sizeof(float))));
+};
+
+// The loop at one width; inlined into a function that may use the instructions for it.
+template <int kLanes>
+[[gnu::always_inline]] inline float MultiplyAdds(long rounds) {
+  using V = typename Vector<kLanes>::Type;
+  V sums[kChains];
+  for (int i = 0; i < kChains; ++i) sums[i] = V{} + static_cast<float>(i);
+  const V x = V{} + 1.0000001f, y = V{} + 1e-9f;
+  for (long round = 0; round < rounds; ++round) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < kChains; ++i) {
+#pragma clang fp contract(fast)
+      sums[i] = sums[i] * x + y;
+    }
+  }
+  float sum = 0;
+  for (const V& v : sums) sum += v[0];
+  return sum;
+}
+
+[[gnu::target("avx512f")]] float MultiplyAdds512(long rounds) { return MultiplyAdds<16>(rounds); }
+[[gnu::target("avx2,fma")]] float MultiplyAdds256(long rounds) { return MultiplyAdds<8>(rounds); }
+
+double OnThreads(int threads, const std::function<void(int)>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<std::thread> pool;
+  for (int i = 1; i < threads; ++i) pool.emplace_back(work, i);
+  work(0);
+  for (std::thread& thread : pool) thread.join();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+MachinePeaks MeasurePeaks(int threads) {
+  MachinePeaks peaks;
+  const bool wide = __builtin_cpu_supports("avx512f");
+  volatile float sink = 0;
+  double best = 1e9;
+  for (int i = 0; i < kTries; ++i) {
+    best = std::min(best, OnThreads(threads, [&](int) {
+                      sink = wide ? MultiplyAdds512(kRounds) : MultiplyAdds256(kRounds);
+                    }));
+  }
+  peaks.gflops = 2.0 * kChains * (wide ? 16 : 8) * kRounds * threads / best / 1e9;
+  const size_t part = kCopyBytes / threads;
+  const std::unique_ptr<char[]> from(new char[kCopyBytes]), to(new char[kCopyBytes]);
+  std::memset(from.get(), 1, kCopyBytes);
+  std::memset(to.get(), 2, kCopyBytes);
+  best = 1e9;
+  for (int i = 0; i < kTries; ++i) {
+    best = std::min(best, OnThreads(threads, [&](int t) {
+                      std::memcpy(to.get() + t * part, from.get() + t * part, part);
+                    }));
+  }
+  sink = to[kCopyBytes / 2];
+  peaks.copy_gbs = 2.0 * static_cast<double>(part) * threads / best / 1e9;
+  return peaks;
+}
+
+}  // namespace weft::cli

@@ -1,0 +1,214 @@
+#include "tools/weft/train_report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "tools/progress/progress.h"
+#include "tools/weft/model.h"
+
+namespace weft::cli {
+namespace {
+
+constexpr size_t kSamples = 20;
+// Larger confusion matrices are not read by anybody.
+constexpr int64_t kMaxMatrixClasses = 40;
+
+std::vector<double> AsDoubles(const HostTensor& tensor) {
+  std::vector<double> values;
+  values.reserve(static_cast<size_t>(tensor.num_elements()));
+  WithType(tensor.dtype(), [&](auto type) {
+    using T = decltype(type);
+    const T* data = static_cast<const T*>(tensor.data());
+    for (int64_t i = 0; i < tensor.num_elements(); ++i) {
+      values.push_back(static_cast<double>(data[i]));
+    }
+  });
+  return values;
+}
+
+// y of the rows.
+std::vector<double> Truth(const Rows& rows) {
+  const HostTensor& y = rows.data->arrays.at("y");
+  const std::vector<double> all = AsDoubles(y);
+  const int64_t width = y.num_elements() / y.shape()[0];
+  std::vector<double> truth;
+  for (const int64_t row : rows.rows) {
+    truth.insert(truth.end(), all.begin() + row * width, all.begin() + (row + 1) * width);
+  }
+  return truth;
+}
+
+std::string ClassName(const LearningTask& task, int64_t index) {
+  const bool named = index >= 0 && index < static_cast<int64_t>(task.class_names.size());
+  return named ? task.class_names[index] : absl::StrCat(index);
+}
+
+// The images that the model is least certain of, as grey values.
+std::vector<TrainingReport::Sample> Samples(const Judgement& judgement, const LearningTask& task,
+                                            const Rows& rows) {
+  std::vector<TrainingReport::Sample> samples;
+  const auto x = rows.data->arrays.find("x");
+  if (x == rows.data->arrays.end() || judgement.probability.empty()) return samples;
+  const std::vector<int64_t>& shape = x->second.shape();
+  if (shape.size() < 3 || shape.size() > 4 || (shape.size() == 4 && shape[3] != 1)) return samples;
+  const std::vector<double> pixels = AsDoubles(x->second);
+  const auto [low, high] = std::minmax_element(pixels.begin(), pixels.end());
+  const double span = *high > *low ? *high - *low : 1;
+  std::vector<size_t> order(judgement.truth.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    const bool wrong_a = judgement.truth[a] != judgement.predicted[a];
+    const bool wrong_b = judgement.truth[b] != judgement.predicted[b];
+    if (wrong_a != wrong_b) return wrong_a;
+    if (judgement.probability[a] != judgement.probability[b]) {
+      return judgement.probability[a] < judgement.probability[b];
+    }
+    return a < b;
+  });
+  if (order.size() > kSamples) order.resize(kSamples);
+  const int64_t size = shape[1] * shape[2];
+  for (const size_t i : order) {
+    TrainingReport::Sample& sample = samples.emplace_back();
+    sample.width = shape[2];
+    sample.height = shape[1];
+    sample.truth = ClassName(task, judgement.truth[i]);
+    sample.predicted = ClassName(task, judgement.predicted[i]);
+    sample.probability = judgement.probability[i];
+    const double* from = pixels.data() + rows.rows[i] * size;
+    for (int64_t p = 0; p < size; ++p) {
+      sample.pixels.push_back(static_cast<uint8_t>(255 * (from[p] - *low) / span));
+    }
+  }
+  return samples;
+}
+
+std::string MetricText(const std::string& name, double value) {
+  return name == "accuracy" ? absl::StrFormat("%.2f %%", 100 * value)
+                            : absl::StrFormat("%.4g", value);
+}
+
+}  // namespace
+
+double Judgement::Accuracy() const {
+  int64_t right = 0;
+  for (size_t i = 0; i < truth.size(); ++i) right += truth[i] == predicted[i];
+  return truth.empty() ? 0 : static_cast<double>(right) / static_cast<double>(truth.size());
+}
+
+absl::StatusOr<Judgement> Judge(Session& session, const Rows& rows) {
+  const std::vector<Session::SignatureInfo> signatures = session.Signatures();
+  const auto y = rows.data->arrays.find("y");
+  if (rows.rows.empty() || y == rows.data->arrays.end() ||
+      std::none_of(signatures.begin(), signatures.end(),
+                   [](const auto& s) { return s.name == "predict"; })) {
+    return absl::NotFoundError("there is nothing to judge by");
+  }
+  absl::StatusOr<NamedTensors> outputs = Predict(session, "predict", rows);
+  if (!outputs.ok()) return outputs.status();
+  const std::vector<double> truth = Truth(rows);
+  const size_t count = rows.rows.size();
+  Judgement judgement;
+  const HostTensor* classes = nullptr;
+  const HostTensor* scores = nullptr;
+  for (const auto& [name, output] : *outputs) {
+    if (IsInteger(output.dtype()) && output.num_elements() == static_cast<int64_t>(count)) {
+      classes = &output;
+    }
+    if (IsFloat(output.dtype()) && output.rank() == 2 && output.shape()[1] > 1) scores = &output;
+    if (IsFloat(output.dtype()) && IsFloat(y->second.dtype()) &&
+        output.num_elements() == static_cast<int64_t>(truth.size())) {
+      const std::vector<double> predicted = AsDoubles(output);
+      for (size_t i = 0; i < truth.size(); ++i) {
+        judgement.values.emplace_back(truth[i], predicted[i]);
+      }
+    }
+  }
+  if (!judgement.values.empty()) return judgement;
+  if ((!classes && !scores) || truth.size() != count) {
+    return absl::NotFoundError("predict gives neither classes nor numbers like y");
+  }
+  judgement.classification = true;
+  for (const double t : truth) judgement.truth.push_back(static_cast<int64_t>(t));
+  if (classes) {
+    for (const double c : AsDoubles(*classes)) {
+      judgement.predicted.push_back(static_cast<int64_t>(c));
+    }
+  }
+  if (scores) {
+    const std::vector<double> values = AsDoubles(*scores);
+    const size_t width = values.size() / count;
+    for (size_t i = 0; i < count; ++i) {
+      const auto row = values.begin() + i * width;
+      const int64_t best = std::max_element(row, row + width) - row;
+      if (!classes) judgement.predicted.push_back(best);
+      const double p =
+          row[judgement.predicted[i] < static_cast<int64_t>(width) ? judgement.predicted[i] : best];
+      // Logits are no probabilities.
+      const double sum = std::accumulate(row, row + width, 0.0);
+      if (std::abs(sum - 1) < 1e-3) judgement.probability.push_back(p);
+    }
+    if (judgement.probability.size() != count) judgement.probability.clear();
+  }
+  return judgement;
+}
+
+TrainingReport MakeReport(const TrainingResult& result, const std::optional<Judgement>& judgement,
+                          const LearningTask& task, const Rows& training, const Rows& validation,
+                          const ReportFacts& facts) {
+  TrainingReport report;
+  report.title = facts.model;
+  report.subtitle = absl::StrCat(
+      "trained on ", training.rows.size(), " rows",
+      validation.rows.empty() ? "" : absl::StrCat(", validated on ", validation.rows.size()));
+  report.history = result.history;
+  if (!result.history.empty()) {
+    const EpochMetrics& last = result.history.back();
+    const bool validated = !last.validation.empty();
+    for (const auto& [name, value] : validated ? last.validation : last.training) {
+      report.tiles.push_back(
+          {absl::StrCat(validated ? "validation " : "training ", name), MetricText(name, value)});
+    }
+    report.tiles.push_back({"epochs", absl::StrCat(last.epoch)});
+  }
+  report.tiles.push_back({"training time", absl::StrFormat("%.1f s", result.seconds)});
+  if (result.seconds > 0) {
+    report.tiles.push_back(
+        {"rows per second", absl::StrFormat("%.0f", result.rows / result.seconds)});
+  }
+  if (judgement && judgement->classification && task.classes <= kMaxMatrixClasses) {
+    int64_t classes = task.classes;
+    for (const auto* numbers : {&judgement->truth, &judgement->predicted}) {
+      for (const int64_t n : *numbers) classes = std::max(classes, n + 1);
+    }
+    if (classes <= kMaxMatrixClasses) {
+      report.confusion.assign(classes, std::vector<int64_t>(classes));
+      for (int64_t i = 0; i < classes; ++i) report.classes.push_back(ClassName(task, i));
+      for (size_t i = 0; i < judgement->truth.size(); ++i) {
+        ++report.confusion[judgement->truth[i]][judgement->predicted[i]];
+      }
+    }
+    report.samples = Samples(*judgement, task, validation);
+  } else if (judgement) {
+    report.scatter = judgement->values;
+    if (training.data->table) report.target = training.data->table->target;
+  }
+  report.facts.push_back({"Run", facts.run});
+  TrainingReport::Facts cost{"Cost", {}};
+  cost.rows.emplace_back("Compiling", absl::StrFormat("%.2f s", result.compile_seconds));
+  cost.rows.emplace_back("Steps", absl::StrCat(result.steps));
+  if (result.steps > 0) {
+    cost.rows.emplace_back("Per step", absl::StrFormat("%.3f ms, validation included",
+                                                       1e3 * result.seconds / result.steps));
+  }
+  cost.rows.emplace_back("Memory of a step", ByteText(static_cast<double>(result.peak_bytes)) +
+                                                 " beside variables and data (certificate)");
+  cost.rows.emplace_back("Memory of the process",
+                         ByteText(static_cast<double>(PeakResidentBytes())) + " at its highest");
+  report.facts.push_back(std::move(cost));
+  return report;
+}
+
+}  // namespace weft::cli

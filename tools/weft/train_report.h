@@ -1,0 +1,42 @@
+// From a training run to its report page.
+#ifndef WEFT_TOOLS_WEFT_TRAIN_REPORT_H_
+#define WEFT_TOOLS_WEFT_TRAIN_REPORT_H_
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/session.h"
+#include "tools/report/page.h"
+#include "tools/weft/models.h"
+#include "tools/weft/trainer.h"
+
+namespace weft::cli {
+
+// What the model says about rows of which the truth is known, by its signature predict: of the
+// outputs, an integer one with one number per row is the class; else the floats with one column
+// per class, whose largest is; else floats of y's shape are numbers predicted.
+struct Judgement {
+  bool classification = false;
+  std::vector<int64_t> truth, predicted;          // classes
+  std::vector<double> probability;                // of the class predicted; empty where unknown
+  std::vector<std::pair<double, double>> values;  // regression: (true, predicted)
+  double Accuracy() const;
+};
+// NotFound where the model has no predict, or its outputs are none of these.
+absl::StatusOr<Judgement> Judge(Session& session, const Rows& rows);
+
+struct ReportFacts {
+  std::string model, data;
+  std::vector<std::pair<std::string, std::string>> run;  // label, value
+};
+
+TrainingReport MakeReport(const TrainingResult& result, const std::optional<Judgement>& judgement,
+                          const LearningTask& task, const Rows& training, const Rows& validation,
+                          const ReportFacts& facts);
+
+}  // namespace weft::cli
+
+#endif  // WEFT_TOOLS_WEFT_TRAIN_REPORT_H_

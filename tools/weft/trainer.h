@@ -1,0 +1,75 @@
+// The training loop: epochs of batches through a session, metrics, checkpoints.
+#ifndef WEFT_TOOLS_WEFT_TRAINER_H_
+#define WEFT_TOOLS_WEFT_TRAINER_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "runtime/session.h"
+#include "tools/data/batches.h"
+#include "tools/data/dataset.h"
+#include "tools/report/page.h"
+
+namespace weft::cli {
+
+struct TrainingOptions {
+  int64_t epochs = 10;
+  int64_t batch_size = 32;
+  uint64_t seed = 0;
+  // Stops where the validation loss has not gone down for so many epochs; 0: never.
+  int64_t patience = 0;
+  std::string checkpoint_folder;  // empty: nothing is written
+  bool resume = false;
+  // Goes into each checkpoint.
+  std::map<std::string, std::string> metadata;
+};
+
+struct TrainingResult {
+  std::vector<EpochMetrics> history;
+  int64_t epochs_before = 0;  // of the run that was taken up again
+  int64_t best_epoch = 0;     // lowest validation loss; 0 without validation
+  int64_t saved_epoch = 0;    // of the checkpoint written last; 0: none
+  int64_t steps = 0, rows = 0;
+  double seconds = 0;          // of training and validation, without compiling
+  double compile_seconds = 0;  // until the first step stands ready
+  bool interrupted = false, stopped_early = false;
+  int64_t peak_bytes = 0;  // the certificate of train_step
+};
+
+// Rows of a data set.
+struct Rows {
+  const DataSet* data = nullptr;
+  std::vector<int64_t> rows;
+};
+
+// Trains with the signature train_step (outputs that are float scalars are metrics; `loss` is one),
+// and validates with eval_step after each epoch where there are rows for it. In `checkpoint_folder`
+// stand last.safetensors, best.safetensors and history.json, each written whole or not at all.
+// Prints a line for an epoch now and then, and a progress bar. Checkpoints are written at the end
+// of an epoch, ten seconds apart or more, and at the end of all. Ctrl-C ends the epoch early and
+// comes back with `interrupted`; what was written last stands.
+absl::StatusOr<TrainingResult> Train(Session& session, const Rows& training, const Rows& validation,
+                                     const TrainingOptions& options);
+
+// Runs a signature over rows in order, and gives each output with rows put together: [rows, ...].
+// Outputs without a batch dimension are left out.
+absl::StatusOr<NamedTensors> Predict(Session& session, const std::string& signature,
+                                     const Rows& rows);
+
+// Rows in order, as the inputs of a signature want them.
+absl::StatusOr<NamedTensors> GatherRows(const Session& session, const std::string& signature,
+                                        const Rows& rows);
+
+// Inputs of a signature as batches want them. Error: InvalidArgument where one has an open
+// dimension besides the first. `fixed_batch` is set where the first is a number.
+absl::StatusOr<std::vector<BatchInput>> BatchInputsOf(const Session::SignatureInfo& signature,
+                                                      std::optional<int64_t>* fixed_batch);
+
+}  // namespace weft::cli
+
+#endif  // WEFT_TOOLS_WEFT_TRAINER_H_

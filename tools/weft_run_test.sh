@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# weft_run_test.sh WEFT_RUN PACKAGE: the command line of weft-run: results, exit codes, messages.
+set -euo pipefail
+run=$(realpath "$1") package=$(realpath "$2")
+cd "$TEST_TMPDIR"
+failed=0
+fail() {
+  echo "FAILED: $*"
+  failed=1
+}
+# expect CODE PATTERN ARGUMENT...: the exit code, and what standard output or standard error has to hold.
+expect() {
+  local code=$1 pattern=$2 got=0
+  shift 2
+  "$run" "$@" > out 2> err || got=$?
+  [ "$got" = "$code" ] || fail "weft-run $*: exit code $got instead of $code: $(cat out err)"
+  [ -z "$pattern" ] || grep -qE -- "$pattern" out err || fail "weft-run $*: no '$pattern' in: $(cat out err)"
+  if [ "$code" != 0 ] && [ "$(wc -l < err)" -gt 2 ]; then fail "weft-run $*: more than two lines: $(cat err)"; fi
+}
+
+expect 0 '^predict\(x f32\[batch, 4\]\) -> y f32\[batch, 4\]$' "$package" --list
+expect 0 '^n i64\[\] 41$' "$package" --signature count --feed limit=41
+expect 0 '"n":\{"dtype":"i64","shape":\[\],"text":"i64\[\] 41"\}' "$package" --signature count --feed limit=41 --json
+expect 0 'while' "$package" --signature count --feed limit=41 --profile
+expect 0 '^w f32\[4\] \[1, 1, 1, 1\]$' "$package" --signature read --init
+expect 0 'Example' --help
+expect 0 'weft-run' --version
+
+# Files in and out.
+expect 0 '' "$package" --signature count --feed limit=7 --out n.npy
+expect 0 '^n i64\[\] 7$' "$package" --signature count --feed limit=n.npy
+expect 0 '' "$package" --signature count --feed limit=7 --out n.npz
+expect 0 '' "$package" --signature init --save-checkpoint w.safetensors
+expect 0 '^w f32\[4\] \[1, 1, 1, 1\]$' "$package" --signature read --checkpoint w.safetensors --threads 1
+
+# 1: the run fails.
+expect 1 "variable 'w' has no value" "$package" --signature read
+expect 1 'passed 1000 iterations' "$package" --signature count --feed limit=2000
+expect 1 'cannot write' "$package" --signature count --feed limit=7 --out none/n.npy
+# 2: usage.
+expect 2 'required' 
+expect 2 "did you mean 'predict'" "$package" --signature predikt
+expect 2 "input 'x'" "$package"
+expect 2 "there is no input 'xx'" "$package" --feed xx=1
+expect 2 "no output 'z'" "$package" --fetch z --feed x=1
+expect 2 'writes .npy or .npz' "$package" --out n.txt --signature count --feed limit=1
+expect 2 'overwrite an input' "$package" --out n.npy --signature count --feed limit=n.npy
+expect 2 '--frobnicate' "$package" --frobnicate
+# 3: files.
+expect 3 'nowhere' nowhere.weftpkg
+echo nonsense > nonsense.weftpkg
+expect 3 'nonsense.weftpkg: not a Weft file' nonsense.weftpkg
+head -c 3000 "$package" > short.weftpkg
+expect 3 'truncated' short.weftpkg
+expect 3 'nowhere' "$package" --signature read --checkpoint nowhere
+expect 3 'nonsense' "$package" --signature read --checkpoint nonsense.weftpkg
+expect 3 'nonsense' "$package" --signature count --feed limit=nonsense.npy
+[ ! -e none ] || fail "something was written"
+exit $failed
