@@ -121,6 +121,10 @@ absl::Status Emit(const Graph& graph, const CompileOptions& options, const std::
   absl::StatusOr<std::string> bytes =
       kind == "package" ? CompilePackage(graph, options) : CompileToText(graph, options, kind);
   if (!bytes.ok()) return bytes.status();
+  if (out == "-") {
+    std::fwrite(bytes->data(), 1, bytes->size(), stdout);
+    return absl::OkStatus();
+  }
   return WriteFileAtomically(out, *bytes);
 }
 
@@ -140,6 +144,8 @@ absl::Status Run(const Flags& flags) {
   if (!graph.ok()) return graph.status();
   absl::StatusOr<CompileOptions> options = OptionsOf(flags, *graph, *kind);
   if (!options.ok()) return options.status();
+  const bool text = *kind == "mlir" || *kind == "llvm" || *kind == "asm";
+  if (flags.out == "-" && !text) return UsageError("-o - prints text: mlir, llvm or asm");
   const absl::Time start = absl::Now();
   absl::Status status = Emit(*graph, *options, *kind, flags.out);
   if (!status.ok()) return status;
@@ -157,7 +163,7 @@ Command AddCompile(CLI::App& program) {
   app->add_option("model", flags->model, "Graph file (.weft, .textproto)")
       ->required()
       ->type_name("MODEL");
-  app->add_option("-o,--out", flags->out, "File to write")->required();
+  app->add_option("-o,--out", flags->out, "File to write; - prints text")->required();
   app->add_option("--emit", flags->emit,
                   absl::StrCat(absl::StrJoin(Kinds(), ", "),
                                "; told from the name of the output if not given"));

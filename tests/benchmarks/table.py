@@ -1,0 +1,123 @@
+"""Runs Weft and the peers in turn, several rounds, and prints the table of medians. Called by tools/bench.sh."""
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--python", required=True, help="interpreter that has the peers")
+parser.add_argument("--folder", required=True, help="where the graph files lie")
+args = parser.parse_args()
+WEFT, WEFT_RUN = "bazel-bin/tools/weft", "bazel-bin/tools/weft-run"
+SECONDS = 2
+
+# Row: what is asked for (words), graph file, batch, the engine to reach, and the share of its speed.
+ROWS = {
+    "matmul_1024": ("matmul f32 1024x1024x1024", "matmul_1024", None, "ort", 0.85),
+    "conv3_64_56": ("convolution 3x3, 64 to 64, 56x56", "conv3_64_56", None, "ort", 0.7),
+    "eltwise_16m": ("tanh(sigmoid(x*x+x))*x, 16 M", "eltwise_16m", None, "ort", 4),
+    "softmax_4096": ("softmax, rows of 4096x4096", "softmax_4096", None, "ort", 1.2),
+    "mlp_1": ("MLP 784-512-512-10, batch 1", "mlp", 1, "ort", 0.8),
+    "mlp_128": ("MLP 784-512-512-10, batch 128", "mlp", 128, "ort", 0.8),
+    "train_mlp": ("training step, that MLP, batch 128", "train_mlp", 128, "jax", 0.8),
+    "train_cnn": ("training step, CNN 28x28, batch 128", "train_cnn", 128, "torch", 0.8),
+}
+
+
+def weft(row):
+    _, model, batch, _, _ = ROWS[row]
+    command = [WEFT, "bench", f"{args.folder}/{model}.weft", "--threads", "1", "--seconds", str(SECONDS), "--json"]
+    if row.startswith("train"):
+        command += ["--signature", "train_step"]
+    if batch:
+        command += ["--size", f"batch={batch}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        print(f"weft {row}: {done.stderr.strip()}", file=sys.stderr)
+        return None
+    return json.loads(done.stdout)
+
+
+def peer(engine):
+    done = subprocess.run([args.python, "tests/benchmarks/peers.py", engine, "--threads", "1", "--seconds", str(SECONDS)], capture_output=True, text=True)
+    if done.returncode:
+        print(f"{engine}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'failed'}", file=sys.stderr)
+        return {}
+    return json.loads(done.stdout)
+
+
+def median(values):
+    values = [v for v in values if v is not None]
+    return statistics.median(values) if values else None
+
+
+def show(value, digits=3):
+    return "-" if value is None else f"{value:.{digits}g}" if value < 100 else f"{value:.0f}"
+
+
+results = {engine: {} for engine in ("weft", "ort", "jax", "torch")}
+peaks = []
+digits_compile, jax_compile = [], []
+for round_number in range(args.rounds):
+    print(f"round {round_number + 1} of {args.rounds}", file=sys.stderr)
+    for row in ROWS:
+        measured = weft(row)
+        if measured:
+            results["weft"].setdefault(row, []).append(measured["median_ms"])
+            peaks.append((measured["peak_gflops"], measured["peak_gbs"]))
+    digits = subprocess.run([WEFT, "bench", f"{args.folder}/digits.weft", "--signature", "train_step", "--size", "batch=32", "--seconds", "0.1", "--json"],
+                            capture_output=True, text=True)
+    if digits.returncode == 0:
+        digits_compile.append(json.loads(digits.stdout)["prepare_ms"])
+    if os.path.exists(args.python):
+        for engine in ("ort", "jax", "torch"):
+            for row, measured in peer(engine).items():
+                if row == "train_digits":
+                    jax_compile.append(measured["first_ms"])
+                else:
+                    results[engine].setdefault(row, []).append(measured["ms"])
+
+print()
+if peaks:
+    print(f"machine, one thread: {median(p[0] for p in peaks):.0f} GFLOP/s f32 multiply-add, {median(p[1] for p in peaks):.1f} GB/s copy")
+print(f"milliseconds, one thread, medians of {args.rounds} rounds\n")
+print(f"{'':38}{'Weft':>9}{'ORT':>9}{'JAX':>9}{'PyTorch':>9}   {'speed of':>12}  asked")
+met = missed = 0
+for row, (words, _, _, against, share) in ROWS.items():
+    times = {engine: median(results[engine].get(row, [])) for engine in results}
+    ratio = times[against] / times["weft"] if times["weft"] and times[against] else None
+    verdict = "" if ratio is None else "met" if ratio >= share else "NOT MET"
+    met += verdict == "met"
+    missed += verdict == "NOT MET"
+    text = "-" if ratio is None else f"{ratio:.2f} x {against}"
+    print(f"{words:38}{show(times['weft']):>9}{show(times['ort']):>9}{show(times['jax']):>9}{show(times['torch']):>9}   {text:>12}  {share} {verdict}")
+
+print()
+if digits_compile:
+    print(f"compile time of the digits training graph, cold: {median(digits_compile):.0f} ms (asked: 2000 and no more than JAX, {show(median(jax_compile))} ms)")
+
+# The packaged digits model, with the first values of its variables: what counts is the time.
+package, checkpoint = f"{args.folder}/digits.weftpkg", f"{args.folder}/digits.safetensors"
+with open(f"{args.folder}/x.npy", "wb") as f:
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 8, 8, 1), }"
+    header += b" " * (63 - (10 + len(header)) % 64) + b"\n"
+    f.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
+subprocess.run([WEFT, "run", f"{args.folder}/digits.weft", "--signature", "init", "--save-checkpoint", checkpoint], check=True, stdout=subprocess.DEVNULL)
+subprocess.run([WEFT, "compile", f"{args.folder}/digits.weft", "--checkpoint", checkpoint, "--freeze", "--signature", "predict", "-o", package], check=True,
+               stderr=subprocess.DEVNULL)
+starts = []
+for _ in range(40):
+    begin = time.perf_counter()
+    subprocess.run([WEFT_RUN, package, "--feed", f"x={args.folder}/x.npy"], check=True, stdout=subprocess.DEVNULL)
+    starts.append(1e3 * (time.perf_counter() - begin))
+print(f"packaged digits model, process start to its end with a first result: {statistics.median(starts):.1f} ms (asked: 15)")
+stripped = f"{args.folder}/weft-run"
+shutil.copyfile(WEFT_RUN, stripped)
+subprocess.run(["strip", stripped], check=True)
+print(f"weft-run, stripped: {os.path.getsize(stripped) / 2**20:.2f} MiB (asked: 2)")
+print(f"{met} of {met + missed} rows met")
