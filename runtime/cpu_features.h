@@ -13,9 +13,9 @@ namespace weft {
 // that is not one: LLVM's lists also hold names that only tune ("fast-gather").
 std::optional<bool> CpuHas(std::string_view feature);
 
-// The instruction sets of "x86-64", "x86-64-v2", "x86-64-v3" or "x86-64-v4"; nothing for another
-// name.
-std::optional<std::vector<std::string>> FeaturesOfLevel(std::string_view level);
+// The instruction sets of a target by its name, "cpu:x86-64-v3" or "cpu:x86-64-v4+avx512bf16"; none
+// where the level is none of x86-64, x86-64-v2, x86-64-v3, x86-64-v4.
+std::vector<std::string> FeaturesOfTarget(std::string_view target);
 
 // Cores that this process may use, at least 1.
 int NumCores();

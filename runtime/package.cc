@@ -35,12 +35,7 @@ std::vector<std::string> FeaturesOf(const TargetPlans& target) {
   if (target.features_size() > 0) {
     return {target.features().begin(), target.features().end()};
   }
-  std::vector<std::string> parts =
-      absl::StrSplit(absl::StripPrefix(target.target(), "cpu:"), absl::ByChar('+'));
-  std::optional<std::vector<std::string>> features = FeaturesOfLevel(parts[0]);
-  if (!features.has_value()) return {};
-  features->insert(features->end(), parts.begin() + 1, parts.end());
-  return *std::move(features);
+  return FeaturesOfTarget(target.target());
 }
 
 // How much of this processor a target uses: the number of its instruction sets, or -1 where one is

@@ -62,12 +62,15 @@ class Writer {
 
   Offset Targets(const std::vector<llvm::Constant*>& code) {
     std::vector<WeftModelTarget> targets(model_.targets.size());
-    for (size_t i = 0; i < targets.size(); ++i) targets[i].features = model_.targets[i].features;
+    for (size_t i = 0; i < targets.size(); ++i) {
+      targets[i].num_features = static_cast<uint32_t>(model_.targets[i].features.size());
+    }
     const Offset at = image_.Add(absl::MakeConstSpan(targets));
     for (size_t i = 0; i < targets.size(); ++i) {
       const Offset target = at + i * sizeof(WeftModelTarget);
       code_ = code[i];
       Text(target + offsetof(WeftModelTarget, name), model_.targets[i].name);
+      image_.Point(target + offsetof(WeftModelTarget, features), Texts(model_.targets[i].features));
       image_.Point(target + offsetof(WeftModelTarget, signatures), Signatures(model_.targets[i]));
     }
     return at;

@@ -6,10 +6,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "compiler/aot/support/processor.h"
-#include "compiler/codegen/target.h"
 #include "proto/plan.pb.h"
 #include "proto/safetensors.h"
+#include "runtime/cpu_features.h"
 
 namespace weft {
 namespace {
@@ -18,24 +17,15 @@ absl::Status Malformed(std::string_view problem) {
   return absl::InvalidArgumentError(absl::StrCat("package: ", std::string(problem)));
 }
 
-// Features that no code depends on: how instructions are scheduled, and what only operating systems
-// and special libraries use.
-uint64_t FeatureBits(const std::set<std::string, std::less<>>& names) {
-  uint64_t bits = 0;
-  for (int bit = 0; bit < 64; ++bit) {
-    const char* name = weft_processor_feature_name(bit);
-    if (name != nullptr && names.count(name) > 0) bits |= uint64_t{1} << bit;
-  }
-  return bits;
-}
-
-absl::StatusOr<uint64_t> RequiredFeatures(const TargetPlans& wire) {
-  if (wire.features_size() > 0) {
-    return FeatureBits({wire.features().begin(), wire.features().end()});
-  }
-  absl::StatusOr<weft::Target> target = weft::Target::Parse(wire.target());
-  if (!target.ok()) return target.status();
-  return FeatureBits(target->enabled);
+// The instruction sets that a target's code may use, without what only tunes.
+absl::StatusOr<std::vector<std::string>> FeaturesOf(const TargetPlans& wire) {
+  std::vector<std::string> features(wire.features().begin(), wire.features().end());
+  if (features.empty()) features = FeaturesOfTarget(wire.target());
+  features.erase(std::remove_if(features.begin(), features.end(),
+                                [](const std::string& f) { return !CpuHas(f).has_value(); }),
+                 features.end());
+  if (!features.empty()) return features;
+  return Malformed(absl::StrCat("target '", wire.target(), "' does not say what it needs"));
 }
 
 absl::StatusOr<PackageModel::Plan> ReadPlan(const weft::Plan& wire, const Interface& interface,
@@ -93,9 +83,9 @@ absl::StatusOr<PackageModel::Target> ReadTarget(const Container& package, const 
                                                 uint64_t constants_bytes) {
   PackageModel::Target target;
   target.name = wire.target();
-  auto features = RequiredFeatures(wire);
+  auto features = FeaturesOf(wire);
   if (!features.ok()) return features.status();
-  target.features = *features;
+  target.features = *std::move(features);
   auto code = package.Section(wire.code_section());
   if (!code.ok()) return code.status();
   target.code = *code;
@@ -166,7 +156,7 @@ absl::StatusOr<PackageModel> PackageModel::Read(const Container& package) {
   }
   if (model.targets.empty()) return Malformed("there is code for no target");
   std::stable_sort(model.targets.begin(), model.targets.end(), [](const auto& a, const auto& b) {
-    return __builtin_popcountll(a.features) > __builtin_popcountll(b.features);
+    return a.features.size() > b.features.size();
   });
   return model;
 }

@@ -28,7 +28,7 @@ struct PackageModel {
   };
   struct Target {
     std::string name;
-    uint64_t features = 0;  // bits of compiler/aot/support/processor.h
+    std::vector<std::string> features;  // instruction sets that a processor must have
     std::string_view code;
     // For each signature of the interface: its plans, specialised ones first, the general one last.
     std::vector<std::vector<Plan>> signatures;
@@ -42,8 +42,7 @@ struct PackageModel {
   std::shared_ptr<const Bytes> bytes;  // what the views point into
 
   // Error: InvalidArgument where the package is malformed, lacks a plan with open dimensions for a
-  // signature, or its names do not suit C; Unimplemented where it needs a processor's feature that
-  // an artifact cannot ask for.
+  // signature, or its names do not suit C.
   static absl::StatusOr<PackageModel> Read(const Container& package);
 };
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compiler/aot/support/processor.h"
+#include "runtime/core/cpu.h"
 
 namespace {
 
@@ -58,9 +58,15 @@ struct SignatureState {
 };
 
 const WeftModelTarget* PickTarget(const WeftModelTables* tables) {
-  const uint64_t features = weft_processor_features();
+  WeftCpu cpu;
+  weft_cpu_read(&cpu);
   for (uint32_t i = 0; i < tables->num_targets; ++i) {
-    if ((tables->targets[i].features & ~features) == 0) return &tables->targets[i];
+    const WeftModelTarget& target = tables->targets[i];
+    bool runs = true;
+    for (uint32_t f = 0; f < target.num_features; ++f) {
+      runs &= weft_cpu_has(&cpu, target.features[f]) != 0;
+    }
+    if (runs) return &target;
   }
   return nullptr;
 }

@@ -35,11 +35,13 @@ typedef struct WeftModelSignature {
   uint32_t num_plans;
 } WeftModelSignature;
 
-/* Code for one kind of processor. 24 bytes. */
+/* Code for one kind of processor. 32 bytes. */
 typedef struct WeftModelTarget {
   const char* name;                     /* "cpu:x86-64-v4" */
   const WeftModelSignature* signatures; /* of the same names and order in all targets */
-  uint64_t features;                    /* needed, as bits of processor.h */
+  const char* const* features;          /* what the processor must have, by LLVM's names */
+  uint32_t num_features;
+  uint32_t zero;
 } WeftModelTarget;
 
 /* 48 bytes. */
@@ -57,7 +59,7 @@ typedef struct WeftModelVariable {
 /* 48 bytes. */
 typedef struct WeftModelTables {
   const char* name;
-  const WeftModelTarget* targets; /* the better ones first */
+  const WeftModelTarget* targets; /* those with more features first */
   const WeftModelVariable* variables;
   const void* constants; /* aligned to 64 */
   uint32_t num_targets;
