@@ -92,7 +92,7 @@ Variable Layers::Parameter(std::string_view name, DataType dtype, const Shape& s
     return it->second;
   }
   Tensor initial = initializer.Make(graph_, dtype, shape, seed_,
-                                    static_cast<int64_t>(variables_.size()), location);
+                                    static_cast<int64_t>(graph_.Variables().size()), location);
   Variable variable = graph_.AddVariable(name, initial, trainable, location);
   variables_.emplace(std::string(name), variable);
   return variable;

@@ -72,10 +72,10 @@ struct AttentionOptions {
 //   graph.AddSignature("predict", {{"class", ArgMax(model(image, false), -1)}});
 //
 // Variables are "<name>/kernel", "<name>/bias", ... in the scope that is open at the first call,
-// have the dtype of the layer's input, and begin with random numbers that depend on `seed` and the
-// order in which they are made. Layers over images expect [n, h, w, c]. Sizes that parameters
-// depend on must be known; errors go to Graph::status(). The graph must outlive this; not
-// thread-safe.
+// have the dtype of the layer's input, and begin with random numbers that depend on `seed` and on
+// how many variables the graph had before. Layers over images expect [n, h, w, c]. Sizes that
+// parameters depend on must be known; errors go to Graph::status(). The graph must outlive this;
+// not thread-safe.
 class Layers {
  public:
   explicit Layers(Graph& graph, uint32_t seed = 0) : graph_(graph), seed_(seed) {}
