@@ -139,11 +139,14 @@ TEST(Package, EveryFlippedByteIsNoticed) {
 }
 
 TEST(CpuFeatures, LevelsContainEachOther) {
-  EXPECT_FALSE(FeaturesOfLevel("x86-64-v9").has_value());
-  EXPECT_LT(FeaturesOfLevel("x86-64-v3")->size(), FeaturesOfLevel("x86-64-v4")->size());
-  for (const char* level : {"x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4"}) {
-    const auto features = FeaturesOfLevel(level);
-    for (const std::string& feature : *features) {
+  EXPECT_TRUE(FeaturesOfTarget("cpu:x86-64-v9").empty());
+  size_t size = 0;
+  for (const char* target : {"cpu:x86-64", "cpu:x86-64-v2", "cpu:x86-64-v3", "cpu:x86-64-v4",
+                             "cpu:x86-64-v4+amx-int8"}) {
+    const std::vector<std::string> features = FeaturesOfTarget(target);
+    EXPECT_GT(features.size(), size);
+    size = features.size();
+    for (const std::string& feature : features) {
       EXPECT_TRUE(CpuHas(feature).has_value()) << feature;
     }
   }
