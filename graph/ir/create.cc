@@ -8,17 +8,23 @@
 #include "graph/ir/types.h"
 #include "graph/ir/verify.h"
 #include "graph/ops/nearest.h"
+#include "llvm/Support/ConvertUTF.h"
 #include "mlir/IR/BuiltinAttributes.h"
 
 namespace weft::ir {
 namespace {
 
-constexpr int64_t kMaxBytes = int64_t{1} << 48;
-
 std::string_view View(llvm::StringRef text) { return {text.data(), text.size()}; }
 llvm::StringRef Ref(std::string_view text) { return {text.data(), text.size()}; }
 
 std::string Prefix(const OpInfo& op) { return absl::StrCat(std::string(op.name), ": "); }
+
+bool IsUtf8(mlir::Attribute value) {
+  auto text = llvm::dyn_cast<mlir::StringAttr>(value);
+  if (!text) return false;
+  const auto* begin = reinterpret_cast<const llvm::UTF8*>(text.getValue().begin());
+  return llvm::isLegalUTF8String(&begin, begin + text.size());
+}
 
 // "" where the attribute is of the kind, else what was expected.
 std::string KindMismatch(AttrKind kind, mlir::Attribute value) {
@@ -30,7 +36,7 @@ std::string KindMismatch(AttrKind kind, mlir::Attribute value) {
     case AttrKind::kBool:
       return llvm::isa<mlir::BoolAttr>(value) ? "" : "a bool";
     case AttrKind::kString:
-      return llvm::isa<mlir::StringAttr>(value) ? "" : "a string";
+      return IsUtf8(value) ? "" : "a string in UTF-8";
     case AttrKind::kDType: {
       auto type = llvm::dyn_cast<mlir::TypeAttr>(value);
       return type && DataTypeOfElement(type.getValue()) != DataType::kInvalid ? "" : "a dtype";
@@ -82,26 +88,6 @@ absl::Status UnknownAttribute(const OpInfo& op, std::string_view name) {
                                                  std::string(name), "'", DidYouMean(name, known)));
 }
 
-// What holds for every result: sizes that are never negative and fit.
-absl::Status CheckResult(const InferContext& c, const TensorType& type) {
-  for (const DimExpr& dim : type.shape) {
-    if (dim.IsOverflow()) {
-      return c.Error(0, "dimensions of at most 64 bits", ToString(type.shape));
-    }
-    if (dim.LowerBound().value_or(-1) < 0) {
-      return c.Error(0,
-                     "dimensions that are known to be >= 0 (write max(0, ...) around one that may "
-                     "not be)",
-                     type.ToString());
-    }
-  }
-  DimExpr count = NumElements(type.shape);
-  if (count.IsOverflow() || count.Constant().value_or(0) > kMaxBytes / SizeOf(type.dtype)) {
-    return c.Error(0, "a tensor of at most 2^48 bytes", type.ToString());
-  }
-  return absl::OkStatus();
-}
-
 std::vector<InferContext::Body> BodiesOf(llvm::ArrayRef<mlir::Region*> regions) {
   std::vector<InferContext::Body> bodies;
   for (mlir::Region* region : regions) {
@@ -120,9 +106,21 @@ std::vector<InferContext::Body> BodiesOf(llvm::ArrayRef<mlir::Region*> regions) 
 absl::Status Infer(InferContext& c, const OpInfo& op) {
   if (absl::Status s = op.infer(c); !s.ok()) return s;
   for (const TensorType& type : c.results()) {
-    if (absl::Status s = CheckResult(c, type); !s.ok()) return s;
+    absl::Status s = CheckSizes(type);
+    if (!s.ok()) return absl::InvalidArgumentError(absl::StrCat(Prefix(op), s.message()));
   }
   return absl::OkStatus();
+}
+
+// The result type of the commonest case, without a look at the shape: an element-wise op without
+// attributes whose operands have one type and whose result has it too. Null for any other.
+mlir::Type SameTypeResult(const OpInfo& op, mlir::TypeRange operands) {
+  if (!op.elementwise || !op.attributes.empty() || !op.result_dtype.empty() || operands.empty() ||
+      op.operands.size() != operands.size() || op.operands[0].name == "condition" ||
+      !llvm::all_equal(operands) || !op.accepts(DataTypeOf(operands[0]))) {
+    return {};
+  }
+  return operands[0];
 }
 
 // Puts the canonical values that inference found in place of those given.
@@ -212,6 +210,12 @@ absl::StatusOr<mlir::Operation*> CreateOp(
     llvm::MutableArrayRef<std::unique_ptr<mlir::Region>> regions,
     std::optional<VariableTypes> variables) {
   mlir::MLIRContext* context = builder.getContext();
+  if (mlir::Type type = SameTypeResult(op, operands.getTypes()); type && attributes.empty()) {
+    mlir::OperationState state(location, absl::StrCat("weft.", std::string(op.name)));
+    state.addOperands(operands);
+    state.addTypes(type);
+    return builder.create(state);
+  }
   absl::Status arity = CheckArity(op, operands.size());
   if (!arity.ok()) return At(arity, location);
   absl::StatusOr<mlir::DictionaryAttr> checked = CheckAttributes(context, op, attributes);

@@ -232,7 +232,7 @@ absl::Status GraphImpl::AddVariableOp(std::string_view name, const TensorType& t
 }
 
 absl::Status GraphImpl::AddInitializer(std::string_view variable, mlir::Value value,
-                                       mlir::Location location) {
+                                       mlir::Location location, bool checked) {
   mlir::OpBuilder builder = AtEnd(&context, graph_block());
   mlir::NamedAttribute attribute(Text(&context, "variable"),
                                  mlir::FlatSymbolRefAttr::get(Text(&context, variable)));
@@ -240,7 +240,7 @@ absl::Status GraphImpl::AddInitializer(std::string_view variable, mlir::Value va
       CreateOp(builder, *FindOp("initializer"), {value}, {attribute}, location, {},
                VariableTypes([this](llvm::StringRef v) { return VariableType(v); }));
   if (!op.ok()) return op.status();
-  return CheckInitializer(*op);
+  return checked ? absl::OkStatus() : CheckInitializer(*op);
 }
 
 absl::Status GraphImpl::AddSignatureOp(std::string_view name,

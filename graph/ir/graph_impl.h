@@ -113,8 +113,9 @@ struct GraphImpl {
   // Parts of Graph's functions that import shares. They return errors instead of recording them.
   absl::Status AddVariableOp(std::string_view name, const TensorType& type, bool trainable,
                              mlir::Location location);
-  absl::Status AddInitializer(std::string_view variable, mlir::Value value,
-                              mlir::Location location);
+  // `checked`: that the value depends on no input and no variable is known.
+  absl::Status AddInitializer(std::string_view variable, mlir::Value value, mlir::Location location,
+                              bool checked = false);
   struct SignatureOutput {
     std::string name;
     mlir::Value value;

@@ -150,6 +150,15 @@ absl::Status CheckGraph(mlir::Operation* graph) {
     variables[op.getAttrOfType<mlir::StringAttr>("sym_name").str()] =
         op.getAttrOfType<mlir::TypeAttr>("type").getValue();
   }
+  // What depends on an input or a variable: one pass for all initializers.
+  llvm::DenseSet<mlir::Operation*> depends;
+  for (mlir::Operation& op : block) {
+    bool state = IsOp(&op, "input") || IsOp(&op, "read_variable") || IsOp(&op, "assign");
+    for (mlir::Value value : op.getOperands()) {
+      state = state || depends.contains(value.getDefiningOp());
+    }
+    if (state) depends.insert(&op);
+  }
   for (mlir::Operation& op : block) {
     bool reads = IsOp(&op, "read_variable");
     bool initializes = IsOp(&op, "initializer");
@@ -166,7 +175,9 @@ absl::Status CheckGraph(mlir::Operation* graph) {
       if (!initialized.insert(VariableOf(&op)).second) {
         return Error(&op, "expected one initializer a variable", 2);
       }
-      if (absl::Status s = CheckInitializer(&op); !s.ok()) return s;
+      if (depends.contains(op.getOperand(0).getDefiningOp())) {
+        if (absl::Status s = CheckInitializer(&op); !s.ok()) return s;
+      }
     }
     if (IsOp(&op, "signature")) {
       if (!signatures.insert(op.getAttrOfType<mlir::StringAttr>("name").str()).second) {

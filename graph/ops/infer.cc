@@ -11,6 +11,30 @@ std::string TensorType::ToString() const {
   return std::string(NameOf(dtype)) + weft::ToString(shape);
 }
 
+absl::Status CheckSizes(const TensorType& type) {
+  constexpr int64_t kMaxBytes = int64_t{1} << 48;
+  auto error = [](const std::string& expected, const std::string& got) {
+    return absl::InvalidArgumentError(absl::StrCat("expected ", expected, ", got ", got));
+  };
+  // The product of what is known; 0 is no factor of it, since another 0 is no excuse for a size
+  // that cannot be.
+  DimExpr known(SizeOf(type.dtype));
+  for (const DimExpr& dim : type.shape) {
+    if (dim.IsOverflow()) return error("dimensions of at most 64 bits", ToString(type.shape));
+    if (dim.LowerBound().value_or(-1) < 0) {
+      return error(
+          "dimensions that are known to be >= 0 (write max(0, ...) around one that may "
+          "not be)",
+          type.ToString());
+    }
+    if (dim.IsConstant() && dim != DimExpr(0)) known = known * dim;
+  }
+  if (known.IsOverflow() || *known.Constant() > kMaxBytes || NumElements(type.shape).IsOverflow()) {
+    return error("a tensor of at most 2^48 bytes", type.ToString());
+  }
+  return absl::OkStatus();
+}
+
 DimExpr NonNegative(const DimExpr& e) {
   return e.LowerBound().value_or(-1) >= 0 ? e : DimExpr::Max(e, 0);
 }

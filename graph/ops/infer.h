@@ -93,6 +93,9 @@ class InferContext {
   std::vector<NewAttribute> new_attributes_;
 };
 
+// That sizes are never negative and fit: the sizes that are known make at most 2^48 bytes.
+absl::Status CheckSizes(const TensorType& type);
+
 // max(e, 0) where e may be negative: the size that a formula gives for open dimensions.
 DimExpr NonNegative(const DimExpr& e);
 
