@@ -108,13 +108,20 @@ void AddReductions(CaseList& list) {
                               {"outer_and_inner", {2, 3, 2}, {0, 2}, false},
                               {"all", {7}, {0}, false},
                               {"none", {2, 3}, {}, false},
+                              {"long_rows", {5, 131}, {1}, false},
+                              {"long_columns", {131, 37}, {0}, true},
+                              {"many", {3, 5003}, {0, 1}, false},
                               {"no_elements", {2, 0}, {1}, false},
                               {"one_element", {1, 1}, {1}, false}};
   for (const auto& [op, function] : reductions) {
     for (const Variant& v : variants) {
-      list.Add(op, v.name, {Data(v.shape)}, [function = function, v](const Inputs& x) {
-        return function(x[0], v.axes, v.keep_dims);
-      });
+      const int64_t size = v.shape[0] * v.shape.back();
+      if (op == std::string("reduce_prod") && size > 10000) continue;  // out of range
+      list.Add(op, v.name, {Data(v.shape)},
+               [function = function, v](const Inputs& x) {
+                 return function(x[0], v.axes, v.keep_dims);
+               })
+          .gradient = size < 100;
     }
   }
   for (int64_t axis : {0, 1, -1}) {
@@ -151,6 +158,11 @@ void AddMatMul(CaseList& list) {
   list.Add("matmul", "vector", {Data({1, 7}), Data({7, 1})}, plain);
   list.Add("matmul", "no_contraction", {Data({2, 0}), Data({0, 3})}, plain);
   list.Add("matmul", "rank4", {Data({2, 2, 2, 3}), Data({2, 2, 3, 2})}, plain);
+  list.Add("matmul", "blocks", {Data({67, 130}), Data({130, 75})}, plain).gradient = false;
+  list.Add("matmul", "blocks_shared", {Data({3, 17, 40}), Data({40, 33})}, plain).gradient = false;
+  list.Add("matmul", "blocks_transposed", {Data({2, 40, 70}), Data({2, 51, 40})},
+           [](const Inputs& x) { return MatMul(x[0], x[1], true, true); })
+      .gradient = false;
 }
 
 void AddConvolutions(CaseList& list) {
@@ -167,19 +179,35 @@ void AddConvolutions(CaseList& list) {
       {"grouped", {1, 3, 3, 4}, {2, 2, 2, 2}, {1, 2, 2, 2}, {1, 1}, {0, 0, 0, 0}, {1, 1}, 2},
       {"depthwise", {1, 3, 3, 3}, {2, 2, 1, 3}, {1, 3, 3, 3}, {1, 1}, {1, 0, 0, 1}, {1, 1}, 3},
       {"pointwise", {2, 2, 3, 3}, {1, 1, 3, 2}, {2, 2, 3, 2}, {1, 1}, {0, 0, 0, 0}, {1, 1}, 1},
+      {"blocks", {2, 9, 11, 17}, {3, 3, 17, 37}, {2, 9, 11, 37}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 1},
+      {"blocks_strided",
+       {1, 14, 14, 8},
+       {3, 3, 8, 50},
+       {1, 7, 7, 50},
+       {2, 2},
+       {0, 1, 0, 1},
+       {1, 1},
+       1},
   };
   for (const Variant& v : variants) {
-    list.Add("conv2d", v.name, {Data(v.image), Data(v.filter)}, [v](const Inputs& x) {
-      return Conv2D(x[0], x[1], v.strides, v.padding, v.dilations, v.groups);
-    });
-    list.Add("conv2d_input_grad", v.name, {Data(v.output), Data(v.filter)}, [v](const Inputs& x) {
-      return Conv2DInputGrad(x[0], x[1], Dims(v.image), v.strides, v.padding, v.dilations,
-                             v.groups);
-    });
-    list.Add("conv2d_filter_grad", v.name, {Data(v.image), Data(v.output)}, [v](const Inputs& x) {
-      return Conv2DFilterGrad(x[0], x[1], {v.filter[0], v.filter[1]}, v.strides, v.padding,
-                              v.dilations, v.groups);
-    });
+    const bool small = v.filter[3] < 20;
+    list.Add("conv2d", v.name, {Data(v.image), Data(v.filter)},
+             [v](const Inputs& x) {
+               return Conv2D(x[0], x[1], v.strides, v.padding, v.dilations, v.groups);
+             })
+        .gradient = small;
+    list.Add("conv2d_input_grad", v.name, {Data(v.output), Data(v.filter)},
+             [v](const Inputs& x) {
+               return Conv2DInputGrad(x[0], x[1], Dims(v.image), v.strides, v.padding, v.dilations,
+                                      v.groups);
+             })
+        .gradient = small;
+    list.Add("conv2d_filter_grad", v.name, {Data(v.image), Data(v.output)},
+             [v](const Inputs& x) {
+               return Conv2DFilterGrad(x[0], x[1], {v.filter[0], v.filter[1]}, v.strides, v.padding,
+                                       v.dilations, v.groups);
+             })
+        .gradient = small;
   }
 }
 
@@ -193,6 +221,7 @@ void AddPooling(CaseList& list) {
       {"even", {1, 4, 4, 2}, {1, 2, 2, 2}, {2, 2}, {2, 2}, {0, 0, 0, 0}},
       {"overlapping", {1, 5, 4, 1}, {1, 3, 4, 1}, {3, 2}, {2, 1}, {1, 1, 0, 1}},
       {"whole", {2, 3, 2, 1}, {2, 1, 1, 1}, {3, 2}, {1, 1}, {0, 0, 0, 0}},
+      {"channels", {1, 4, 3, 19}, {1, 2, 2, 19}, {3, 2}, {1, 1}, {0, 0, 0, 0}},
   };
   for (const Variant& v : variants) {
     list.Add("max_pool", v.name, {Data(v.image)}, [v](Graph&, const Inputs& x) {
@@ -397,14 +426,17 @@ const std::vector<OpCase>& StructuredCases() {
   return *cases;
 }
 
-// Every operand of one shape, for each class of shapes: none, one, a prime, a multiple of no vector
-// width, several dimensions.
+// Every operand of one shape, for each class of shapes: no element, one, a prime, several vectors
+// and a rest, several dimensions, more than a tile. The large ones would take finite differences
+// long.
 std::vector<OpCase> ElementwiseCases(const OpInfo& op) {
   const std::pair<const char*, Sizes> shapes[] = {
-      {"scalar", {}}, {"none", {0}}, {"one", {1}}, {"prime", {13}}, {"matrix", {3, 7}}};
+      {"scalar", {}},     {"none", {0}},     {"one", {1}},          {"prime", {13}},
+      {"matrix", {3, 7}}, {"vectors", {67}}, {"rows", {5, 2, 131}}, {"large", {37, 1031}}};
   std::vector<OpCase> cases;
   for (const auto& [name, shape] : shapes) {
     OpCase c;
+    c.gradient = shape.empty() || shape.back() < 20;
     c.name = absl::StrCat(std::string(op.name), "/", name);
     c.op = std::string(op.name);
     for (const OperandInfo& operand : op.operands) {
@@ -462,10 +494,21 @@ HostTensor DrawInput(const OpCase& c, size_t index, DataType dtype) {
   return *reference::Cast(values, dtype);
 }
 
-Tensor MakeInput(Graph& graph, const OpCase& c, size_t index, DataType dtype) {
+bool CanBeOpen(const OpCase& c) {
+  const OpInfo* info = FindOp(c.op);
+  return info->elementwise || info->family == "reduction" || c.op == "matmul" ||
+         c.op == "transpose" || c.op == "reverse" || c.op == "gather" || c.op == "scatter_add" ||
+         c.op == "concat";
+}
+
+Tensor MakeInput(Graph& graph, const OpCase& c, size_t index, DataType dtype, bool open) {
   const HostTensor value = DrawInput(c, index, dtype);
-  return graph.Input(absl::StrCat("x", index), value.dtype(),
-                     std::vector<Graph::Dim>(value.shape().begin(), value.shape().end()));
+  std::vector<Graph::Dim> dims;
+  for (int64_t size : value.shape()) {
+    dims.push_back(open && size > 1 ? Graph::Dim(DimExpr::Symbol(absl::StrCat("s", size)))
+                                    : Graph::Dim(size));
+  }
+  return graph.Input(absl::StrCat("x", index), value.dtype(), dims);
 }
 
 std::vector<DataType> DTypesOf(const OpCase& c) {

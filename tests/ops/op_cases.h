@@ -42,6 +42,10 @@ struct OpCase {
   bool floats_only = false;
 };
 
+// Whether the case can be built over inputs whose sizes are open: those of the ops whose attributes
+// name no sizes.
+bool CanBeOpen(const OpCase& c);
+
 // The cases of an op; empty where it has none, which is right for the ops of OpsWithoutCases alone.
 std::vector<OpCase> CasesOf(const OpInfo& op);
 // Declarations and terminators, which cannot be built by themselves, each with the reason.
@@ -49,8 +53,9 @@ const std::vector<std::pair<std::string, std::string>>& OpsWithoutCases();
 
 // Elements of an operand, the same for the same case, place and dtype.
 HostTensor DrawInput(const OpCase& c, size_t index, DataType dtype);
-// The graph's input for it, named "x<index>".
-Tensor MakeInput(Graph& graph, const OpCase& c, size_t index, DataType dtype);
+// The graph's input for it, named "x<index>"; where `open`, sizes above 1 are open dimensions, of
+// one name where they are equal in the case.
+Tensor MakeInput(Graph& graph, const OpCase& c, size_t index, DataType dtype, bool open = false);
 // The dtypes under which the case can be built: those of the op's entry, or the floats among them.
 std::vector<DataType> DTypesOf(const OpCase& c);
 
