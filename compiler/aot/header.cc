@@ -72,7 +72,11 @@ constexpr char kTop[] =
  *
  * Tensors are arrays in row-major order that belong to the caller and do not overlap. One that
  * starts at a multiple of 64 bytes is used in place, another is copied. An output may be null where
- * it is not wanted.
+ * it is not wanted. Open dimensions are arguments: one function serves all sizes.
+ *
+ * Beside the function that runs a signature, there is ..._peak_bytes for the exact bytes of memory
+ * that a run takes whose tensors are all given and start at multiples of 64 bytes, and ..._bytes for
+ * those of an output whose size depends on arguments. Both return -1 on an error.
  */
 #ifndef $U_WEFT_MODEL_H_
 #define $U_WEFT_MODEL_H_
@@ -165,14 +169,12 @@ std::string SignatureText(const Interface& interface, const Interface::Signature
     parameters.push_back(absl::StrCat(std::string(CType(tensor.dtype)), "* ", tensor.parameter));
   }
   absl::StrAppend(&text, " */\nint ", signature.function, "(", absl::StrJoin(parameters, ", "),
-                  ");\n/* Exact bytes of memory that a run takes whose tensors are all given and "
-                  "aligned to 64 bytes; -1 on an error. */\nint64_t ",
-                  signature.peak_bytes_function, "(", absl::StrJoin(sizes, ", "), ");\n");
+                  ");\nint64_t ", signature.peak_bytes_function, "(", absl::StrJoin(sizes, ", "),
+                  ");\n");
   for (const Interface::Tensor& tensor : signature.outputs) {
     if (tensor.bytes_function.empty()) continue;
-    absl::StrAppend(&text, "/* Bytes of output ", tensor.parameter,
-                    "; -1 on an error. */\nint64_t ", tensor.bytes_function, "(",
-                    absl::StrJoin(sizes, ", "), ");\n");
+    absl::StrAppend(&text, "int64_t ", tensor.bytes_function, "(", absl::StrJoin(sizes, ", "),
+                    ");\n");
   }
   return text;
 }
