@@ -240,6 +240,11 @@ class Checker {
         return Error(body, def,
                      absl::StrCat(def.op(), ": attribute '", attr.name(), "': ", s.message()));
       }
+      if (node.info->name == "input" && attr.name() == "name" && attr.value().s() != def.name()) {
+        return Error(body, def,
+                     absl::StrCat("input: expected the node's name as attribute 'name', got '",
+                                  attr.value().s(), "' (C1)"));
+      }
       if (info->kind == AttrKind::kSymbol && !variables_.contains(attr.value().s())) {
         return Error(body, def,
                      absl::StrCat(def.op(), ": expected a variable of the graph, got '",

@@ -189,6 +189,13 @@ TEST(Import, Names) {
   EXPECT_THAT(Refusal([](auto& def) { def.set_name(""); }), HasSubstr("graph's name"));
 }
 
+TEST(Import, input_c1) {
+  EXPECT_THAT(Refusal([](auto& def) {
+                def.mutable_nodes(0)->mutable_attrs(1)->mutable_value()->set_s("z");
+              }),
+              HasSubstr("input: expected the node's name as attribute 'name', got 'z' (C1)"));
+}
+
 TEST(Import, References) {
   EXPECT_THAT(Refusal([](auto& def) { def.mutable_nodes(3)->set_inputs(0, "yy"); }),
               HasSubstr("got 'yy', did you mean 'y'?"));
@@ -284,38 +291,62 @@ TEST(Import, CyclesAreNamedNodeByNode) {
               HasSubstr("1 nodes in a circle: 'y' <- 'y'"));
 }
 
-TEST(Import, VariablesAndSignatures) {
+TEST(Import, Variables) {
   EXPECT_NE(Refusal([](auto& def) { *def.add_variables() = def.variables(0); }), "");
   EXPECT_NE(Refusal([](auto& def) { def.mutable_variables(0)->set_initializer("cc"); }), "");
   EXPECT_NE(Refusal([](auto& def) { def.mutable_variables(0)->clear_initializer(); }), "");
-  EXPECT_THAT(Refusal([](auto& def) { def.mutable_variables(0)->set_initializer("y"); }),
-              HasSubstr("(C3)"));
-  EXPECT_THAT(Refusal([](auto& def) {
-                def.mutable_variables(0)->mutable_shape()->mutable_dims(0)->set_size(3);
-              }),
-              HasSubstr("(C1)"));
   EXPECT_NE(Refusal([](auto& def) {
               def.mutable_variables(0)->mutable_shape()->mutable_dims(0)->set_expr("n");
             }),
             "");
+}
+
+TEST(Import, initializer_c1) {
+  EXPECT_THAT(Refusal([](auto& def) {
+                def.mutable_variables(0)->mutable_shape()->mutable_dims(0)->set_size(3);
+              }),
+              HasSubstr("(C1)"));
+}
+
+TEST(Import, initializer_c3) {
+  EXPECT_THAT(Refusal([](auto& def) { def.mutable_variables(0)->set_initializer("y"); }),
+              HasSubstr("(C3)"));
+}
+
+TEST(Import, signature_c1) {
   EXPECT_THAT(Refusal([](auto& def) { *def.add_signatures() = def.signatures(0); }),
               HasSubstr("(C1)"));
+}
+
+TEST(Import, signature_c2) {
   EXPECT_THAT(Refusal([](auto& def) { def.mutable_signatures(0)->set_inputs(0, "y"); }),
               HasSubstr("(C2)"));
+  EXPECT_THAT(Refusal([](auto& def) { def.mutable_signatures(0)->add_inputs("x"); }),
+              HasSubstr("(C2)"));
+}
+
+TEST(Import, signature_c3) {
   EXPECT_THAT(Refusal([](auto& def) { def.mutable_signatures(0)->clear_inputs(); }),
               HasSubstr("(C3)"));
+}
+
+TEST(Import, signature_c4) {
   EXPECT_THAT(Refusal([](auto& def) {
                 *def.mutable_signatures(0)->add_outputs() = def.signatures(0).outputs(0);
               }),
               HasSubstr("(C4)"));
+}
+
+TEST(Import, Signatures) {
   EXPECT_NE(Refusal([](auto& def) { def.mutable_signatures(0)->add_targets("nothing"); }), "");
-  EXPECT_NE(Refusal([](auto& def) {
-              for (int i = 0; i < 300; ++i) {
-                *def.add_signatures() = def.signatures(0);
-                def.mutable_signatures(i + 1)->set_name(absl::StrCat("f", i));
-              }
-            }),
-            "");
+  EXPECT_NE(Refusal([](auto& def) { def.mutable_signatures(0)->set_name("init"); }), "");
+  EXPECT_THAT(Refusal([](auto& def) {
+                for (int i = 0; i < 300; ++i) {
+                  *def.add_signatures() = def.signatures(0);
+                  def.mutable_signatures(i + 1)->set_name(absl::StrCat("f", i));
+                }
+              }),
+              HasSubstr("at most 256 signatures"));
 }
 
 // A chain of cond nodes in functions: f0 uses f1 uses ... ; the last is plain.

@@ -248,24 +248,20 @@ absl::Status GraphImpl::AddSignatureOp(std::string_view name,
                                        const std::vector<SignatureOutput>& outputs,
                                        const std::vector<mlir::Value>& targets,
                                        mlir::Location location) {
-  std::string prefix = absl::StrCat("signature '", std::string(name), "': ");
-  if (std::string problem = NameProblem(name); !problem.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(prefix, "expected ", problem));
-  }
-  if (name == "init") {
-    return absl::InvalidArgumentError(
-        absl::StrCat(prefix, "expected another name: init is there by itself"));
-  }
+  auto error = [&](const std::string& message) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "signature: '", std::string(name), "': expected ", message, ", at ", Describe(location)));
+  };
+  if (std::string problem = NameProblem(name); !problem.empty()) return error(problem);
+  if (name == "init") return error("another name: init is there by itself");
   if (signatures.find(name) != signatures.end()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(prefix, "expected names that are unique, got a second one (C1)"));
+    return error("names that are unique, got a second one (C1)");
   }
   std::vector<mlir::Value> results;
   std::vector<llvm::StringRef> output_names;
   for (const SignatureOutput& output : outputs) {
     if (std::string problem = NameProblem(output.name); !problem.empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(prefix, "expected ", problem, " for an output, got '", output.name, "'"));
+      return error(absl::StrCat(problem, " for an output, got '", output.name, "'"));
     }
     results.push_back(output.value);
     output_names.push_back(output.name);
