@@ -1,0 +1,277 @@
+// The command line as people meet it: each command run as a process, its exit code, what it prints
+// and what it leaves behind.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "proto/npy.h"
+
+namespace weft {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+constexpr char kCars[] = "tools/examples/data/auto_mpg.csv";
+
+std::string Read(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void Write(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+struct Result {
+  int code = -1;
+  std::string out, err;
+};
+
+class Cli : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::path(::testing::TempDir()) /
+              ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+
+  std::string Path(const std::string& name) const { return (folder_ / name).string(); }
+
+  Result Run(const std::string& command) const {
+    const fs::path out = folder_ / ".out", err = folder_ / ".err";
+    const int status = std::system((command + " >" + out.string() + " 2>" + err.string()).c_str());
+    Result result{WIFEXITED(status) ? WEXITSTATUS(status) : -1, Read(out), Read(err)};
+    fs::remove(out);
+    fs::remove(err);
+    return result;
+  }
+  Result Weft(const std::string& arguments) const { return Run("tools/weft " + arguments); }
+  // A command that must end well.
+  std::string Ok(const std::string& arguments) const {
+    const Result result = Weft(arguments);
+    EXPECT_EQ(result.code, 0) << arguments << "\n" << result.err;
+    return result.out;
+  }
+  // A command that must fail with that code, in two lines at most.
+  std::string Fails(int code, const std::string& arguments) const {
+    const Result result = Weft(arguments);
+    EXPECT_EQ(result.code, code) << arguments << "\n" << result.err;
+    EXPECT_LE(std::count(result.err.begin(), result.err.end(), '\n'), 2) << result.err;
+    EXPECT_THAT(result.err, StartsWith("weft: "));
+    return result.err;
+  }
+
+  // A model of the standard kind, trained a little: what most tests begin with.
+  void TrainCars() {
+    Ok(std::string("train mlp --data ") + kCars +
+       " --target mpg --task regression --hidden 8 --epochs 2 --threads 2 --checkpoint " +
+       Path("run") + " --save-validation " + Path("rows"));
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(Cli, HelpOfEachCommandHasAnExample) {
+  EXPECT_THAT(Ok("--help"), HasSubstr("Exit codes"));
+  for (const char* command : {"train", "run", "compile", "inspect", "grad", "verify", "bench"}) {
+    EXPECT_THAT(Ok(std::string(command) + " --help"),
+                HasSubstr("Example: weft " + std::string(command)))
+        << command;
+  }
+  EXPECT_THAT(Ok("--version"), StartsWith("weft "));
+}
+
+TEST_F(Cli, WrongUsage) {
+  EXPECT_THAT(Fails(2, "trian"), HasSubstr("no command 'trian'; did you mean 'train'?"));
+  EXPECT_THAT(Fails(2, "run model.weft --chekpoint c"),
+              HasSubstr("no option '--chekpoint'; did you mean '--checkpoint'?"));
+  EXPECT_THAT(Fails(2, "compile"), HasSubstr("weft compile --help"));
+  EXPECT_THAT(Fails(2, std::string("train mpl --data ") + kCars), HasSubstr("did you mean 'mlp'?"));
+  EXPECT_THAT(Fails(2, std::string("train mlp --task regresion --data ") + kCars),
+              HasSubstr("--task is one of"));
+  EXPECT_EQ(Run("tools/weft").code, 2);
+}
+
+TEST_F(Cli, BadInputFiles) {
+  EXPECT_THAT(Fails(3, "inspect " + Path("nothing.weft")), HasSubstr("nothing.weft"));
+  Write(Path("noise.weft"), "not a graph at all");
+  Write(Path("magic.weft"), "WEFTFILE\x01");
+  Write(Path("empty.weft"), "");
+  for (const char* name : {"noise.weft", "magic.weft", "empty.weft"}) {
+    for (const char* command : {"inspect", "run", "bench", "verify"}) {
+      EXPECT_THAT(Fails(3, std::string(command) + " " + Path(name)), HasSubstr(name));
+    }
+    EXPECT_THAT(Fails(3, "compile " + Path(name) + " -o " + Path("out.weftpkg")), HasSubstr(name));
+    EXPECT_FALSE(fs::exists(Path("out.weftpkg")));
+  }
+  Write(Path("ragged.csv"), "a,b\n1,2\n3\n");
+  EXPECT_THAT(Fails(3, "train mlp --data " + Path("ragged.csv")),
+              AllOf(HasSubstr("ragged.csv"), HasSubstr("line 3")));
+}
+
+TEST_F(Cli, TrainedModelRunsTheSameFromFilePackageAndExecutable) {
+  TrainCars();
+  const std::string model = Path("run/model.weft"), values = Path("run/last.safetensors");
+  const std::string x = Path("rows/x.npy");
+  Ok("run " + model + " --checkpoint " + values + " --feed x=" + x + " --out " + Path("graph.npy"));
+  for (const char* kind : {"package", "executable", "shared", "object"}) {
+    Ok("compile " + model + " --checkpoint " + values + " --freeze --signature predict --emit " +
+       kind + " -o " + Path(kind));
+    EXPECT_TRUE(fs::exists(Path(kind))) << kind;
+  }
+  const Result package =
+      Run("tools/weft-run " + Path("package") + " --feed x=" + x + " --out " + Path("package.npy"));
+  EXPECT_EQ(package.code, 0) << package.err;
+  const Result executable =
+      Run(Path("executable") + " --x=" + x + " --out-y=" + Path("executable.npy"));
+  EXPECT_EQ(executable.code, 0) << executable.err;
+  EXPECT_FALSE(Read(Path("graph.npy")).empty());
+  EXPECT_EQ(Read(Path("graph.npy")), Read(Path("package.npy")));
+  EXPECT_EQ(Read(Path("graph.npy")), Read(Path("executable.npy")));
+  EXPECT_THAT(Ok("verify " + Path("package") + " --inputs x=" + x +
+                 " --expected y=" + Path("graph.npy") + " --rtol 0 --atol 0"),
+              HasSubstr("agrees"));
+  // One element changed is found.
+  auto changed = LoadNpy(Path("graph.npy"));
+  ASSERT_TRUE(changed.ok()) << changed.status();
+  HostTensor other = changed->Clone();
+  other.mutable_values<float>()[5] += 1;
+  ASSERT_TRUE(SaveNpy(Path("other.npy"), other).ok());
+  EXPECT_THAT(Fails(1, "verify " + Path("package") + " --inputs x=" + x +
+                           " --expected y=" + Path("other.npy")),
+              HasSubstr("y differs"));
+}
+
+TEST_F(Cli, WrongFeeds) {
+  TrainCars();
+  const std::string run = "run " + Path("run/model.weft") + " --checkpoint " +
+                          Path("run/last.safetensors") + " --signature predict";
+  EXPECT_THAT(Fails(2, run), HasSubstr("input 'x' (f32[batch, 9]) is not fed"));
+  EXPECT_THAT(Fails(2, run + " --feed xx=" + Path("rows/x.npy")),
+              HasSubstr("no input 'xx'; did you mean 'x'?"));
+  ASSERT_TRUE(SaveNpy(Path("narrow.npy"), HostTensor::Of<float>({1, 2}, {1, 2})).ok());
+  EXPECT_THAT(Fails(1, run + " --feed x=" + Path("narrow.npy")),
+              AllOf(HasSubstr("x"), HasSubstr("9")));
+  ASSERT_TRUE(SaveNpy(Path("int.npy"), HostTensor::Of<int32_t>({1}, {1})).ok());
+  EXPECT_THAT(Fails(1, run + " --feed x=" + Path("int.npy")), HasSubstr("i32"));
+  EXPECT_THAT(Fails(2, run + " --feed x=" + Path("rows/x.npy") + " --out " + Path("rows/x.npy")),
+              HasSubstr("overwrite"));
+  EXPECT_THAT(Fails(2, run + " --feed x=" + Path("rows/x.npy") + " --fetch z --signature predict"),
+              HasSubstr("no output 'z'"));
+  EXPECT_THAT(Fails(2, "run " + Path("run/model.weft") + " --signature predcit"),
+              HasSubstr("did you mean 'predict'?"));
+  EXPECT_THAT(Fails(1, run + " --feed x=" + Path("rows/x.npy") + " --out /nowhere/y.npy"),
+              HasSubstr("/nowhere/y.npy"));
+}
+
+TEST_F(Cli, TrainingGoesOn) {
+  const std::string train = std::string("train mlp --data ") + kCars +
+                            " --target mpg --hidden 8 --batch 64 --seed 3 --json --checkpoint ";
+  const auto all = nlohmann::json::parse(Ok(train + Path("a") + " --epochs 4"));
+  ASSERT_EQ(all["history"].size(), 4u);
+  EXPECT_GT(all["history"][0]["validation"]["loss"], all["history"][3]["validation"]["loss"]);
+  EXPECT_TRUE(fs::exists(Path("a/best.safetensors")));
+  // Nothing is left to do.
+  const auto again = nlohmann::json::parse(Ok(train + Path("a") + " --epochs 4 --resume"));
+  EXPECT_EQ(again["steps"], 0);
+  const auto more = nlohmann::json::parse(Ok(train + Path("a") + " --epochs 5 --resume"));
+  EXPECT_EQ(more["history"].size(), 5u);
+  EXPECT_EQ(more["history"][3], all["history"][3]);
+  EXPECT_THAT(Fails(1, train + Path("new") + " --resume"), HasSubstr("last.safetensors"));
+}
+
+TEST_F(Cli, Report) {
+  Ok(std::string("train mlp --data ") + kCars + " --target origin --epochs 2 --hidden 8 --report " +
+     Path("report.html"));
+  EXPECT_THAT(Read(Path("report.html")),
+              AllOf(HasSubstr("<!doctype html>"), HasSubstr("Japan"), HasSubstr("\"confusion\"")));
+}
+
+TEST_F(Cli, Inspect) {
+  TrainCars();
+  const std::string model = Path("run/model.weft");
+  EXPECT_THAT(Ok("inspect " + model),
+              AllOf(HasSubstr("signature train_step"), HasSubstr("in   x f32[batch, 9]"),
+                    HasSubstr("dense1/kernel f32[9, 8]"), HasSubstr("matmul")));
+  const auto json = nlohmann::json::parse(Ok("inspect " + model + " --json --size batch=10"));
+  EXPECT_EQ(json["sizes"], "batch=10");
+  bool found = false;
+  for (const auto& node : json["nodes"]) {
+    if (node["op"] != "matmul" || node["results"][0] != "f32[batch, 8]") continue;
+    found = true;
+    EXPECT_EQ(node["flops"], 2 * 10 * 9 * 8);
+    EXPECT_THAT(node["source"].get<std::string>(), HasSubstr("models.cc:"));
+  }
+  EXPECT_TRUE(found);
+  EXPECT_THAT(Ok("inspect " + model + " --format dot --signature predict"),
+              AllOf(StartsWith("digraph"), HasSubstr("->"), Not(HasSubstr("adamw"))));
+  Ok("inspect " + model + " --format html -o " + Path("graph.html"));
+  EXPECT_THAT(Read(Path("graph.html")), HasSubstr("dense1"));
+  EXPECT_THAT(Fails(2, "inspect " + model + " --format htlm"), HasSubstr("did you mean 'html'?"));
+  // The text form is the same graph.
+  Ok("inspect " + model + " --format textproto -o " + Path("model.textproto"));
+  EXPECT_EQ(Ok("inspect " + Path("model.textproto") + " --json"),
+            Ok("inspect " + model + " --json"));
+}
+
+TEST_F(Cli, Grad) {
+  TrainCars();
+  const std::string model = Path("run/model.weft");
+  Ok("grad " + model + " --of predict.y --wrt x -o " + Path("grad.weft"));
+  const std::string out = Ok("run " + Path("grad.weft") + " --signature gradient --checkpoint " +
+                             Path("run/last.safetensors") + " --feed x=" + Path("rows/x.npy"));
+  EXPECT_THAT(out, HasSubstr("d_x f32[78, 9]"));
+  EXPECT_THAT(Fails(2, "grad " + model + " --of los --wrt x -o " + Path("g.weft")),
+              HasSubstr("did you mean 'loss'?"));
+  EXPECT_FALSE(fs::exists(Path("g.weft")));
+  EXPECT_THAT(Fails(2, "grad " + model + " --of loss --wrt x -o " + model), HasSubstr("overwrite"));
+}
+
+TEST_F(Cli, Compile) {
+  TrainCars();
+  const std::string model = Path("run/model.weft");
+  EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x") + " --emit packge"),
+              HasSubstr("did you mean 'package'?"));
+  EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --signature predit"),
+              HasSubstr("did you mean 'predict'?"));
+  EXPECT_NE(Weft("compile " + model + " -o " + Path("x.weftpkg") + " --target cpu:z80").code, 0);
+  EXPECT_FALSE(fs::exists(Path("x.weftpkg")));
+  EXPECT_THAT(Fails(1, "compile " + model + " -o /nowhere/x.weftpkg"), HasSubstr("/nowhere"));
+  EXPECT_THAT(Ok("compile " + model + " --signature predict --emit llvm -o -"),
+              HasSubstr("define"));
+  // The same graph and compiler give the same bytes.
+  Ok("compile " + model + " -o " + Path("a.weftpkg"));
+  Ok("compile " + model + " -o " + Path("b.weftpkg"));
+  EXPECT_EQ(Read(Path("a.weftpkg")), Read(Path("b.weftpkg")));
+  EXPECT_THAT(Ok("inspect " + Path("a.weftpkg")),
+              AllOf(HasSubstr("signature predict"), HasSubstr("x86-64-v4")));
+  EXPECT_THAT(Fails(3, "compile " + Path("a.weftpkg") + " -o " + Path("c.weftpkg")),
+              HasSubstr("is a package"));
+}
+
+TEST_F(Cli, Bench) {
+  TrainCars();
+  const auto json = nlohmann::json::parse(
+      Ok("bench " + Path("run/model.weft") + " --size batch=7 --seconds 0.05 --threads 1 --json"));
+  EXPECT_EQ(json["signature"], "predict");
+  EXPECT_GT(json["median_ms"], 0);
+  EXPECT_GE(json["max_ms"], json["median_ms"]);
+  EXPECT_GT(json["certificate_bytes"], 0);
+}
+
+}  // namespace
+}  // namespace weft

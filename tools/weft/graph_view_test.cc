@@ -1,0 +1,83 @@
+#include "tools/weft/graph_view.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "graph/layers/layers.h"
+#include "graph/losses/losses.h"
+#include "graph/optimizers/optimizers.h"
+
+namespace weft::cli {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+const DimExpr kBatch = DimExpr::Symbol("batch");
+
+TEST(FlopsOf, CountsMultiplyAdds) {
+  EXPECT_EQ(FlopsOf("matmul", {{kBatch, 64}, {64, 10}}, {{kBatch, 10}}, {}).Text(), "1280*batch");
+  EXPECT_EQ(FlopsOf("matmul", {{64, 32}, {64, 10}}, {{32, 10}}, {{"transpose_a", "true"}}),
+            DimExpr(2 * 64 * 32 * 10));
+  EXPECT_EQ(FlopsOf("conv2d", {{1, 8, 8, 3}, {3, 3, 3, 16}}, {{1, 8, 8, 16}}, {}),
+            DimExpr(2 * 64 * 16 * 27));
+  EXPECT_EQ(FlopsOf("conv2d_filter_grad", {{1, 8, 8, 3}, {1, 8, 8, 16}}, {{3, 3, 3, 16}}, {}),
+            DimExpr(2 * 64 * 16 * 27));
+  EXPECT_EQ(FlopsOf("conv2d_input_grad", {{1, 8, 8, 16}, {3, 3, 3, 16}}, {{1, 8, 8, 3}}, {}),
+            DimExpr(2 * 64 * 16 * 27));
+}
+
+TEST(FlopsOf, MovingDataIsNoWork) {
+  EXPECT_EQ(FlopsOf("reshape", {{4, 4}}, {{16}}, {}), DimExpr(0));
+  EXPECT_EQ(FlopsOf("exp", {{4, 4}}, {{4, 4}}, {}), DimExpr(16));
+  EXPECT_EQ(FlopsOf("reduce_sum", {{4, 4}}, {{4}}, {}), DimExpr(16));
+  EXPECT_EQ(
+      FlopsOf("max_pool", {{1, 4, 4, 1}}, {{1, 2, 2, 1}, {1, 2, 2, 1}}, {{"window", "[2, 2]"}}),
+      DimExpr(16));
+}
+
+TEST(ViewOf, ShowsShapesSourcesAndSignatures) {
+  Graph graph("net");
+  Layers layers(graph);
+  const Tensor x = graph.Input("x", DataType::kF32, {"batch", 4});
+  const Tensor y = graph.Input("y", DataType::kI32, {"batch"});
+  const Tensor logits = layers.Dense("dense", x, 3);
+  const Tensor loss = Mean(SoftmaxCrossEntropy(logits, y));
+  graph.AddSignature("train_step", {{"loss", loss}}, Adam(graph).Minimize(loss));
+  graph.AddSignature("predict", {{"logits", logits}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const auto view = ViewOf(graph, {{"batch", 8}});
+  ASSERT_TRUE(view.ok()) << view.status();
+  EXPECT_EQ(view->name, "net");
+  EXPECT_EQ(view->sizes, "batch=8");
+  std::map<std::string, const GraphView::Node*> nodes;
+  int matmuls = 0;
+  for (const GraphView::Node& node : view->nodes) {
+    nodes[node.name] = &node;
+    if (node.op != "matmul" || node.results[0] != "f32[batch, 3]") continue;
+    ++matmuls;
+    EXPECT_EQ(node.flops, 2.0 * 8 * 4 * 3);
+    EXPECT_EQ(node.flops_text, "24*batch");
+    EXPECT_EQ(node.bytes, 4.0 * (8 * 4 + 4 * 3 + 8 * 3));
+    EXPECT_EQ(node.family, "linear_algebra");
+    EXPECT_THAT(node.source, HasSubstr("graph_view_test.cc:"));
+  }
+  EXPECT_EQ(matmuls, 1);
+  for (const GraphView::Signature& signature : view->signatures) {
+    for (const std::string& name : signature.nodes) EXPECT_TRUE(nodes.count(name)) << name;
+    if (signature.name != "predict") continue;
+    ASSERT_EQ(signature.inputs.size(), 1u);
+    EXPECT_EQ(signature.inputs[0].type, "f32[batch, 4]");
+    EXPECT_EQ(signature.outputs[0].type, "f32[batch, 3]");
+    EXPECT_THAT(signature.nodes, Contains("x"));
+    EXPECT_THAT(signature.nodes, Not(Contains("y")));
+  }
+  EXPECT_EQ(view->variables.front().name, "dense/kernel");
+  EXPECT_EQ(view->variables.front().type, "f32[4, 3]");
+}
+
+}  // namespace
+}  // namespace weft::cli
