@@ -76,7 +76,7 @@ function textWidth(text, size, weight) {
 const short = (text, n) => text.length > n ? text.slice(0, n - 1) + '…' : text;
 function labels(item) {
   if (item.scope) return [short(item.name, 34), `${item.total.nodes} nodes${item.total.flops ? `, ${amount(item.total.flops)}FLOP` : ''}`];
-  return [item.node.op + (item.name === item.node.op ? '' : '  ' + short(item.name, 26)), short(item.node.results.join(', '), 40)];
+  return [item.name.startsWith(item.node.op) ? short(item.name, 34) : item.node.op + '  ' + short(item.name, 26), short(item.node.results.join(', '), 40)];
 }
 function size(item) {
   if (item.scope && item.open) {
