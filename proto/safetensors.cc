@@ -113,6 +113,7 @@ absl::StatusOr<Entry> ReadEntry(JsonScanner* json, const std::string& name) {
 }
 
 absl::StatusOr<Header> ReadHeader(std::string_view text, size_t position) {
+  if (!IsUtf8(text)) return absl::InvalidArgumentError("safetensors: the header is not UTF-8");
   Header header;
   JsonScanner json(text);
   bool has_metadata = false;

@@ -105,6 +105,7 @@ TEST(Safetensors, RefusesMalformedHeaders) {
   const std::vector<std::string> bad = {
       R"()",
       R"([])",
+      "{\"\xff\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
       R"({)",
       R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}} x)",
       R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,3]}})",

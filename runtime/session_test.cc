@@ -222,6 +222,8 @@ TEST(Session, CheckpointsRoundTrip) {
   auto session = Make();
   ASSERT_TRUE(session->SetVariables({{"w", Floats({4}, 7)}}).ok());
   ASSERT_TRUE(session->SaveCheckpoint(path, {{"epoch", "12"}}).ok());
+  EXPECT_EQ(session->SaveCheckpoint(path, {{"bad", "\xff"}}).code(),
+            absl::StatusCode::kInvalidArgument);
   auto other = Make();
   auto metadata = other->RestoreCheckpoint(path);
   ASSERT_TRUE(metadata.ok()) << metadata.status();

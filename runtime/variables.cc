@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "proto/file.h"
+#include "proto/json_scanner.h"
 #include "proto/plan.pb.h"
 #include "proto/safetensors.h"
 #include "runtime/package.h"
@@ -205,6 +206,11 @@ absl::Status Variables::Set(const std::map<std::string, HostTensor>& values) {
 
 absl::Status Variables::Save(const std::string& path,
                              const std::map<std::string, std::string>& metadata) {
+  for (const auto& [key, value] : metadata) {
+    if (IsUtf8(key) && IsUtf8(value)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": expected metadata in UTF-8, got '", key, "': '", value, "'"));
+  }
   std::string file;
   {
     Locked locked(lock_, VariablesLock::Mode::kRead);

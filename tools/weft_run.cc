@@ -1,4 +1,6 @@
 // weft-run: runs a package, with no compiler behind it. The same as `weft run` for packages.
+#include <google/protobuf/stubs/logging.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <cstdio>
@@ -84,6 +86,8 @@ absl::Status Run(const Flags& flags) {
 }
 
 int Main(int argc, char** argv) {
+  // A damaged manifest is reported once, as an error of ours.
+  google::protobuf::SetLogHandler(nullptr);
   CLI::App program("Runs a package once.", "weft-run");
   Flags flags;
   program.set_version_flag("--version", "weft-run 0.1");
