@@ -1,5 +1,7 @@
 #include "compiler/codegen/kernel_function.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "compiler/codegen/scalar_emitter.h"
 #include "graph/ir/types.h"
@@ -51,6 +53,17 @@ Value KernelFunction::ResultBufferOf(Value value) {
 Value KernelFunction::Size(int index) {
   if (std::optional<int64_t> constant = sizes_[index].Constant()) return kb_.Constant(*constant);
   return kb_.Load(kb_.At(function_.getArgument(1), index, ops_.getI64Type()), ops_.getI64Type(), 8);
+}
+
+Value KernelFunction::Size(const DimExpr& expression) {
+  mlir::OpBuilder::InsertionGuard guard(ops_);
+  ops_.setInsertionPointToStart(&function_.getBody().front());
+  auto known = std::find(sizes_.begin(), sizes_.end(), expression);
+  if (known == sizes_.end() && !expression.IsConstant()) {
+    known = sizes_.insert(sizes_.end(), expression);
+  }
+  if (known == sizes_.end()) return kb_.Constant(*expression.Constant());
+  return Size(static_cast<int>(known - sizes_.begin()));
 }
 
 void KernelFunction::ForTiles(const std::function<void(Value)>& body) {

@@ -33,6 +33,9 @@ class KernelFunction {
   mlir::Value ResultBufferOf(mlir::Value value);
   // Value of sizes[index]; a constant where the expression is one.
   mlir::Value Size(int index);
+  // Value of any expression: a constant, or a size argument, which is added where there is none
+  // yet. May be asked for anywhere in the function.
+  mlir::Value Size(const DimExpr& expression);
   mlir::Value begin() { return function_.getArgument(2); }
   mlir::Value end() { return function_.getArgument(3); }
   mlir::Value scratch() { return function_.getArgument(4); }

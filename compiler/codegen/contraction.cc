@@ -1,0 +1,386 @@
+#include "compiler/codegen/contraction.h"
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "compiler/codegen/contraction_layout.h"
+#include "compiler/codegen/elementwise_lower.h"
+#include "compiler/codegen/kernel_function.h"
+#include "compiler/codegen/scalar_emitter.h"
+#include "compiler/codegen/strided_view.h"
+#include "compiler/plan_dialect/plan.h"
+#include "graph/ir/dialect.h"
+#include "graph/ir/types.h"
+#include "graph/ops/op_info.h"
+#include "kernels/cpu/contraction.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
+#include "llvm/Support/Casting.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+namespace weft {
+namespace {
+
+using mlir::Value;
+
+DimExpr Product(const Shape& shape, size_t begin, size_t end) {
+  DimExpr product = 1;
+  for (size_t i = begin; i < end; ++i) product = product * shape[i];
+  return product;
+}
+
+absl::Status Broken(mlir::Operation* op, absl::string_view problem) {
+  return absl::InternalError(
+      absl::StrCat("contraction fusion: ", problem, ", at ", ir::Describe(op->getLoc())));
+}
+
+class ContractionEmitter {
+ public:
+  ContractionEmitter(plan::FusionOp fusion, const Target& target, mlir::ModuleOp kernels)
+      : fusion_(fusion),
+        target_(target),
+        frame_(fusion, kernels, "contraction", {}),
+        k_(frame_.builder()) {}
+
+  absl::StatusOr<KernelSpec> Emit() {
+    for (mlir::Operation& op : fusion_.body()->without_terminator()) {
+      if (llvm::isa<ir::MatMulOp, ir::Conv2DOp, ir::Conv2DFilterGradOp>(op)) {
+        if (root_ != nullptr) return Broken(&op, "a second contraction");
+        root_ = &op;
+      }
+    }
+    if (root_ == nullptr) return Broken(fusion_, "no matmul, conv2d or conv2d_filter_grad");
+    shape_ = ShapeOfContraction(root_);
+    schedule_ = ScheduleOfContraction(root_, target_);
+    absl::Status status = SetOperands();
+    if (!status.ok()) return status;
+    status = llvm::isa<ir::MatMulOp>(root_) ? DescribeMatMul() : DescribeConvolution();
+    if (!status.ok()) return status;
+    status = DescribeEpilogue();
+    if (!status.ok()) return status;
+
+    EmitContraction(k_, c_, schedule_, frame_.begin(), frame_.end(), frame_.scratch());
+    KernelSpec spec;
+    frame_.Finish(spec);
+    spec.tiles = shape_.batches * DimExpr::CeilDiv(shape_.rows, schedule_.row_block) *
+                 DimExpr::CeilDiv(shape_.columns, schedule_.column_block);
+    spec.scratch_bytes = cpu::ContractionScratch(schedule_, cpu::ElementBytes(c_.element));
+    spec.flops =
+        DimExpr(2) * shape_.batches * shape_.rows * shape_.columns * shape_.segments * shape_.depth;
+    for (Value value : fusion_->getOperands()) spec.bytes = spec.bytes + Bytes(value);
+    for (Value value : fusion_->getResults()) spec.bytes = spec.bytes + Bytes(value);
+    spec.may_share = std::move(may_share_);
+    return spec;
+  }
+
+ private:
+  static DimExpr Bytes(Value value) {
+    return NumElements(ir::ShapeOf(value)) * DimExpr(SizeOf(ir::DataTypeOf(value)));
+  }
+
+  absl::Status SetOperands() {
+    mlir::MLIRContext* context = root_->getContext();
+    c_.batches = frame_.Size(shape_.batches);
+    c_.rows = frame_.Size(shape_.rows);
+    c_.columns = frame_.Size(shape_.columns);
+    c_.segments = frame_.Size(shape_.segments);
+    c_.depth = frame_.Size(shape_.depth);
+    c_.left_along_columns = shape_.depthwise;
+    dtype_ = ir::DataTypeOf(root_->getResult(0));
+    c_.element = ComputeType(context, dtype_);
+    c_.left_element = c_.right_element = StoredType(context, dtype_);
+
+    left_ = llvm::dyn_cast<mlir::BlockArgument>(root_->getOperand(0));
+    Value right = root_->getOperand(1);
+    if (auto unpack = right.getDefiningOp<plan::UnpackOp>()) {
+      if (static_cast<int64_t>(unpack.getPanel()) != schedule_.panel() || shape_.depthwise) {
+        return Broken(unpack, "panels of another width than PreferredPanel's");
+      }
+      c_.right_in_panels = true;
+      right = unpack.getX();
+    }
+    right_ = llvm::dyn_cast<mlir::BlockArgument>(right);
+    if (!left_ || !right_) return Broken(root_, "an operand is computed inside");
+    c_.left = frame_.BufferOf(left_);
+    c_.right = frame_.BufferOf(right_);
+    return absl::OkStatus();
+  }
+
+  // g * factor.
+  std::function<Value(Value)> Times(const DimExpr& factor) {
+    return [this, size = frame_.Size(factor)](Value g) { return k_.Mul(g, size); };
+  }
+  // Elements of one batch of right, in panels.
+  DimExpr PanelsOfBatch() {
+    return DimExpr::CeilDiv(shape_.columns, schedule_.panel()) * DimExpr(schedule_.panel()) *
+           shape_.segments * shape_.depth;
+  }
+
+  absl::Status DescribeMatMul() {
+    auto op = llvm::cast<ir::MatMulOp>(root_);
+    const Shape a = ir::ShapeOf(op.getA()), b = ir::ShapeOf(op.getB());
+    const size_t rank = a.size();
+    // Rows of one matrix: a batch that went into the rows is gone from the batches.
+    const DimExpr& m = shape_.rows;
+    const DimExpr &n = shape_.columns, &k = shape_.depth;
+    c_.left_base = Times(m * k);
+    c_.left_row_stride = frame_.Size(op.getTransposeA() ? DimExpr(1) : k);
+    c_.left_depth_stride = frame_.Size(op.getTransposeA() ? a[rank - 1] : DimExpr(1));
+    const bool shared = b.size() == 2 && rank > 2;
+    c_.right_base = Times(shared ? DimExpr(0) : c_.right_in_panels ? PanelsOfBatch() : k * n);
+    c_.right_depth_stride = frame_.Size(op.getTransposeB() ? DimExpr(1) : n);
+    c_.right_column_stride = frame_.Size(op.getTransposeB() ? k : DimExpr(1));
+    return absl::OkStatus();
+  }
+
+  // conv2d reads windows of its image for output pixels (rows) along the window (segments and
+  // depth); the filter's gradient reads the same elements for places in the window (rows) along the
+  // output pixels.
+  absl::Status DescribeConvolution() {
+    auto ints = [&](llvm::StringRef name) {
+      return root_->getAttrOfType<mlir::DenseI64ArrayAttr>(name).asArrayRef();
+    };
+    const bool grad = llvm::isa<ir::Conv2DFilterGradOp>(root_);
+    const auto strides = ints("strides"), dilations = ints("dilations");
+    for (int64_t padding : ints("padding")) {
+      if (padding != 0) return Broken(root_, "a convolution with padding");
+    }
+    const int64_t groups = root_->getAttrOfType<mlir::IntegerAttr>("groups").getInt();
+    const Shape image = ir::ShapeOf(root_->getOperand(0));
+    const Shape filter = ir::ShapeOf(grad ? root_->getResult(0) : root_->getOperand(1));
+    const Shape out = ir::ShapeOf(grad ? root_->getOperand(1) : root_->getResult(0));
+    Value height = frame_.Size(image[1]), width = frame_.Size(image[2]);
+    Value channels = frame_.Size(image[3]);
+    Value filter_width = frame_.Size(filter[1]), filter_channels = frame_.Size(filter[2]);
+    Value out_height = frame_.Size(out[1]), out_width = frame_.Size(out[2]);
+    Value line = k_.Mul(width, channels);
+
+    // Offset of output pixel (line of all images' lines, column), and of a place in the window.
+    auto out_line = [=, this](Value index) {
+      Value lines = k_.Add(k_.Mul(k_.Div(index, out_height), height),
+                           k_.Mul(k_.Rem(index, out_height), strides[0]));
+      return k_.Mul(lines, line);
+    };
+    auto pixel = [=, this](Value index) {
+      Value column = k_.Mul(k_.Mul(k_.Rem(index, out_width), strides[1]), channels);
+      return k_.Add(out_line(k_.Div(index, out_width)), column);
+    };
+    auto window_pixel = [=, this](Value index) {
+      Value down = k_.Mul(k_.Mul(k_.Div(index, filter_width), dilations[0]), line);
+      Value right = k_.Mul(k_.Mul(k_.Rem(index, filter_width), dilations[1]), channels);
+      return k_.Add(down, right);
+    };
+    const bool runs = dilations[1] == 1 && groups == 1;  // as in ShapeOfContraction
+    const bool pointwise = filter[0] == DimExpr(1) && filter[1] == DimExpr(1);
+
+    if (!grad) {
+      if (pointwise && strides[0] == 1 && strides[1] == 1) {
+        c_.left_row_stride = channels;
+      } else {
+        c_.left_row = pixel;
+      }
+      c_.left_segment = [=, this](Value s) {
+        return runs ? k_.Mul(k_.Mul(s, dilations[0]), line) : window_pixel(s);
+      };
+      c_.left_depth_stride = k_.Constant(1);
+    } else {
+      if (pointwise) {
+        c_.left_row_stride = k_.Constant(1);
+      } else {
+        c_.left_row = [=, this](Value row) {
+          return k_.Add(window_pixel(k_.Div(row, filter_channels)), k_.Rem(row, filter_channels));
+        };
+      }
+      c_.left_segment = out_line;
+      c_.left_depth_stride = k_.Mul(channels, strides[1]);
+    }
+    const DimExpr per_group = shape_.depthwise ? DimExpr(0) : shape_.columns;
+    c_.left_base = Times(shape_.depthwise ? DimExpr(0) : filter[2]);
+    c_.right_base = Times(c_.right_in_panels ? PanelsOfBatch() : per_group);
+    c_.right_depth_stride = frame_.Size(out[3]);
+    c_.right_column_stride = k_.Constant(1);
+    return absl::OkStatus();
+  }
+
+  // How element (batch, row, column) is found in a view of the result's shape.
+  absl::StatusOr<cpu::EpilogueAccess> Access(const StridedView& view, Value pointer,
+                                             DataType dtype) {
+    cpu::EpilogueAccess access;
+    access.pointer = pointer;
+    access.element = StoredType(root_->getContext(), dtype);
+    if (access.element.isInteger(1)) access.element = k_.b.getI8Type();
+    if (access.element.isBF16()) access.element = k_.b.getI16Type();
+    const size_t rank = view.shape.size();
+    const DimExpr column_stride = view.strides[rank - 1];
+    if (column_stride != DimExpr(0) && column_stride != DimExpr(1)) {
+      return Broken(root_, "an operand that does not lie along the columns");
+    }
+    access.along_columns = column_stride == DimExpr(1);
+
+    // Batches of a matrix product are leading dimensions; those of a convolution are runs of
+    // columns.
+    const bool matmul = llvm::isa<ir::MatMulOp>(root_);
+    const bool batched = matmul && shape_.rows == view.shape[rank - 2];
+    const size_t row_begin = batched ? rank - 2 : 0;
+    if (matmul) {
+      access.base = [this, unravel = Unravel(view, 0, row_begin)](Value g) { return unravel(g); };
+    } else {
+      access.base = Times(access.along_columns ? shape_.columns : DimExpr(0));
+    }
+    if (auto stride = view.Merged(row_begin, rank - 1)) {
+      access.row_stride = frame_.Size(*stride);
+    } else {
+      access.row = Unravel(view, row_begin, rank - 1);
+    }
+    return access;
+  }
+
+  // The offset that an index over dimensions [begin, end) of the view comes to.
+  std::function<Value(Value)> Unravel(const StridedView& view, size_t begin, size_t end) {
+    if (auto stride = view.Merged(begin, end)) return Times(*stride);
+    std::vector<std::pair<Value, Value>> dims;  // size, stride
+    for (size_t i = begin; i < end; ++i) {
+      dims.emplace_back(frame_.Size(view.shape[i]), frame_.Size(view.strides[i]));
+    }
+    return [this, dims](Value index) {
+      Value offset = k_.Constant(0);
+      for (size_t i = dims.size(); i-- > 0;) {
+        Value coordinate = i == 0 ? index : k_.Rem(index, dims[i].first);
+        offset = k_.Add(offset, k_.Mul(coordinate, dims[i].second));
+        index = k_.Div(index, dims[i].first);
+      }
+      return offset;
+    };
+  }
+
+  absl::Status DescribeEpilogue() {
+    const Shape shape = ir::ShapeOf(root_->getResult(0));
+    const StridedView whole = StridedView::Of(shape);
+    const size_t num_operands = fusion_->getNumOperands();
+    std::vector<int> uses(num_operands, 0);
+    // Operands that lie as the result does.
+    std::vector<std::pair<int, DataType>> in_place;
+    llvm::DenseSet<Value> known = {root_->getResult(0)};
+    for (mlir::Operation& op : fusion_.body()->without_terminator()) {
+      for (Value operand : op.getOperands()) {
+        if (auto argument = llvm::dyn_cast<mlir::BlockArgument>(operand)) {
+          ++uses[argument.getArgNumber()];
+        }
+      }
+      if (&op == root_ ||
+          llvm::isa<ir::BroadcastOp, ir::ReshapeOp, ir::ConstantOp, plan::UnpackOp>(op)) {
+        continue;
+      }
+      const OpInfo* info = FindOp(std::string_view(op.getName().getStringRef()));
+      if (info == nullptr || !info->elementwise)
+        return Broken(&op, "an op that is not element-wise");
+      for (Value operand : op.getOperands()) {
+        if (known.contains(operand) || SplatOf(operand)) continue;
+        mlir::BlockArgument argument;
+        auto view = ViewOfArgument(operand, &argument);
+        if (!view || view->shape != shape) {
+          return Broken(&op, "an operand that is no broadcast or reshape of the fusion's");
+        }
+        const DataType dtype = ir::DataTypeOf(operand);
+        auto access = Access(*view, frame_.BufferOf(argument), dtype);
+        if (!access.ok()) return access.status();
+        epilogue_values_.push_back(operand);
+        known.insert(operand);
+        c_.operands.push_back(*access);
+        if (*view == whole) in_place.emplace_back(argument.getArgNumber(), dtype);
+      }
+      known.insert(op.getResult(0));
+      epilogue_ops_.push_back(&op);
+    }
+    auto yielded = fusion_.yield()->getOperands();
+    for (size_t i = 0; i < yielded.size(); ++i) {
+      if (ir::ShapeOf(yielded[i]) != shape || !known.contains(yielded[i])) {
+        return Broken(fusion_, "a result of another shape, or computed from no contraction");
+      }
+      const DataType dtype = ir::DataTypeOf(yielded[i]);
+      auto access = Access(whole, frame_.Buffer(static_cast<int>(num_operands + i)), dtype);
+      if (!access.ok()) return access.status();
+      c_.results.push_back(*access);
+      for (const auto& [operand, operand_dtype] : in_place) {
+        if (uses[operand] == 1 && SizeOf(operand_dtype) == SizeOf(dtype)) {
+          may_share_.emplace_back(operand, static_cast<int>(i));
+        }
+      }
+    }
+    c_.epilogue = [this](cpu::KernelBuilder&, Value acc, llvm::ArrayRef<Value> operands) {
+      return Epilogue(acc, operands);
+    };
+    return absl::OkStatus();
+  }
+
+  llvm::SmallVector<Value> Epilogue(Value acc, llvm::ArrayRef<Value> operands) {
+    mlir::ImplicitLocOpBuilder builder(k_.location(), k_.b);
+    ScalarEmitter e(builder);
+    const int64_t lanes = ScalarEmitter::LanesOf(acc);
+    llvm::DenseMap<Value, Element> values;
+    values[root_->getResult(0)] =
+        e.FromAccumulator(Element{acc, ScalarEmitter::AccumulatorType(dtype_)}, dtype_);
+    for (auto [value, loaded] : llvm::zip(epilogue_values_, operands)) {
+      const DataType dtype = ir::DataTypeOf(value);
+      values[value] = e.FromMemory(AsType(builder, loaded, e.MemoryType(dtype, lanes)), dtype);
+    }
+    for (mlir::Operation* op : epilogue_ops_) {
+      std::vector<Element> elements;
+      for (Value operand : op->getOperands()) {
+        if (auto splat = SplatOf(operand)) {
+          elements.push_back(e.Splat(e.Constant(ir::DataTypeOf(operand), *splat), lanes));
+        } else {
+          elements.push_back(values[operand]);
+        }
+      }
+      values[op->getResult(0)] = EmitElementwise(e, op, elements);
+    }
+    llvm::SmallVector<Value> results;
+    for (auto [value, access] : llvm::zip(fusion_.yield()->getOperands(), c_.results)) {
+      Value stored = e.ToMemory(e.Splat(values[value], lanes));
+      results.push_back(AsType(builder, stored, mlir::VectorType::get({lanes}, access.element)));
+    }
+    k_.b.restoreInsertionPoint(builder.saveInsertionPoint());
+    return results;
+  }
+
+  // The number that a constant, or what is broadcast from one, is full of.
+  static std::optional<double> SplatOf(Value value) {
+    mlir::Operation* source = value.getDefiningOp();
+    while (source != nullptr && llvm::isa<ir::BroadcastOp, ir::ReshapeOp>(source)) {
+      source = source->getOperand(0).getDefiningOp();
+    }
+    auto constant = llvm::dyn_cast_or_null<ir::ConstantOp>(source);
+    return constant ? ir::SplatValueOf(constant.getValue()) : std::nullopt;
+  }
+
+  // bf16 goes to and from memory as i16.
+  static Value AsType(mlir::ImplicitLocOpBuilder& builder, Value x, mlir::Type type) {
+    return x.getType() == type ? x : mlir::arith::BitcastOp::create(builder, type, x).getResult();
+  }
+
+  plan::FusionOp fusion_;
+  const Target& target_;
+  KernelFunction frame_;
+  cpu::KernelBuilder& k_;
+  mlir::Operation* root_ = nullptr;
+  DataType dtype_ = DataType::kInvalid;
+  ContractionShape shape_;
+  cpu::ContractionSchedule schedule_;
+  cpu::Contraction c_;
+  mlir::BlockArgument left_, right_;
+  // Values of the epilogue that come from memory, in the order of c_.operands.
+  std::vector<Value> epilogue_values_;
+  std::vector<mlir::Operation*> epilogue_ops_;
+  std::vector<std::pair<int, int>> may_share_;
+};
+
+}  // namespace
+
+absl::StatusOr<KernelSpec> EmitContractionKernel(plan::FusionOp fusion, const Target& target,
+                                                 mlir::ModuleOp kernels) {
+  return ContractionEmitter(fusion, target, kernels).Emit();
+}
+
+}  // namespace weft

@@ -1,0 +1,101 @@
+#include "compiler/codegen/contraction_layout.h"
+
+#include "graph/ir/dialect.h"
+#include "graph/ir/types.h"
+#include "llvm/Support/Casting.h"
+
+namespace weft {
+namespace {
+
+DimExpr Product(const Shape& shape, size_t begin, size_t end) {
+  DimExpr product = 1;
+  for (size_t i = begin; i < end; ++i) product = product * shape[i];
+  return product;
+}
+
+DimExpr DividedBy(const DimExpr& x, int64_t divisor) {
+  auto exact = DimExpr::DivideExactly(x, divisor);
+  return exact ? *exact : DimExpr::FloorDiv(x, divisor);
+}
+
+ContractionShape MatMulShape(ir::MatMulOp op) {
+  const Shape a = ir::ShapeOf(op.getA()), y = ir::ShapeOf(op.getY());
+  const Shape b = ir::ShapeOf(op.getB());
+  const size_t rank = y.size();
+  ContractionShape shape;
+  shape.batches = Product(y, 0, rank - 2);
+  shape.rows = y[rank - 2];
+  shape.columns = y[rank - 1];
+  shape.segments = 1;
+  shape.depth = op.getTransposeA() ? a[rank - 2] : a[rank - 1];
+  // One right operand for the whole batch: the rows of all its matrices in a line.
+  if (b.size() == 2 && !op.getTransposeA()) {
+    shape.rows = shape.rows * shape.batches;
+    shape.batches = 1;
+  }
+  return shape;
+}
+
+// `image` is [n, h, w, c], `filter` [kh, kw, c / groups, o], `out` [n, oh, ow, o].
+ContractionShape ConvolutionShape(const Shape& filter, const Shape& out, int64_t groups,
+                                  int64_t dilation_w) {
+  ContractionShape shape;
+  shape.depthwise = groups > 1 && filter[2] == DimExpr(1) && filter[3] == DimExpr(groups);
+  shape.batches = shape.depthwise ? 1 : groups;
+  shape.rows = Product(out, 0, 3);
+  shape.columns = shape.depthwise ? out[3] : DividedBy(out[3], groups);
+  // A line of the window lies in one piece where nothing is left out between its pixels.
+  if (dilation_w == 1 && groups == 1) {
+    shape.segments = filter[0];
+    shape.depth = filter[1] * filter[2];
+  } else {
+    shape.segments = filter[0] * filter[1];
+    shape.depth = filter[2];
+  }
+  return shape;
+}
+
+ContractionShape FilterGradShape(const Shape& filter, const Shape& out, int64_t groups) {
+  ContractionShape shape;
+  shape.depthwise = groups > 1 && filter[2] == DimExpr(1) && filter[3] == DimExpr(groups);
+  shape.batches = shape.depthwise ? 1 : groups;
+  shape.rows = Product(filter, 0, 3);
+  shape.columns = shape.depthwise ? filter[3] : DividedBy(filter[3], groups);
+  shape.segments = out[0] * out[1];
+  shape.depth = out[2];
+  return shape;
+}
+
+}  // namespace
+
+ContractionShape ShapeOfContraction(mlir::Operation* op) {
+  if (auto matmul = llvm::dyn_cast<ir::MatMulOp>(op)) return MatMulShape(matmul);
+  if (auto conv = llvm::dyn_cast<ir::Conv2DOp>(op)) {
+    return ConvolutionShape(ir::ShapeOf(conv.getFilter()), ir::ShapeOf(conv.getY()),
+                            static_cast<int64_t>(conv.getGroups()), conv.getDilations()[1]);
+  }
+  auto grad = llvm::cast<ir::Conv2DFilterGradOp>(op);
+  return FilterGradShape(ir::ShapeOf(grad.getY()), ir::ShapeOf(grad.getDy()),
+                         static_cast<int64_t>(grad.getGroups()));
+}
+
+cpu::ContractionSchedule ScheduleOfContraction(mlir::Operation* op, const Target& target) {
+  const ContractionShape shape = ShapeOfContraction(op);
+  const int element_bytes = std::max(4, SizeOf(ir::DataTypeOf(op->getResult(0))));
+  cpu::ContractionMachine machine;
+  machine.vector_bytes = target.vector_bits / 8;
+  machine.vector_registers = target.vector_registers;
+  machine.l1_bytes = target.l1_bytes;
+  machine.l2_bytes = target.l2_bytes;
+  return cpu::ChooseSchedule(
+      {shape.batches.Constant(), shape.rows.Constant(), shape.columns.Constant(),
+       shape.segments.Constant(), shape.depth.Constant()},
+      element_bytes, shape.depthwise, machine);
+}
+
+int64_t PreferredPanel(mlir::Operation* op, bool right_is_constant, const Target& target) {
+  if (!right_is_constant || ShapeOfContraction(op).depthwise) return 0;
+  return ScheduleOfContraction(op, target).panel();
+}
+
+}  // namespace weft
