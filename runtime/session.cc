@@ -7,12 +7,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "proto/plan.pb.h"
+#include "proto/suggest.h"
 #include "runtime/call.h"
 #include "runtime/call_cache.h"
 #include "runtime/cpu_features.h"
 #include "runtime/package.h"
 #include "runtime/package_cache.h"
-#include "runtime/suggest.h"
 
 namespace weft {
 namespace {
@@ -131,7 +131,7 @@ absl::StatusOr<const PackageSignature*> SessionImpl::FindSignature(const std::st
     names.push_back(signature.name());
   }
   return absl::NotFoundError(
-      absl::StrCat("there is no signature '", name, "'", Suggest(name, names)));
+      absl::StrCat("there is no signature '", name, "'", Suggestion(name, names)));
 }
 
 absl::StatusOr<const LoadedPlan*> SessionImpl::PickPlan(const Package& package,
@@ -226,7 +226,7 @@ absl::StatusOr<NamedTensors> SessionImpl::Run(const std::string& signature,
   for (const auto& [name, tensor] : feeds) {
     if (std::find(names.begin(), names.end(), name) != names.end()) continue;
     return absl::InvalidArgumentError(absl::StrCat("signature '", signature, "' has no input '",
-                                                   name, "'", Suggest(name, names)));
+                                                   name, "'", Suggestion(name, names)));
   }
 
   std::string key = CallKey(signature, shapes);

@@ -12,8 +12,8 @@
 #include "proto/json_scanner.h"
 #include "proto/plan.pb.h"
 #include "proto/safetensors.h"
+#include "proto/suggest.h"
 #include "runtime/package.h"
-#include "runtime/suggest.h"
 
 namespace weft {
 namespace {
@@ -186,7 +186,7 @@ absl::Status Variables::Set(const std::map<std::string, HostTensor>& values) {
     Variable* variable = Find(name);
     if (variable == nullptr) {
       return absl::NotFoundError(
-          absl::StrCat("there is no variable '", name, "'", Suggest(name, Names())));
+          absl::StrCat("there is no variable '", name, "'", Suggestion(name, Names())));
     }
     if (value.dtype() != variable->dtype || value.shape() != variable->shape) {
       return absl::InvalidArgumentError(absl::StrCat("variable '", name, "': expected ",
@@ -237,7 +237,7 @@ absl::StatusOr<std::map<std::string, std::string>> Variables::Restore(const std:
     const auto found = file->tensors.find(name);
     if (found == file->tensors.end()) {
       return absl::InvalidArgumentError(
-          absl::StrCat(path, ": has no value for variable '", name, "'", Suggest(name, names)));
+          absl::StrCat(path, ": has no value for variable '", name, "'", Suggestion(name, names)));
     }
     values[name] = found->second;
   }

@@ -11,8 +11,8 @@
 #include "absl/strings/str_join.h"
 #include "proto/json_scanner.h"
 #include "proto/npy.h"
+#include "proto/suggest.h"
 #include "tools/common/exit_code.h"
-#include "tools/common/suggest.h"
 
 namespace weft::cli {
 namespace {

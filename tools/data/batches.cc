@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "tools/common/suggest.h"
+#include "proto/suggest.h"
 #include "tools/data/random.h"
 
 namespace weft {

@@ -13,7 +13,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "tools/common/suggest.h"
+#include "proto/suggest.h"
 #include "tools/data/csv_rows.h"
 
 namespace weft {

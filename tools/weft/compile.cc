@@ -14,7 +14,7 @@
 #include "absl/time/clock.h"
 #include "compiler/api.h"
 #include "proto/file.h"
-#include "tools/common/suggest.h"
+#include "proto/suggest.h"
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"
 

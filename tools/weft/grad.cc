@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "graph/graph.h"
 #include "proto/graph.pb.h"
-#include "tools/common/suggest.h"
+#include "proto/suggest.h"
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"
 

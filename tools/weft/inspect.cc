@@ -13,7 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "proto/file.h"
-#include "tools/common/suggest.h"
+#include "proto/suggest.h"
 #include "tools/report/page.h"
 #include "tools/weft/command.h"
 #include "tools/weft/graph_view.h"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tools/common/suggest.h"
+#include "proto/suggest.h"
 #include "tools/weft/command.h"
 
 namespace weft::cli {

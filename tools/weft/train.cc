@@ -17,7 +17,7 @@
 #include "graph/graph.h"
 #include "proto/file.h"
 #include "proto/npy.h"
-#include "tools/common/suggest.h"
+#include "proto/suggest.h"
 #include "tools/data/dataset.h"
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"

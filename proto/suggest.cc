@@ -1,4 +1,4 @@
-#include "tools/common/suggest.h"
+#include "proto/suggest.h"
 
 #include <algorithm>
 
@@ -10,6 +10,8 @@ namespace weft {
 namespace {
 
 constexpr size_t kMaxListed = 8;
+// Comparing takes time in the product of the lengths, and names may come from files.
+constexpr size_t kMaxLength = 256;
 
 // Edits between two names: the optimal string alignment distance, row by row.
 size_t Distance(std::string_view a, std::string_view b) {
@@ -32,6 +34,7 @@ size_t Distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string Nearest(std::string_view name, const std::vector<std::string>& candidates) {
+  if (name.size() > kMaxLength) return "";
   const std::string typed = absl::AsciiStrToLower(std::string(name));
   size_t best = typed.size() / 3 + 1;
   std::string nearest;

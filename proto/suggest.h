@@ -1,6 +1,6 @@
 // "did you mean": for names that someone typed.
-#ifndef WEFT_TOOLS_COMMON_SUGGEST_H_
-#define WEFT_TOOLS_COMMON_SUGGEST_H_
+#ifndef WEFT_PROTO_SUGGEST_H_
+#define WEFT_PROTO_SUGGEST_H_
 
 #include <string>
 #include <string_view>
@@ -9,7 +9,8 @@
 namespace weft {
 
 // The candidate with the fewest edits (insert, delete, replace, swap of neighbours; upper and lower
-// case count as equal), or empty where none is near: more edits than a third of the name's length.
+// case count as equal), or empty where none is near: more edits
+// than a third of the name's length, or a name of more than 256 bytes.
 std::string Nearest(std::string_view name, const std::vector<std::string>& candidates);
 
 // "; did you mean 'mpg'?", or where none is near "; there is a, b, c" with at most eight names.
@@ -17,4 +18,4 @@ std::string Suggestion(std::string_view name, const std::vector<std::string>& ca
 
 }  // namespace weft
 
-#endif  // WEFT_TOOLS_COMMON_SUGGEST_H_
+#endif  // WEFT_PROTO_SUGGEST_H_

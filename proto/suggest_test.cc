@@ -1,4 +1,4 @@
-#include "tools/common/suggest.h"
+#include "proto/suggest.h"
 
 #include <gtest/gtest.h>
 
