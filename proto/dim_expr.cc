@@ -1,6 +1,7 @@
 #include "proto/dim_expr.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <iterator>
 #include <numeric>
@@ -8,18 +9,11 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "proto/dim_expr_limits.h"
 
 namespace weft {
 namespace {
-
-constexpr size_t kMaxText = 4096;
-constexpr int kMaxDepth = 64;
-
-bool IsNameStart(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-bool IsNameChar(char c) { return IsNameStart(c) || (c >= '0' && c <= '9') || c == '.'; }
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
 int64_t FloorDivide(int64_t a, int64_t n) {
   int64_t q = a / n;
@@ -72,6 +66,11 @@ struct DimExpr::Rep {
   bool overflow = false;
   int depth = 0;
   std::string text;
+
+  // LowerBound() once somebody has asked; any thread may find it, all find the same.
+  enum : int { kUnknown, kNone, kKnown };
+  mutable std::atomic<int> lower_state = kUnknown;
+  mutable std::atomic<int64_t> lower = 0;
 };
 
 struct DimExprImpl {
@@ -138,9 +137,9 @@ struct DimExprImpl {
       for (const Atom& atom : it->atoms) {
         rep->depth = std::max({rep->depth, Depth(atom.a) + 1, Depth(atom.b) + 1});
       }
-      if (rep->text.size() > kMaxText) return Overflow();
+      if (rep->text.size() > kMaxDimText) return Overflow();
     }
-    if (rep->depth > kMaxDepth / 2) return Overflow();
+    if (rep->depth > kMaxDimDepth / 2) return Overflow();
     rep->terms = std::move(sum);
     DimExpr e;
     e.rep_ = std::move(rep);
@@ -216,22 +215,24 @@ struct DimExprImpl {
   }
   // A lower bound that keeps together what the terms share: e + c*max(a,b) is at least e + c*a and
   // e + c*b; e - c*min(a,b) likewise; e - c*floordiv(a,n) is at least e - c*a where a >= 0. For
-  // e + c*min(a,b) and e - c*max(a,b) it is the lower of the two. `depth` bounds the cases.
-  static std::optional<int64_t> Lower(const DimExpr& e, int depth) {
+  // e + c*min(a,b) and e - c*max(a,b) it is the lower of the two. Tried only where the terms one by
+  // one do not give a bound >= 0, which is what most ask for; `budget` bounds the cases.
+  static std::optional<int64_t> Lower(const DimExpr& e, int* budget) {
     std::optional<int64_t> best = Bound(e, true);
-    if (depth == 0 || e.IsConstant() || IsOverflow(e)) return best;
+    if (e.IsConstant() || IsOverflow(e) || best.value_or(-1) >= 0) return best;
     auto raise = [&](std::optional<int64_t> bound) {
       if (bound && (!best || *bound > *best)) best = bound;
     };
     for (const Term& term : e.rep_->terms) {
       if (term.atoms.size() != 1 || term.atoms[0].op == 's' || term.atoms[0].op == '%') continue;
+      if (--*budget < 0) break;
       const Atom& atom = term.atoms[0];
       DimExpr rest = e - FromTerms({term});
       auto with = [&](const DimExpr& part) {
-        return Lower(rest + part * DimExpr(term.coefficient), depth - 1);
+        return Lower(rest + part * DimExpr(term.coefficient), budget);
       };
       if (atom.op == '/') {
-        if (term.coefficient < 0 && Lower(atom.a, depth - 1).value_or(-1) >= 0) raise(with(atom.a));
+        if (term.coefficient < 0 && Lower(atom.a, budget).value_or(-1) >= 0) raise(with(atom.a));
         continue;
       }
       std::optional<int64_t> a = with(atom.a), b = with(atom.b);
@@ -322,8 +323,12 @@ DimExpr::DimExpr(int64_t value) : constant_(value) {
 }
 
 DimExpr DimExpr::Symbol(std::string_view name) {
-  if (name.empty() || name.size() > kMaxText || !IsNameStart(name[0]) ||
-      !std::all_of(name.begin(), name.end(), IsNameChar)) {
+  auto is_start = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+  };
+  auto is_char = [&](char c) { return is_start(c) || (c >= '0' && c <= '9') || c == '.'; };
+  if (name.empty() || name.size() > kMaxDimText || !is_start(name[0]) ||
+      !std::all_of(name.begin(), name.end(), is_char)) {
     return DimExprImpl::Overflow();
   }
   Atom atom;
@@ -443,12 +448,12 @@ DimExpr operator*(const DimExpr& a, const DimExpr& b) {
   std::vector<DimExpr::Term> left = DimExprImpl::Terms(a), right = DimExprImpl::Terms(b), terms;
   // More products than characters allowed cannot end in a text that is short enough, unless they
   // cancel; that is left unsimplified on purpose, as a bound on the work.
-  if (left.size() * right.size() > kMaxText) return DimExprImpl::Overflow();
+  if (left.size() * right.size() > kMaxDimText) return DimExprImpl::Overflow();
   for (const DimExpr::Term& x : left) {
     for (const DimExpr::Term& y : right) {
       DimExpr::Term term;
       if (__builtin_mul_overflow(x.coefficient, y.coefficient, &term.coefficient) ||
-          x.atoms.size() + y.atoms.size() > kMaxText) {
+          x.atoms.size() + y.atoms.size() > kMaxDimText) {
         return DimExprImpl::Overflow();
       }
       std::merge(x.atoms.begin(), x.atoms.end(), y.atoms.begin(), y.atoms.end(),
@@ -478,7 +483,17 @@ std::optional<int64_t> DimExpr::Constant() const {
 
 bool DimExpr::IsOverflow() const { return rep_ != nullptr && rep_->overflow; }
 
-std::optional<int64_t> DimExpr::LowerBound() const { return DimExprImpl::Lower(*this, 4); }
+std::optional<int64_t> DimExpr::LowerBound() const {
+  if (rep_ == nullptr) return constant_;
+  int state = rep_->lower_state.load(std::memory_order_acquire);
+  if (state == Rep::kNone) return std::nullopt;
+  if (state == Rep::kKnown) return rep_->lower.load(std::memory_order_relaxed);
+  int budget = 32;
+  std::optional<int64_t> lower = DimExprImpl::Lower(*this, &budget);
+  rep_->lower.store(lower.value_or(0), std::memory_order_relaxed);
+  rep_->lower_state.store(lower ? Rep::kKnown : Rep::kNone, std::memory_order_release);
+  return lower;
+}
 
 std::string DimExpr::Text() const {
   if (rep_ != nullptr) return rep_->text;
@@ -562,135 +577,6 @@ uint32_t DimExpr::Emit(const std::function<uint32_t(int64_t)>& constant,
     if (term.coefficient < 0) add(term);
   }
   return *sum;
-}
-
-namespace {
-
-// Recursive descent over the grammar in the header.
-class Parser {
- public:
-  explicit Parser(std::string_view text) : text_(text) {}
-
-  absl::StatusOr<DimExpr> Run() {
-    absl::StatusOr<DimExpr> e = Sum(0);
-    if (!e.ok()) return e;
-    SkipSpaces();
-    if (at_ != text_.size()) return Error("an operator or the end");
-    if (e->IsOverflow()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("dimension '", std::string(text_), "' passes the limits of an expression"));
-    }
-    return e;
-  }
-
- private:
-  absl::Status Error(const char* expected) const {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "dimension '", std::string(text_), "': expected ", expected, " at character ", at_ + 1));
-  }
-  void SkipSpaces() {
-    while (at_ < text_.size() && text_[at_] == ' ') ++at_;
-  }
-  bool Take(char c) {
-    SkipSpaces();
-    if (at_ == text_.size() || text_[at_] != c) return false;
-    ++at_;
-    return true;
-  }
-
-  absl::StatusOr<DimExpr> Sum(int depth) {
-    if (depth > kMaxDepth) return Error("at most 64 levels of nesting");
-    absl::StatusOr<DimExpr> e = Product(depth);
-    while (e.ok()) {
-      bool plus = Take('+');
-      if (!plus && !Take('-')) break;
-      absl::StatusOr<DimExpr> term = Product(depth);
-      if (!term.ok()) return term;
-      e = plus ? *e + *term : *e - *term;
-    }
-    return e;
-  }
-
-  absl::StatusOr<DimExpr> Product(int depth) {
-    absl::StatusOr<DimExpr> e = Factor(depth);
-    while (e.ok() && Take('*')) {
-      absl::StatusOr<DimExpr> factor = Factor(depth);
-      if (!factor.ok()) return factor;
-      e = *e * *factor;
-    }
-    return e;
-  }
-
-  absl::StatusOr<int64_t> Number() {
-    SkipSpaces();
-    size_t begin = at_;
-    while (at_ < text_.size() && IsDigit(text_[at_])) ++at_;
-    std::string_view digits = text_.substr(begin, at_ - begin);
-    int64_t value;
-    if (digits.empty() ||
-        !absl::SimpleAtoi(absl::string_view(digits.data(), digits.size()), &value)) {
-      at_ = begin;
-      return Error("a whole number below 2^63");
-    }
-    return value;
-  }
-
-  absl::StatusOr<DimExpr> Factor(int depth) {
-    SkipSpaces();
-    if (at_ == text_.size()) return Error("a number or a name");
-    if (Take('(')) {
-      absl::StatusOr<DimExpr> e = Sum(depth + 1);
-      if (e.ok() && !Take(')')) return Error("')'");
-      return e;
-    }
-    if (IsDigit(text_[at_])) {
-      absl::StatusOr<int64_t> value = Number();
-      if (!value.ok()) return value.status();
-      return DimExpr(*value);
-    }
-    if (!IsNameStart(text_[at_])) return Error("a number or a name");
-    size_t begin = at_;
-    while (at_ < text_.size() && IsNameChar(text_[at_])) ++at_;
-    std::string_view name = text_.substr(begin, at_ - begin);
-    size_t end = at_;
-    if (!Take('(')) {
-      at_ = end;
-      return DimExpr::Symbol(name);
-    }
-    bool divides = name == "floordiv" || name == "mod";
-    if (!divides && name != "max" && name != "min") {
-      at_ = begin;
-      return Error("floordiv, mod, max or min before '('");
-    }
-    absl::StatusOr<DimExpr> a = Sum(depth + 1);
-    if (!a.ok()) return a;
-    if (!Take(',')) return Error("','");
-    absl::StatusOr<DimExpr> b;
-    if (divides) {
-      absl::StatusOr<int64_t> divisor = Number();
-      if (!divisor.ok()) return divisor.status();
-      if (*divisor < 1) return Error("a divisor >= 1");
-      b = name == "mod" ? DimExpr::Mod(*a, *divisor) : DimExpr::FloorDiv(*a, *divisor);
-    } else {
-      b = Sum(depth + 1);
-      if (!b.ok()) return b;
-      b = name == "max" ? DimExpr::Max(*a, *b) : DimExpr::Min(*a, *b);
-    }
-    if (!Take(')')) return Error("')'");
-    return b;
-  }
-
-  std::string_view text_;
-  size_t at_ = 0;
-};
-
-}  // namespace
-
-absl::StatusOr<DimExpr> DimExpr::Parse(std::string_view text) {
-  if (text.size() > kMaxText) {
-    return absl::InvalidArgumentError("the text of a dimension is longer than 4096 bytes");
-  }
-  return Parser(text).Run();
 }
 
 std::string ToString(const Shape& shape) {

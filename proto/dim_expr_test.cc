@@ -74,6 +74,19 @@ TEST(DimExpr, GrowthEndsInOverflow) {
   EXPECT_TRUE(DimExpr::Symbol("1a").IsOverflow());
 }
 
+TEST(DimExpr, LongTextsCostLittle) {
+  // Many choices, whose combinations a bound must not try one by one.
+  std::string text = "n";
+  for (int i = 0; text.size() < 4000; ++i) text += "-max(a,b*" + std::to_string(i + 2) + ")";
+  absl::StatusOr<DimExpr> e = DimExpr::Parse(text);
+  ASSERT_TRUE(e.ok()) << e.status();
+  EXPECT_EQ(e->LowerBound(), std::nullopt);
+  std::string nested = "a";
+  for (int i = 0; i < 28; ++i) nested = "max(" + nested + "-1,b*" + std::to_string(i + 2) + ")";
+  ASSERT_TRUE(DimExpr::Parse(nested).ok());
+  EXPECT_GE(DimExpr::Parse(nested)->LowerBound().value_or(-1), 0);
+}
+
 TEST(DimExpr, DividesExactly) {
   auto divide = [](const char* a, const char* b) {
     std::optional<DimExpr> q = DimExpr::DivideExactly(P(a), P(b));

@@ -23,9 +23,12 @@ absl::Status Error(mlir::Operation* op, const std::string& message, int constrai
 }
 
 // Symbols of the types that an op computes, in its bodies too.
-void AddSymbols(mlir::Operation* op, std::set<std::string>* symbols) {
+void AddSymbols(mlir::Operation* op, llvm::DenseSet<mlir::Type>* seen,
+                std::set<std::string>* symbols) {
   auto add = [&](mlir::Type type) {
-    if (llvm::cast<mlir::RankedTensorType>(type).hasStaticShape()) return;
+    if (llvm::cast<mlir::RankedTensorType>(type).hasStaticShape() || !seen->insert(type).second) {
+      return;
+    }
     for (const DimExpr& dim : ShapeOf(type)) {
       for (std::string& symbol : dim.Symbols()) symbols->insert(std::move(symbol));
     }
@@ -115,6 +118,7 @@ absl::Status CheckSignature(mlir::Operation* op) {
     }
   }
   std::set<std::string> symbols, assigned;
+  llvm::DenseSet<mlir::Type> seen;
   llvm::SmallVector<mlir::Value> results(op->getOperands().drop_front(num_inputs));
   for (mlir::Operation* needed : OpsNeededBy(results)) {
     if (IsOp(needed, "input") && !inputs.contains(needed)) {
@@ -128,7 +132,7 @@ absl::Status CheckSignature(mlir::Operation* op) {
           "assign: expected one assignment of variable '", VariableOf(needed), "' in signature '",
           name, "', got a second (C2), at ", Describe(needed->getLoc())));
     }
-    AddSymbols(needed, &symbols);
+    AddSymbols(needed, &seen, &symbols);
   }
   for (const std::string& symbol : symbols) {
     if (!bound.contains(symbol)) {

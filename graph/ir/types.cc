@@ -1,6 +1,7 @@
 #include "graph/ir/types.h"
 
 #include <cstring>
+#include <unordered_map>
 
 #include "absl/strings/str_cat.h"
 #include "mlir/IR/Operation.h"
@@ -10,6 +11,20 @@ namespace {
 
 llvm::StringRef Ref(std::string_view text) { return {text.data(), text.size()}; }
 std::string_view View(llvm::StringRef text) { return {text.data(), text.size()}; }
+
+// Types spell their open dimensions out, and a graph has few different ones: they are parsed once.
+std::optional<DimExpr> ParseDim(llvm::StringRef text) {
+  constexpr size_t kMaxEntries = 1024;
+  thread_local std::unordered_map<std::string, std::optional<DimExpr>> cache;
+  auto it = cache.find(text.str());
+  if (it != cache.end()) return it->second;
+  absl::StatusOr<DimExpr> parsed = DimExpr::Parse(View(text));
+  std::optional<DimExpr> dim;
+  if (parsed.ok()) dim = *std::move(parsed);
+  if (cache.size() == kMaxEntries) cache.clear();
+  cache.emplace(text.str(), dim);
+  return dim;
+}
 
 mlir::RankedTensorType StaticType(mlir::MLIRContext* context, DataType dtype,
                                   llvm::ArrayRef<int64_t> shape) {
@@ -66,8 +81,8 @@ bool IsTensorType(mlir::Type type) {
     auto text = llvm::dyn_cast<mlir::StringAttr>(dims[i]);
     if (!text || text.empty() == tensor.isDynamicDim(i)) return false;
     if (!tensor.isDynamicDim(i)) continue;
-    absl::StatusOr<DimExpr> dim = DimExpr::Parse(View(text));
-    if (!dim.ok() || dim->IsConstant() || dim->Text() != View(text)) return false;
+    std::optional<DimExpr> dim = ParseDim(text.getValue());
+    if (!dim || dim->IsConstant() || dim->Text() != View(text)) return false;
   }
   return true;
 }
@@ -90,9 +105,8 @@ Shape ShapeOf(mlir::Type type) {
       continue;
     }
     if (!dims) __builtin_trap();
-    absl::StatusOr<DimExpr> dim =
-        DimExpr::Parse(View(llvm::cast<mlir::StringAttr>(dims[i]).getValue()));
-    if (!dim.ok()) __builtin_trap();
+    std::optional<DimExpr> dim = ParseDim(llvm::cast<mlir::StringAttr>(dims[i]).getValue());
+    if (!dim) __builtin_trap();
     shape.push_back(*std::move(dim));
   }
   return shape;
@@ -133,9 +147,7 @@ mlir::ArrayAttr DimArrayAttr(mlir::MLIRContext* context, const Shape& dims) {
 std::optional<DimExpr> DimFromAttr(mlir::Attribute attribute) {
   auto text = llvm::dyn_cast_or_null<mlir::StringAttr>(attribute);
   if (!text) return std::nullopt;
-  absl::StatusOr<DimExpr> dim = DimExpr::Parse(View(text.getValue()));
-  if (!dim.ok()) return std::nullopt;
-  return *std::move(dim);
+  return ParseDim(text.getValue());
 }
 
 std::optional<Shape> DimsFromAttr(mlir::Attribute attribute) {
