@@ -337,32 +337,29 @@ bool FusionGroups::WouldCycle(int producer, int consumer) const {
 }
 
 bool FusionGroups::ReachesThroughOthers(int from, int to) const {
-  llvm::DenseSet<int> seen;
-  std::vector<int> stack;
-  // Ops in nested regions stand for the control flow op that holds them.
-  auto push_users = [&](int group, bool direct) {
+  // A free op or a reshape is copied into its users, not crossed.
+  auto is_copied = [&](int group) {
+    const std::vector<mlir::Operation*>& ops = groups_[group].ops;
+    return ops.size() == 1 && (KindOf(ops[0]) == OpKind::kFree || llvm::isa<ir::ReshapeOp>(ops[0]));
+  };
+  // Groups, each with whether nothing but copied ops lies between `from` and its end: from there,
+  // an edge to `to` is no way through others. One group may be reached in both ways.
+  llvm::DenseSet<std::pair<int, int>> seen;
+  std::vector<std::pair<int, bool>> stack = {{from, true}};
+  while (!stack.empty()) {
+    const auto [group, direct] = stack.back();
+    stack.pop_back();
     for (mlir::Operation* op : groups_[group].ops) {
       for (mlir::Operation* user : op->getUsers()) {
-        user = block_->findAncestorOpInBlock(*user);
-        const int next = Find(user);
+        // Ops in nested regions stand for the control flow op that holds them.
+        const int next = Find(block_->findAncestorOpInBlock(*user));
         if (next == from || (direct && next == to)) continue;
         if (groups_[next].first > groups_[to].last) continue;
-        if (seen.insert(next).second) stack.push_back(next);
+        if (next == to || seen.size() > kMaxSearch) return true;
+        const bool stays_direct = direct && is_copied(next);
+        if (seen.insert({next, stays_direct}).second) stack.emplace_back(next, stays_direct);
       }
     }
-  };
-  push_users(from, /*direct=*/true);
-  while (!stack.empty()) {
-    const int group = stack.back();
-    stack.pop_back();
-    if (group == to || seen.size() > kMaxSearch) {
-      // A free op or a reshape between the two is copied, not crossed.
-      return true;
-    }
-    const FusionGroup& crossed = groups_[group];
-    const bool is_copied = crossed.ops.size() == 1 && (KindOf(crossed.ops[0]) == OpKind::kFree ||
-                                                       llvm::isa<ir::ReshapeOp>(crossed.ops[0]));
-    push_users(group, is_copied);
   }
   return false;
 }

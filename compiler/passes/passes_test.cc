@@ -381,6 +381,14 @@ std::vector<FusionCase> FusionCases() {
          return std::vector{Maximum(Add(MatMul(a, b), bias), 0.0)};
        },
        {"contraction"}},
+      // Work before a reduction and work that uses its broadcast result are no one loop.
+      {"softmax_of_logits",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {"n", 4}),
+                b = g.Input("b", DataType::kF32, {4, 5});
+         return std::vector{softmax(Add(MatMul(a, b), g.Input("bias", DataType::kF32, {5})))};
+       },
+       {"contraction", "row"}},
       {"moved_elements_are_in_memory",
        [=](Graph& g) { return std::vector{Transpose(Exp(x(g)), {2, 1, 0})}; },
        {"loop", "loop"}},
