@@ -229,17 +229,13 @@ int weft_call_output(WeftCall* call, int32_t index, WeftTensor* output) {
 int64_t weft_call_peak_bytes(const WeftCall* call) { return call->call->peak_bytes(); }
 
 int weft_session_get_variable(WeftSession* session, const char* name, void* data, size_t bytes) {
-  absl::StatusOr<weft::NamedTensors> values = session->session->GetVariables();
-  if (!values.ok()) return Fail(values.status());
-  const auto found = values->find(name);
-  if (found == values->end()) {
-    return Fail(absl::NotFoundError(absl::StrCat("there is no variable '", name, "'")));
-  }
-  if (found->second.size_bytes() != bytes) {
+  absl::StatusOr<HostTensor> value = session->session->GetVariable(name);
+  if (!value.ok()) return Fail(value.status());
+  if (value->size_bytes() != bytes) {
     return Fail(absl::InvalidArgumentError(absl::StrCat(
-        "variable '", name, "' has ", found->second.size_bytes(), " bytes, expected ", bytes)));
+        "variable '", name, "' has ", value->size_bytes(), " bytes, expected ", bytes)));
   }
-  if (bytes > 0) memcpy(data, found->second.data(), bytes);
+  if (bytes > 0) memcpy(data, value->data(), bytes);
   return WEFT_STATUS_OK;
 }
 

@@ -81,6 +81,9 @@ class SessionImpl final : public Session {
   std::vector<SignatureInfo> Signatures() const override;
 
   absl::StatusOr<NamedTensors> GetVariables() override { return state_->variables.Get(); }
+  absl::StatusOr<HostTensor> GetVariable(const std::string& name) override {
+    return state_->variables.GetOne(name);
+  }
   absl::Status SetVariables(const NamedTensors& values) override {
     return state_->variables.Set(values);
   }
@@ -391,6 +394,14 @@ absl::StatusOr<std::unique_ptr<Session>> FromBytes(std::shared_ptr<const Bytes> 
 }
 
 }  // namespace
+
+absl::StatusOr<HostTensor> Session::GetVariable(const std::string& name) {
+  absl::StatusOr<NamedTensors> values = GetVariables();
+  if (!values.ok()) return values.status();
+  const auto found = values->find(name);
+  if (found != values->end()) return found->second;
+  return absl::NotFoundError(absl::StrCat("there is no variable '", name, "'"));
+}
 
 absl::StatusOr<std::unique_ptr<Session>> Session::Load(const std::string& path,
                                                        const SessionOptions& options) {

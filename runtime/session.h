@@ -116,6 +116,7 @@ class Session {
 
   // Variables by name. Reading copies. Setting must match dtype and shape.
   virtual absl::StatusOr<NamedTensors> GetVariables() = 0;
+  virtual absl::StatusOr<HostTensor> GetVariable(const std::string& name);
   virtual absl::Status SetVariables(const NamedTensors& values) = 0;
   // Writes all variables to a safetensors file with a checksum, atomically; `metadata` goes with
   // them. Reads them back: every variable must be there with its type (InvalidArgument), what else

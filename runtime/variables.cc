@@ -174,6 +174,20 @@ absl::StatusOr<std::map<std::string, HostTensor>> Variables::Collect(bool copy) 
   return values;
 }
 
+absl::StatusOr<Variable*> Variables::FindOrSuggest(const std::string& name) const {
+  if (Variable* variable = Find(name); variable != nullptr) return variable;
+  return absl::NotFoundError(
+      absl::StrCat("there is no variable '", name, "'", Suggestion(name, Names())));
+}
+
+absl::StatusOr<HostTensor> Variables::GetOne(const std::string& name) {
+  absl::StatusOr<Variable*> variable = FindOrSuggest(name);
+  if (!variable.ok()) return variable.status();
+  Locked locked(lock_, VariablesLock::Mode::kRead);
+  if (!(*variable)->defined) return UndefinedVariable(name);
+  return (*variable)->value.Clone();
+}
+
 absl::StatusOr<std::map<std::string, HostTensor>> Variables::Get() {
   Locked locked(lock_, VariablesLock::Mode::kRead);
   return Collect(/*copy=*/true);
@@ -183,11 +197,9 @@ absl::Status Variables::Set(const std::map<std::string, HostTensor>& values) {
   // All or nothing: copies first, then the swap.
   std::vector<std::pair<Variable*, HostTensor>> changes;
   for (const auto& [name, value] : values) {
-    Variable* variable = Find(name);
-    if (variable == nullptr) {
-      return absl::NotFoundError(
-          absl::StrCat("there is no variable '", name, "'", Suggestion(name, Names())));
-    }
+    absl::StatusOr<Variable*> found = FindOrSuggest(name);
+    if (!found.ok()) return found.status();
+    Variable* variable = *found;
     if (value.dtype() != variable->dtype || value.shape() != variable->shape) {
       return absl::InvalidArgumentError(absl::StrCat("variable '", name, "': expected ",
                                                      TypeText(variable->dtype, variable->shape),

@@ -64,11 +64,13 @@ class Variables {
 
   // These take the lock themselves. See Session.
   absl::StatusOr<std::map<std::string, HostTensor>> Get();
+  absl::StatusOr<HostTensor> GetOne(const std::string& name);
   absl::Status Set(const std::map<std::string, HostTensor>& values);
   absl::Status Save(const std::string& path, const std::map<std::string, std::string>& metadata);
   absl::StatusOr<std::map<std::string, std::string>> Restore(const std::string& path);
 
  private:
+  absl::StatusOr<Variable*> FindOrSuggest(const std::string& name) const;
   // Copies of all values, or views of them while the lock is held.
   absl::StatusOr<std::map<std::string, HostTensor>> Collect(bool copy) const;
   std::vector<Variable*> All() const;

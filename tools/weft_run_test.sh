@@ -55,5 +55,12 @@ expect 3 'truncated' short.weftpkg
 expect 3 'nowhere' "$package" --signature read --checkpoint nowhere
 expect 3 'nonsense' "$package" --signature read --checkpoint nonsense.weftpkg
 expect 3 'nonsense' "$package" --signature count --feed limit=nonsense.npy
+# What an operator installs is small. Sanitizers add to it.
+if ! nm "$run" | grep -qE '__(asan|tsan|ubsan)_'; then
+  strip -o stripped "$run"
+  size=$(stat -c %s stripped)
+  echo "stripped: $size bytes"
+  [ "$size" -le $((2 << 20)) ] || fail "weft-run has $size bytes when stripped"
+fi
 [ ! -e none ] || fail "something was written"
 exit $failed
