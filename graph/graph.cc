@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "graph/ir/graph_impl.h"
-#include "graph/ops/nearest.h"
 #include "mlir/IR/AsmState.h"
+#include "proto/suggest.h"
 
 namespace weft {
 namespace {
@@ -242,7 +242,7 @@ Tensor Graph::Find(std::string_view name) const {
   if (it != impl_->nodes.end() && result < it->second->getNumResults()) {
     return impl_->Wrap(it->second->getResult(result));
   }
-  std::vector<std::string_view> names;
+  std::vector<std::string> names;
   for (const auto& entry : impl_->nodes) names.push_back(entry.first);
   std::sort(names.begin(), names.end());
   impl_->Fail(absl::NotFoundError(absl::StrCat("there is no value '", std::string(name),

@@ -49,9 +49,14 @@ std::string Nearest(std::string_view name, const std::vector<std::string>& candi
   return nearest;
 }
 
-std::string Suggestion(std::string_view name, const std::vector<std::string>& candidates) {
+std::string DidYouMean(std::string_view name, const std::vector<std::string>& candidates) {
   const std::string nearest = Nearest(name, candidates);
-  if (!nearest.empty()) return absl::StrCat("; did you mean '", nearest, "'?");
+  return nearest.empty() ? "" : absl::StrCat("; did you mean '", nearest, "'?");
+}
+
+std::string Suggestion(std::string_view name, const std::vector<std::string>& candidates) {
+  const std::string nearest = DidYouMean(name, candidates);
+  if (!nearest.empty()) return nearest;
   if (candidates.empty()) return "; there is none";
   const size_t count = std::min(candidates.size(), kMaxListed);
   return absl::StrCat(

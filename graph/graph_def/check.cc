@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "graph/graph_def/upgrade.h"
 #include "graph/ir/create.h"
-#include "graph/ops/nearest.h"
+#include "proto/suggest.h"
 
 namespace weft::graph_def {
 namespace {
@@ -194,7 +194,7 @@ class Checker {
     }
     auto it = body.by_name.find(name);
     if (it == body.by_name.end()) {
-      std::vector<std::string_view> names;
+      std::vector<std::string> names;
       for (const CheckedNode& node : body.nodes) names.push_back(node.def->name());
       return Error(
           absl::StrCat("expected the name of a node, got '", text, "'", DidYouMean(name, names)));
@@ -230,8 +230,8 @@ class Checker {
       }
       const AttrInfo* info = node.info->FindAttribute(attr.name());
       if (info == nullptr) {
-        std::vector<std::string_view> known(node.info->regions.begin(), node.info->regions.end());
-        for (const AttrInfo& each : node.info->attributes) known.push_back(each.name);
+        std::vector<std::string> known(node.info->regions.begin(), node.info->regions.end());
+        for (const AttrInfo& each : node.info->attributes) known.emplace_back(each.name);
         return Error(body, def,
                      absl::StrCat(def.op(), ": expected no attribute '", attr.name(), "'",
                                   DidYouMean(attr.name(), known)));
@@ -269,12 +269,12 @@ class Checker {
   }
 
   std::string NearestVariable(const std::string& name) const {
-    std::vector<std::string_view> known;
+    std::vector<std::string> known;
     for (const proto::VariableDef& variable : def_.variables()) known.push_back(variable.name());
     return DidYouMean(name, known);
   }
   std::string NearestFunction(const proto::NamedAttr& attr) const {
-    std::vector<std::string_view> known;
+    std::vector<std::string> known;
     for (const proto::FunctionDef& function : def_.functions()) known.push_back(function.name());
     return DidYouMean(attr.value().function(), known);
   }

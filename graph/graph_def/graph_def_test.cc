@@ -173,7 +173,7 @@ TEST(Import, Versions) {
 
 TEST(Import, UnknownOps) {
   EXPECT_THAT(Refusal([](auto& def) { def.mutable_nodes(1)->set_op("expp"); }),
-              AllOf(HasSubstr("'expp', did you mean 'exp'?"), HasSubstr("model.cc:4")));
+              AllOf(HasSubstr("'expp'; did you mean 'exp'?"), HasSubstr("model.cc:4")));
   for (const char* op :
        {"variable", "signature", "graph", "yield", "initializer", "weft.exp", ""}) {
     EXPECT_NE(Refusal([&](auto& def) { def.mutable_nodes(1)->set_op(op); }), "") << op;
@@ -198,7 +198,7 @@ TEST(Import, input_c1) {
 
 TEST(Import, References) {
   EXPECT_THAT(Refusal([](auto& def) { def.mutable_nodes(3)->set_inputs(0, "yy"); }),
-              HasSubstr("got 'yy', did you mean 'y'?"));
+              HasSubstr("got 'yy'; did you mean 'y'?"));
   for (const char* bad : {"y:1", "y:", "y:-1", "y:x", "y:99999999999", "%arg0", "", ":0"}) {
     EXPECT_NE(Refusal([&](auto& def) { def.mutable_nodes(3)->set_inputs(0, bad); }), "") << bad;
   }

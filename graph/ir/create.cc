@@ -7,9 +7,9 @@
 #include "graph/ir/graph_rules.h"
 #include "graph/ir/types.h"
 #include "graph/ir/verify.h"
-#include "graph/ops/nearest.h"
 #include "llvm/Support/ConvertUTF.h"
 #include "mlir/IR/BuiltinAttributes.h"
+#include "proto/suggest.h"
 
 namespace weft::ir {
 namespace {
@@ -82,8 +82,8 @@ mlir::Attribute DefaultOf(mlir::MLIRContext* context, const AttrInfo& info) {
 }
 
 absl::Status UnknownAttribute(const OpInfo& op, std::string_view name) {
-  std::vector<std::string_view> known;
-  for (const AttrInfo& info : op.attributes) known.push_back(info.name);
+  std::vector<std::string> known;
+  for (const AttrInfo& info : op.attributes) known.emplace_back(info.name);
   return absl::InvalidArgumentError(absl::StrCat(Prefix(op), "expected no attribute '",
                                                  std::string(name), "'", DidYouMean(name, known)));
 }

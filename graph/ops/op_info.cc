@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "graph/ops/infer.h"
-#include "graph/ops/nearest.h"
+#include "proto/suggest.h"
 
 namespace weft {
 
@@ -30,8 +30,8 @@ const OpInfo* FindOp(std::string_view name) {
 }
 
 std::string NearestOp(std::string_view name) {
-  std::vector<std::string_view> names;
-  for (const OpInfo& op : kOps) names.push_back(op.name);
+  std::vector<std::string> names;
+  for (const OpInfo& op : kOps) names.emplace_back(op.name);
   return DidYouMean(name, names);
 }
 

@@ -86,7 +86,7 @@ struct OpInfo {
 absl::Span<const OpInfo> AllOps();
 // nullptr where there is none. With or without the prefix "weft.".
 const OpInfo* FindOp(std::string_view name);
-// The known name nearest to a misspelt one, for messages: ", did you mean 'x'?" or "".
+// The known name nearest to a misspelt one, for messages: "; did you mean 'x'?" or "".
 std::string NearestOp(std::string_view name);
 
 }  // namespace weft
