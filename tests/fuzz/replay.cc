@@ -1,5 +1,5 @@
 // Runs a fuzz target without libFuzzer: on each seed, on its prefixes, and on random changes of it.
-// The same inputs each time. Usage: TEST SEEDS.tar
+// The same inputs each time. Usage: TEST SEEDS.tar [MUTATIONS_PER_SEED]
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -67,7 +67,8 @@ std::string Mutate(const std::string& seed, std::mt19937& random) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) return 2;
+  if (argc < 2) return 2;
+  const int mutations = argc > 2 ? atoi(argv[2]) : kMutationsPerSeed;
   const std::vector<std::string> seeds = ReadTar(argv[1]);
   if (seeds.empty()) {
     fprintf(stderr, "no seeds in %s\n", argv[1]);
@@ -80,7 +81,7 @@ int main(int argc, char** argv) {
     Run(seed);
     const size_t step = seed.size() / 200 + 1;
     for (size_t size = 0; size < seed.size(); size += step, ++inputs) Run(seed.substr(0, size));
-    for (int i = 0; i < kMutationsPerSeed; ++i, ++inputs) Run(Mutate(seed, random));
+    for (int i = 0; i < mutations; ++i, ++inputs) Run(Mutate(seed, random));
   }
   printf("%zu seeds, %d inputs\n", seeds.size(), inputs);
   return 0;
