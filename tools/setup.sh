@@ -8,7 +8,7 @@ packages=(
   # Bazel, and the rules that it would otherwise download.
   bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-skylib
   # Libraries: third_party/README.md says what each is for.
-  libabsl-dev libcli11-dev libgmock-dev libgtest-dev liblld-22-dev libminizip-dev libmlir-22-dev libprotobuf-dev
+  libabsl-dev libcli11-dev libgmock-dev libgtest-dev liblld-22-dev libmlir-22-dev libprotobuf-dev
   libzstd-dev llvm-22-dev mlir-22-tools nlohmann-json3-dev protobuf-compiler zlib1g-dev
 )
 
