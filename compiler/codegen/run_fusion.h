@@ -20,6 +20,14 @@ namespace weft {
 using EmitFunction =
     std::function<absl::StatusOr<KernelSpec>(plan::FusionOp, const Target&, mlir::ModuleOp)>;
 
+// What a fusion costs, for benchmarks: the least time of `repeats` launches on one thread.
+struct FusionTiming {
+  int repeats = 20;
+  double seconds = 0;
+  int64_t flops = 0, bytes = 0;  // as the kernel states them
+  double compile_seconds = 0;
+};
+
 // `body` is the text of a fusion's region, from "^bb0(" to the yield. Operands are `inputs` (their
 // shapes must be those of the block's arguments with `symbols` put in); results get the types that
 // the yield names. Tiles are run one by one from the last to the first, as no order is promised;
@@ -27,7 +35,7 @@ using EmitFunction =
 absl::StatusOr<std::vector<HostTensor>> RunFusion(
     const EmitFunction& emit, const std::string& kind, const std::string& body,
     const std::vector<HostTensor>& inputs, const std::map<std::string, int64_t>& symbols = {},
-    const std::string& target = "cpu:native");
+    const std::string& target = "cpu:native", FusionTiming* timing = nullptr);
 
 }  // namespace weft
 

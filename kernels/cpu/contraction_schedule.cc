@@ -68,15 +68,18 @@ ContractionSchedule ChooseSchedule(const ContractionSizes& sizes, int64_t elemen
       machine.l1_bytes * 3 / 4 / (s.panel() * element_bytes) / 16 * 16, 64, 512);
   int64_t row_block = std::clamp<int64_t>(machine.l2_bytes / 3 / (s.depth_block * element_bytes),
                                           4 * s.row_tile, 480);
+  // A panel that one register tile passes over once need not stay in a cache.
+  if (sizes.rows && *sizes.rows <= s.row_tile) s.depth_block = 1024;
   s.column_block = EvenBlock(sizes.columns, std::max<int64_t>(96, s.panel()), s.panel());
 
-  // Enough tiles for several threads, where the sizes are known.
-  constexpr int64_t kTiles = 8;
+  // Enough tiles for several threads, where the sizes are known, but not so small that reading the
+  // operands again for each takes longer than the work.
+  constexpr int64_t kTiles = 8, kLeastRows = 64;
   if (sizes.rows && sizes.columns && sizes.batches) {
     const int64_t others = *sizes.batches * CeilDiv(*sizes.columns, s.column_block);
-    while (row_block > 4 * s.row_tile && others * CeilDiv(*sizes.rows, row_block) < kTiles) {
-      row_block = std::max(row_block / 2, 4 * s.row_tile);
-    }
+    const int64_t wanted = std::min(CeilDiv(kTiles, std::max<int64_t>(others, 1)),
+                                    *sizes.rows / kLeastRows);
+    if (wanted > 1) row_block = std::min(row_block, CeilDiv(*sizes.rows, wanted));
   }
   s.row_block = EvenBlock(sizes.rows, row_block, s.row_tile);
 
