@@ -1,6 +1,7 @@
 #include "compiler/pipeline.h"
 
 #include "compiler/api.h"
+#include "compiler/codegen/contraction_layout.h"
 #include "compiler/pass_runner.h"
 #include "compiler/passes/passes.h"
 
@@ -30,7 +31,11 @@ absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int6
   run.Optional("dce", function, [&] { return EliminateDeadCode(function); });
 
   // After folding, since constants are packed now rather than in each run.
-  run.Optional("pack", function, [&] { return PackContractions(function, target); });
+  run.Optional("pack", function, [&] {
+    return PackContractions(function, [&](mlir::Operation* op, bool is_constant) {
+      return PreferredPanel(op, is_constant, target);
+    });
+  });
   run.Optional("fold", function, [&] { return FoldConstants(function); });
   run.Optional("dce", function, [&] { return EliminateDeadCode(function); });
 

@@ -1,0 +1,81 @@
+#include "compiler/codegen/emit.h"
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "compiler/codegen/contraction.h"
+#include "compiler/codegen/fusion_emitter.h"
+#include "compiler/codegen/scatter.h"
+#include "compiler/codegen/window.h"
+#include "graph/ir/dialect.h"
+#include "graph/ir/types.h"
+#include "graph/ops/op_info.h"
+
+namespace weft {
+namespace {
+
+bool IsReduction(mlir::Operation* op) {
+  return mlir::isa<ir::ReduceSumOp, ir::ReduceProdOp, ir::ReduceMaxOp, ir::ReduceMinOp,
+                   ir::ReduceAndOp, ir::ReduceOrOp, ir::ArgMaxOp, ir::ArgMinOp>(op);
+}
+
+bool IsLoopOp(mlir::Operation* op) {
+  const OpInfo* info = FindOp(std::string_view(op->getName().getStringRef()));
+  if (info != nullptr && info->elementwise) return true;
+  if (auto constant = mlir::dyn_cast<ir::ConstantOp>(op)) {
+    auto elements = mlir::dyn_cast<mlir::DenseElementsAttr>(constant.getValue());
+    return elements && elements.isSplat();
+  }
+  return mlir::isa<ir::BroadcastOp, ir::ReshapeOp, ir::TransposeOp, ir::SliceOp, ir::PadOp,
+                   ir::ConcatOp, ir::ReverseOp, ir::IotaOp, ir::DimSizeOp, ir::GatherOp,
+                   ir::OneHotOp, ir::RandomUniformOp, ir::RandomNormalOp, ir::RandomBitsOp,
+                   ir::StackPushOp>(op);
+}
+
+absl::Status Broken(mlir::Operation* op, absl::string_view problem) {
+  return absl::InternalError(
+      absl::StrCat("fusion breaks its contract: ", problem, ", at ", ir::Describe(op->getLoc())));
+}
+
+absl::Status CheckBody(plan::FusionOp fusion, bool reductions) {
+  for (mlir::Operation& op : fusion.body()->without_terminator()) {
+    if (IsLoopOp(&op) || (reductions && IsReduction(&op))) continue;
+    return Broken(&op, absl::StrCat("a ", fusion.getKind().str(), " cannot hold ",
+                                    op.getName().getStringRef().str()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Emit(FusionEmitter& f) {
+  const llvm::StringRef kind = f.fusion.getKind();
+  const bool reduces = kind == plan::kRow || kind == plan::kColumn;
+  if (reduces || kind == plan::kLoop) {
+    absl::Status checked = CheckBody(f.fusion, reduces);
+    if (!checked.ok()) return checked;
+  }
+  if (f.results.empty()) return Broken(f.fusion, "it has no results");
+  if (kind == plan::kLoop) return EmitLoop(f);
+  return Broken(f.fusion, absl::StrCat("unknown kind '", kind.str(), "'"));
+}
+
+}  // namespace
+
+absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& target,
+                                      mlir::ModuleOp kernels) {
+  const llvm::StringRef kind = fusion.getKind();
+  if (kind == plan::kContraction) return EmitContractionKernel(fusion, target, kernels);
+  if (kind == plan::kWindow) return EmitWindow(fusion, target, kernels);
+  if (kind == plan::kScatter) return EmitScatter(fusion, target, kernels);
+  if (kind == plan::kScan) return EmitScan(fusion, target, kernels);
+  FusionEmitter f(fusion, target, kernels);
+  absl::Status emitted = Emit(f);
+  if (!emitted.ok()) {
+    f.kernel.function().erase();
+    return emitted;
+  }
+  f.kernel.Finish();
+  f.spec.symbol = f.kernel.function().getName().str();
+  f.spec.sizes = f.kernel.sizes();
+  return f.spec;
+}
+
+}  // namespace weft

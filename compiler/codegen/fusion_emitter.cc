@@ -1,0 +1,119 @@
+#include "compiler/codegen/fusion_emitter.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "graph/ir/dialect.h"
+#include "graph/ir/types.h"
+#include "graph/ops/op_info.h"
+
+namespace weft {
+
+using mlir::Value;
+
+int CostOf(mlir::Operation* op) {
+  if (mlir::isa<ir::ExpOp, ir::Expm1Op, ir::LogOp, ir::Log1pOp, ir::TanhOp, ir::LogisticOp,
+                ir::ErfOp, ir::SinOp, ir::CosOp, ir::PowOp, ir::Atan2Op, ir::RandomUniformOp,
+                ir::RandomBitsOp, ir::RandomNormalOp>(op)) {
+    return 16;
+  }
+  if (mlir::isa<ir::DivOp, ir::RemOp, ir::SqrtOp, ir::RsqrtOp, ir::ReciprocalOp>(op)) return 4;
+  if (mlir::isa<ir::ConstantOp, ir::BroadcastOp, ir::ReshapeOp, ir::StopGradientOp>(op)) return 0;
+  return 1;
+}
+
+int64_t Estimate(const DimExpr& expr) { return expr.Constant().value_or(1024); }
+
+FusionEmitter::FusionEmitter(plan::FusionOp fusion, const Target& target, mlir::ModuleOp kernels)
+    : fusion(fusion),
+      target(target),
+      kernel(kernels, fusion.getLoc(), target,
+             static_cast<int>(fusion.getNumOperands() + fusion.getNumResults())),
+      values(&kernel) {
+  for (Value value : fusion.yield()->getOperands()) results.push_back(value);
+  DimExpr bytes = 0, flops = 0;
+  for (Value value : fusion.getOperation()->getOperands()) {
+    bytes = bytes + NumElements(ir::ShapeOf(value)) * SizeOf(ir::DataTypeOf(value));
+  }
+  for (Value value : fusion.getOperation()->getResults()) {
+    bytes = bytes + NumElements(ir::ShapeOf(value)) * SizeOf(ir::DataTypeOf(value));
+  }
+  for (mlir::Operation& op : fusion.body()->without_terminator()) {
+    // Reductions work on their operands.
+    Value basis = op.getNumOperands() > 0 && op.getName().getStringRef().contains("reduce")
+                      ? op.getOperand(0)
+                      : op.getResult(0);
+    flops = flops + NumElements(ir::ShapeOf(basis)) * CostOf(&op);
+  }
+  spec.bytes = bytes;
+  spec.flops = flops;
+  spec.scratch_bytes = 0;
+}
+
+FusionEmitter::Range FusionEmitter::SplitIntoTiles(const DimExpr& units, int64_t per_tile) {
+  spec.tiles = DimExpr::CeilDiv(units, per_tile);
+  auto constant = units.Constant();
+  if (constant && *constant <= per_tile && *constant > 0) {
+    return {kernel.I64(0), kernel.Size(units)};
+  }
+  Value count = kernel.SizeArgument(units);
+  Value step = kernel.I64(per_tile);
+  return {kernel.Mul(kernel.tile_begin(), step),
+          kernel.Min(kernel.Mul(kernel.tile_end(), step), count)};
+}
+
+Index FusionEmitter::IndexOf(Value unit, const std::vector<DimExpr>& extents) {
+  Index index(extents.size());
+  for (size_t i = extents.size(); i-- > 0;) {
+    Value coordinate = unit;
+    if (i > 0) {
+      Value extent = kernel.Size(extents[i]);
+      coordinate = kernel.Rem(unit, extent);
+      unit = kernel.Div(unit, extent);
+    }
+    index[i] = {extents[i], {coordinate, 0, {}}, -1};
+  }
+  return index;
+}
+
+int64_t FusionEmitter::ChooseLanes(const DimExpr& extent) const {
+  int bytes = values.has_lane_index() ? 8 : 1;
+  int cost = 0;
+  auto consider = [&](Value value) {
+    const DataType dtype = ir::DataTypeOf(value);
+    bytes = std::max(bytes, IsFloat(dtype) ? std::max(4, SizeOf(dtype)) : SizeOf(dtype));
+  };
+  for (mlir::Operation* op : values.visited()) {
+    for (Value operand : op->getOperands()) {
+      if (!ir::ShapeOf(operand).empty()) consider(operand);
+    }
+    consider(op->getResult(0));
+    cost += CostOf(op);
+  }
+  for (Value value : results) consider(value);
+  // Four vectors at once hide the latency of arithmetic; where many values live at the same time,
+  // two leave them in registers.
+  const int vectors = cost > 100 || values.has_lane_index() ? 2 : 4;
+  int64_t lanes = std::min<int64_t>(64, vectors * target.Lanes(bytes));
+  if (auto constant = extent.Constant()) {
+    lanes = std::min<int64_t>(lanes, static_cast<int64_t>(std::bit_ceil(
+                                         static_cast<uint64_t>(std::max<int64_t>(*constant, 2)))));
+  }
+  return lanes;
+}
+
+void FusionEmitter::FindSharing(const std::vector<size_t>& result_numbers) {
+  for (size_t operand = 0; operand < fusion.getInputs().size(); ++operand) {
+    Value x = fusion.getInputs()[operand];
+    if (!values.ReadInPlace(static_cast<int>(operand))) continue;
+    for (size_t i : result_numbers) {
+      Value y = fusion.getOuts()[i];
+      if (SizeOf(ir::DataTypeOf(x)) == SizeOf(ir::DataTypeOf(y)) &&
+          NumElements(ir::ShapeOf(x)) == NumElements(ir::ShapeOf(y))) {
+        spec.may_share.emplace_back(static_cast<int>(operand), static_cast<int>(i));
+      }
+    }
+  }
+}
+
+}  // namespace weft

@@ -1,0 +1,311 @@
+// The compiler as a whole: graphs compiled and run, against the reference evaluator.
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "compiler/api.h"
+#include "graph/graph.h"
+#include "graph/interpreter.h"
+#include "gtest/gtest.h"
+#include "runtime/session.h"
+
+namespace weft {
+namespace {
+
+HostTensor Random(DataType dtype, const std::vector<int64_t>& shape, uint32_t seed) {
+  HostTensor tensor = *HostTensor::Create(dtype, shape);
+  std::mt19937 random(seed);
+  WithType(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for (T& value : tensor.mutable_values<T>()) {
+      value = static_cast<T>(static_cast<float>(random() % 2000) / 1000.0f - 1.0f);
+    }
+  });
+  return tensor;
+}
+
+void ExpectNear(const HostTensor& actual, const HostTensor& expected, double tolerance) {
+  ASSERT_EQ(actual.TypeString(), expected.TypeString());
+  WithType(actual.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    for (size_t i = 0; i < actual.values<T>().size(); ++i) {
+      const double a = static_cast<double>(actual.values<T>()[i]);
+      const double e = static_cast<double>(expected.values<T>()[i]);
+      ASSERT_NEAR(a, e, tolerance * (1 + std::abs(e))) << "element " << i;
+    }
+  });
+}
+
+// Runs the signature `f` by the interpreter and by a package for this machine.
+void ExpectAgrees(const Graph& graph, const TensorMap& feeds, CompileOptions options = {},
+                  double tolerance = 1e-5) {
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  Interpreter interpreter(graph);
+  absl::StatusOr<TensorMap> expected = interpreter.RunSignature("f", feeds);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  options.signatures = {"f"};
+  absl::StatusOr<std::string> package = CompilePackage(graph, options);
+  ASSERT_TRUE(package.ok()) << package.status();
+  auto session = Session::FromPackage(*package);
+  ASSERT_TRUE(session.ok()) << session.status();
+  absl::StatusOr<NamedTensors> actual = (*session)->Run("f", feeds);
+  ASSERT_TRUE(actual.ok()) << actual.status();
+  ASSERT_EQ(actual->size(), expected->size());
+  for (auto& [name, value] : *expected) {
+    SCOPED_TRACE(name);
+    ExpectNear(actual->at(name), value, tolerance);
+  }
+}
+
+TEST(CompilerTest, Elementwise) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n", 5});
+  graph.AddSignature("f", {{"y", Exp(Add(x, 1.0))}, {"z", Neg(x)}});
+  for (const int64_t n : {0, 1, 7, 100}) {
+    ExpectAgrees(graph, {{"x", Random(DataType::kF32, {n, 5}, 1)}});
+  }
+}
+
+TEST(CompilerTest, ReshapesAndFills) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n", 6});
+  const DimExpr n = DimExpr::Symbol("n");
+  Tensor y = Reshape(Exp(x), {n * 2, 3});
+  graph.AddSignature("f", {{"y", y},
+                           {"x", x},
+                           {"same", Reshape(x, {n * 6})},
+                           {"c", graph.Constant(HostTensor::Of<float>({3}, {1, 2, 3}))},
+                           {"fill", Full(graph, DataType::kI32, {n, 2}, 7)},
+                           {"again", y}});
+  ExpectAgrees(graph, {{"x", Random(DataType::kF32, {5, 6}, 1)}});
+}
+
+// Variables: read, assigned in place, swapped, assigned from each other, fetched old and new.
+Graph VariablesGraph() {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4});
+  Variable a = graph.AddVariable("a", HostTensor::Of<float>({4}, {1, 2, 3, 4}));
+  Variable b = graph.AddVariable("b", HostTensor::Of<float>({4}, {5, 6, 7, 8}));
+  Variable c = graph.AddVariable("c", HostTensor::Of<float>({4}, {0, 0, 0, 0}));
+  Tensor old_a = a.Read(), old_b = b.Read(), old_c = c.Read();
+  Tensor sum = Add(old_c, x);
+  graph.AddSignature("step", {{"old_c", old_c}, {"new_c", sum}, {"twice", Mul(sum, 2.0)}},
+                     {a.Assign(old_b), b.Assign(old_a), c.Assign(sum)});
+  graph.AddSignature("get", {{"a", old_a}, {"b", old_b}, {"c", old_c}});
+  return graph;
+}
+
+TEST(CompilerTest, Variables) {
+  const Graph graph = VariablesGraph();
+  for (const std::vector<std::string>& disabled :
+       {std::vector<std::string>{}, {"in_place"}, {"reuse"}, {"schedule"}}) {
+    CompileOptions options;
+    options.disabled_passes = disabled;
+    absl::StatusOr<std::string> package = CompilePackage(graph, options);
+    ASSERT_TRUE(package.ok()) << package.status();
+    auto session = Session::FromPackage(*package);
+    ASSERT_TRUE(session.ok()) << session.status();
+    ASSERT_TRUE((*session)->Run("init", {}).ok());
+    Interpreter interpreter(graph);
+    ASSERT_TRUE(interpreter.Initialize().ok());
+    for (uint32_t i = 0; i < 3; ++i) {
+      const NamedTensors feeds = {{"x", Random(DataType::kF32, {4}, i)}};
+      for (const auto& [signature, fed] :
+           {std::pair<std::string, NamedTensors>{"step", feeds}, {"get", {}}}) {
+        auto actual = (*session)->Run(signature, fed);
+        auto expected = interpreter.RunSignature(signature, fed);
+        ASSERT_TRUE(actual.ok() && expected.ok()) << actual.status() << expected.status();
+        for (auto& [name, value] : *expected) {
+          SCOPED_TRACE(signature + " " + name);
+          ExpectNear(actual->at(name), value, 1e-6);
+        }
+      }
+    }
+  }
+}
+
+TEST(CompilerTest, ControlFlow) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {});
+  Tensor k = graph.Input("k", DataType::kF32, {});
+  // A swap in the body, a captured value, a nested loop.
+  std::vector<Tensor> y = While(
+      {x, k, Mul(x, 0.0)}, [&](const std::vector<Tensor>& v) { return Less(v[2], 5.0); },
+      [&](const std::vector<Tensor>& v) {
+        std::vector<Tensor> inner = While(
+            {v[0], Mul(k, 0.0)}, [&](const auto& w) { return Less(w[1], 2.0); },
+            [&](const auto& w) {
+              return std::vector<Tensor>{Add(w[0], Mul(k, 0.5)), Add(w[1], 1.0)};
+            });
+        return std::vector<Tensor>{v[1], inner[0], Add(v[2], 1.0)};
+      },
+      100);
+  std::vector<Tensor> z = Cond(
+      Greater(y[0], 1.0), [&] { return std::vector<Tensor>{Add(y[0], y[1]), y[1]}; },
+      [&] { return std::vector<Tensor>{y[0], Sub(y[0], y[1])}; });
+  graph.AddSignature("f",
+                     {{"y0", y[0]}, {"y1", y[1]}, {"count", y[2]}, {"z0", z[0]}, {"z1", z[1]}});
+  for (const std::vector<std::string>& disabled : {std::vector<std::string>{}, {"in_place"}}) {
+    for (const float start : {-20.0f, 3.0f}) {
+      CompileOptions options;
+      options.disabled_passes = disabled;
+      ExpectAgrees(graph,
+                   {{"x", HostTensor::Scalar<float>(start)}, {"k", HostTensor::Scalar<float>(2)}},
+                   options);
+    }
+  }
+}
+
+TEST(CompilerTest, AssertionsNameTheNodeAndChangeNothing) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {});
+  Variable v = graph.AddVariable("v", HostTensor::Of<float>({}, {1}));
+  Tensor checked = Assert(Greater(x, 0.0), x, "x must be positive").Named("check");
+  graph.AddSignature("step", {{"y", checked}}, {v.Assign(Add(v, x))});
+  auto session = Session::FromPackage(*CompilePackage(graph, {}));
+  ASSERT_TRUE(session.ok()) << session.status();
+  ASSERT_TRUE((*session)->Run("init", {}).ok());
+  EXPECT_TRUE((*session)->Run("step", {{"x", HostTensor::Scalar<float>(2)}}).ok());
+  const auto failed = (*session)->Run("step", {{"x", HostTensor::Scalar<float>(-2)}});
+  ASSERT_FALSE(failed.ok());
+  EXPECT_NE(failed.status().message().find("x must be positive"), std::string::npos);
+  EXPECT_NE(failed.status().message().find("check"), std::string::npos) << failed.status();
+  EXPECT_NE(failed.status().message().find("compiler_test.cc"), std::string::npos);
+  EXPECT_EQ((*session)->GetVariables()->at("v").values<float>()[0], 3);
+}
+
+TEST(CompilerTest, FreezesAndCarriesVariables) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {3});
+  Variable w = graph.AddVariable("w", HostTensor::Of<float>({3}, {0, 0, 0}));
+  graph.AddSignature("f", {{"y", Mul(x, w)}});
+  for (const bool freeze : {false, true}) {
+    CompileOptions options;
+    options.signatures = {"f"};
+    options.variables = {{"w", HostTensor::Of<float>({3}, {1, 2, 3})}};
+    options.freeze = freeze;
+    auto session = Session::FromPackage(*CompilePackage(graph, options));
+    ASSERT_TRUE(session.ok()) << session.status();
+    const auto y = (*session)->Run("f", {{"x", HostTensor::Of<float>({3}, {2, 2, 2})}});
+    ASSERT_TRUE(y.ok()) << y.status();
+    ExpectNear(y->at("y"), HostTensor::Of<float>({3}, {2, 4, 6}), 0);
+    EXPECT_EQ((*session)->GetVariables()->size(), freeze ? 0u : 1u);
+  }
+}
+
+TEST(CompilerTest, SpecializedPlansGiveTheSame) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n", "m"});
+  graph.AddSignature("f", {{"y", Mul(Tanh(x), x)}});
+  CompileOptions options;
+  options.specialize = {{"n", {1, 8}}, {"m", {3}}, {"other", {5}}};
+  for (const int64_t n : {1, 8, 9}) {
+    for (const int64_t m : {3, 4}) {
+      ExpectAgrees(graph, {{"x", Random(DataType::kF32, {n, m}, 1)}}, options);
+    }
+  }
+}
+
+TEST(CompilerTest, SessionWithPlanner) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n"});
+  Tensor k = graph.Input("k", DataType::kF32, {"n"});
+  Tensor e = Exp(x).Named("e");
+  Variable v = graph.AddVariable("v", HostTensor::Of<float>({}, {1}));
+  v.Assign(Add(v, 1.0)).Named("step");
+  graph.AddSignature("f", {{"y", Add(e, k)}});
+  absl::StatusOr<Planner> planner = MakePlanner(graph);
+  ASSERT_TRUE(planner.ok()) << planner.status();
+  auto session = Session::WithPlanner(*planner);
+  ASSERT_TRUE(session.ok()) << session.status();
+  ASSERT_TRUE((*session)->Run("init", {}).ok());
+  for (const int64_t n : {3, 5, 3}) {
+    const HostTensor tensor = Random(DataType::kF32, {n}, 2);
+    const auto y = (*session)->Run("f", {{"x", tensor}, {"k", tensor}});
+    ASSERT_TRUE(y.ok()) << y.status();
+    EXPECT_EQ(y->at("y").num_elements(), n);
+    const auto fetched = (*session)->Run({{"x", tensor}}, {"e"}, {"step"});
+    ASSERT_TRUE(fetched.ok()) << fetched.status();
+    EXPECT_NEAR((*fetched)[0].values<float>()[0], std::exp(tensor.values<float>()[0]), 1e-5);
+  }
+  EXPECT_EQ((*session)->GetVariables()->at("v").values<float>()[0], 4);
+  const auto missing = (*session)->Run({}, {"e"});
+  EXPECT_NE(missing.status().message().find("'x'"), std::string::npos) << missing.status();
+  const auto unknown = (*session)->Run({}, {"ee"});
+  EXPECT_NE(unknown.status().message().find("'e'"), std::string::npos) << unknown.status();
+}
+
+TEST(CompilerTest, SameBytesWhateverTheThreads) {
+  const Graph graph = VariablesGraph();
+  CompileOptions one, four;
+  one.threads = 1;
+  four.threads = 4;
+  const absl::StatusOr<std::string> a = CompilePackage(graph, one);
+  const absl::StatusOr<std::string> b = CompilePackage(graph, four);
+  const absl::StatusOr<std::string> c = CompilePackage(VariablesGraph(), one);
+  ASSERT_TRUE(a.ok() && b.ok() && c.ok());
+  EXPECT_TRUE(*a == *b);
+  EXPECT_TRUE(*a == *c);
+}
+
+TEST(CompilerTest, SeveralTargets) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n"});
+  graph.AddSignature("f", {{"y", Tanh(x)}});
+  CompileOptions options;
+  options.targets = {"cpu:x86-64-v3", "cpu:x86-64-v4"};
+  ExpectAgrees(graph, {{"x", Random(DataType::kF32, {100}, 1)}}, options);
+}
+
+TEST(CompilerTest, DumpsTimesAndExplains) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4});
+  graph.AddSignature("f", {{"y", Exp(Neg(x))}});
+  std::vector<std::string> dumped, timed, lines;
+  CompileOptions options;
+  options.dump = [&](const std::string& pass, const std::string& ir) {
+    dumped.push_back(pass);
+    EXPECT_NE(ir.find("func.func"), std::string::npos);
+  };
+  options.timing = [&](const std::string& pass, double) { timed.push_back(pass); };
+  options.explain = [&](const std::string& line) { lines.push_back(line); };
+  ASSERT_TRUE(CompilePackage(graph, options).ok());
+  EXPECT_EQ(dumped, timed);
+  EXPECT_NE(std::find(dumped.begin(), dumped.end(), "f/fuse"), dumped.end());
+  EXPECT_EQ(lines.size(), 1u);
+  for (const std::string stage : {"mlir", "llvm", "asm"}) {
+    const auto text = CompileToText(graph, {}, stage);
+    ASSERT_TRUE(text.ok()) << text.status();
+    EXPECT_NE(text->find(stage == "mlir"   ? "plan.fusion"
+                         : stage == "llvm" ? "define"
+                                           : "ret"),
+              std::string::npos);
+  }
+  EXPECT_TRUE(absl::IsInvalidArgument(CompileToText(graph, {}, "wasm").status()));
+}
+
+TEST(CompilerTest, WrongOptionsAreNamed) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n"});
+  graph.AddSignature("f", {{"y", Exp(x)}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  CompileOptions options;
+  auto message = [&] {
+    const auto package = CompilePackage(graph, options);
+    EXPECT_FALSE(package.ok());
+    return std::string(package.status().message());
+  };
+  options.signatures = {"g"};
+  EXPECT_NE(message().find("'f'"), std::string::npos);
+  options = CompileOptions();
+  options.disabled_passes = {"fused"};
+  EXPECT_NE(message().find("'fuse'"), std::string::npos);
+  options = CompileOptions();
+  options.targets = {"cpu:z80"};
+  EXPECT_NE(message().find("z80"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace weft
