@@ -37,11 +37,16 @@ class BlockFuser {
   BlockFuser(mlir::Block* block, bool merge, const FusionGroups::Explain& explain)
       : block_(block), groups_(block, merge, explain) {}
 
-  void Run() {
+  absl::Status Run() {
     FindUnits();
-    for (int unit : Order()) Emit(units_[static_cast<size_t>(unit)]);
+    const std::vector<int> order = Order();
+    if (order.size() != units_.size()) {
+      return absl::InternalError("groups of ops depend on each other in a cycle");
+    }
+    for (int unit : order) Emit(units_[static_cast<size_t>(unit)]);
     for (mlir::Operation* op : to_erase_) op->dropAllReferences();
     for (mlir::Operation* op : to_erase_) op->erase();
+    return absl::OkStatus();
   }
 
  private:
@@ -225,7 +230,9 @@ absl::StatusOr<bool> FormFusions(mlir::func::FuncOp function, bool merge,
     if (!llvm::isa<ir::WhileOp, ir::CondOp>(op)) return;
     for (mlir::Region& region : op->getRegions()) blocks.push_back(&region.front());
   });
-  for (mlir::Block* block : blocks) BlockFuser(block, merge, explain).Run();
+  for (mlir::Block* block : blocks) {
+    if (absl::Status status = BlockFuser(block, merge, explain).Run(); !status.ok()) return status;
+  }
   return true;
 }
 

@@ -389,6 +389,14 @@ std::vector<FusionCase> FusionCases() {
          return std::vector{softmax(Add(MatMul(a, b), g.Input("bias", DataType::kF32, {5})))};
        },
        {"contraction", "row"}},
+      {"argmax_beside_softmax",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {"n", 4}),
+                b = g.Input("b", DataType::kF32, {4, 5});
+         Tensor logits = Add(MatMul(a, b), g.Input("bias", DataType::kF32, {5}));
+         return std::vector{ArgMax(logits, 1), softmax(logits)};
+       },
+       {"contraction", "row", "row"}},
       {"moved_elements_are_in_memory",
        [=](Graph& g) { return std::vector{Transpose(Exp(x(g)), {2, 1, 0})}; },
        {"loop", "loop"}},
