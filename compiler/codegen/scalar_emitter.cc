@@ -57,7 +57,7 @@ Type ScalarMemoryType(mlir::Builder& b, DataType dtype) {
     case DataType::kF16:
       return b.getF16Type();
     case DataType::kBF16:
-      return b.getBF16Type();
+      return b.getI16Type();
     default:
       return ScalarRegisterType(b, dtype);
   }
@@ -111,7 +111,12 @@ Value ScalarEmitter::IntegerLike(Value like, int64_t value) {
 Element ScalarEmitter::FromMemory(Value value, DataType dtype) {
   if (dtype == DataType::kBool) {
     value = arith::CmpIOp::create(b_, arith::CmpIPredicate::ne, value, IntegerLike(value, 0));
-  } else if (IsNarrowFloat(dtype)) {
+  } else if (dtype == DataType::kBF16) {
+    // The upper half of an f32.
+    Value bits = arith::ExtUIOp::create(b_, WithElement(value.getType(), b_.getI32Type()), value);
+    bits = arith::ShLIOp::create(b_, bits, IntegerLike(bits, 16));
+    value = arith::BitcastOp::create(b_, WithElement(value.getType(), b_.getF32Type()), bits);
+  } else if (dtype == DataType::kF16) {
     value = arith::ExtFOp::create(b_, WithElement(value.getType(), b_.getF32Type()), value);
   }
   return {value, dtype};
@@ -122,6 +127,11 @@ Value ScalarEmitter::ToMemory(Element x) {
   Type type = WithElement(x.value.getType(), element);
   if (x.dtype == DataType::kBool) return arith::ExtUIOp::create(b_, type, x.value);
   if (!IsNarrowFloat(x.dtype)) return x.value;
+  if (x.dtype == DataType::kBF16) {
+    Value bits = arith::BitcastOp::create(b_, WithElement(type, b_.getI32Type()), x.value);
+    return arith::TruncIOp::create(b_, type,
+                                   arith::ShRUIOp::create(b_, bits, IntegerLike(bits, 16)));
+  }
   // Without the second rounding of a value that has just been rounded.
   if (auto widened = x.value.getDefiningOp<arith::ExtFOp>()) {
     if (widened.getIn().getType() == type) return widened.getIn();
@@ -130,10 +140,22 @@ Value ScalarEmitter::ToMemory(Element x) {
 }
 
 Element ScalarEmitter::Rounded(Value value, DataType dtype) {
-  if (IsNarrowFloat(dtype)) {
+  if (dtype == DataType::kF16) {
     Type narrow = WithElement(value.getType(), ScalarMemoryType(b_, dtype));
     Value rounded = arith::TruncFOp::create(b_, narrow, value);
     value = arith::ExtFOp::create(b_, value.getType(), rounded);
+  } else if (dtype == DataType::kBF16) {
+    // To nearest even, by integers: adding half of the last kept bit carries where that rounds up.
+    Value bits = arith::BitcastOp::create(b_, WithElement(value.getType(), b_.getI32Type()), value);
+    Value last = arith::AndIOp::create(b_, arith::ShRUIOp::create(b_, bits, IntegerLike(bits, 16)),
+                                       IntegerLike(bits, 1));
+    Value sum =
+        arith::AddIOp::create(b_, arith::AddIOp::create(b_, bits, IntegerLike(bits, 0x7fff)), last);
+    Value nan = arith::CmpFOp::create(b_, arith::CmpFPredicate::UNO, value, value);
+    Value quiet = arith::OrIOp::create(b_, bits, IntegerLike(bits, 0x400000));
+    Value kept = arith::AndIOp::create(b_, arith::SelectOp::create(b_, nan, quiet, sum),
+                                       IntegerLike(bits, -65536));
+    value = arith::BitcastOp::create(b_, value.getType(), kept);
   }
   return {value, dtype};
 }

@@ -106,7 +106,8 @@ size_t ValueEmitter::Boundary(Index& index, const DimExpr& suffix) {
     if (product == suffix) return i;
     if (i == 0) break;
     const DimExpr& extent = index[i - 1].extent;
-    if (auto inner = DimExpr::DivideExactly(suffix, product)) {
+    auto inner = DimExpr::DivideExactly(suffix, product);
+    if (inner && *inner != extent && *inner != DimExpr(1)) {
       if (auto outer = DimExpr::DivideExactly(extent, *inner)) return split(i - 1, *outer, *inner);
     }
     product = product * extent;

@@ -1,0 +1,313 @@
+// Loops against the reference evaluator: what moves elements, and every element type.
+#include "compiler/codegen/test_fusion.h"
+#include "gmock/gmock.h"
+
+namespace weft {
+namespace {
+
+constexpr DataType kFloats[] = {DataType::kF32, DataType::kF64, DataType::kF16, DataType::kBF16};
+constexpr DataType kInts[] = {DataType::kI8, DataType::kU8, DataType::kI32, DataType::kI64};
+constexpr DataType kAll[] = {DataType::kBool, DataType::kI8,  DataType::kU8,
+                             DataType::kI32,  DataType::kI64, DataType::kF16,
+                             DataType::kBF16, DataType::kF32, DataType::kF64};
+
+std::string Cast(DataType dtype) {
+  const std::string name = dtype == DataType::kBool ? "i1"
+                           : dtype == DataType::kU8 ? "ui8"
+                                                    : std::string(NameOf(dtype));
+  return "dtype = " + name;
+}
+
+TEST(Loop, OpenSizeOfAnyLength) {
+  TestFusion f;
+  mlir::Value x = f.Input(DataType::kF32, {"n"}), y = f.Input(DataType::kF32, {"n"});
+  f.Finish("loop", {f.Op("add", {f.Op("mul", {x, y}), y}), f.Op("sub", {x, y})});
+  EXPECT_THAT(f.spec().sizes, testing::ElementsAre(DimExpr::Symbol("n")));
+  EXPECT_EQ(f.spec().may_share.size(), 4u);
+  for (int64_t n : {0, 1, 15, 16, 63, 64, 65, 1000, 16384, 16385, 100003}) f.Check({{"n", n}});
+}
+
+TEST(Loop, ArithmeticOfEveryDType) {
+  for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+    for (DataType dtype : kAll) {
+      if (dtype == DataType::kBool) continue;
+      SCOPED_TRACE(std::string(NameOf(dtype)) + target);
+      TestFusion f(target);
+      mlir::Value x = f.Input(dtype, {"n"}), y = f.Input(dtype, {"n"});
+      std::vector<mlir::Value> results = {
+          f.Op("add", {x, y}),     f.Op("sub", {x, y}),
+          f.Op("mul", {x, y}),     f.Op("div", {x, y}),
+          f.Op("rem", {x, y}),     f.Op("maximum", {x, y}),
+          f.Op("minimum", {x, y}), f.Op("clamp", {x, f.Op("minimum", {x, y}), y})};
+      if (dtype != DataType::kU8) {
+        for (const char* op : {"neg", "abs", "sign"}) results.push_back(f.Op(op, {x}));
+      }
+      f.Finish("loop", results);
+      f.Check({{"n", 333}}, 0, 0, -8, 8);
+    }
+  }
+}
+
+TEST(Loop, IntegersAtTheirEnds) {
+  for (DataType dtype : kInts) {
+    SCOPED_TRACE(NameOf(dtype));
+    TestFusion f;
+    mlir::Value x = f.Input(dtype, {"36"}), y = f.Input(dtype, {"36"});
+    f.Finish("loop",
+             {f.Op("div", {x, y}), f.Op("rem", {x, y}), f.Op("add", {x, y}), f.Op("mul", {x, y}),
+              f.Op("less", {x, y}), f.Op("cast", {x}, "dtype = f32"), f.Op("and", {x, y}),
+              f.Op("or", {x, y}), f.Op("xor", {x, y}), f.Op("not", {x})});
+    std::vector<HostTensor> inputs = f.RandomInputs({});
+    WithType(dtype, [&](auto type) {
+      using T = decltype(type);
+      if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
+        const T special[] = {std::numeric_limits<T>::min(),
+                             std::numeric_limits<T>::max(),
+                             static_cast<T>(-1),
+                             0,
+                             1,
+                             7};
+        for (int i = 0; i < 36; ++i) {
+          inputs[0].mutable_values<T>()[i] = special[i / 6];
+          inputs[1].mutable_values<T>()[i] = special[i % 6];
+        }
+      }
+      return 0;
+    });
+    f.CheckOn(inputs, {});
+  }
+}
+
+TEST(Loop, FloatFunctionsOfEveryFloat) {
+  for (DataType dtype : kFloats) {
+    SCOPED_TRACE(NameOf(dtype));
+    TestFusion f;
+    mlir::Value x = f.Input(dtype, {"n"}), y = f.Input(dtype, {"n"});
+    std::vector<mlir::Value> results;
+    for (const char* op : {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "logistic", "erf",
+                           "sqrt", "rsqrt", "reciprocal", "floor", "ceil", "round", "trunc"}) {
+      results.push_back(f.Op(op, {x}));
+    }
+    results.push_back(f.Op("pow", {x, y}));
+    results.push_back(f.Op("atan2", {x, y}));
+    results.push_back(f.Op("is_finite", {f.Op("log", {x})}));
+    f.Finish("loop", results);
+    f.Check({{"n", 500}}, 6, 0.125, 0.1, 4);
+  }
+}
+
+TEST(Loop, NanRules) {
+  TestFusion f;
+  mlir::Value x = f.Input(DataType::kF32, {"9"}), y = f.Input(DataType::kF32, {"9"});
+  std::vector<mlir::Value> results = {
+      f.Op("maximum", {x, y}), f.Op("minimum", {x, y}), f.Op("sign", {x}),
+      f.Op("maximum", {x, f.Op("broadcast", {f.Constant(DataType::kF32, 0)}, "shape = [\"9\"]")})};
+  for (const char* op : {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}) {
+    results.push_back(f.Op(op, {x, y}));
+  }
+  for (const char* type : {"i1", "i8", "ui8", "i32", "i64"}) {
+    results.push_back(f.Op("cast", {x}, std::string("dtype = ") + type));
+  }
+  f.Finish("loop", results);
+  const float nan = std::numeric_limits<float>::quiet_NaN(),
+              inf = std::numeric_limits<float>::infinity();
+  const std::vector<float> a = {nan, 1, nan, inf, -inf, 3e9f, -3e9f, 300, -0.5f};
+  const std::vector<float> b = {1, nan, nan, 0, 0, -1, 1, 2, -0.5f};
+  f.CheckOn({HostTensor::Of<float>({9}, a), HostTensor::Of<float>({9}, b)}, {});
+}
+
+TEST(Loop, CastsBetweenAllDTypes) {
+  for (DataType from : kAll) {
+    SCOPED_TRACE(NameOf(from));
+    TestFusion f;
+    mlir::Value x = f.Input(from, {"n"});
+    std::vector<mlir::Value> results;
+    for (DataType to : kAll) results.push_back(f.Op("cast", {x}, Cast(to)));
+    f.Finish("loop", results);
+    f.Check({{"n", 133}}, 0, 0, -300, 300);
+  }
+}
+
+TEST(Loop, BroadcastsOfRowsColumnsAndScalars) {
+  TestFusion f;
+  mlir::Value x = f.Input(DataType::kF32, {"batch", "7", "33"});
+  mlir::Value row = f.Input(DataType::kF32, {"33"}),
+              column = f.Input(DataType::kF32, {"batch", "1", "1"});
+  mlir::Value middle = f.Input(DataType::kF32, {"7", "1"}), scalar = f.Input(DataType::kF32, {});
+  const std::string shape = "shape = [\"batch\", \"7\", \"33\"]";
+  mlir::Value y = f.Op("add", {x, f.Op("broadcast", {row}, shape)});
+  y = f.Op("mul", {y, f.Op("broadcast", {column}, shape)});
+  y = f.Op("sub", {y, f.Op("broadcast", {middle}, shape)});
+  y = f.Op("add", {y, f.Op("broadcast", {scalar}, shape)});
+  f.Finish("loop", {y});
+  EXPECT_EQ(f.spec().may_share.size(), 1u);
+  for (int64_t batch : {0, 1, 5, 200}) f.Check({{"batch", batch}});
+}
+
+TEST(Loop, BiasOfManySizes) {
+  for (const char* width : {"1", "2", "3", "10", "16", "31", "64", "65", "100", "1000"}) {
+    SCOPED_TRACE(width);
+    for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+      TestFusion f(target);
+      mlir::Value x = f.Input(DataType::kF32, {"n", width}),
+                  bias = f.Input(DataType::kF32, {width});
+      const std::string shape = std::string("shape = [\"n\", \"") + width + "\"]";
+      f.Finish("loop",
+               {f.Op("maximum", {f.Op("add", {x, f.Op("broadcast", {bias}, shape)}),
+                                 f.Op("broadcast", {f.Constant(DataType::kF32, 0)}, shape)})});
+      f.Check({{"n", 37}});
+    }
+  }
+}
+
+TEST(Loop, TransposesOfEveryDType) {
+  for (DataType dtype : kAll) {
+    SCOPED_TRACE(NameOf(dtype));
+    TestFusion f;
+    mlir::Value x = f.Input(dtype, {"b", "5", "3", "20"});
+    f.Finish("loop", {f.Op("transpose", {x}, "permutation = array<i64: 0, 2, 1, 3>")});
+    f.Check({{"b", 4}});
+    TestFusion g;
+    x = g.Input(dtype, {"37", "n"});
+    g.Finish("loop", {g.Op("transpose", {x}, "permutation = array<i64: 1, 0>")});
+    g.Check({{"n", 41}});
+    g.Check({{"n", 200}});
+  }
+}
+
+TEST(Loop, ReshapeOfTransposeNeedsNoDivision) {
+  TestFusion f;
+  mlir::Value x = f.Input(DataType::kF32, {"b", "4", "seq", "16"});
+  mlir::Value t = f.Op("transpose", {x}, "permutation = array<i64: 0, 2, 1, 3>");
+  mlir::Value y = f.Op("reshape", {t}, "shape = [\"b\", \"seq\", \"64\"]");
+  f.Finish("loop", {f.Op("exp", {y})});
+  f.Check({{"b", 3}, {"seq", 5}}, 4);
+}
+
+TEST(Loop, ReshapesThatCrossDimensions) {
+  TestFusion f;
+  mlir::Value x = f.Input(DataType::kF32, {"6", "35"});
+  mlir::Value t = f.Op("transpose", {x}, "permutation = array<i64: 1, 0>");
+  mlir::Value y = f.Op("reshape", {t}, "shape = [\"21\", \"10\"]");
+  f.Finish("loop", {f.Op("transpose", {y}, "permutation = array<i64: 1, 0>")});
+  f.Check({});
+}
+
+TEST(Loop, SlicesPadsReversesAndConcats) {
+  for (DataType dtype : {DataType::kF32, DataType::kBF16, DataType::kU8, DataType::kBool}) {
+    SCOPED_TRACE(NameOf(dtype));
+    TestFusion f;
+    mlir::Value x = f.Input(dtype, {"b", "9", "40"});
+    f.Finish("loop", {f.Op("slice", {x},
+                           "starts = [\"0\", \"2\", \"3\"], limits = [\"b\", \"8\", \"39\"], steps "
+                           "= array<i64: 1, 2, 1>")});
+    f.Check({{"b", 3}});
+    TestFusion g;
+    x = g.Input(dtype, {"b", "9", "40"});
+    mlir::Value s = g.Op("slice", {x},
+                         "starts = [\"0\", \"0\", \"3\"], limits = [\"b\", \"9\", \"39\"], steps = "
+                         "array<i64: 1, 1, 3>");
+    g.Finish("loop", {g.Op("reverse", {s}, "axes = array<i64: 0, 2>")});
+    g.Check({{"b", 3}});
+    TestFusion h;
+    x = h.Input(dtype, {"b", "5", "20"});
+    mlir::Value value = h.Input(dtype, {});
+    h.Finish("loop", {h.Op("pad", {x, value},
+                           "low = [\"1\", \"0\", \"3\"], high = [\"0\", \"2\", \"5\"], interior = "
+                           "array<i64: 0, 1, 2>")});
+    h.Check({{"b", 3}});
+    TestFusion k;
+    x = k.Input(dtype, {"b", "5", "20"});
+    mlir::Value y = k.Input(dtype, {"b", "5", "7"}), z = k.Input(dtype, {"b", "5", "0"});
+    mlir::Value w = k.Input(dtype, {"n", "5", "27"});
+    mlir::Value c = k.Op("concat", {x, z, y}, "axis = 2");
+    k.Finish("loop", {k.Op("concat", {c, w}, "axis = 0")});
+    k.Check({{"b", 3}, {"n", 2}});
+    k.Check({{"b", 3}, {"n", 0}});
+  }
+}
+
+TEST(Loop, ImagePaddedAtItsBorders) {
+  TestFusion f;
+  mlir::Value x = f.Input(DataType::kF32, {"n", "6", "5", "24"});
+  f.Finish("loop", {f.Op("pad", {x, f.Constant(DataType::kF32, 0)},
+                         "low = [\"0\", \"1\", \"1\", \"0\"], high = [\"0\", \"1\", \"2\", \"0\"], "
+                         "interior = array<i64: 0, 0, 0, 0>")});
+  f.Check({{"n", 3}});
+}
+
+TEST(Loop, GatherWithIndicesOutside) {
+  for (DataType dtype : {DataType::kF32, DataType::kF16, DataType::kI64}) {
+    for (int axis : {0, 1, 2}) {
+      SCOPED_TRACE(std::string(NameOf(dtype)) + std::to_string(axis));
+      TestFusion f;
+      mlir::Value x = f.Input(dtype, {"6", "v", "33"}),
+                  indices = f.Input(DataType::kI32, {"4", "n"});
+      f.Finish("loop", {f.Op("gather", {x, indices}, "axis = " + std::to_string(axis))});
+      f.Check({{"v", 7}, {"n", 5}}, 0, 0, -3, 10);
+      f.Check({{"v", 0}, {"n", 5}}, 0, 0, -3, 10);
+    }
+  }
+}
+
+TEST(Loop, IotaOneHotDimSizeAndStackPush) {
+  TestFusion f;
+  mlir::Value labels = f.Input(DataType::kI32, {"n"});
+  mlir::Value hot = f.Op("one_hot", {labels}, "depth = \"10\", dtype = f32");
+  mlir::Value count = f.Op("iota", {}, "shape = [\"n\", \"10\"], axis = 1, dtype = f32");
+  mlir::Value rows = f.Op("iota", {}, "shape = [\"n\", \"10\"], axis = 0, dtype = f32");
+  mlir::Value size = f.Op("broadcast", {f.Op("dim_size", {}, "expr = \"n\", dtype = f32")},
+                          "shape = [\"n\", \"10\"]");
+  f.Finish("loop", {f.Op("add", {f.Op("mul", {hot, count}), f.Op("div", {rows, size})})});
+  f.Check({{"n", 30}}, 1, 0, -2, 12);
+
+  TestFusion g;
+  mlir::Value x = g.Input(DataType::kF32, {"8", "n"}), value = g.Input(DataType::kF32, {"n"});
+  mlir::Value index = g.Input(DataType::kI64, {});
+  g.Finish("loop", {g.Op("stack_push", {x, value, index})});
+  EXPECT_EQ(g.spec().may_share.size(), 1u);
+  std::vector<HostTensor> inputs = g.RandomInputs({{"n", 70}});
+  for (int64_t i : {-1, 0, 7, 8}) {
+    inputs[2] = HostTensor::Scalar<int64_t>(i);
+    g.CheckOn(inputs, {{"n", 70}});
+  }
+}
+
+TEST(Loop, Random) {
+  for (DataType dtype : kFloats) {
+    SCOPED_TRACE(NameOf(dtype));
+    TestFusion f;
+    mlir::Value stream = f.Input(DataType::kI64, {});
+    const std::string attributes = "seed = 4000000000, shape = [\"n\", \"3\"], " + Cast(dtype);
+    f.Finish("loop", {f.Op("random_uniform", {stream}, attributes),
+                      f.Op("random_normal", {stream}, attributes)});
+    f.CheckOn({HostTensor::Scalar<int64_t>(0x123456789abcLL)}, {{"n", 101}}, 16, 1);
+  }
+  TestFusion f;
+  f.Finish("loop", {f.Op("random_bits", {f.Input(DataType::kI64, {})},
+                         "seed = 7, shape = [\"n\"], dtype = i32")});
+  f.CheckOn({HostTensor::Scalar<int64_t>(-5)}, {{"n", 301}});
+}
+
+TEST(Loop, SelectWithScalarsAndBools) {
+  TestFusion f;
+  mlir::Value c = f.Input(DataType::kBool, {"n"}), d = f.Input(DataType::kBool, {"n"});
+  mlir::Value x = f.Input(DataType::kI64, {"n"}), y = f.Input(DataType::kI64, {"n"});
+  f.Finish("loop", {f.Op("select", {f.Op("xor", {c, f.Op("not", {d})}), x, y}),
+                    f.Op("less", {c, d}), f.Op("select", {c, d, c})});
+  f.Check({{"n", 99}});
+}
+
+TEST(Loop, FillsOfConstants) {
+  for (DataType dtype : kAll) {
+    TestFusion f;
+    f.Finish("loop", {f.Op("broadcast", {f.Constant(dtype, 1)}, "shape = [\"n\", \"3\"]")});
+    f.Check({{"n", 50}});
+  }
+  TestFusion scalar;
+  scalar.Finish("loop", {scalar.Op("exp", {scalar.Input(DataType::kF64, {})})});
+  scalar.Check({}, 4);
+}
+
+}  // namespace
+}  // namespace weft
