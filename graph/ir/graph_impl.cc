@@ -292,17 +292,6 @@ mlir::Value ValueOf(const Tensor& tensor) {
   return mlir::Value::getFromOpaquePointer(tensor.value());
 }
 
-LocationScope::LocationScope(GraphImpl* graph, const SourceLocation& call, mlir::Location forward)
-    : graph_(graph), saved_(graph->location_override) {
-  std::vector<SourceLine> lines = LinesOf(call);
-  for (SourceLine& line : SourceLinesOf(forward)) {
-    // A gradient of a gradient names the first forward line; that is the user's.
-    lines.push_back(std::move(line));
-    if (lines.size() == 2) break;
-  }
-  graph->location_override = std::move(lines);
-}
-
 std::vector<Tensor> InlineRegion(GraphImpl* graph, mlir::Region& region,
                                  const std::vector<Tensor>& arguments) {
   mlir::Block& block = region.front();

@@ -136,18 +136,6 @@ inline mlir::OpBuilder AtEnd(mlir::MLIRContext* context, mlir::Block* block) {
 // mlir::Value of a tensor; null where it is invalid.
 mlir::Value ValueOf(const Tensor& tensor);
 
-// Sets the source lines of nodes made while it lives: that of `call`, then those of `forward`.
-class LocationScope {
- public:
-  LocationScope(GraphImpl* graph, const SourceLocation& call, mlir::Location forward);
-  LocationScope(const LocationScope&) = delete;
-  ~LocationScope() { graph_->location_override = std::move(saved_); }
-
- private:
-  GraphImpl* graph_;
-  std::optional<std::vector<SourceLine>> saved_;
-};
-
 // Copies the nodes of a region's block to the end of the body under construction, with `arguments`
 // for its block arguments; gives what the block yields. For gradients of control flow.
 std::vector<Tensor> InlineRegion(GraphImpl* graph, mlir::Region& region,
