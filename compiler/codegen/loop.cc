@@ -12,16 +12,22 @@ using mlir::ValueRange;
 
 namespace {
 
+// Blocks of transposes: as many rows as a cache line has 4-byte elements.
+constexpr int64_t kBlockHeight = 16, kBlockWidth = 64;
+
 class Loop {
  public:
   explicit Loop(FusionEmitter& f) : f_(f), kernel_(f.kernel) {}
 
   void Emit() {
     const DimExpr total = NumElements(ir::ShapeOf(f_.results[0]));
-    for (const DimExpr& extent : f_.values.SplitSpace({total}, [&](const Index& index) {
-           for (Value result : f_.results) f_.values.Evaluate(result, index, {});
-         })) {
-      if (extent.Constant() != 1) space_.push_back(extent);
+    const std::vector<DimExpr> space = f_.values.SplitSpace({total}, [&](const Index& index) {
+      for (Value result : f_.results) f_.values.Evaluate(result, index, {});
+    });
+    std::optional<size_t> crossed;
+    for (size_t i = 0; i < space.size(); ++i) {
+      if (f_.values.crossed_root() == static_cast<int>(i)) crossed = space_.size();
+      if (space[i].Constant() != 1) space_.push_back(space[i]);
     }
     std::vector<size_t> all(f_.results.size());
     std::iota(all.begin(), all.end(), size_t{0});
@@ -30,6 +36,8 @@ class Loop {
       f_.spec.tiles = 0;
     } else if (space_.size() <= 1) {
       EmitFlat();
+    } else if (crossed && Estimate(space_[*crossed]) >= 8 && Estimate(space_.back()) >= 8) {
+      EmitBlocked(*crossed);
     } else {
       EmitNested();
     }
@@ -87,6 +95,47 @@ class Loop {
         index.pop_back();
       }
       EmitInner(index, begin, end, extent);
+    });
+  }
+
+  // An operand is contiguous along coordinate `crossed`, results along the last: blocks of both, so
+  // that each line of the operand's memory is used up while it is in the cache.
+  void EmitBlocked(size_t crossed) {
+    lanes_ = f_.ChooseLanes(space_.back());
+    f_.values.set_lanes(lanes_);
+    const size_t last = space_.size() - 1;
+    std::vector<DimExpr> units;
+    std::vector<size_t> places;
+    for (size_t i = 0; i < last; ++i) {
+      if (i == crossed) continue;
+      units.push_back(space_[i]);
+      places.push_back(i);
+    }
+    units.push_back(DimExpr::CeilDiv(space_[crossed], kBlockHeight));
+    units.push_back(DimExpr::CeilDiv(space_[last], kBlockWidth));
+    const auto range =
+        f_.SplitIntoTiles(NumElements(units), kElementsPerTile / (kBlockHeight * kBlockWidth));
+    auto block = [&](const IndexEntry& number, size_t dim, int64_t size) {
+      Value begin = kernel_.Mul(number.coord.base, kernel_.I64(size));
+      Value end = kernel_.Min(kernel_.Add(begin, kernel_.I64(size)), kernel_.Size(space_[dim]));
+      return std::pair(begin, end);
+    };
+    std::optional<int64_t> extent;
+    if (auto width = space_[last].Constant(); width && *width % kBlockWidth == 0) {
+      extent = kBlockWidth;
+    }
+    kernel_.For(range.begin, range.end, 1, [&](Value unit) {
+      ValueEmitter::Scope scope(f_.values);
+      const Index numbers = f_.IndexOf(unit, units);
+      const auto rows = block(numbers[last - 1], crossed, kBlockHeight);
+      const auto columns = block(numbers[last], last, kBlockWidth);
+      Index index(last);
+      for (size_t i = 0; i < places.size(); ++i) index[places[i]] = numbers[i];
+      kernel_.For(rows.first, rows.second, 1, [&](Value row) {
+        ValueEmitter::Scope row_scope(f_.values);
+        index[crossed] = {space_[crossed], {row, 0, {}}, -1};
+        EmitVectors(index, columns.first, columns.second, extent);
+      });
     });
   }
 

@@ -46,11 +46,13 @@ std::vector<DimExpr> ValueEmitter::SplitSpace(std::vector<DimExpr> space,
     moved_operands_.clear();
     visited_.clear();
     has_lane_index_ = false;
+    crossed_root_.reset();
     Index index;
     for (size_t i = 0; i < space.size(); ++i) {
       if (space[i].Constant() != 1) index.push_back({space[i], {}, static_cast<int>(i)});
     }
     num_roots_ = index.size();
+    last_root_ = index.empty() ? -1 : index.back().root;
     visit(index);
     if (splits_.empty()) break;
     // One a time, the others are found again.
@@ -191,6 +193,11 @@ Element ValueEmitter::EvaluateArgument(mlir::BlockArgument argument, const Index
     }
     if (in_place && !index.empty()) in_place = index[0].root >= 0;
     if (!in_place) moved_operands_.insert(operand);
+    for (const IndexEntry& entry : index) {
+      if (entry.root == last_root_ && index.back().root >= 0 && index.back().root != last_root_) {
+        crossed_root_ = index.back().root;
+      }
+    }
     return {{}, dtype};
   }
   return kernel_->Load(kernel_->Buffer(operand), dtype, Offset(index), lanes_, guard,

@@ -77,6 +77,9 @@ class ValueEmitter {
   // only, and whether some index was computed per lane.
   bool ReadInPlace(int operand) const { return !moved_operands_.count(operand); }
   bool has_lane_index() const { return has_lane_index_; }
+  // The coordinate along which some operand is contiguous that is read across (the innermost one
+  // being further out there), if there is such an operand.
+  std::optional<int> crossed_root() const { return crossed_root_; }
   // Ops that the last dry run met.
   const std::set<mlir::Operation*>& visited() const { return visited_; }
 
@@ -124,9 +127,11 @@ class ValueEmitter {
   // A dry run's findings.
   std::vector<std::pair<int, DimExpr>> splits_;
   size_t num_roots_ = 0;
+  int last_root_ = -1;
   std::set<int> moved_operands_;
   std::set<mlir::Operation*> visited_;
   bool has_lane_index_ = false;
+  std::optional<int> crossed_root_;
 };
 
 // The product of dimensions [begin, end).
