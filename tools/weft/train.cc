@@ -116,15 +116,19 @@ absl::Status LoadData(const Flags& flags, LoadedData& loaded) {
   return absl::OkStatus();
 }
 
+// A word that is no file is rather a mistyped name.
+absl::Status CheckModelName(const std::string& model) {
+  if (IsStandardModel(model) || model.find_first_of("./") != std::string::npos ||
+      std::filesystem::exists(model)) {
+    return absl::OkStatus();
+  }
+  return UsageError(absl::StrCat("there is no file and no standard model '", model, "'",
+                                 Suggestion(model, {"mlp", "cnn"})));
+}
+
 absl::StatusOr<Graph> ModelGraph(const Flags& flags, const LoadedData& loaded,
                                  const LearningTask& task) {
   if (!IsStandardModel(flags.model)) {
-    // A word that is no file is rather a mistyped name.
-    if (flags.model.find_first_of("./") == std::string::npos &&
-        !std::filesystem::exists(flags.model)) {
-      return UsageError(absl::StrCat("there is no file and no standard model '", flags.model, "'",
-                                     Suggestion(flags.model, {"mlp", "cnn"})));
-    }
     absl::StatusOr<bool> package = IsPackage(flags.model);
     if (!package.ok()) return package.status();
     if (*package) {
@@ -233,8 +237,9 @@ absl::Status Run(Flags flags) {
   if (flags.training.resume && flags.training.checkpoint_folder.empty()) {
     return UsageError("--resume wants --checkpoint FOLDER");
   }
+  absl::Status status = CheckModelName(flags.model);
   LoadedData loaded;
-  absl::Status status = LoadData(flags, loaded);
+  if (status.ok()) status = LoadData(flags, loaded);
   if (!status.ok()) return status;
   LearningTask task;
   if (absl::StatusOr<LearningTask> told = TaskOf(loaded.data); told.ok()) {
