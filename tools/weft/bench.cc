@@ -96,7 +96,11 @@ absl::Status Run(const Flags& flags) {
   Session& session = *model->session;
   absl::StatusOr<Session::SignatureInfo> signature = FindSignature(session, flags.signature);
   if (!signature.ok()) return signature.status();
-  if (model->graph && flags.checkpoint.empty()) {
+  const std::vector<Session::SignatureInfo> signatures = session.Signatures();
+  // A graph without variables has no init.
+  const bool has_init = std::any_of(signatures.begin(), signatures.end(),
+                                    [](const auto& s) { return s.name == "init"; });
+  if (model->graph && flags.checkpoint.empty() && has_init) {
     auto done = session.Run("init", {});
     if (!done.ok()) return done.status();
   }
