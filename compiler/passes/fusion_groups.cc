@@ -98,6 +98,7 @@ FusionGroups::FusionGroups(mlir::Block* block, bool merge, const Explain& explai
   std::vector<mlir::Operation*> order;
   for (mlir::Operation& op : *block) {
     position_[&op] = static_cast<int64_t>(order.size());
+    last_from_.push_back(static_cast<int64_t>(order.size()));
     order.push_back(&op);
     MakeGroup(&op);
   }
@@ -346,6 +347,7 @@ bool FusionGroups::ReachesThroughOthers(int from, int to) const {
   // an edge to `to` is no way through others. One group may be reached in both ways.
   llvm::DenseSet<std::pair<int, int>> seen;
   std::vector<std::pair<int, bool>> stack = {{from, true}};
+  const int64_t horizon = Horizon(groups_[to].last);
   while (!stack.empty()) {
     const auto [group, direct] = stack.back();
     stack.pop_back();
@@ -354,7 +356,7 @@ bool FusionGroups::ReachesThroughOthers(int from, int to) const {
         // Ops in nested regions stand for the control flow op that holds them.
         const int next = Find(block_->findAncestorOpInBlock(*user));
         if (next == from || (direct && next == to)) continue;
-        if (groups_[next].first > groups_[to].last) continue;
+        if (groups_[next].first > horizon) continue;
         if (next == to || seen.size() > kMaxSearch) return true;
         const bool stays_direct = direct && is_copied(next);
         if (seen.insert({next, stays_direct}).second) stack.emplace_back(next, stays_direct);
@@ -362,6 +364,13 @@ bool FusionGroups::ReachesThroughOthers(int from, int to) const {
     }
   }
   return false;
+}
+
+int64_t FusionGroups::Horizon(int64_t position) const {
+  while (last_from_[static_cast<size_t>(position)] > position) {
+    position = last_from_[static_cast<size_t>(position)];
+  }
+  return position;
 }
 
 void FusionGroups::Merge(int into, int from, FusionGroup merged) {
@@ -374,6 +383,9 @@ void FusionGroups::Merge(int into, int from, FusionGroup merged) {
   merged.first = std::min(a.first, b.first);
   merged.last = std::max(a.last, b.last);
   for (mlir::Operation* op : b.ops) group_of_[op] = into;
+  for (size_t i = static_cast<size_t>(merged.first); last_from_[i] < merged.last; ++i) {
+    last_from_[i] = merged.last;
+  }
   a = std::move(merged);
   b.ops.clear();
 }

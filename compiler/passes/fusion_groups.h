@@ -72,6 +72,9 @@ class FusionGroups {
   // make a cycle.
   bool WouldCycle(int producer, int consumer) const;
   bool ReachesThroughOthers(int from, int to) const;
+  // The first position behind which no path leads back to `position` or before it: groups have ops
+  // from far apart, and a path may enter one at its last op and leave it at its first.
+  int64_t Horizon(int64_t position) const;
   void Merge(int into, int from, FusionGroup merged);
 
   mlir::Block* block_;
@@ -79,6 +82,8 @@ class FusionGroups {
   std::vector<FusionGroup> groups_;
   llvm::DenseMap<mlir::Operation*, int> group_of_;
   llvm::DenseMap<mlir::Operation*, int64_t> position_;
+  // For each position, the last one of all groups that begin there or earlier.
+  std::vector<int64_t> last_from_;
 };
 
 // The edges into `op`. Free ops on the way are resolved where `op` can hold them.
