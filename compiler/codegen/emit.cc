@@ -2,8 +2,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "compiler/codegen/accumulator.h"
 #include "compiler/codegen/contraction.h"
 #include "compiler/codegen/fusion_emitter.h"
+#include "compiler/codegen/pack.h"
 #include "compiler/codegen/scatter.h"
 #include "compiler/codegen/window.h"
 #include "graph/ir/dialect.h"
@@ -12,11 +14,6 @@
 
 namespace weft {
 namespace {
-
-bool IsReduction(mlir::Operation* op) {
-  return mlir::isa<ir::ReduceSumOp, ir::ReduceProdOp, ir::ReduceMaxOp, ir::ReduceMinOp,
-                   ir::ReduceAndOp, ir::ReduceOrOp, ir::ArgMaxOp, ir::ArgMinOp>(op);
-}
 
 bool IsLoopOp(mlir::Operation* op) {
   const OpInfo* info = FindOp(std::string_view(op->getName().getStringRef()));
@@ -54,6 +51,13 @@ absl::Status Emit(FusionEmitter& f) {
   }
   if (f.results.empty()) return Broken(f.fusion, "it has no results");
   if (kind == plan::kLoop) return EmitLoop(f);
+  if (reduces) {
+    auto ops = f.fusion.body()->without_terminator();
+    if (llvm::none_of(ops, [](mlir::Operation& op) { return IsReduction(&op); })) {
+      return Broken(f.fusion, "it has no reduction");
+    }
+    return kind == plan::kRow ? EmitRow(f) : EmitColumn(f);
+  }
   return Broken(f.fusion, absl::StrCat("unknown kind '", kind.str(), "'"));
 }
 
@@ -65,6 +69,7 @@ absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& targe
   if (kind == plan::kContraction) return EmitContractionKernel(fusion, target, kernels);
   if (kind == plan::kWindow) return EmitWindow(fusion, target, kernels);
   if (kind == plan::kScatter) return EmitScatter(fusion, target, kernels);
+  if (kind == plan::kPack) return EmitPack(fusion, target, kernels);
   if (kind == plan::kScan) return EmitScan(fusion, target, kernels);
   FusionEmitter f(fusion, target, kernels);
   absl::Status emitted = Emit(f);

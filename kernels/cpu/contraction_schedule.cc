@@ -77,8 +77,8 @@ ContractionSchedule ChooseSchedule(const ContractionSizes& sizes, int64_t elemen
   constexpr int64_t kTiles = 8, kLeastRows = 64;
   if (sizes.rows && sizes.columns && sizes.batches) {
     const int64_t others = *sizes.batches * CeilDiv(*sizes.columns, s.column_block);
-    const int64_t wanted = std::min(CeilDiv(kTiles, std::max<int64_t>(others, 1)),
-                                    *sizes.rows / kLeastRows);
+    const int64_t wanted =
+        std::min(CeilDiv(kTiles, std::max<int64_t>(others, 1)), *sizes.rows / kLeastRows);
     if (wanted > 1) row_block = std::min(row_block, CeilDiv(*sizes.rows, wanted));
   }
   s.row_block = EvenBlock(sizes.rows, row_block, s.row_tile);

@@ -1,0 +1,132 @@
+// Fusions of kinds row, column and pack against the reference evaluator.
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "compiler/codegen/test_fusion.h"
+#include "gtest/gtest.h"
+
+namespace weft {
+namespace {
+
+const char* const kTargets[] = {"cpu:native", "cpu:x86-64-v3"};
+const char* const kReductions[] = {"reduce_sum", "reduce_prod", "reduce_max", "reduce_min"};
+
+TEST(Row, ReductionsOfEveryDType) {
+  int i = 0;
+  for (DataType dtype : {DataType::kF32, DataType::kF64, DataType::kF16, DataType::kBF16,
+                         DataType::kI8, DataType::kU8, DataType::kI32, DataType::kI64}) {
+    for (const char* reduction : kReductions) {
+      SCOPED_TRACE(absl::StrCat(std::string(NameOf(dtype)), " ", reduction));
+      TestFusion f(kTargets[i++ % 2]);
+      mlir::Value x = f.Input(dtype, {"rows", "columns"});
+      f.Finish("row", {f.Op(reduction, {x}, "axes = array<i64: 1>")});
+      for (int64_t columns : {0, 1, 7, 64, 133}) {
+        f.Check({{"rows", 5}, {"columns", columns}}, IsFloat(dtype) ? 64 : 0, 8, 0, 2);
+      }
+      f.Check({{"rows", 0}, {"columns", 3}});
+    }
+  }
+}
+
+TEST(Row, PlacesOfTheLargestAndSmallest) {
+  for (const char* op : {"argmax", "argmin"}) {
+    for (DataType dtype : {DataType::kF32, DataType::kI32, DataType::kF64}) {
+      TestFusion f;
+      mlir::Value x = f.Input(dtype, {"rows", "columns"});
+      f.Finish("row", {f.Op(op, {x}, "axis = 1")});
+      // Whole numbers tie often.
+      for (int64_t columns : {1, 10, 200}) f.Check({{"rows", 9}, {"columns", columns}});
+    }
+    TestFusion f;
+    mlir::Value x = f.Input(DataType::kF32, {"4", "20"});
+    f.Finish("row", {f.Op(op, {x}, "axis = 1")});
+    auto inputs = f.RandomInputs({});
+    auto values = inputs[0].mutable_values<float>();
+    values[3] = values[12] = std::numeric_limits<float>::quiet_NaN();
+    for (int i = 20; i < 40; ++i) values[i] = -std::numeric_limits<float>::infinity();
+    for (int i = 40; i < 60; ++i) values[i] = std::numeric_limits<float>::infinity();
+    f.CheckOn(inputs, {});
+  }
+}
+
+TEST(Row, Softmax) {
+  for (const char* target : kTargets) {
+    for (bool open : {false, true}) {
+      TestFusion f(target);
+      const char* columns = open ? "columns" : "37";
+      mlir::Value x = f.Input(DataType::kF32, {"batch", "6", columns});
+      const std::string shape = absl::StrCat("shape = [\"batch\", \"6\", \"", columns, "\"]");
+      mlir::Value max = f.Op("reduce_max", {x}, "axes = array<i64: 2>, keep_dims = true");
+      mlir::Value shifted = f.Op("sub", {x, f.Op("broadcast", {max}, shape)});
+      mlir::Value exp = f.Op("exp", {shifted});
+      mlir::Value sum = f.Op("reduce_sum", {exp}, "axes = array<i64: 2>, keep_dims = true");
+      mlir::Value y = f.Op("div", {exp, f.Op("broadcast", {sum}, shape)});
+      f.Finish("row", {y, f.Op("log", {sum})});
+      f.Check({{"batch", 3}, {"columns", 37}}, 64, 1);
+      f.Check({{"batch", 0}, {"columns", 37}}, 64, 1);
+      if (open) f.Check({{"batch", 1}, {"columns", 1000}}, 64, 1);
+    }
+  }
+}
+
+TEST(Row, SeveralDimensionsAndOperandsOfRowsAndColumns) {
+  TestFusion f;
+  mlir::Value x = f.Input(DataType::kF32, {"3", "n", "5", "7"});
+  mlir::Value scale = f.Input(DataType::kF32, {"7"});
+  mlir::Value shift = f.Input(DataType::kF32, {"3", "n", "1", "1"});
+  const std::string shape = "shape = [\"3\", \"n\", \"5\", \"7\"]";
+  mlir::Value scaled = f.Op("mul", {x, f.Op("broadcast", {scale}, shape)});
+  mlir::Value moved = f.Op("add", {scaled, f.Op("broadcast", {shift}, shape)});
+  f.Finish("row", {f.Op("reduce_sum", {moved}, "axes = array<i64: 2, 3>"), moved});
+  f.Check({{"n", 4}}, 32, 8);
+}
+
+TEST(Row, EverythingToOneNumber) {
+  TestFusion f;
+  mlir::Value x = f.Input(DataType::kF32, {"n", "50"});
+  f.Finish("row", {f.Op("reduce_sum", {f.Op("mul", {x, x})}, "axes = array<i64: 0, 1>")});
+  for (int64_t n : {0, 1, 70}) f.Check({{"n", n}}, 64, 64);
+}
+
+TEST(Column, Reductions) {
+  int i = 0;
+  for (DataType dtype : {DataType::kF32, DataType::kF64, DataType::kBF16, DataType::kI32}) {
+    for (const char* reduction : kReductions) {
+      SCOPED_TRACE(absl::StrCat(std::string(NameOf(dtype)), " ", reduction));
+      TestFusion f(kTargets[i++ % 2]);
+      mlir::Value x = f.Input(dtype, {"outer", "n", "inner"});
+      f.Finish("column", {f.Op(reduction, {x}, "axes = array<i64: 1>")});
+      for (int64_t inner : {1, 9, 64, 130}) {
+        f.Check({{"outer", 3}, {"n", 6}, {"inner", inner}}, IsFloat(dtype) ? 64 : 0, 8, 0, 2);
+      }
+      f.Check({{"outer", 2}, {"n", 0}, {"inner", 5}});
+      f.Check({{"outer", 0}, {"n", 4}, {"inner", 5}});
+      f.Check({{"outer", 2}, {"n", 4}, {"inner", 0}});
+    }
+  }
+}
+
+TEST(Column, WorkBeforeAndAfterAndSeveralResults) {
+  for (const char* target : kTargets) {
+    TestFusion f(target);
+    mlir::Value x = f.Input(DataType::kF32, {"batch", "4", "4", "20"});
+    mlir::Value bias = f.Input(DataType::kF32, {"20"});
+    mlir::Value old = f.Input(DataType::kF32, {"20"});
+    mlir::Value moved =
+        f.Op("add", {x, f.Op("broadcast", {bias}, "shape = [\"batch\", \"4\", \"4\", \"20\"]")});
+    mlir::Value sum = f.Op("reduce_sum", {moved}, "axes = array<i64: 0, 1, 2>");
+    mlir::Value max = f.Op("reduce_max", {x}, "axes = array<i64: 0, 1, 2>");
+    f.Finish("column", {f.Op("add", {sum, old}), f.Op("tanh", {max})});
+    for (int64_t batch : {0, 1, 9}) f.Check({{"batch", batch}}, 64, 8);
+  }
+}
+
+TEST(Column, PlaceOfTheLargest) {
+  TestFusion f;
+  mlir::Value x = f.Input(DataType::kF32, {"5", "n", "33"});
+  f.Finish("column", {f.Op("argmax", {x}, "axis = 1")});
+  for (int64_t n : {1, 17}) f.Check({{"n", n}});
+}
+
+}  // namespace
+}  // namespace weft

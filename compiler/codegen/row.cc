@@ -1,0 +1,210 @@
+// Reductions over the innermost dimensions, with element-wise work before, between and after: row
+// by row, with as many passes over a row, which stays in the cache, as reductions wait for one
+// another.
+#include <algorithm>
+#include <map>
+
+#include "compiler/codegen/accumulator.h"
+#include "compiler/codegen/fusion_emitter.h"
+#include "graph/ir/types.h"
+
+namespace weft {
+
+using mlir::Value;
+using mlir::ValueRange;
+
+namespace {
+
+class Row {
+ public:
+  explicit Row(FusionEmitter& f) : f_(f), kernel_(f.kernel) {}
+
+  void Emit() {
+    FindReductions();
+    mlir::Operation* first = reductions_[0].accumulator.op();
+    const Shape domain = ir::ShapeOf(first->getOperand(0));
+    const std::vector<size_t> axes = ReducedAxes(first);
+    rows_total_ = Product(domain, 0, axes.front());
+    columns_total_ = Product(domain, axes.front(), domain.size());
+
+    f_.values.set_hook([this](Value value, Index&) -> std::optional<Element> {
+      auto known = reduced_.find(value.getAsOpaquePointer());
+      if (known == reduced_.end()) return std::nullopt;
+      return known->second;
+    });
+    for (Reduction& reduction : reductions_) {
+      Value result = reduction.accumulator.op()->getResult(0);
+      reduced_[result.getAsOpaquePointer()] = {{}, ir::DataTypeOf(result)};
+    }
+    for (size_t i = 0; i < f_.results.size(); ++i) {
+      // Of the domain, unless it has the elements of the rows (with one column, that is the same).
+      const bool is_row = NumElements(ir::ShapeOf(f_.results[i])) == rows_total_;
+      (is_row ? row_results_ : domain_results_).push_back(i);
+    }
+    std::vector<DimExpr> space =
+        f_.values.SplitSpace({rows_total_, columns_total_}, [&](const Index& index) {
+          Index at = index;
+          const size_t boundary = f_.values.Boundary(at, columns_total_);
+          for (Reduction& reduction : reductions_) {
+            f_.values.Evaluate(reduction.accumulator.op()->getOperand(0), at, {});
+          }
+          for (size_t i : domain_results_) f_.values.Evaluate(f_.results[i], at, {});
+          const Index row(at.begin(), at.begin() + static_cast<int64_t>(boundary));
+          for (size_t i : row_results_) f_.values.Evaluate(f_.results[i], row, {});
+        });
+    // The space is the rows' extents and then the columns'.
+    DimExpr product = 1;
+    size_t split = space.size();
+    while (product != columns_total_) product = product * space[--split];
+    for (size_t i = 0; i < space.size(); ++i) {
+      if (space[i].Constant() == 1) continue;
+      (i < split ? rows_ : columns_).push_back(space[i]);
+    }
+    lanes_ = columns_.empty() ? 0 : f_.ChooseLanes(columns_.back());
+    f_.FindSharing(domain_results_);
+    if (rows_total_.Constant() == 0) {
+      f_.spec.tiles = 0;
+      return;
+    }
+    const int64_t per_tile =
+        std::max<int64_t>(1, kElementsPerTile / std::max<int64_t>(1, Estimate(columns_total_)));
+    const auto range = f_.SplitIntoTiles(rows_total_, per_tile);
+    kernel_.For(range.begin, range.end, 1, [&](Value unit) {
+      ValueEmitter::Scope scope(f_.values);
+      EmitRow(unit, f_.IndexOf(unit, rows_));
+    });
+  }
+
+ private:
+  struct Reduction {
+    Accumulator accumulator;
+    int level;  // the pass that computes it
+  };
+
+  void FindReductions() {
+    std::map<mlir::Operation*, int> levels;  // passes that must be over before
+    for (mlir::Operation& op : f_.fusion.body()->without_terminator()) {
+      int level = 0;
+      for (Value operand : op.getOperands()) {
+        if (mlir::Operation* source = operand.getDefiningOp()) {
+          level = std::max(level, levels[source]);
+        }
+      }
+      if (IsReduction(&op)) reductions_.push_back({Accumulator(&op, kernel_), level++});
+      levels[&op] = level;
+    }
+  }
+
+  void EmitRow(Value unit, const Index& row) {
+    int last = 0;
+    for (const Reduction& reduction : reductions_) last = std::max(last, reduction.level);
+    for (int level = 0; level <= last; ++level) Reduce(row, level);
+    if (!domain_results_.empty()) {
+      f_.values.set_lanes(lanes_);
+      ForColumns(row, 0, {}, [&](const Index& index, Value tail, ValueRange) {
+        StoreResults(domain_results_, index, {tail, {}}, lanes_, f_.values.Offset(index));
+        return std::vector<Value>();
+      });
+    }
+    f_.values.set_lanes(0);
+    StoreResults(row_results_, row, {}, 0, {unit, 0, {}});
+  }
+
+  // All before the first is stored, since an operand may lie where a result goes.
+  void StoreResults(const std::vector<size_t>& numbers, const Index& index, const Guard& guard,
+                    int64_t lanes, const Coord& offset) {
+    std::vector<Element> elements;
+    for (size_t i : numbers) {
+      Element x = f_.values.Evaluate(f_.results[i], index, guard);
+      elements.push_back(lanes > 0 ? kernel_.e().Splat(x, lanes) : x);
+    }
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      kernel_.Store(elements[i], kernel_.Buffer(f_.ResultBuffer(numbers[i])), offset, lanes, guard);
+    }
+  }
+
+  using Body = std::function<std::vector<Value>(const Index&, Value tail, ValueRange)>;
+
+  // The columns of one row, the innermost by lanes.
+  std::vector<Value> ForColumns(const Index& index, size_t depth, std::vector<Value> carried,
+                                const Body& body) {
+    if (columns_.empty()) return body(index, nullptr, carried);
+    auto inner = [&](Value i, int64_t step) {
+      Index at = index;
+      at.push_back({columns_[depth], {i, step, {}}, -1});
+      return at;
+    };
+    if (depth + 1 < columns_.size()) {
+      return kernel_.For(kernel_.I64(0), kernel_.Size(columns_[depth]), 1, carried,
+                         [&](Value i, ValueRange values) {
+                           ValueEmitter::Scope scope(f_.values);
+                           return ForColumns(inner(i, 0), depth + 1,
+                                             std::vector<Value>(values.begin(), values.end()),
+                                             body);
+                         });
+    }
+    return kernel_.VectorFor(kernel_.I64(0), kernel_.Size(columns_[depth]),
+                             columns_[depth].Constant(), lanes_, carried,
+                             [&](Value i, Value tail, ValueRange values) {
+                               ValueEmitter::Scope scope(f_.values);
+                               return body(inner(i, lanes_ > 0 ? 1 : 0), tail, values);
+                             });
+  }
+
+  // One pass over the row for all reductions of a level.
+  void Reduce(const Index& row, int level) {
+    f_.values.set_lanes(lanes_);
+    std::vector<Value> carried;
+    for (Reduction& reduction : reductions_) {
+      if (reduction.level != level) continue;
+      for (Value value : reduction.accumulator.Start(lanes_)) carried.push_back(value);
+    }
+    carried = ForColumns(row, 0, carried, [&](const Index& index, Value tail, ValueRange values) {
+      const Coord number =
+          f_.values.Offset(Index(index.begin() + static_cast<int64_t>(row.size()), index.end()));
+      std::vector<Value> next;
+      size_t at = 0;
+      for (Reduction& reduction : reductions_) {
+        if (reduction.level != level) continue;
+        const size_t size = reduction.accumulator.size();
+        std::vector<Value> own(values.begin() + static_cast<int64_t>(at),
+                               values.begin() + static_cast<int64_t>(at + size));
+        Element x =
+            f_.values.Evaluate(reduction.accumulator.op()->getOperand(0), index, {tail, {}});
+        for (Value value : reduction.accumulator.Add(own, x, number, tail, lanes_)) {
+          next.push_back(value);
+        }
+        at += size;
+      }
+      return next;
+    });
+    size_t at = 0;
+    for (Reduction& reduction : reductions_) {
+      if (reduction.level != level) continue;
+      Accumulator& accumulator = reduction.accumulator;
+      std::vector<Value> own(carried.begin() + static_cast<int64_t>(at),
+                             carried.begin() + static_cast<int64_t>(at + accumulator.size()));
+      at += accumulator.size();
+      if (lanes_ > 0) own = accumulator.Join(own, lanes_);
+      reduced_[accumulator.op()->getResult(0).getAsOpaquePointer()] = accumulator.Result(own);
+    }
+  }
+
+  FusionEmitter& f_;
+  KernelBuilder& kernel_;
+  std::vector<Reduction> reductions_;
+  std::map<const void*, Element> reduced_;
+  DimExpr rows_total_, columns_total_;
+  std::vector<DimExpr> rows_, columns_;
+  std::vector<size_t> domain_results_, row_results_;
+  int64_t lanes_ = 0;
+};
+
+}  // namespace
+
+absl::Status EmitRow(FusionEmitter& f) {
+  Row(f).Emit();
+  return absl::OkStatus();
+}
+
+}  // namespace weft
