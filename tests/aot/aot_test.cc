@@ -15,6 +15,7 @@
 #include "compiler/api.h"
 #include "graph/graph.h"
 #include "graph/layers/layers.h"
+#include "graph/losses/losses.h"
 #include "graph/optimizers/optimizers.h"
 #include "proto/file.h"
 #include "proto/npy.h"
@@ -67,6 +68,22 @@ Graph Disk() {
   graph.AddSignature("eval_step", {{"errors", errors}});
   Adam adam(graph, {.learning_rate = 0.02});
   graph.AddSignature("train_step", {{"errors", errors}}, adam.Minimize(errors));
+  return graph;
+}
+
+// The same as a classifier: with reductions forward and backward, and an integer input.
+Graph Circle() {
+  Graph graph("circle");
+  Layers layers(graph, 7);
+  Tensor points = graph.Input("points", DataType::kF32, {"batch", 2});
+  Tensor labels = graph.Input("labels", DataType::kI32, {"batch"});
+  Tensor hidden = Relu(layers.Dense("hidden", points, 19));
+  Tensor logits = layers.Dense("logits", hidden, 2);
+  Tensor loss = Mean(SoftmaxCrossEntropy(logits, labels));
+  graph.AddSignature("predict", {{"probabilities", Softmax(logits)}});
+  graph.AddSignature("eval_step", {{"loss", loss}, {"accuracy", Accuracy(logits, labels)}});
+  Adam adam(graph, {.learning_rate = 0.02});
+  graph.AddSignature("train_step", {{"loss", loss}}, adam.Minimize(loss));
   return graph;
 }
 
@@ -140,6 +157,18 @@ TEST_F(AotTest, ProgramTrainsAndAllWaysAgree) {
     ASSERT_EQ(run.code, 0) << run.text;
     EXPECT_EQ(bytes_of(LoadNpy(File("out.npy")).value()), expected) << freeze;
   }
+}
+
+TEST_F(AotTest, ClassifierTrains) {
+  absl::Status written = WriteArtifact(Circle(), {}, Artifact::kObject, File("circle.o"));
+  ASSERT_TRUE(written.ok()) << written;
+  const Outcome built = Shell(absl::StrCat("clang-22 -std=c99 -Wall -Wextra -Werror -I ", folder_,
+                                           " tests/aot/classify.c ", File("circle.o"),
+                                           " -lpthread -o ", File("classify")));
+  ASSERT_EQ(built.code, 0) << built.text;
+  const Outcome trained = Shell(File("classify"));
+  EXPECT_EQ(trained.code, 0) << trained.text;
+  EXPECT_EQ(trained.text, "trained\n");
 }
 
 TEST_F(AotTest, SpecialisedSizesGiveTheSameBits) {
