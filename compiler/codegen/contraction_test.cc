@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "compiler/codegen/contraction_layout.h"
+#include "compiler/codegen/pack.h"
 #include "compiler/codegen/run_fusion.h"
 #include "graph/reference/kernels.h"
 #include "gtest/gtest.h"
@@ -306,6 +307,36 @@ absl::StatusOr<std::vector<HostTensor>> RunPacked(
     last = got.status();
   }
   return last;
+}
+
+TEST(Pack, PanelsAsTheirDefinitionSays) {
+  struct Case {
+    Ints shape;
+    int64_t batch, k, columns, groups, k_dims, panel;
+    bool transpose;
+  };
+  int i = 0;
+  for (const Case& c :
+       {Case{{30, 70}, 1, 30, 70, 1, 1, 48, false}, Case{{70, 30}, 1, 30, 70, 1, 1, 24, true},
+        Case{{2, 9, 20}, 2, 9, 20, 1, 1, 16, false}, Case{{2, 20, 9}, 2, 9, 20, 1, 1, 8, true},
+        Case{{3, 2, 4, 18}, 1, 24, 6, 3, 3, 64, false},
+        Case{{300, 16}, 1, 300, 16, 1, 1, 16, false}}) {
+    const HostTensor x = Random(DataType::kF32, c.shape, 1);
+    Ints shape;
+    if (c.batch > 1) shape.push_back(c.batch);
+    shape.insert(shape.end(), {c.groups, (c.columns + c.panel - 1) / c.panel, c.k, c.panel});
+    const std::string tx = Type(c.shape, "f32"), ty = Type(shape, "f32");
+    auto got =
+        RunFusion(EmitPack, "pack",
+                  absl::StrCat("^bb0(%x: ", tx, "):\n%y = \"plan.pack\"(%x) {panel = ", c.panel,
+                               " : i64, k_dims = ", c.k_dims, " : i64, groups = ", c.groups,
+                               " : i64, transpose = ", c.transpose ? "true" : "false", "} : (", tx,
+                               ") -> ", ty, "\n\"plan.yield\"(%y) : (", ty, ") -> ()"),
+                  {x}, {}, TargetName(i++));
+    ASSERT_TRUE(got.ok()) << got.status();
+    ExpectEqual((*got)[0],
+                Packed(x, c.batch, c.k, c.columns, c.groups, c.panel, c.transpose).Reshaped(shape));
+  }
 }
 
 TEST(Contraction, PackedRightOperands) {

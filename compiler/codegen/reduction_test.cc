@@ -1,4 +1,4 @@
-// Fusions of kinds row, column and pack against the reference evaluator.
+// Fusions of kinds row and column against the reference evaluator.
 #include <limits>
 
 #include "absl/strings/str_cat.h"
