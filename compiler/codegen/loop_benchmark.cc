@@ -1,4 +1,4 @@
-// Time of element-wise and transposing kernels on this machine: prints milliseconds, asserts
+// Time of element-wise, transposing and reducing kernels on this machine: prints milliseconds, asserts
 // nothing.
 #include <algorithm>
 #include <cstdio>
@@ -75,6 +75,22 @@ void Run() {
     mlir::Value x = f.Input(DataType::kF32, {"8", "8", "512", "64"});
     f.Finish("loop", {f.Op("transpose", {x}, "permutation = array<i64: 0, 2, 1, 3>")});
     Measure("split heads 8 x 8 x 512 x 64", f, {}, 8.0 * 8 * 8 * 512 * 64);
+  }
+  {
+    TestFusion f;
+    const std::string shape = "shape = [\"4096\", \"4096\"]";
+    mlir::Value x = f.Input(DataType::kF32, {"4096", "4096"});
+    mlir::Value max = f.Op("reduce_max", {x}, "axes = array<i64: 1>, keep_dims = true");
+    mlir::Value e = f.Op("exp", {f.Op("sub", {x, f.Op("broadcast", {max}, shape)})});
+    mlir::Value sum = f.Op("reduce_sum", {e}, "axes = array<i64: 1>, keep_dims = true");
+    f.Finish("row", {f.Op("div", {e, f.Op("broadcast", {sum}, shape)})});
+    Measure("softmax 4096 x 4096", f, {}, bytes);
+  }
+  {
+    TestFusion f;
+    mlir::Value x = f.Input(DataType::kF32, {"4096", "4096"});
+    f.Finish("column", {f.Op("reduce_sum", {x}, "axes = array<i64: 0>")});
+    Measure("column sums 4096 x 4096", f, {}, bytes / 2);
   }
 }
 

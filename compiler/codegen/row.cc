@@ -15,6 +15,10 @@ using mlir::ValueRange;
 
 namespace {
 
+// In units of CostOf: a transcendental function.
+constexpr int kWorthKeeping = 16;
+constexpr int64_t kLongestKept = 32768;
+
 class Row {
  public:
   explicit Row(FusionEmitter& f) : f_(f), kernel_(f.kernel) {}
@@ -27,10 +31,14 @@ class Row {
     rows_total_ = Product(domain, 0, axes.front());
     columns_total_ = Product(domain, axes.front(), domain.size());
 
-    f_.values.set_hook([this](Value value, Index&) -> std::optional<Element> {
+    f_.values.set_hook([this](Value value, Index& index) -> std::optional<Element> {
       auto known = reduced_.find(value.getAsOpaquePointer());
-      if (known == reduced_.end()) return std::nullopt;
-      return known->second;
+      if (known != reduced_.end()) return known->second;
+      const Kept* kept = FindKept(value);
+      if (kept == nullptr || kept->pass >= pass_) return std::nullopt;
+      if (index.size() != rows_.size() + columns_.size()) return std::nullopt;
+      return kernel_.Load(kept->row, ir::DataTypeOf(value), ColumnOf(index), lanes_, {},
+                          /*invariant=*/false);
     });
     for (Reduction& reduction : reductions_) {
       Value result = reduction.accumulator.op()->getResult(0);
@@ -66,6 +74,7 @@ class Row {
       f_.spec.tiles = 0;
       return;
     }
+    ChooseKept();
     const int64_t per_tile =
         std::max<int64_t>(1, kElementsPerTile / std::max<int64_t>(1, Estimate(columns_total_)));
     const auto range = f_.SplitIntoTiles(rows_total_, per_tile);
@@ -95,10 +104,86 @@ class Row {
     }
   }
 
-  void EmitRow(Value unit, const Index& row) {
+  // A value that an earlier pass computes at a price and a later one needs again: it waits in
+  // scratch, which is in the cache.
+  struct Kept {
+    int pass;  // the first that computes it
+    Value value;
+    Value row;  // address in scratch
+  };
+
+  int LastLevel() const {
     int last = 0;
     for (const Reduction& reduction : reductions_) last = std::max(last, reduction.level);
+    return last;
+  }
+
+  bool IsOfDomain(Value value) const {
+    return NumElements(ir::ShapeOf(value)) == rows_total_ * columns_total_;
+  }
+
+  // Cost of an element of the domain with all that leads to it.
+  int CostWithOperands(Value value) const {
+    mlir::Operation* op = value.getDefiningOp();
+    if (op == nullptr || IsReduction(op) || !IsOfDomain(value)) return 0;
+    int cost = CostOf(op);
+    for (Value operand : op->getOperands()) cost += CostWithOperands(operand);
+    return std::min(cost, kWorthKeeping);
+  }
+
+  const Kept* FindKept(Value value) const {
+    for (const Kept& kept : kept_) {
+      if (kept.value == value) return &kept;
+    }
+    return nullptr;
+  }
+
+  void ChooseKept() {
+    // Longer rows would leave the cache.
+    if (columns_.empty() || Estimate(columns_total_) > kLongestKept) return;
+    const int last = LastLevel();
+    std::map<const void*, int> computed;
+    for (int pass = 0; pass <= last + 1; ++pass) {
+      std::vector<Value> needed;
+      for (Reduction& reduction : reductions_) {
+        if (reduction.level == pass) needed.push_back(reduction.accumulator.op()->getOperand(0));
+      }
+      if (pass == last + 1) {
+        for (size_t i : domain_results_) needed.push_back(f_.results[i]);
+      }
+      while (!needed.empty()) {
+        Value value = needed.back();
+        needed.pop_back();
+        mlir::Operation* op = value.getDefiningOp();
+        if (op == nullptr || IsReduction(op) || !IsOfDomain(value)) continue;
+        auto [known, is_new] = computed.emplace(value.getAsOpaquePointer(), pass);
+        if (!is_new) {
+          if (known->second == pass || FindKept(value) != nullptr) continue;
+          if (CostWithOperands(value) >= kWorthKeeping) {
+            kept_.push_back({known->second, value, {}});
+            continue;
+          }
+        }
+        for (Value operand : op->getOperands()) needed.push_back(operand);
+      }
+    }
+    for (Kept& kept : kept_) {
+      kept.row =
+          kernel_.Address(kernel_.scratch(), DataType::kU8, kernel_.Size(f_.spec.scratch_bytes));
+      // Whole vectors are stored, past the end of the row as well.
+      const DimExpr bytes = (columns_total_ + 64) * SizeOf(ir::DataTypeOf(kept.value));
+      f_.spec.scratch_bytes = f_.spec.scratch_bytes + DimExpr::CeilDiv(bytes, 64) * 64;
+    }
+  }
+
+  Coord ColumnOf(const Index& index) {
+    return f_.values.Offset(Index(index.begin() + static_cast<int64_t>(rows_.size()), index.end()));
+  }
+
+  void EmitRow(Value unit, const Index& row) {
+    const int last = LastLevel();
     for (int level = 0; level <= last; ++level) Reduce(row, level);
+    pass_ = last + 1;
     if (!domain_results_.empty()) {
       f_.values.set_lanes(lanes_);
       ForColumns(row, 0, {}, [&](const Index& index, Value tail, ValueRange) {
@@ -153,6 +238,7 @@ class Row {
 
   // One pass over the row for all reductions of a level.
   void Reduce(const Index& row, int level) {
+    pass_ = level;
     f_.values.set_lanes(lanes_);
     std::vector<Value> carried;
     for (Reduction& reduction : reductions_) {
@@ -176,6 +262,11 @@ class Row {
         }
         at += size;
       }
+      for (const Kept& kept : kept_) {
+        if (kept.pass != level) continue;
+        Element x = f_.values.Evaluate(kept.value, index, {tail, {}});
+        kernel_.Store(kernel_.e().Splat(x, lanes_), kept.row, number, lanes_, {});
+      }
       return next;
     });
     size_t at = 0;
@@ -198,6 +289,8 @@ class Row {
   std::vector<DimExpr> rows_, columns_;
   std::vector<size_t> domain_results_, row_results_;
   int64_t lanes_ = 0;
+  int pass_ = -1;  // before the first: a dry run
+  std::vector<Kept> kept_;
 };
 
 }  // namespace
