@@ -13,7 +13,7 @@ using mlir::ValueRange;
 namespace {
 
 // Blocks of transposes: as many rows as a cache line has 4-byte elements.
-constexpr int64_t kBlockHeight = 16, kBlockWidth = 64;
+constexpr int64_t kBlockHeight = 16, kBlockWidth = 16;
 
 class Loop {
  public:
@@ -101,7 +101,7 @@ class Loop {
   // An operand is contiguous along coordinate `crossed`, results along the last: blocks of both, so
   // that each line of the operand's memory is used up while it is in the cache.
   void EmitBlocked(size_t crossed) {
-    lanes_ = f_.ChooseLanes(space_.back());
+    lanes_ = std::min(kBlockWidth, f_.ChooseLanes(space_.back()));
     f_.values.set_lanes(lanes_);
     const size_t last = space_.size() - 1;
     std::vector<DimExpr> units;
