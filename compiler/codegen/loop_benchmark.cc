@@ -1,5 +1,5 @@
-// Time of element-wise, transposing and reducing kernels on this machine: prints milliseconds, asserts
-// nothing.
+// Time of element-wise, transposing and reducing kernels on this machine: prints milliseconds,
+// asserts nothing.
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
