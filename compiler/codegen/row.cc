@@ -7,6 +7,7 @@
 #include "compiler/codegen/accumulator.h"
 #include "compiler/codegen/fusion_emitter.h"
 #include "graph/ir/types.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
 namespace weft {
 
@@ -187,12 +188,35 @@ class Row {
     if (!domain_results_.empty()) {
       f_.values.set_lanes(lanes_);
       ForColumns(row, 0, {}, [&](const Index& index, Value tail, ValueRange) {
+        PrefetchNextRow(index);
         StoreResults(domain_results_, index, {tail, {}}, lanes_, f_.values.Offset(index));
         return std::vector<Value>();
       });
     }
     f_.values.set_lanes(0);
     StoreResults(row_results_, row, {}, 0, {unit, 0, {}});
+  }
+
+  // While this row is written, the operands' next one comes into the cache: the first pass over it
+  // then need not wait.
+  void PrefetchNextRow(const Index& index) {
+    if (lanes_ == 0) return;
+    Value next = kernel_.Add(f_.values.Offset(index).base, kernel_.Size(columns_total_));
+    for (size_t operand = 0; operand < f_.fusion.getInputs().size(); ++operand) {
+      Value x = f_.fusion.getInputs()[operand];
+      if (!IsOfDomain(x) || !f_.values.ReadInPlace(static_cast<int>(operand))) continue;
+      const DataType dtype = ir::DataTypeOf(x);
+      const int64_t lanes_per_line = 64 / SizeOf(dtype);
+      for (int64_t lane = 0; lane < lanes_; lane += lanes_per_line) {
+        // After the last row it is outside the buffer, which a prefetch may be.
+        Value buffer = kernel_.Buffer(static_cast<int>(operand));
+        Value offset = kernel_.Add(next, kernel_.I64(lane));
+        Value at = mlir::LLVM::GEPOp::create(kernel_.b(), buffer.getType(),
+                                             kernel_.e().MemoryType(dtype, 0), buffer,
+                                             llvm::ArrayRef<mlir::LLVM::GEPArg>{offset});
+        mlir::LLVM::Prefetch::create(kernel_.b(), at, /*rw=*/0, /*hint=*/3, /*cache=*/1);
+      }
+    }
   }
 
   // All before the first is stored, since an operand may lie where a result goes.
