@@ -4,7 +4,7 @@ set -euo pipefail
 # In a test this script is a link; the tree is where it really lies.
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-mapfile -t files < <(find . \( -name 'bazel-*' -o -name '.?*' \) -prune -o \
+mapfile -t files < <(find . \( -name 'bazel-*' -o -name '.?*' -o -path ./quickstart -o -path ./bench-results \) -prune -o \
   -type f \( -name '*.cc' -o -name '*.h' -o -name '*.c' \) -print | sort)
 [ ${#files[@]} -gt 0 ] || exit 0
 
