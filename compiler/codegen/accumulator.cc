@@ -126,7 +126,14 @@ std::vector<Value> Accumulator::Join(std::vector<Value> values, int64_t lanes) {
 }
 
 Element Accumulator::Result(const std::vector<Value>& values) {
-  if (is_arg_) return {values[1], DataType::kI64};
+  if (is_arg_) {
+    // Of no elements: 0.
+    ScalarEmitter& e = kernel_.e();
+    const Element place{values[1], DataType::kI64};
+    const Element none = e.IntegerConstant(DataType::kI64, std::numeric_limits<int64_t>::max());
+    const Element zero = e.IntegerConstant(DataType::kI64, 0);
+    return e.Select(e.Compare(Comparison::kEqual, place, none), zero, place);
+  }
   return kernel_.e().FromAccumulator({values[0], wide_}, dtype_);
 }
 

@@ -23,6 +23,10 @@ class Column {
       if (IsReduction(&op)) reductions_.emplace_back(&op, kernel_);
     }
     FindExtents();
+    if (outer_total_.Constant() == 0 || inner_total_.Constant() == 0) {
+      f_.spec.tiles = 0;
+      return;
+    }
     f_.values.set_hook([this](Value value, Index&) -> std::optional<Element> {
       auto known = reduced_.find(value.getAsOpaquePointer());
       if (known == reduced_.end()) return std::nullopt;
@@ -48,17 +52,13 @@ class Column {
     // The space is the outer extents, the reduced ones, and the inner ones.
     size_t inner = space.size();
     DimExpr product = 1;
-    while (product != inner_total_) product = product * space[--inner];
+    while (inner > 0 && product != inner_total_) product = product * space[--inner];
     size_t reduced = inner;
     product = 1;
-    while (product != reduced_total_) product = product * space[--reduced];
+    while (reduced > 0 && product != reduced_total_) product = product * space[--reduced];
     for (size_t i = 0; i < space.size(); ++i) {
       if (space[i].Constant() == 1) continue;
       (i < reduced ? outer_ : i < inner ? along_ : inner_).push_back(space[i]);
-    }
-    if (outer_total_.Constant() == 0 || inner_total_.Constant() == 0) {
-      f_.spec.tiles = 0;
-      return;
     }
     lanes_ = inner_.empty() ? 0 : f_.ChooseLanes(inner_.back());
     f_.values.set_lanes(lanes_);
@@ -80,7 +80,6 @@ class Column {
         return;
       }
       Value first = kernel_.Mul(index.back().coord.base, kernel_.I64(lanes_));
-      if (index.empty()) first = kernel_.I64(0);
       index.back() = {inner_.back(), {first, 1, {}}, -1};
       Guard guard;
       const auto extent = inner_.back().Constant();

@@ -21,6 +21,10 @@ class Loop {
 
   void Emit() {
     const DimExpr total = NumElements(ir::ShapeOf(f_.results[0]));
+    if (total.Constant() == 0) {
+      f_.spec.tiles = 0;
+      return;
+    }
     const std::vector<DimExpr> space = f_.values.SplitSpace({total}, [&](const Index& index) {
       for (Value result : f_.results) f_.values.Evaluate(result, index, {});
     });
@@ -32,9 +36,7 @@ class Loop {
     std::vector<size_t> all(f_.results.size());
     std::iota(all.begin(), all.end(), size_t{0});
     f_.FindSharing(all);
-    if (total.Constant() == 0) {
-      f_.spec.tiles = 0;
-    } else if (space_.size() <= 1) {
+    if (space_.size() <= 1) {
       EmitFlat();
     } else if (crossed && Estimate(space_[*crossed]) >= 8 && Estimate(space_.back()) >= 8) {
       EmitBlocked(*crossed);

@@ -1,4 +1,6 @@
 // Loops against the reference evaluator: what moves elements, and every element type.
+#include <sys/mman.h>
+
 #include "compiler/codegen/test_fusion.h"
 #include "gmock/gmock.h"
 
@@ -287,6 +289,118 @@ TEST(Loop, Random) {
   f.Finish("loop", {f.Op("random_bits", {f.Input(DataType::kI64, {})},
                          "seed = 7, shape = [\"n\"], dtype = i32")});
   f.CheckOn({HostTensor::Scalar<int64_t>(-5)}, {{"n", 301}});
+}
+
+// As many paths from the result to the operand as no program could take one by one.
+TEST(Loop, ValuesUsedTwiceAreComputedOnce) {
+  TestFusion f;
+  mlir::Value y = f.Input(DataType::kF32, {"batch", "3", "5"});
+  mlir::Value row = f.Input(DataType::kF32, {"5"});
+  y = f.Op("add", {y, f.Op("broadcast", {row}, "shape = [\"batch\", \"3\", \"5\"]")});
+  for (int i = 0; i < 45; ++i) y = f.Op("minimum", {f.Op("mul", {y, y}), y});
+  f.Finish("loop", {y});
+  f.Check({{"batch", 7}});
+}
+
+// Each op wants boundaries of its own: the splits end, and what is left is divided.
+TEST(Loop, BoundariesWithoutEnd) {
+  TestFusion f;
+  mlir::Value x = f.Input(DataType::kF32, {"batch", "2520", "n"});
+  std::vector<mlir::Value> sums;
+  for (const char* from : {"2,1260", "3,840", "4,630", "5,504", "6,420", "7,360", "8,315", "9,280",
+                           "10,252", "12,210", "14,180", "15,168", "18,140", "20,126", "21,120"}) {
+    const std::string text = from, outer = text.substr(0, text.find(',')),
+                      inner = text.substr(text.find(',') + 1);
+    mlir::Value y =
+        f.Op("reshape", {x}, "shape = [\"batch\", \"" + outer + "\", \"" + inner + "\", \"n\"]");
+    y = f.Op("transpose", {y}, "permutation = array<i64: 2, 0, 3, 1>");
+    sums.push_back(f.Op("reshape", {y}, "shape = [\"batch\", \"2520\", \"n\"]"));
+  }
+  mlir::Value sum = sums[0];
+  for (size_t i = 1; i < sums.size(); ++i) sum = f.Op("add", {sum, sums[i]});
+  f.Finish("loop", {sum});
+  for (int64_t n : {1, 3}) f.Check({{"batch", 2}, {"n", n}});
+}
+
+TEST(Loop, NothingAtAll) {
+  for (const char* shape : {"0", "7"}) {
+    TestFusion f;
+    mlir::Value x = f.Input(DataType::kF32, {"n", shape, "0", "5"});
+    f.Finish("loop", {f.Op("transpose", {x}, "permutation = array<i64: 3, 0, 1, 2>")});
+    EXPECT_EQ(f.spec().tiles, DimExpr(0));
+    f.Check({{"n", 3}});
+  }
+}
+
+// The last tile of more elements than 32 bits count; only its pages are ever touched.
+TEST(Loop, MoreThan32BitsOfElements) {
+  const int64_t rows = (int64_t{1} << 28) + 3, n = rows * 9;
+  TestFusion flat, bias, turned;
+  mlir::Value x = flat.Input(DataType::kF32, {"n", "9"});
+  flat.Finish("loop", {flat.Op("neg", {x})});
+  x = bias.Input(DataType::kF32, {"n", "9"});
+  mlir::Value b = bias.Input(DataType::kF32, {"9"});
+  bias.Finish("loop", {bias.Op("add", {x, bias.Op("broadcast", {b}, "shape = [\"n\", \"9\"]")})});
+  x = turned.Input(DataType::kF32, {"9", "n"});
+  turned.Finish("loop", {turned.Op("transpose", {x}, "permutation = array<i64: 1, 0>")});
+
+  auto map = [&] {
+    return static_cast<float*>(mmap(nullptr, static_cast<size_t>(4 * n), PROT_READ | PROT_WRITE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  };
+  float *in = map(), *out = map();
+  ASSERT_NE(in, MAP_FAILED);
+  ASSERT_NE(out, MAP_FAILED);
+  float biases[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  for (TestFusion* f : {&flat, &bias, &turned}) {
+    const bool is_turned = f == &turned;
+    for (int64_t c = 0; c < 9; ++c) {
+      in[is_turned ? c * rows + rows - 1 : n - 9 + c] = 0.5f + static_cast<float>(c);
+    }
+    std::vector<int64_t> sizes;
+    for (const DimExpr& size : f->spec().sizes) sizes.push_back(*size.Evaluate({{"n", rows}}));
+    const int64_t tiles = *f->spec().tiles.Evaluate({{"n", rows}});
+    std::vector<char> scratch(
+        static_cast<size_t>(*f->spec().scratch_bytes.Evaluate({{"n", rows}})) + 64);
+    void* buffers[3] = {in, out, out};
+    if (f == &bias) buffers[1] = biases;
+    char* aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64;
+    f->kernel()(buffers, sizes.data(), tiles - 1, tiles, aligned);
+    for (int64_t c = 0; c < 9; ++c) {
+      const float value = 0.5f + static_cast<float>(c);
+      EXPECT_EQ(out[n - 9 + c], f == &flat ? -value : f == &bias ? value + biases[c] : value);
+    }
+  }
+  munmap(in, static_cast<size_t>(4 * n));
+  munmap(out, static_cast<size_t>(4 * n));
+}
+
+TEST(Loop, CastsOfNumbersBetweenOthers) {
+  const std::vector<double> values = {
+      16777217,  -16777219, 2147483647, -2147483648.0, 9007199254740993.0, 1e18,   -9.2e18, 2049,
+      65519.996, 65520,     1e-8,       -3e-8,         5.9604645e-8,       1e-40,  257.5,   256.5,
+      0.5,       1.5,       2.5,        -0.5,          -254.9999,          3.4e38, 3.5e38,  -1e300};
+  for (DataType from : {DataType::kF64, DataType::kF32, DataType::kI64, DataType::kI32}) {
+    SCOPED_TRACE(NameOf(from));
+    TestFusion f;
+    mlir::Value x = f.Input(from, {"24"});
+    std::vector<mlir::Value> results;
+    for (DataType to : kAll) results.push_back(f.Op("cast", {x}, Cast(to)));
+    f.Finish("loop", results);
+    std::vector<HostTensor> inputs = f.RandomInputs({});
+    WithType(from, [&](auto type) {
+      using T = decltype(type);
+      if constexpr (std::is_arithmetic_v<T>) {
+        const double high = static_cast<double>(std::numeric_limits<T>::max());
+        for (size_t i = 0; i < values.size(); ++i) {
+          const bool fits = std::is_floating_point_v<T> || std::fabs(values[i]) < high;
+          inputs[0].mutable_values<T>()[i] = fits ? static_cast<T>(values[i]) : T(77);
+        }
+      }
+      return 0;
+    });
+    f.CheckOn(inputs, {});
+  }
 }
 
 TEST(Loop, SelectWithScalarsAndBools) {

@@ -49,6 +49,39 @@ TEST(Row, PlacesOfTheLargestAndSmallest) {
   }
 }
 
+TEST(Row, PlaceAmongNothing) {
+  TestFusion f;
+  f.Finish("row", {f.Op("argmax", {f.Input(DataType::kF32, {"rows", "columns"})}, "axis = 1")});
+  f.Check({{"rows", 3}, {"columns", 0}});
+}
+
+TEST(Row, NothingAtAll) {
+  for (const char* rows : {"0", "3"}) {
+    TestFusion f;
+    mlir::Value x = f.Input(DataType::kF32, {rows, "0"});
+    f.Finish("row", {f.Op("reduce_max", {x}, "axes = array<i64: 1>")});
+    f.Check({});
+    TestFusion g;
+    x = g.Input(DataType::kF32, {"0", rows, "4"});
+    g.Finish("column", {g.Op("reduce_max", {x}, "axes = array<i64: 1>")});
+    g.Check({});
+    TestFusion h;
+    x = h.Input(DataType::kF32, {rows, "0", "4"});
+    h.Finish("column", {h.Op("reduce_max", {x}, "axes = array<i64: 1>")});
+    h.Check({});
+  }
+}
+
+// As many paths as no program could take one by one, before and after a reduction.
+TEST(Row, ValuesUsedTwiceAreComputedOnce) {
+  TestFusion f;
+  mlir::Value y = f.Input(DataType::kF32, {"batch", "50"});
+  for (int i = 0; i < 40; ++i) y = f.Op("minimum", {f.Op("mul", {y, y}), y});
+  mlir::Value max = f.Op("reduce_max", {y}, "axes = array<i64: 1>, keep_dims = true");
+  f.Finish("row", {f.Op("sub", {y, f.Op("broadcast", {max}, "shape = [\"batch\", \"50\"]")})});
+  f.Check({{"batch", 7}});
+}
+
 TEST(Row, Softmax) {
   for (const char* target : kTargets) {
     for (bool open : {false, true}) {

@@ -31,6 +31,10 @@ class Row {
     const std::vector<size_t> axes = ReducedAxes(first);
     rows_total_ = Product(domain, 0, axes.front());
     columns_total_ = Product(domain, axes.front(), domain.size());
+    if (rows_total_.Constant() == 0) {
+      f_.spec.tiles = 0;
+      return;
+    }
 
     f_.values.set_hook([this](Value value, Index& index) -> std::optional<Element> {
       auto known = reduced_.find(value.getAsOpaquePointer());
@@ -64,17 +68,13 @@ class Row {
     // The space is the rows' extents and then the columns'.
     DimExpr product = 1;
     size_t split = space.size();
-    while (product != columns_total_) product = product * space[--split];
+    while (split > 0 && product != columns_total_) product = product * space[--split];
     for (size_t i = 0; i < space.size(); ++i) {
       if (space[i].Constant() == 1) continue;
       (i < split ? rows_ : columns_).push_back(space[i]);
     }
     lanes_ = columns_.empty() ? 0 : f_.ChooseLanes(columns_.back());
     f_.FindSharing(domain_results_);
-    if (rows_total_.Constant() == 0) {
-      f_.spec.tiles = 0;
-      return;
-    }
     ChooseKept();
     const int64_t per_tile =
         std::max<int64_t>(1, kElementsPerTile / std::max<int64_t>(1, Estimate(columns_total_)));
@@ -123,13 +123,16 @@ class Row {
     return NumElements(ir::ShapeOf(value)) == rows_total_ * columns_total_;
   }
 
-  // Cost of an element of the domain with all that leads to it.
-  int CostWithOperands(Value value) const {
+  // Cost of an element of the domain with all that leads to it; what passes kWorthKeeping is cut,
+  // so paths that meet count more than once only below it.
+  int CostWithOperands(Value value) {
     mlir::Operation* op = value.getDefiningOp();
     if (op == nullptr || IsReduction(op) || !IsOfDomain(value)) return 0;
+    auto [known, is_new] = costs_.emplace(op, 0);
+    if (!is_new) return known->second;
     int cost = CostOf(op);
     for (Value operand : op->getOperands()) cost += CostWithOperands(operand);
-    return std::min(cost, kWorthKeeping);
+    return costs_[op] = std::min(cost, kWorthKeeping);
   }
 
   const Kept* FindKept(Value value) const {
@@ -315,6 +318,7 @@ class Row {
   int64_t lanes_ = 0;
   int pass_ = -1;  // before the first: a dry run
   std::vector<Kept> kept_;
+  std::map<mlir::Operation*, int> costs_;
 };
 
 }  // namespace

@@ -35,35 +35,50 @@ bool IsNonempty(const Shape& shape) {
   return true;
 }
 
+namespace {
+
+// Loops of one kernel at most; splits that would need more become divisions.
+constexpr size_t kMaxCoordinates = 24;
+
+}  // namespace
+
 ValueEmitter::ValueEmitter(KernelBuilder* kernel) : kernel_(kernel) { memo_.emplace_back(); }
 
 std::vector<DimExpr> ValueEmitter::SplitSpace(std::vector<DimExpr> space,
                                               const std::function<void(const Index&)>& visit) {
   dry_ = true;
-  for (bool changed = true; changed;) {
-    changed = false;
-    splits_.clear();
-    moved_operands_.clear();
-    visited_.clear();
-    has_lane_index_ = false;
-    crossed_root_.reset();
-    Index index;
-    for (size_t i = 0; i < space.size(); ++i) {
-      if (space[i].Constant() != 1) index.push_back({space[i], {}, static_cast<int>(i)});
+  for (;;) {
+    const Index index = BeginDryRun(space);
+    {
+      Scope scope(*this);
+      visit(index);
     }
-    num_roots_ = index.size();
-    last_root_ = index.empty() ? -1 : index.back().root;
-    visit(index);
-    if (splits_.empty()) break;
+    // Each round adds a coordinate, so that there are few rounds whatever the body asks for: splits
+    // beyond the bound stay divisions.
+    if (splits_.empty() || space.size() >= kMaxCoordinates) break;
     // One a time, the others are found again.
     const auto& [root, inner] = splits_.front();
     const DimExpr outer = *DimExpr::DivideExactly(space[root], inner);
     space[root] = inner;
     space.insert(space.begin() + root, outer);
-    changed = true;
   }
   dry_ = false;
   return space;
+}
+
+Index ValueEmitter::BeginDryRun(const std::vector<DimExpr>& space) {
+  splits_.clear();
+  moved_operands_.clear();
+  visited_.clear();
+  has_lane_index_ = false;
+  crossed_root_.reset();
+  Index index;
+  for (size_t i = 0; i < space.size(); ++i) {
+    if (space[i].Constant() != 1) index.push_back({space[i], {}, static_cast<int>(i)});
+  }
+  num_roots_ = index.size();
+  last_root_ = index.empty() ? -1 : index.back().root;
+  return index;
 }
 
 IndexEntry ValueEmitter::Merged(const Index& index, size_t begin, size_t end) {
@@ -146,15 +161,7 @@ Element ValueEmitter::Evaluate(Value value, Index index, const Guard& guard) {
   if (hook_) {
     if (std::optional<Element> element = hook_(value, index)) return *element;
   }
-  if (dry_) {
-    if (auto argument = mlir::dyn_cast<mlir::BlockArgument>(value)) {
-      EvaluateArgument(argument, index, guard);
-    } else {
-      visited_.insert(value.getDefiningOp());
-      EvaluateOp(value.getDefiningOp(), index, guard);
-    }
-    return {{}, dtype};
-  }
+  // A dry run remembers as well: it would otherwise take every path through the body.
   Key key{value.getAsOpaquePointer(),
           guard.tail.getAsOpaquePointer(),
           guard.predicate.getAsOpaquePointer(),
@@ -162,7 +169,8 @@ Element ValueEmitter::Evaluate(Value value, Index index, const Guard& guard) {
           {},
           {}};
   for (const IndexEntry& entry : index) {
-    std::get<4>(key).emplace_back(entry.coord.base.getAsOpaquePointer(), entry.coord.step,
+    std::get<4>(key).emplace_back(entry.coord.base.getAsOpaquePointer(),
+                                  dry_ ? entry.root : entry.coord.step,
                                   entry.coord.lanes.getAsOpaquePointer());
     std::get<5>(key).push_back(entry.extent);
   }
@@ -176,8 +184,10 @@ Element ValueEmitter::Evaluate(Value value, Index index, const Guard& guard) {
   } else if (auto argument = mlir::dyn_cast<mlir::BlockArgument>(value)) {
     result = EvaluateArgument(argument, index, guard);
   } else {
+    if (dry_) visited_.insert(value.getDefiningOp());
     result = EvaluateOp(value.getDefiningOp(), index, guard);
   }
+  if (dry_) result = {{}, dtype};
   memo_.back()[key] = result;
   return result;
 }

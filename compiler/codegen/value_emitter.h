@@ -47,7 +47,8 @@ class ValueEmitter {
 
   // Splits of `space` (extents of the iteration's coordinates) that let `visit`, which calls
   // Evaluate on the index it gets, do without divisions wherever possible. Coordinates are not
-  // split where nothing asks for it, so that loops are few and long.
+  // split where nothing asks for it, so that loops are few and long. Every product of the last
+  // extents of `space` is one of the result as well. `visit` is called at most 24 times.
   std::vector<DimExpr> SplitSpace(std::vector<DimExpr> space,
                                   const std::function<void(const Index&)>& visit);
 
@@ -85,6 +86,8 @@ class ValueEmitter {
 
  private:
   friend class Scope;
+  // Forgets what was found; the index of an iteration over `space`.
+  Index BeginDryRun(const std::vector<DimExpr>& space);
   using Key =
       std::tuple<const void*, const void*, const void*, int64_t,
                  std::vector<std::tuple<const void*, int64_t, const void*>>, std::vector<DimExpr>>;
