@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "compiler/codegen/contraction_layout.h"
 #include "compiler/codegen/elementwise_lower.h"
-#include "compiler/codegen/kernel_function.h"
+#include "compiler/codegen/kernel_builder.h"
 #include "compiler/codegen/scalar_emitter.h"
 #include "compiler/codegen/strided_view.h"
 #include "compiler/plan_dialect/plan.h"
@@ -17,18 +17,11 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/Support/Casting.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
 
 namespace weft {
 namespace {
 
 using mlir::Value;
-
-DimExpr Product(const Shape& shape, size_t begin, size_t end) {
-  DimExpr product = 1;
-  for (size_t i = begin; i < end; ++i) product = product * shape[i];
-  return product;
-}
 
 absl::Status Broken(mlir::Operation* op, absl::string_view problem) {
   return absl::InternalError(
@@ -38,10 +31,7 @@ absl::Status Broken(mlir::Operation* op, absl::string_view problem) {
 class ContractionEmitter {
  public:
   ContractionEmitter(plan::FusionOp fusion, const Target& target, mlir::ModuleOp kernels)
-      : fusion_(fusion),
-        target_(target),
-        frame_(fusion, kernels, "contraction", {}),
-        k_(frame_.builder()) {}
+      : fusion_(fusion), target_(target), k_(fusion, kernels, target) {}
 
   absl::StatusOr<KernelSpec> Emit() {
     for (mlir::Operation& op : fusion_.body()->without_terminator()) {
@@ -60,12 +50,12 @@ class ContractionEmitter {
     status = DescribeEpilogue();
     if (!status.ok()) return status;
 
-    EmitContraction(k_, c_, schedule_, frame_.begin(), frame_.end(), frame_.scratch());
+    EmitContraction(k_, c_, schedule_, k_.tile_begin(), k_.tile_end(), k_.scratch());
     KernelSpec spec;
-    frame_.Finish(spec);
+    k_.Finish(spec);
     spec.tiles = shape_.batches * DimExpr::CeilDiv(shape_.rows, schedule_.row_block) *
                  DimExpr::CeilDiv(shape_.columns, schedule_.column_block);
-    spec.scratch_bytes = cpu::ContractionScratch(schedule_, cpu::ElementBytes(c_.element));
+    spec.scratch_bytes = cpu::ContractionScratch(schedule_, ElementBytes(c_.element));
     spec.flops =
         DimExpr(2) * shape_.batches * shape_.rows * shape_.columns * shape_.segments * shape_.depth;
     for (Value value : fusion_->getOperands()) spec.bytes = spec.bytes + Bytes(value);
@@ -80,16 +70,16 @@ class ContractionEmitter {
   }
 
   absl::Status SetOperands() {
-    mlir::MLIRContext* context = root_->getContext();
-    c_.batches = frame_.Size(shape_.batches);
-    c_.rows = frame_.Size(shape_.rows);
-    c_.columns = frame_.Size(shape_.columns);
-    c_.segments = frame_.Size(shape_.segments);
-    c_.depth = frame_.Size(shape_.depth);
+    c_.batches = k_.Size(shape_.batches);
+    c_.rows = k_.Size(shape_.rows);
+    c_.columns = k_.Size(shape_.columns);
+    c_.segments = k_.Size(shape_.segments);
+    c_.depth = k_.Size(shape_.depth);
     c_.left_along_columns = shape_.depthwise;
     dtype_ = ir::DataTypeOf(root_->getResult(0));
-    c_.element = ComputeType(context, dtype_);
-    c_.left_element = c_.right_element = StoredType(context, dtype_);
+    c_.element = k_.e().RegisterType(ScalarEmitter::AccumulatorType(dtype_), 0);
+    c_.stored = k_.e().MemoryType(dtype_, 0);
+    c_.widen = [this](Value x) { return k_.e().ToAccumulator(k_.e().FromMemory(x, dtype_)).value; };
 
     left_ = llvm::dyn_cast<mlir::BlockArgument>(root_->getOperand(0));
     Value right = root_->getOperand(1);
@@ -102,14 +92,14 @@ class ContractionEmitter {
     }
     right_ = llvm::dyn_cast<mlir::BlockArgument>(right);
     if (!left_ || !right_) return Broken(root_, "an operand is computed inside");
-    c_.left = frame_.BufferOf(left_);
-    c_.right = frame_.BufferOf(right_);
+    c_.left = k_.BufferOf(left_);
+    c_.right = k_.BufferOf(right_);
     return absl::OkStatus();
   }
 
   // g * factor.
   std::function<Value(Value)> Times(const DimExpr& factor) {
-    return [this, size = frame_.Size(factor)](Value g) { return k_.Mul(g, size); };
+    return [this, size = k_.Size(factor)](Value g) { return k_.Mul(g, size); };
   }
   // Elements of one batch of right, in panels.
   DimExpr PanelsOfBatch() {
@@ -125,12 +115,12 @@ class ContractionEmitter {
     const DimExpr& m = shape_.rows;
     const DimExpr &n = shape_.columns, &k = shape_.depth;
     c_.left_base = Times(m * k);
-    c_.left_row_stride = frame_.Size(op.getTransposeA() ? DimExpr(1) : k);
-    c_.left_depth_stride = frame_.Size(op.getTransposeA() ? a[rank - 1] : DimExpr(1));
+    c_.left_row_stride = k_.Size(op.getTransposeA() ? DimExpr(1) : k);
+    c_.left_depth_stride = k_.Size(op.getTransposeA() ? a[rank - 1] : DimExpr(1));
     const bool shared = b.size() == 2 && rank > 2;
     c_.right_base = Times(shared ? DimExpr(0) : c_.right_in_panels ? PanelsOfBatch() : k * n);
-    c_.right_depth_stride = frame_.Size(op.getTransposeB() ? DimExpr(1) : n);
-    c_.right_column_stride = frame_.Size(op.getTransposeB() ? k : DimExpr(1));
+    c_.right_depth_stride = k_.Size(op.getTransposeB() ? DimExpr(1) : n);
+    c_.right_column_stride = k_.Size(op.getTransposeB() ? k : DimExpr(1));
     return absl::OkStatus();
   }
 
@@ -150,10 +140,10 @@ class ContractionEmitter {
     const Shape image = ir::ShapeOf(root_->getOperand(0));
     const Shape filter = ir::ShapeOf(grad ? root_->getResult(0) : root_->getOperand(1));
     const Shape out = ir::ShapeOf(grad ? root_->getOperand(1) : root_->getResult(0));
-    Value height = frame_.Size(image[1]), width = frame_.Size(image[2]);
-    Value channels = frame_.Size(image[3]);
-    Value filter_width = frame_.Size(filter[1]), filter_channels = frame_.Size(filter[2]);
-    Value out_height = frame_.Size(out[1]), out_width = frame_.Size(out[2]);
+    Value height = k_.Size(image[1]), width = k_.Size(image[2]);
+    Value channels = k_.Size(image[3]);
+    Value filter_width = k_.Size(filter[1]), filter_channels = k_.Size(filter[2]);
+    Value out_height = k_.Size(out[1]), out_width = k_.Size(out[2]);
     Value line = k_.Mul(width, channels);
 
     // Offset of output pixel (line of all images' lines, column), and of a place in the window.
@@ -183,10 +173,10 @@ class ContractionEmitter {
       c_.left_segment = [=, this](Value s) {
         return runs ? k_.Mul(k_.Mul(s, dilations[0]), line) : window_pixel(s);
       };
-      c_.left_depth_stride = k_.Constant(1);
+      c_.left_depth_stride = k_.I64(1);
     } else {
       if (pointwise) {
-        c_.left_row_stride = k_.Constant(1);
+        c_.left_row_stride = k_.I64(1);
       } else {
         c_.left_row = [=, this](Value row) {
           return k_.Add(window_pixel(k_.Div(row, filter_channels)), k_.Rem(row, filter_channels));
@@ -198,8 +188,8 @@ class ContractionEmitter {
     const DimExpr per_group = shape_.depthwise ? DimExpr(0) : shape_.columns;
     c_.left_base = Times(shape_.depthwise ? DimExpr(0) : filter[2]);
     c_.right_base = Times(c_.right_in_panels ? PanelsOfBatch() : per_group);
-    c_.right_depth_stride = frame_.Size(out[3]);
-    c_.right_column_stride = k_.Constant(1);
+    c_.right_depth_stride = k_.Size(out[3]);
+    c_.right_column_stride = k_.I64(1);
     return absl::OkStatus();
   }
 
@@ -208,9 +198,7 @@ class ContractionEmitter {
                                              DataType dtype) {
     cpu::EpilogueAccess access;
     access.pointer = pointer;
-    access.element = StoredType(root_->getContext(), dtype);
-    if (access.element.isInteger(1)) access.element = k_.b.getI8Type();
-    if (access.element.isBF16()) access.element = k_.b.getI16Type();
+    access.element = k_.e().MemoryType(dtype, 0);
     const size_t rank = view.shape.size();
     const DimExpr column_stride = view.strides[rank - 1];
     if (column_stride != DimExpr(0) && column_stride != DimExpr(1)) {
@@ -224,12 +212,12 @@ class ContractionEmitter {
     const bool batched = matmul && shape_.rows == view.shape[rank - 2];
     const size_t row_begin = batched ? rank - 2 : 0;
     if (matmul) {
-      access.base = [this, unravel = Unravel(view, 0, row_begin)](Value g) { return unravel(g); };
+      access.base = [unravel = Unravel(view, 0, row_begin)](Value g) { return unravel(g); };
     } else {
       access.base = Times(access.along_columns ? shape_.columns : DimExpr(0));
     }
     if (auto stride = view.Merged(row_begin, rank - 1)) {
-      access.row_stride = frame_.Size(*stride);
+      access.row_stride = k_.Size(*stride);
     } else {
       access.row = Unravel(view, row_begin, rank - 1);
     }
@@ -241,10 +229,10 @@ class ContractionEmitter {
     if (auto stride = view.Merged(begin, end)) return Times(*stride);
     std::vector<std::pair<Value, Value>> dims;  // size, stride
     for (size_t i = begin; i < end; ++i) {
-      dims.emplace_back(frame_.Size(view.shape[i]), frame_.Size(view.strides[i]));
+      dims.emplace_back(k_.Size(view.shape[i]), k_.Size(view.strides[i]));
     }
     return [this, dims](Value index) {
-      Value offset = k_.Constant(0);
+      Value offset = k_.I64(0);
       for (size_t i = dims.size(); i-- > 0;) {
         Value coordinate = i == 0 ? index : k_.Rem(index, dims[i].first);
         offset = k_.Add(offset, k_.Mul(coordinate, dims[i].second));
@@ -283,7 +271,7 @@ class ContractionEmitter {
           return Broken(&op, "an operand that is no broadcast or reshape of the fusion's");
         }
         const DataType dtype = ir::DataTypeOf(operand);
-        auto access = Access(*view, frame_.BufferOf(argument), dtype);
+        auto access = Access(*view, k_.BufferOf(argument), dtype);
         if (!access.ok()) return access.status();
         epilogue_values_.push_back(operand);
         known.insert(operand);
@@ -299,7 +287,7 @@ class ContractionEmitter {
         return Broken(fusion_, "a result of another shape, or computed from no contraction");
       }
       const DataType dtype = ir::DataTypeOf(yielded[i]);
-      auto access = Access(whole, frame_.Buffer(static_cast<int>(num_operands + i)), dtype);
+      auto access = Access(whole, k_.Buffer(static_cast<int>(num_operands + i)), dtype);
       if (!access.ok()) return access.status();
       c_.results.push_back(*access);
       for (const auto& [operand, operand_dtype] : in_place) {
@@ -308,22 +296,21 @@ class ContractionEmitter {
         }
       }
     }
-    c_.epilogue = [this](cpu::KernelBuilder&, Value acc, llvm::ArrayRef<Value> operands) {
+    c_.epilogue = [this](Value acc, const CodeBuilder::Values& operands) {
       return Epilogue(acc, operands);
     };
     return absl::OkStatus();
   }
 
-  llvm::SmallVector<Value> Epilogue(Value acc, llvm::ArrayRef<Value> operands) {
-    mlir::ImplicitLocOpBuilder builder(k_.location(), k_.b);
-    ScalarEmitter e(builder);
+  CodeBuilder::Values Epilogue(Value acc, const CodeBuilder::Values& operands) {
+    ScalarEmitter& e = k_.e();
     const int64_t lanes = ScalarEmitter::LanesOf(acc);
     llvm::DenseMap<Value, Element> values;
     values[root_->getResult(0)] =
         e.FromAccumulator(Element{acc, ScalarEmitter::AccumulatorType(dtype_)}, dtype_);
-    for (auto [value, loaded] : llvm::zip(epilogue_values_, operands)) {
-      const DataType dtype = ir::DataTypeOf(value);
-      values[value] = e.FromMemory(AsType(builder, loaded, e.MemoryType(dtype, lanes)), dtype);
+    for (size_t i = 0; i < operands.size(); ++i) {
+      Value value = epilogue_values_[i];
+      values[value] = e.FromMemory(operands[i], ir::DataTypeOf(value));
     }
     for (mlir::Operation* op : epilogue_ops_) {
       std::vector<Element> elements;
@@ -336,12 +323,10 @@ class ContractionEmitter {
       }
       values[op->getResult(0)] = EmitElementwise(e, op, elements);
     }
-    llvm::SmallVector<Value> results;
-    for (auto [value, access] : llvm::zip(fusion_.yield()->getOperands(), c_.results)) {
-      Value stored = e.ToMemory(e.Splat(values[value], lanes));
-      results.push_back(AsType(builder, stored, mlir::VectorType::get({lanes}, access.element)));
+    CodeBuilder::Values results;
+    for (Value value : fusion_.yield()->getOperands()) {
+      results.push_back(e.ToMemory(e.Splat(values[value], lanes)));
     }
-    k_.b.restoreInsertionPoint(builder.saveInsertionPoint());
     return results;
   }
 
@@ -355,15 +340,9 @@ class ContractionEmitter {
     return constant ? ir::SplatValueOf(constant.getValue()) : std::nullopt;
   }
 
-  // bf16 goes to and from memory as i16.
-  static Value AsType(mlir::ImplicitLocOpBuilder& builder, Value x, mlir::Type type) {
-    return x.getType() == type ? x : mlir::arith::BitcastOp::create(builder, type, x).getResult();
-  }
-
   plan::FusionOp fusion_;
   const Target& target_;
-  KernelFunction frame_;
-  cpu::KernelBuilder& k_;
+  KernelBuilder k_;
   mlir::Operation* root_ = nullptr;
   DataType dtype_ = DataType::kInvalid;
   ContractionShape shape_;

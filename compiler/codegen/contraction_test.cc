@@ -153,6 +153,8 @@ TEST(Contraction, MatMulOfEveryDType) {
   for (DataType dtype : kDTypes) {
     for (int i = 0; i < 2; ++i) {
       CheckProduct({{}, 19, 37, 150}, dtype, TargetName(i));
+      CheckProduct({{}, 21, 1, 7}, dtype, TargetName(i));
+      CheckProduct({{}, 5, 2, 9, true, false}, dtype, TargetName(i));
       CheckProduct({{2}, 6, 21, 11, true, true}, dtype, TargetName(i));
       CheckProduct({{}, 40, 64, 9, false, true}, dtype, TargetName(i), "m");
     }
@@ -203,6 +205,8 @@ const Conv kConvs[] = {
     {{3, 20, 20, 1}, {5, 5, 1, 32}},
     {{0, 6, 6, 3}, {3, 3, 3, 8}},
     {{1, 18, 18, 256}, {3, 3, 256, 40}},
+    {{2, 6, 7, 6}, {2, 3, 2, 3}, {1, 2}, {2, 1}, 3},
+    {{1, 5, 5, 4}, {2, 2, 2, 4}, {1, 1}, {1, 1}, 2},
 };
 
 Ints OutputShape(const Conv& conv) {
@@ -265,9 +269,11 @@ TEST(Contraction, Convolutions) {
 
 TEST(Contraction, ConvolutionsOfEveryDType) {
   for (DataType dtype : {DataType::kF64, DataType::kF16, DataType::kBF16}) {
-    for (int i : {1, 2, 5, 6, 8}) {
-      CheckConv(kConvs[i], dtype, TargetName(i), false);
-      CheckConv(kConvs[i], dtype, TargetName(i + 1), true);
+    int i = 0;
+    for (const Conv& conv : kConvs) {
+      if (conv.filter[2] >= 64) continue;  // long in the reference
+      CheckConv(conv, dtype, TargetName(i), false);
+      CheckConv(conv, dtype, TargetName(++i), true);
     }
   }
 }

@@ -25,11 +25,7 @@ int CostOf(mlir::Operation* op) {
 int64_t Estimate(const DimExpr& expr) { return expr.Constant().value_or(1024); }
 
 FusionEmitter::FusionEmitter(plan::FusionOp fusion, const Target& target, mlir::ModuleOp kernels)
-    : fusion(fusion),
-      target(target),
-      kernel(kernels, fusion.getLoc(), target,
-             static_cast<int>(fusion.getNumOperands() + fusion.getNumResults())),
-      values(&kernel) {
+    : fusion(fusion), target(target), kernel(fusion, kernels, target), values(&kernel) {
   for (Value value : fusion.yield()->getOperands()) results.push_back(value);
   DimExpr bytes = 0, flops = 0;
   for (Value value : fusion.getOperation()->getOperands()) {

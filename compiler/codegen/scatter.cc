@@ -1,7 +1,7 @@
 #include "compiler/codegen/scatter.h"
 
 #include "absl/strings/str_cat.h"
-#include "compiler/codegen/kernel_function.h"
+#include "compiler/codegen/kernel_builder.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -10,17 +10,16 @@
 namespace weft {
 namespace {
 
-using cpu::KernelBuilder;
 using mlir::Value;
-using Values = KernelBuilder::Values;
+using Values = CodeBuilder::Values;
 namespace arith = mlir::arith;
 
 // Columns of a tile, in vectors: enough work for one, small enough that a line stays in cache.
 constexpr int64_t kVectorsPerTile = 4;
 
 Value AddElements(KernelBuilder& kb, Value a, Value b, DataType dtype) {
-  if (IsFloat(dtype)) return arith::AddFOp::create(kb.b, kb.location(), a, b);
-  return arith::AddIOp::create(kb.b, kb.location(), a, b);
+  if (IsFloat(dtype)) return arith::AddFOp::create(kb.b(), a, b);
+  return arith::AddIOp::create(kb.b(), a, b);
 }
 
 // The only op of the fusion's body.
@@ -42,9 +41,8 @@ DimExpr Product(const Shape& shape, size_t first, size_t last) {
   return product;
 }
 
-int64_t LanesFor(const Target& target, mlir::MLIRContext* context, DataType dtype,
-                 const DimExpr& columns) {
-  int64_t lanes = target.Lanes(static_cast<int>(cpu::ElementBytes(ComputeType(context, dtype))));
+int64_t LanesFor(const Target& target, DataType dtype, const DimExpr& columns) {
+  int64_t lanes = target.Lanes(SizeOf(ScalarEmitter::AccumulatorType(dtype)));
   if (std::optional<int64_t> c = columns.Constant()) {
     while (lanes > 1 && lanes / 2 >= *c) lanes /= 2;
   }
@@ -62,43 +60,39 @@ absl::StatusOr<KernelSpec> EmitScatter(plan::FusionOp fusion, const Target& targ
   const Shape shape = ir::ShapeOf(op->getX());
   const DimExpr lines = shape[0], columns = Product(shape, 1, shape.size());
   const DimExpr count = NumElements(ir::ShapeOf(op->getIndices()));
-  const int64_t lanes = LanesFor(target, kernels.getContext(), dtype, columns);
+  const int64_t lanes = LanesFor(target, dtype, columns);
   const int64_t width = lanes * kVectorsPerTile;
 
-  KernelFunction function(fusion, kernels, "scatter_add", {lines, columns, count});
-  KernelBuilder& kb = function.builder();
-  Value x = function.BufferOf(op->getX()), indices = function.BufferOf(op->getIndices());
-  Value updates = function.BufferOf(op->getUpdates()), y = function.ResultBufferOf(op->getY());
-  Value num_lines = function.Size(0), num_columns = function.Size(1),
-        num_indices = function.Size(2);
-  mlir::Type index_type = StoredType(kernels.getContext(), index_dtype);
-  function.ForTiles([&](Value tile) {
+  KernelBuilder kb(fusion, kernels, target);
+  Value x = kb.BufferOf(op->getX()), indices = kb.BufferOf(op->getIndices());
+  Value updates = kb.BufferOf(op->getUpdates()), y = kb.ResultBufferOf(op->getY());
+  Value num_lines = kb.Size(lines), num_columns = kb.Size(columns), num_indices = kb.Size(count);
+  mlir::Type index_type = kb.e().MemoryType(index_dtype, 0);
+  kb.ForTiles([&](Value tile) {
     Value first = kb.Mul(tile, width);
     Value last = kb.Min(kb.Add(first, width), num_columns);
     kb.For(num_lines, [&](Value line) {
       Value start = kb.Mul(line, num_columns);
-      ForLanes(kb, first, last, lanes, [&](Value column, Value mask) {
+      kb.VectorFor(first, last, lanes, [&](Value column, Value mask) {
         Value at = kb.Add(start, column);
-        StoreElements(kb, LoadElements(kb, x, at, dtype, lanes, mask), y, at, dtype, mask);
+        kb.StoreRounded(kb.LoadWide(x, dtype, at, lanes, mask), y, dtype, at, mask);
       });
     });
     kb.For(num_indices, [&](Value i) {
-      Value line =
-          kb.Load(kb.At(indices, i, index_type), index_type, cpu::ElementBytes(index_type));
+      Value line = kb.LoadAt(kb.At(indices, i, index_type), index_type);
       if (index_dtype == DataType::kI32) {
-        line = arith::ExtSIOp::create(kb.b, kb.location(), kb.b.getI64Type(), line);
+        line = arith::ExtSIOp::create(kb.b(), kb.b().getI64Type(), line);
       }
       // Unsigned, so that negative indices are out of range too.
-      Value inside =
-          arith::CmpIOp::create(kb.b, kb.location(), arith::CmpIPredicate::ult, line, num_lines);
+      Value inside = arith::CmpIOp::create(kb.b(), arith::CmpIPredicate::ult, line, num_lines);
       kb.If(inside, [&] {
         Value to = kb.Mul(line, num_columns), from = kb.Mul(i, num_columns);
-        ForLanes(kb, first, last, lanes, [&](Value column, Value mask) {
+        kb.VectorFor(first, last, lanes, [&](Value column, Value mask) {
           Value at = kb.Add(to, column);
-          Value sum = AddElements(
-              kb, LoadElements(kb, y, at, dtype, lanes, mask),
-              LoadElements(kb, updates, kb.Add(from, column), dtype, lanes, mask), dtype);
-          StoreElements(kb, sum, y, at, dtype, mask);
+          Value sum =
+              AddElements(kb, kb.LoadWide(y, dtype, at, lanes, mask),
+                          kb.LoadWide(updates, dtype, kb.Add(from, column), lanes, mask), dtype);
+          kb.StoreRounded(sum, y, dtype, at, mask);
         });
       });
     });
@@ -113,7 +107,7 @@ absl::StatusOr<KernelSpec> EmitScatter(plan::FusionOp fusion, const Target& targ
   spec.may_share = {
       {static_cast<int>(mlir::cast<mlir::BlockArgument>(op->getX()).getArgNumber()), 0}};
   if (op->getX() == op->getUpdates()) spec.may_share.clear();
-  function.Finish(spec);
+  kb.Finish(spec);
   return spec;
 }
 
@@ -129,26 +123,25 @@ absl::StatusOr<KernelSpec> EmitScan(plan::FusionOp fusion, const Target& target,
   const size_t axis =
       static_cast<size_t>(named_axis < 0 ? named_axis + static_cast<int64_t>(rank) : named_axis);
   const DimExpr outer = Product(shape, 0, axis), columns = Product(shape, axis + 1, rank);
-  const int64_t lanes = LanesFor(target, kernels.getContext(), dtype, columns);
+  const int64_t lanes = LanesFor(target, dtype, columns);
   const int64_t width = lanes * kVectorsPerTile;
   const DimExpr blocks = DimExpr::CeilDiv(columns, width);
 
-  KernelFunction function(fusion, kernels, "cumsum", {shape[axis], columns, blocks});
-  KernelBuilder& kb = function.builder();
-  Value x = function.BufferOf(op->getX()), y = function.ResultBufferOf(op->getY());
-  Value length = function.Size(0), num_columns = function.Size(1), num_blocks = function.Size(2);
-  auto vector = mlir::VectorType::get({lanes}, ComputeType(kernels.getContext(), dtype));
-  function.ForTiles([&](Value tile) {
+  KernelBuilder kb(fusion, kernels, target);
+  Value x = kb.BufferOf(op->getX()), y = kb.ResultBufferOf(op->getY());
+  Value length = kb.Size(shape[axis]), num_columns = kb.Size(columns);
+  Value num_blocks = kb.Size(blocks);
+  mlir::Type vector = kb.e().RegisterType(ScalarEmitter::AccumulatorType(dtype), lanes);
+  kb.ForTiles([&](Value tile) {
     Value start = kb.Mul(kb.Div(tile, num_blocks), kb.Mul(length, num_columns));
     Value first = kb.Mul(kb.Rem(tile, num_blocks), width);
-    ForLanes(
-        kb, first, kb.Min(kb.Add(first, width), num_columns), lanes, [&](Value column, Value mask) {
+    kb.VectorFor(
+        first, kb.Min(kb.Add(first, width), num_columns), lanes, [&](Value column, Value mask) {
           kb.For(length, {kb.Zero(vector)}, [&](Value i, mlir::ValueRange carried) {
-            Value place = op->getReverse() ? kb.Sub(kb.Sub(length, i), kb.Constant(1)) : i;
+            Value place = op->getReverse() ? kb.Sub(kb.Sub(length, i), 1) : i;
             Value at = kb.Add(start, kb.Add(kb.Mul(place, num_columns), column));
-            Value sum =
-                AddElements(kb, carried[0], LoadElements(kb, x, at, dtype, lanes, mask), dtype);
-            StoreElements(kb, op->getExclusive() ? carried[0] : sum, y, at, dtype, mask);
+            Value sum = AddElements(kb, carried[0], kb.LoadWide(x, dtype, at, lanes, mask), dtype);
+            kb.StoreRounded(op->getExclusive() ? carried[0] : sum, y, dtype, at, mask);
             return Values{sum};
           });
         });
@@ -160,7 +153,7 @@ absl::StatusOr<KernelSpec> EmitScan(plan::FusionOp fusion, const Target& target,
   // Each element is read just before the one in its place is written.
   spec.may_share = {
       {static_cast<int>(mlir::cast<mlir::BlockArgument>(op->getX()).getArgNumber()), 0}};
-  function.Finish(spec);
+  kb.Finish(spec);
   return spec;
 }
 

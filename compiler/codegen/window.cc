@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "compiler/codegen/kernel_function.h"
+#include "compiler/codegen/kernel_builder.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -13,9 +13,8 @@
 namespace weft {
 namespace {
 
-using cpu::KernelBuilder;
 using mlir::Value;
-using Values = KernelBuilder::Values;
+using Values = CodeBuilder::Values;
 namespace arith = mlir::arith;
 
 // Along one axis of the image: which windows there are and what they cover.
@@ -34,23 +33,27 @@ class WindowEmitter {
         image_first_(mlir::isa<ir::MaxPoolOp, ir::MaxPoolAtOp, ir::AvgPoolOp>(op)),
         image_shape_(ir::ShapeOf(image_first_ ? op->getOperand(0) : op->getResult(0))),
         window_shape_(ir::ShapeOf(image_first_ ? op->getResult(0) : op->getOperand(0))),
-        function_(fusion, kernels, op->getName().stripDialect().str(),
-                  {image_shape_[1], image_shape_[2], image_shape_[3], window_shape_[1],
-                   window_shape_[2]}),
-        kb_(function_.builder()),
+        kb_(fusion, kernels, target),
         dtype_(ir::DataTypeOf(op->getOperand(0))) {
     auto ints = [&](llvm::StringRef name) {
       return op->getAttrOfType<mlir::DenseI64ArrayAttr>(name).asArrayRef();
     };
     llvm::ArrayRef<int64_t> window = ints("window"), stride = ints("strides"),
                             pad = ints("padding");
-    channels_ = function_.Size(2);
-    rows_ = {window[0],           stride[0],         pad[0],
-             pad[0] + pad[1] > 0, function_.Size(0), function_.Size(3)};
-    columns_ = {window[1],           stride[1],         pad[2],
-                pad[2] + pad[3] > 0, function_.Size(1), function_.Size(4)};
-    compute_ = ComputeType(kb_.b.getContext(), dtype_);
-    lanes_ = target.Lanes(static_cast<int>(cpu::ElementBytes(compute_)));
+    channels_ = kb_.Size(image_shape_[3]);
+    auto axis = [&](size_t i) {
+      const int64_t before = pad[2 * i], after = pad[2 * i + 1];
+      return Axis{window[i],
+                  stride[i],
+                  before,
+                  before + after > 0,
+                  kb_.Size(image_shape_[i + 1]),
+                  kb_.Size(window_shape_[i + 1])};
+    };
+    rows_ = axis(0);
+    columns_ = axis(1);
+    compute_ = kb_.e().RegisterType(ScalarEmitter::AccumulatorType(dtype_), 0);
+    lanes_ = target.Lanes(static_cast<int>(ElementBytes(compute_)));
     // A block of a few channels needs no wide vector.
     if (std::optional<int64_t> c = image_shape_[3].Constant()) {
       while (lanes_ > 1 && lanes_ / 2 >= *c) lanes_ /= 2;
@@ -61,12 +64,12 @@ class WindowEmitter {
     Value height = image_first_ ? rows_.windows : rows_.image;
     Value width = image_first_ ? columns_.windows : columns_.image;
     // Buffers are loaded once, before the loops.
-    for (Value operand : op_->getOperands()) inputs_.push_back(function_.BufferOf(operand));
-    for (Value result : op_->getResults()) outputs_.push_back(function_.ResultBufferOf(result));
-    function_.ForTiles([&](Value tile) {
+    for (Value operand : op_->getOperands()) inputs_.push_back(kb_.BufferOf(operand));
+    for (Value result : op_->getResults()) outputs_.push_back(kb_.ResultBufferOf(result));
+    kb_.ForTiles([&](Value tile) {
       Value image = kb_.Div(tile, height), line = kb_.Rem(tile, height);
       kb_.For(width, [&](Value column) {
-        ForLanes(kb_, kb_.Constant(0), channels_, lanes_, [&](Value channel, Value mask) {
+        kb_.VectorFor(kb_.I64(0), channels_, lanes_, [&](Value channel, Value mask) {
           mask_ = mask;
           if (image_first_) {
             EmitWindowResult(image, line, column, channel);
@@ -89,7 +92,7 @@ class WindowEmitter {
     }
     spec.bytes = total;
     spec.flops = NumElements(window_shape_) * DimExpr(rows_.window * columns_.window);
-    function_.Finish(spec);
+    kb_.Finish(spec);
     return spec;
   }
 
@@ -105,30 +108,29 @@ class WindowEmitter {
   }
 
   Value LoadFloat(int operand, Value index) {
-    return LoadElements(kb_, inputs_[operand], index, dtype_, lanes_, mask_);
+    return kb_.LoadWide(inputs_[operand], dtype_, index, lanes_, mask_);
   }
   Value LoadPlace(int operand, Value index) {
-    return LoadElements(kb_, inputs_[operand], index, DataType::kI32, lanes_, mask_);
+    return kb_.LoadWide(inputs_[operand], DataType::kI32, index, lanes_, mask_);
   }
   mlir::VectorType FloatVector() { return mlir::VectorType::get({lanes_}, compute_); }
   Value Splat(double value) {
     return arith::ConstantOp::create(
-        kb_.b, kb_.location(),
-        mlir::DenseElementsAttr::get(FloatVector(), kb_.b.getFloatAttr(compute_, value)));
+        kb_.b(),
+        mlir::DenseElementsAttr::get(FloatVector(), kb_.b().getFloatAttr(compute_, value)));
   }
   // row * window width + column, as a vector of i32.
   Value Place(Value row, Value column) {
     Value place = kb_.Add(kb_.Mul(row, columns_.window), column);
-    return kb_.Splat(arith::TruncIOp::create(kb_.b, kb_.location(), kb_.b.getI32Type(), place),
-                     lanes_);
+    return kb_.Splat(arith::TruncIOp::create(kb_.b(), kb_.b().getI32Type(), place), lanes_);
   }
 
   // The elements [first, last) of window `index` that lie in the image.
   std::pair<Value, Value> Covered(const Axis& axis, Value index) {
-    if (!axis.padded) return {kb_.Constant(0), kb_.Constant(axis.window)};
-    Value start = kb_.Sub(kb_.Mul(index, axis.stride), kb_.Constant(axis.pad_before));
-    return {kb_.Max(kb_.Sub(kb_.Constant(0), start), kb_.Constant(0)),
-            kb_.Min(kb_.Sub(axis.image, start), kb_.Constant(axis.window))};
+    if (!axis.padded) return {kb_.I64(0), kb_.I64(axis.window)};
+    Value start = kb_.Sub(kb_.Mul(index, axis.stride), kb_.I64(axis.pad_before));
+    return {kb_.Max(kb_.Sub(kb_.I64(0), start), kb_.I64(0)),
+            kb_.Min(kb_.Sub(axis.image, start), kb_.I64(axis.window))};
   }
   // The windows [first, last) that cover `position` of the image.
   std::pair<Value, Value> Covering(const Axis& axis, Value position) {
@@ -138,9 +140,9 @@ class WindowEmitter {
     const int64_t shift = (axis.window + axis.stride - 1) / axis.stride;
     Value first = kb_.Sub(
         kb_.Div(kb_.Add(padded, shift * axis.stride - axis.window + axis.stride), axis.stride),
-        kb_.Constant(shift));
+        kb_.I64(shift));
     Value last = kb_.Add(kb_.Div(padded, axis.stride), 1);
-    return {kb_.Max(first, kb_.Constant(0)), kb_.Min(last, axis.windows)};
+    return {kb_.Max(first, kb_.I64(0)), kb_.Min(last, axis.windows)};
   }
 
   // body(row in window, column in window, carried) over the elements of a window in the image.
@@ -150,13 +152,13 @@ class WindowEmitter {
     auto [row_first, row_last] = Covered(rows_, row);
     auto [column_first, column_last] = Covered(columns_, column);
     auto position = [&](const Axis& axis, Value index, Value inside) {
-      return kb_.Sub(kb_.Add(kb_.Mul(index, axis.stride), inside), kb_.Constant(axis.pad_before));
+      return kb_.Sub(kb_.Add(kb_.Mul(index, axis.stride), inside), kb_.I64(axis.pad_before));
     };
     constexpr int64_t kUnrolled = 9;
     if (!rows_.padded && !columns_.padded && rows_.window * columns_.window <= kUnrolled) {
       for (int64_t r = 0; r < rows_.window; ++r) {
         for (int64_t c = 0; c < columns_.window; ++c) {
-          Value y = kb_.Constant(r), x = kb_.Constant(c);
+          Value y = kb_.I64(r), x = kb_.I64(c);
           carried = body(y, x, position(rows_, row, y), position(columns_, column, x), carried);
         }
       }
@@ -166,10 +168,11 @@ class WindowEmitter {
     Value width = kb_.Sub(column_last, column_first);
     return kb_.For(kb_.Sub(row_last, row_first), carried, [&](Value i, mlir::ValueRange outer) {
       Value y = kb_.Add(first_row, i);
-      return kb_.For(width, Values(outer), [&](Value j, mlir::ValueRange inner) {
-        Value x = kb_.Add(first_column, j);
-        return body(y, x, position(rows_, row, y), position(columns_, column, x), inner);
-      });
+      return kb_.For(
+          width, Values(outer.begin(), outer.end()), [&](Value j, mlir::ValueRange inner) {
+            Value x = kb_.Add(first_column, j);
+            return body(y, x, position(rows_, row, y), position(columns_, column, x), inner);
+          });
     });
   }
 
@@ -182,13 +185,12 @@ class WindowEmitter {
     auto [row_first, row_last] = Covered(rows_, row);
     auto [column_first, column_last] = Covered(columns_, column);
     Value count = kb_.Mul(kb_.Sub(row_last, row_first), kb_.Sub(column_last, column_first));
-    return kb_.Splat(arith::SIToFPOp::create(kb_.b, kb_.location(), compute_, count), lanes_);
+    return kb_.Splat(arith::SIToFPOp::create(kb_.b(), compute_, count), lanes_);
   }
 
   // One vector of a result that has an element for each window.
   void EmitWindowResult(Value image, Value row, Value column, Value channel) {
-    mlir::OpBuilder& b = kb_.b;
-    mlir::Location loc = kb_.location();
+    mlir::ImplicitLocOpBuilder& b = kb_.b();
     Value out = WindowIndex(image, row, column, channel);
     if (mlir::isa<ir::MaxPoolOp>(op_)) {
       Value start = Splat(-std::numeric_limits<double>::infinity());
@@ -202,46 +204,44 @@ class WindowEmitter {
           [&](Value y, Value x, Value in_row, Value in_column, mlir::ValueRange now) {
             Value value = LoadFloat(0, ImageIndex(image, in_row, in_column, channel));
             // Larger, or the first NaN.
-            Value larger = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::UGT, value, now[0]);
-            Value number = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::ORD, now[0], now[0]);
-            Value take = arith::AndIOp::create(b, loc, larger, number);
-            Values next = {arith::SelectOp::create(b, loc, take, value, now[0])};
+            Value larger = arith::CmpFOp::create(b, arith::CmpFPredicate::UGT, value, now[0]);
+            Value number = arith::CmpFOp::create(b, arith::CmpFPredicate::ORD, now[0], now[0]);
+            Value take = arith::AndIOp::create(b, larger, number);
+            Values next = {arith::SelectOp::create(b, take, value, now[0])};
             if (wants_place) {
-              next.push_back(arith::SelectOp::create(b, loc, take, Place(y, x), now[1]));
+              next.push_back(arith::SelectOp::create(b, take, Place(y, x), now[1]));
             }
             return next;
           });
-      if (outputs_[0]) StoreElements(kb_, best[0], outputs_[0], out, dtype_, mask_);
-      if (wants_place) StoreElements(kb_, best[1], outputs_[1], out, DataType::kI32, mask_);
+      if (outputs_[0]) kb_.StoreRounded(best[0], outputs_[0], dtype_, out, mask_);
+      if (wants_place) kb_.StoreRounded(best[1], outputs_[1], DataType::kI32, out, mask_);
       return;
     }
     if (mlir::isa<ir::MaxPoolAtOp>(op_)) {
       Value place = LoadPlace(1, out);
-      Values taken =
-          OverWindow(row, column, {Splat(0)},
-                     [&](Value y, Value x, Value in_row, Value in_column, mlir::ValueRange now) {
-                       Value value = LoadFloat(0, ImageIndex(image, in_row, in_column, channel));
-                       Value here = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, place,
-                                                          Place(y, x));
-                       return Values{arith::SelectOp::create(b, loc, here, value, now[0])};
-                     });
-      return StoreElements(kb_, taken[0], outputs_[0], out, dtype_, mask_);
+      Values taken = OverWindow(
+          row, column, {Splat(0)},
+          [&](Value y, Value x, Value in_row, Value in_column, mlir::ValueRange now) {
+            Value value = LoadFloat(0, ImageIndex(image, in_row, in_column, channel));
+            Value here = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, place, Place(y, x));
+            return Values{arith::SelectOp::create(b, here, value, now[0])};
+          });
+      return kb_.StoreRounded(taken[0], outputs_[0], dtype_, out, mask_);
     }
     Values sum = OverWindow(row, column, {Splat(0)},
                             [&](Value, Value, Value in_row, Value in_column, mlir::ValueRange now) {
                               Value value =
                                   LoadFloat(0, ImageIndex(image, in_row, in_column, channel));
-                              return Values{arith::AddFOp::create(b, loc, now[0], value)};
+                              return Values{arith::AddFOp::create(b, now[0], value)};
                             });
-    Value mean = arith::DivFOp::create(b, loc, sum[0], Weight(row, column));
-    StoreElements(kb_, mean, outputs_[0], out, dtype_, mask_);
+    Value mean = arith::DivFOp::create(b, sum[0], Weight(row, column));
+    kb_.StoreRounded(mean, outputs_[0], dtype_, out, mask_);
   }
 
   // One vector of a result that has an element for each of the image: what the windows over it
   // add to it, in the order of the windows.
   void EmitImageResult(Value image, Value row, Value column, Value channel) {
-    mlir::OpBuilder& b = kb_.b;
-    mlir::Location loc = kb_.location();
+    mlir::ImplicitLocOpBuilder& b = kb_.b();
     auto [row_first, row_last] = Covering(rows_, row);
     auto [column_first, column_last] = Covering(columns_, column);
     Value first_row = row_first, first_column = column_first;
@@ -249,33 +249,34 @@ class WindowEmitter {
     Values sum =
         kb_.For(kb_.Sub(row_last, row_first), {Splat(0)}, [&](Value i, mlir::ValueRange outer) {
           Value window_row = kb_.Add(first_row, i);
-          return kb_.For(width, Values(outer), [&](Value j, mlir::ValueRange now) {
-            Value window_column = kb_.Add(first_column, j);
-            Value index = WindowIndex(image, window_row, window_column, channel);
-            Value value = LoadFloat(0, index);
-            if (mlir::isa<ir::MaxUnpoolOp>(op_)) {
-              auto inside = [&](const Axis& axis, Value position, Value window) {
-                return kb_.Sub(kb_.Add(position, axis.pad_before), kb_.Mul(window, axis.stride));
-              };
-              Value here =
-                  Place(inside(rows_, row, window_row), inside(columns_, column, window_column));
-              Value hit = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq,
-                                                LoadPlace(1, index), here);
-              value = arith::SelectOp::create(b, loc, hit, value, Splat(0));
-            } else {
-              value = arith::DivFOp::create(b, loc, value, Weight(window_row, window_column));
-            }
-            return Values{arith::AddFOp::create(b, loc, now[0], value)};
-          });
+          return kb_.For(
+              width, Values(outer.begin(), outer.end()), [&](Value j, mlir::ValueRange now) {
+                Value window_column = kb_.Add(first_column, j);
+                Value index = WindowIndex(image, window_row, window_column, channel);
+                Value value = LoadFloat(0, index);
+                if (mlir::isa<ir::MaxUnpoolOp>(op_)) {
+                  auto inside = [&](const Axis& axis, Value position, Value window) {
+                    return kb_.Sub(kb_.Add(position, axis.pad_before),
+                                   kb_.Mul(window, axis.stride));
+                  };
+                  Value here = Place(inside(rows_, row, window_row),
+                                     inside(columns_, column, window_column));
+                  Value hit =
+                      arith::CmpIOp::create(b, arith::CmpIPredicate::eq, LoadPlace(1, index), here);
+                  value = arith::SelectOp::create(b, hit, value, Splat(0));
+                } else {
+                  value = arith::DivFOp::create(b, value, Weight(window_row, window_column));
+                }
+                return Values{arith::AddFOp::create(b, now[0], value)};
+              });
         });
-    StoreElements(kb_, sum[0], outputs_[0], ImageIndex(image, row, column, channel), dtype_, mask_);
+    kb_.StoreRounded(sum[0], outputs_[0], dtype_, ImageIndex(image, row, column, channel), mask_);
   }
 
   mlir::Operation* op_;
   bool image_first_;  // the result has an element for each window
   Shape image_shape_, window_shape_;
-  KernelFunction function_;
-  KernelBuilder& kb_;
+  KernelBuilder kb_;
   DataType dtype_;
   mlir::Type compute_;
   int64_t lanes_ = 1;

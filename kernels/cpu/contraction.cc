@@ -11,7 +11,7 @@ namespace weft::cpu {
 namespace {
 
 using mlir::Value;
-using Values = KernelBuilder::Values;
+using Values = CodeBuilder::Values;
 
 int64_t RoundUp(int64_t x, int64_t multiple) { return (x + multiple - 1) / multiple * multiple; }
 
@@ -43,21 +43,21 @@ struct ScratchLayout {
 // depth.
 class Emitter {
  public:
-  Emitter(KernelBuilder& builder, const Contraction& contraction,
-          const ContractionSchedule& schedule, Value scratch)
+  Emitter(CodeBuilder& builder, const Contraction& contraction, const ContractionSchedule& schedule,
+          Value scratch)
       : k_(builder), c_(contraction), s_(schedule) {
     ScratchLayout layout(schedule, ElementBytes(c_.element));
-    mlir::Type byte = k_.b.getI8Type();
+    mlir::Type byte = k_.b().getI8Type();
     panels_ = k_.At(scratch, layout.panels, byte);
     partials_ = k_.At(scratch, layout.partials, byte);
     row_table_ = k_.At(scratch, layout.rows, byte);
     segment_table_ = k_.At(scratch, layout.segments, byte);
     vector_ = mlir::VectorType::get({s_.lanes}, c_.element);
-    one_segment_ = KernelBuilder::IsConstant(c_.segments, 1);
+    one_segment_ = CodeBuilder::IsConstant(c_.segments, 1);
     affine_ = !c_.left_row;
-    auto columns = KernelBuilder::ConstantOf(c_.columns);
+    auto columns = CodeBuilder::ConstantOf(c_.columns);
     whole_panels_ = columns && *columns % s_.panel() == 0;
-    transposed_ = !c_.right_in_panels && !KernelBuilder::IsConstant(c_.right_column_stride, 1);
+    transposed_ = !c_.right_in_panels && !CodeBuilder::IsConstant(c_.right_column_stride, 1);
   }
 
   void Tile(Value tile) {
@@ -66,28 +66,28 @@ class Emitter {
     column0_ = k_.Mul(k_.Rem(tile, column_blocks), s_.column_block);
     Value rest = k_.Div(tile, column_blocks);
     row0_ = k_.Mul(k_.Rem(rest, row_blocks), s_.row_block);
-    batch_ = KernelBuilder::IsConstant(c_.batches, 1) ? k_.Constant(0) : k_.Div(rest, row_blocks);
+    batch_ = CodeBuilder::IsConstant(c_.batches, 1) ? k_.I64(0) : k_.Div(rest, row_blocks);
     block_rows_ = BlockSize(c_.rows, row0_, s_.row_block);
     block_columns_ = BlockSize(c_.columns, column0_, s_.column_block);
 
-    left_ = k_.At(c_.left, c_.left_base(batch_), c_.left_element);
-    if (c_.left_along_columns) left_ = k_.At(left_, column0_, c_.left_element);
+    left_ = k_.At(c_.left, c_.left_base(batch_), c_.stored);
+    if (c_.left_along_columns) left_ = k_.At(left_, column0_, c_.stored);
     if (affine_) {
-      left_ = k_.At(left_, k_.Mul(row0_, c_.left_row_stride), c_.left_element);
+      left_ = k_.At(left_, k_.Mul(row0_, c_.left_row_stride), c_.stored);
     } else {
       k_.For(block_rows_, [&](Value i) {
-        k_.Store(c_.left_row(k_.Add(row0_, i)), k_.At(row_table_, i, k_.b.getI64Type()), 8);
+        k_.StoreAt(c_.left_row(k_.Add(row0_, i)), k_.At(row_table_, i, k_.b().getI64Type()));
       });
     }
-    right_ = k_.At(c_.right, c_.right_base(batch_), c_.right_element);
+    right_ = k_.At(c_.right, c_.right_base(batch_), c_.stored);
 
-    Value depth_blocks = k_.Max(k_.CeilDiv(c_.depth, s_.depth_block), k_.Constant(1));
-    Value segment_blocks = k_.Max(k_.CeilDiv(c_.segments, s_.segment_block), k_.Constant(1));
+    Value depth_blocks = k_.Max(k_.CeilDiv(c_.depth, s_.depth_block), k_.I64(1));
+    Value segment_blocks = k_.Max(k_.CeilDiv(c_.segments, s_.segment_block), k_.I64(1));
     Value passes = k_.Mul(depth_blocks, segment_blocks);
     k_.For(passes, [&](Value pass) {
-      first_ = k_.Equal(pass, k_.Constant(0));
+      first_ = k_.Equal(pass, k_.I64(0));
       last_ = k_.Equal(pass, k_.Add(passes, -1));
-      if (KernelBuilder::IsConstant(passes, 1)) last_ = first_ = k_.Equal(passes, passes);
+      if (CodeBuilder::IsConstant(passes, 1)) last_ = first_ = k_.Equal(passes, passes);
       Pass(k_.Mul(k_.Div(pass, depth_blocks), s_.segment_block),
            k_.Mul(k_.Rem(pass, depth_blocks), s_.depth_block));
     });
@@ -96,11 +96,11 @@ class Emitter {
  private:
   // min(size - first, block), as a constant where all blocks are of one size.
   Value BlockSize(Value size, Value first, int64_t block) {
-    if (auto constant = KernelBuilder::ConstantOf(size)) {
-      if (*constant > 0 && *constant % block == 0) return k_.Constant(block);
+    if (auto constant = CodeBuilder::ConstantOf(size)) {
+      if (*constant > 0 && *constant % block == 0) return k_.I64(block);
       if (*constant < block) return size;
     }
-    return k_.Min(k_.Sub(size, first), k_.Constant(block));
+    return k_.Min(k_.Sub(size, first), k_.I64(block));
   }
 
   // Adds one block of depth to all of the tile.
@@ -110,11 +110,11 @@ class Emitter {
     Value into_segment = k_.Mul(depth0, c_.left_depth_stride);
     pass_left_ = left_;
     if (one_segment_) {
-      pass_left_ = k_.At(left_, into_segment, c_.left_element);
+      pass_left_ = k_.At(left_, into_segment, c_.stored);
     } else {
       k_.For(segments_, [&](Value s) {
-        k_.Store(k_.Add(c_.left_segment(k_.Add(segment0, s)), into_segment),
-                 k_.At(segment_table_, s, k_.b.getI64Type()), 8);
+        k_.StoreAt(k_.Add(c_.left_segment(k_.Add(segment0, s)), into_segment),
+                   k_.At(segment_table_, s, k_.b().getI64Type()));
       });
     }
     // Where the pass starts and ends as `right` counts depth.
@@ -124,57 +124,52 @@ class Emitter {
 
     panel_element_ = c_.element;
     if (c_.right_in_panels) {
-      panel_element_ = c_.right_element;
+      panel_element_ = c_.stored;
       Value panel_size = k_.Mul(k_.Mul(c_.segments, c_.depth), s_.panel());
       Value first_panel = k_.Div(column0_, s_.panel());
       Value start = k_.Mul(first_depth, s_.panel());
       k_.For(panels, [&](Value p) {
         Value offset = k_.Add(k_.Mul(k_.Add(first_panel, p), panel_size), start);
-        Rows(p, k_.At(right_, offset, c_.right_element), k_.Constant(s_.panel()));
+        Rows(p, k_.At(right_, offset, c_.stored), k_.I64(s_.panel()));
       });
       return;
     }
-    Value source = k_.At(right_, k_.Mul(first_depth, c_.right_depth_stride), c_.right_element);
-    source = k_.At(source, k_.Mul(column0_, c_.right_column_stride), c_.right_element);
+    Value source = k_.At(right_, k_.Mul(first_depth, c_.right_depth_stride), c_.stored);
+    source = k_.At(source, k_.Mul(column0_, c_.right_column_stride), c_.stored);
     if (transposed_) {
       TransposePanels(source, panels, pass_depth);
-      k_.For(panels, [&](Value p) { Rows(p, ScratchPanelAt(p), k_.Constant(s_.panel())); });
+      k_.For(panels, [&](Value p) { Rows(p, ScratchPanelAt(p), k_.I64(s_.panel())); });
       return;
     }
     // A matrix as wide as a panel is one; a depthwise filter is used once per row of the tile.
     const bool is_panel =
-        whole_panels_ && KernelBuilder::IsConstant(c_.right_depth_stride, s_.panel());
+        whole_panels_ && CodeBuilder::IsConstant(c_.right_depth_stride, s_.panel());
     if (is_panel || c_.left_along_columns) {
-      panel_element_ = c_.right_element;
+      panel_element_ = c_.stored;
       k_.For(panels, [&](Value p) {
-        Rows(p, k_.At(source, k_.Mul(p, s_.panel()), c_.right_element), c_.right_depth_stride);
+        Rows(p, k_.At(source, k_.Mul(p, s_.panel()), c_.stored), c_.right_depth_stride);
       });
       return;
     }
     // Few rows read `right` where it is, but for a last panel that is not whole.
-    const int64_t pack_rows = c_.right_element == c_.element ? s_.pack_rows : 0;
-    Value copy = k_.Less(k_.Constant(pack_rows - 1), block_rows_);
-    if (pack_rows == 0) copy = k_.Equal(k_.Constant(0), k_.Constant(0));
+    const int64_t pack_rows = c_.stored == c_.element ? s_.pack_rows : 0;
+    Value copy = k_.Less(k_.I64(pack_rows - 1), block_rows_);
+    if (pack_rows == 0) copy = k_.Equal(k_.I64(0), k_.I64(0));
     Value whole = whole_panels_ ? panels : k_.Div(block_columns_, s_.panel());
-    k_.If(copy, [&] { CopyPanels(source, k_.Constant(0), whole, pass_depth, /*masked=*/false); });
+    k_.If(copy, [&] { CopyPanels(source, k_.I64(0), whole, pass_depth, /*masked=*/false); });
     if (!whole_panels_) {
       k_.If(k_.Less(whole, panels),
-            [&] { CopyPanels(source, whole, k_.Constant(1), pass_depth, /*masked=*/true); });
+            [&] { CopyPanels(source, whole, k_.I64(1), pass_depth, /*masked=*/true); });
     }
     k_.For(panels, [&](Value p) {
       Value in_scratch = copy;
       if (!whole_panels_) {
-        in_scratch = mlir::arith::OrIOp::create(k_.b, k_.location(), copy, k_.Equal(p, whole));
+        in_scratch = mlir::arith::OrIOp::create(k_.b(), copy, k_.Equal(p, whole));
       }
-      Value there = k_.At(source, k_.Mul(p, s_.panel()), c_.right_element);
-      Rows(p, Select(in_scratch, ScratchPanelAt(p), there),
-           Select(in_scratch, k_.Constant(s_.panel()), c_.right_depth_stride));
+      Value there = k_.At(source, k_.Mul(p, s_.panel()), c_.stored);
+      Rows(p, k_.Select(in_scratch, ScratchPanelAt(p), there),
+           k_.Select(in_scratch, k_.I64(s_.panel()), c_.right_depth_stride));
     });
-  }
-
-  Value Select(Value condition, Value x, Value y) {
-    if (auto constant = KernelBuilder::ConstantOf(condition)) return *constant != 0 ? x : y;
-    return mlir::arith::SelectOp::create(k_.b, k_.location(), condition, x, y);
   }
 
   Value ScratchPanelAt(Value p) { return k_.At(panels_, k_.Mul(p, ScratchPanel(s_)), c_.element); }
@@ -184,15 +179,14 @@ class Emitter {
     Values masks(s_.vectors);
     if (masked) masks = Masks(first);
     k_.For(depth, [&](Value d) {
-      Value row = k_.At(source, k_.Mul(d, c_.right_depth_stride), c_.right_element);
+      Value row = k_.At(source, k_.Mul(d, c_.right_depth_stride), c_.stored);
       k_.For(count, [&](Value i) {
         Value p = k_.Add(first, i);
-        Value from = k_.At(row, k_.Mul(p, s_.panel()), c_.right_element);
+        Value from = k_.At(row, k_.Mul(p, s_.panel()), c_.stored);
         Value to = k_.At(ScratchPanelAt(p), k_.Mul(d, s_.panel()), c_.element);
         for (int64_t v = 0; v < s_.vectors; ++v) {
-          Value loaded =
-              LoadWide(k_.At(from, v * s_.lanes, c_.right_element), c_.right_element, masks[v]);
-          k_.Store(loaded, k_.At(to, v * s_.lanes, c_.element), ElementBytes(c_.element));
+          Value loaded = LoadWide(k_.At(from, v * s_.lanes, c_.stored), c_.stored, masks[v]);
+          k_.StoreAt(loaded, k_.At(to, v * s_.lanes, c_.element));
         }
       });
     });
@@ -201,7 +195,7 @@ class Emitter {
   // The same for a matrix whose columns are contiguous, in squares of lanes x lanes. Columns past
   // the last repeat it: what is computed from them is not stored.
   void TransposePanels(Value source, Value panels, Value depth) {
-    auto constant = KernelBuilder::ConstantOf(depth);
+    auto constant = CodeBuilder::ConstantOf(depth);
     const bool whole = constant && *constant % s_.lanes == 0;
     Value last = k_.Add(block_columns_, -1);
     k_.For(k_.Mul(panels, s_.vectors), [&](Value strip) {
@@ -209,21 +203,21 @@ class Emitter {
       Values columns;
       for (int64_t i = 0; i < s_.lanes; ++i) {
         Value column = k_.Min(k_.Add(first_column, i), last);
-        columns.push_back(k_.At(source, k_.Mul(column, c_.right_column_stride), c_.right_element));
+        columns.push_back(k_.At(source, k_.Mul(column, c_.right_column_stride), c_.stored));
       }
       Value to = k_.At(ScratchPanelAt(k_.Div(strip, s_.vectors)),
                        k_.Mul(k_.Rem(strip, s_.vectors), s_.lanes), c_.element);
       k_.For(k_.CeilDiv(depth, s_.lanes), [&](Value square) {
         Value d = k_.Mul(square, s_.lanes);
-        Value mask = whole ? nullptr : k_.Mask(d, depth, s_.lanes);
+        Value mask = whole ? nullptr : k_.Mask(k_.Sub(depth, d), s_.lanes);
         Values vectors;
         for (Value column : columns) {
-          vectors.push_back(LoadWide(k_.At(column, d, c_.right_element), c_.right_element, mask));
+          vectors.push_back(LoadWide(k_.At(column, d, c_.stored), c_.stored, mask));
         }
         Transpose(vectors);
         Value place = k_.At(to, k_.Mul(d, s_.panel()), c_.element);
         for (int64_t i = 0; i < s_.lanes; ++i) {
-          k_.Store(vectors[i], k_.At(place, i * s_.panel(), c_.element), ElementBytes(c_.element));
+          k_.StoreAt(vectors[i], k_.At(place, i * s_.panel(), c_.element));
         }
       });
     });
@@ -242,8 +236,8 @@ class Emitter {
       for (int64_t i = 0; i < n; ++i) {
         if (i & distance) continue;
         Value a = rows[i], b = rows[i + distance];
-        rows[i] = mlir::vector::ShuffleOp::create(k_.b, k_.location(), a, b, low);
-        rows[i + distance] = mlir::vector::ShuffleOp::create(k_.b, k_.location(), a, b, high);
+        rows[i] = mlir::vector::ShuffleOp::create(k_.b(), a, b, low);
+        rows[i + distance] = mlir::vector::ShuffleOp::create(k_.b(), a, b, high);
       }
     }
   }
@@ -253,7 +247,8 @@ class Emitter {
     Values masks(s_.vectors);
     if (whole_panels_) return masks;
     for (int64_t v = 0; v < s_.vectors; ++v) {
-      masks[v] = k_.Mask(k_.Add(k_.Mul(p, s_.panel()), v * s_.lanes), block_columns_, s_.lanes);
+      masks[v] =
+          k_.Mask(k_.Sub(block_columns_, k_.Add(k_.Mul(p, s_.panel()), v * s_.lanes)), s_.lanes);
     }
     return masks;
   }
@@ -264,12 +259,12 @@ class Emitter {
     panel_stride_ = panel_stride;
     panel_column_ = k_.Mul(p, s_.panel());
     masks_ = Masks(p);
-    Value row = k_.Constant(0);
+    Value row = k_.I64(0);
     Value left = block_rows_;
     for (int64_t size = s_.row_tile; size > 0; size /= 2) {
       Value count = k_.Div(left, size);
       // What remains after whole register tiles is one tile where it is known.
-      if (auto rest = KernelBuilder::ConstantOf(left); rest && *rest < size) {
+      if (auto rest = CodeBuilder::ConstantOf(left); rest && *rest < size) {
         if (*rest > 0) RegisterTile(*rest, row);
         break;
       }
@@ -284,22 +279,22 @@ class Emitter {
   void RegisterTile(int64_t rows, Value row) {
     Values pointers;
     Value base = pass_left_;
-    if (c_.left_along_columns) base = k_.At(base, panel_column_, c_.left_element);
+    if (c_.left_along_columns) base = k_.At(base, panel_column_, c_.stored);
     auto row_stride =
-        affine_ ? KernelBuilder::ConstantOf(c_.left_row_stride) : std::optional<int64_t>();
+        affine_ ? CodeBuilder::ConstantOf(c_.left_row_stride) : std::optional<int64_t>();
     if (affine_) {
-      base = k_.At(base, k_.Mul(row, c_.left_row_stride), c_.left_element);
+      base = k_.At(base, k_.Mul(row, c_.left_row_stride), c_.stored);
       for (int64_t r = 0; r < (row_stride ? 1 : rows); ++r) {
-        pointers.push_back(k_.At(base, k_.Mul(c_.left_row_stride, r), c_.left_element));
+        pointers.push_back(k_.At(base, k_.Mul(c_.left_row_stride, r), c_.stored));
       }
     } else {
       for (int64_t r = 0; r < rows; ++r) {
-        Value entry = k_.At(row_table_, k_.Add(row, r), k_.b.getI64Type());
-        pointers.push_back(k_.At(base, k_.Load(entry, k_.b.getI64Type(), 8), c_.left_element));
+        Value entry = k_.At(row_table_, k_.Add(row, r), k_.b().getI64Type());
+        pointers.push_back(k_.At(base, k_.LoadAt(entry, k_.b().getI64Type()), c_.stored));
       }
     }
 
-    llvm::SmallVector<mlir::Type> types(rows * s_.vectors, vector_);
+    std::vector<mlir::Type> types(rows * s_.vectors, vector_);
     Value partial =
         k_.At(partials_, k_.Add(k_.Mul(panel_column_, s_.row_block), k_.Mul(row, s_.panel())),
               c_.element);
@@ -308,8 +303,7 @@ class Emitter {
         [&] {
           Values loaded;
           for (size_t i = 0; i < types.size(); ++i) {
-            loaded.push_back(k_.Load(k_.At(partial, i * s_.lanes, c_.element), vector_,
-                                     ElementBytes(c_.element)));
+            loaded.push_back(k_.LoadAt(k_.At(partial, i * s_.lanes, c_.element), vector_));
           }
           return loaded;
         });
@@ -319,18 +313,18 @@ class Emitter {
     auto run = [&](Value offset, mlir::ValueRange carried) {
       Values starts;
       for (Value pointer : pointers) {
-        starts.push_back(offset == nullptr ? pointer : k_.At(pointer, offset, c_.left_element));
+        starts.push_back(offset == nullptr ? pointer : k_.At(pointer, offset, c_.stored));
       }
-      return k_.For(depth_, Values(carried), [&](Value d, mlir::ValueRange sums) {
-        return Step(rows, row_stride, starts, d, sums);
-      });
+      return k_.For(
+          depth_, Values(carried.begin(), carried.end()),
+          [&](Value d, mlir::ValueRange sums) { return Step(rows, row_stride, starts, d, sums); });
     };
     if (one_segment_) {
       acc = run(nullptr, acc);
     } else {
       acc = k_.For(segments_, acc, [&](Value s, mlir::ValueRange carried) {
-        Value entry = k_.At(segment_table_, s, k_.b.getI64Type());
-        return run(k_.Load(entry, k_.b.getI64Type(), 8), carried);
+        Value entry = k_.At(segment_table_, s, k_.b().getI64Type());
+        return run(k_.LoadAt(entry, k_.b().getI64Type()), carried);
       });
     }
     acc.pop_back();
@@ -339,7 +333,7 @@ class Emitter {
         last_, [&] { Finish(rows, row, acc); },
         [&] {
           for (size_t i = 0; i < acc.size(); ++i) {
-            k_.Store(acc[i], k_.At(partial, i * s_.lanes, c_.element), ElementBytes(c_.element));
+            k_.StoreAt(acc[i], k_.At(partial, i * s_.lanes, c_.element));
           }
         });
   }
@@ -347,7 +341,7 @@ class Emitter {
   // One step of depth: loads a row of the panel, and multiplies it by one element of each row.
   Values Step(int64_t rows, std::optional<int64_t> row_stride, const Values& starts, Value d,
               mlir::ValueRange carried) {
-    Values next(carried);
+    Values next(carried.begin(), carried.end());
     Value panel = next.back();
     Values right;
     for (int64_t v = 0; v < s_.vectors; ++v) {
@@ -356,17 +350,17 @@ class Emitter {
     }
     Value offset = k_.Mul(d, c_.left_depth_stride);
     Values at;
-    for (Value start : starts) at.push_back(k_.At(start, offset, c_.left_element));
+    for (Value start : starts) at.push_back(k_.At(start, offset, c_.stored));
     for (int64_t r = 0; r < rows; ++r) {
-      Value from = row_stride ? k_.At(at[0], r * *row_stride, c_.left_element) : at[r];
+      Value from = row_stride ? k_.At(at[0], r * *row_stride, c_.stored) : at[r];
       Value element;
       if (!c_.left_along_columns) {
-        element = k_.Splat(LoadWideScalar(from, c_.left_element), s_.lanes);
+        element = k_.Splat(LoadWideScalar(from, c_.stored), s_.lanes);
       }
       for (int64_t v = 0; v < s_.vectors; ++v) {
         Value x = element;
         if (c_.left_along_columns) {
-          x = LoadWide(k_.At(from, v * s_.lanes, c_.left_element), c_.left_element, masks_[v]);
+          x = LoadWide(k_.At(from, v * s_.lanes, c_.stored), c_.stored, masks_[v]);
         }
         Value& sum = next[r * s_.vectors + v];
         sum = MultiplyAdd(x, right[v], sum);
@@ -380,30 +374,21 @@ class Emitter {
     return mlir::VectorType::get({s_.lanes}, element);
   }
 
-  // Numbers as those that are added up. bf16 is read as i16: where LLVM takes a masked load of it
-  // apart, it would convert lanes by calls.
-  Value Widened(Value x, mlir::Type stored, mlir::Type wide) {
-    if (x.getType() == wide) return x;
-    if (x.getType() != stored) x = mlir::arith::BitcastOp::create(k_.b, k_.location(), stored, x);
-    return mlir::arith::ExtFOp::create(k_.b, k_.location(), wide, x);
-  }
-  mlir::Type Moved(mlir::Type element) {
-    return element.isBF16() ? mlir::Type(k_.b.getI16Type()) : element;
-  }
+  // Numbers as those that are added up: a vector, or a scalar.
   Value LoadWide(Value pointer, mlir::Type element, Value mask) {
-    return Widened(k_.LoadVector(pointer, VectorOf(Moved(element)), mask), VectorOf(element),
-                   vector_);
+    return Widened(k_.LoadAt(pointer, VectorOf(element), mask), element);
   }
   Value LoadWideScalar(Value pointer, mlir::Type element) {
-    return Widened(k_.Load(pointer, Moved(element), ElementBytes(element)), element, c_.element);
+    return Widened(k_.LoadAt(pointer, element), element);
   }
+  Value Widened(Value x, mlir::Type element) { return element == c_.element ? x : c_.widen(x); }
 
   Value MultiplyAdd(Value x, Value y, Value sum) {
     if (mlir::isa<mlir::FloatType>(c_.element)) {
-      return mlir::math::FmaOp::create(k_.b, k_.location(), x, y, sum);
+      return mlir::math::FmaOp::create(k_.b(), x, y, sum);
     }
-    Value product = mlir::arith::MulIOp::create(k_.b, k_.location(), x, y);
-    return mlir::arith::AddIOp::create(k_.b, k_.location(), sum, product);
+    Value product = mlir::arith::MulIOp::create(k_.b(), x, y);
+    return mlir::arith::AddIOp::create(k_.b(), sum, product);
   }
 
   // Runs the epilogue on finished sums and stores its results.
@@ -421,7 +406,7 @@ class Emitter {
     std::vector<Values> of_row(c_.operands.size()), of_column(c_.operands.size());
     for (size_t i = 0; i < c_.operands.size(); ++i) {
       const EpilogueAccess& access = c_.operands[i];
-      if (access.row || !KernelBuilder::IsConstant(access.row_stride, 0)) continue;
+      if (access.row || !CodeBuilder::IsConstant(access.row_stride, 0)) continue;
       for (int64_t v = 0; v < s_.vectors; ++v) {
         of_column[i].push_back(LoadOperand(access, operand_rows[i][0], v));
       }
@@ -439,10 +424,10 @@ class Emitter {
                                  ? of_row[i][0]
                                  : LoadOperand(c_.operands[i], operand_rows[i][r], v));
         }
-        Values results = c_.epilogue(k_, acc[r * s_.vectors + v], operands);
+        Values results = c_.epilogue(acc[r * s_.vectors + v], operands);
         for (size_t i = 0; i < c_.results.size(); ++i) {
-          k_.StoreVector(results[i], k_.At(result_rows[i][r], v * s_.lanes, c_.results[i].element),
-                         masks_[v]);
+          k_.StoreAt(results[i], k_.At(result_rows[i][r], v * s_.lanes, c_.results[i].element),
+                     masks_[v]);
         }
       }
     }
@@ -464,13 +449,13 @@ class Emitter {
 
   Value LoadOperand(const EpilogueAccess& access, Value row, int64_t v) {
     if (access.along_columns) {
-      return k_.LoadVector(k_.At(row, v * s_.lanes, access.element), VectorOf(access.element),
-                           masks_[v]);
+      return k_.LoadAt(k_.At(row, v * s_.lanes, access.element), VectorOf(access.element),
+                       masks_[v]);
     }
-    return k_.Splat(k_.Load(row, access.element, ElementBytes(access.element)), s_.lanes);
+    return k_.Splat(k_.LoadAt(row, access.element), s_.lanes);
   }
 
-  KernelBuilder& k_;
+  CodeBuilder& k_;
   const Contraction& c_;
   const ContractionSchedule& s_;
   mlir::VectorType vector_;
@@ -489,7 +474,7 @@ int64_t ContractionScratch(const ContractionSchedule& schedule, int64_t element_
   return ScratchLayout(schedule, element_bytes).total;
 }
 
-void EmitContraction(KernelBuilder& builder, const Contraction& contraction,
+void EmitContraction(CodeBuilder& builder, const Contraction& contraction,
                      const ContractionSchedule& schedule, Value begin, Value end, Value scratch) {
   Emitter emitter(builder, contraction, schedule, scratch);
   builder.For(builder.Sub(end, begin), [&](Value i) { emitter.Tile(builder.Add(begin, i)); });

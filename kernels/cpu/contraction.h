@@ -23,7 +23,7 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/cpu/builder.h"
+#include "kernels/code_builder.h"
 
 namespace weft::cpu {
 
@@ -66,8 +66,10 @@ struct EpilogueAccess {
 
 struct Contraction {
   mlir::Type element;  // f32, f64, i32, i64: of acc
-  // Of left and right in memory: `element`, or for f32 the narrower f16 or bf16.
-  mlir::Type left_element, right_element;
+  // Of left and right in memory; where it is not `element`, `widen` makes that of a scalar or
+  // vector of it.
+  mlir::Type stored;
+  std::function<mlir::Value(mlir::Value)> widen;
   // i64 values, arith constants where they are known at compile time; `batches` and `rows` are used
   // only to place tiles, so a kernel serves any.
   mlir::Value batches, rows, columns, segments, depth;
@@ -93,9 +95,7 @@ struct Contraction {
   std::vector<EpilogueAccess> operands, results;
   // Emits the element-wise work: one vector for each result from a vector of acc and one of each
   // operand, all with the same number of lanes.
-  std::function<llvm::SmallVector<mlir::Value>(KernelBuilder& builder, mlir::Value acc,
-                                               llvm::ArrayRef<mlir::Value> operands)>
-      epilogue;
+  std::function<CodeBuilder::Values(mlir::Value acc, const CodeBuilder::Values& operands)> epilogue;
 };
 
 // Bytes of scratch that EmitContraction's code needs.
@@ -103,7 +103,7 @@ int64_t ContractionScratch(const ContractionSchedule& schedule, int64_t element_
 
 // Emits the code that computes tiles [begin, end). Tile t is block t % C of columns, t / C % R of
 // rows, and batch t / (C * R), where C and R are the numbers of blocks of columns and rows.
-void EmitContraction(KernelBuilder& builder, const Contraction& contraction,
+void EmitContraction(CodeBuilder& builder, const Contraction& contraction,
                      const ContractionSchedule& schedule, mlir::Value begin, mlir::Value end,
                      mlir::Value scratch);
 

@@ -163,6 +163,16 @@ void AddMatMul(CaseList& list) {
   list.Add("matmul", "blocks_transposed", {Data({2, 40, 70}), Data({2, 51, 40})},
            [](const Inputs& x) { return MatMul(x[0], x[1], true, true); })
       .gradient = false;
+  list.Add("matmul", "one_column", {Data({21, 7}), Data({7, 1})}, plain);
+  list.Add("matmul", "odd_a_transposed", {Data({7, 13}), Data({7, 19})},
+           [](const Inputs& x) { return MatMul(x[0], x[1], true, false); })
+      .gradient = false;
+  list.Add("matmul", "odd_b_transposed", {Data({9, 21}), Data({17, 21})},
+           [](const Inputs& x) { return MatMul(x[0], x[1], false, true); })
+      .gradient = false;
+  list.Add("matmul", "odd_batches", {Data({3, 11, 5}), Data({3, 1, 11})},
+           [](const Inputs& x) { return MatMul(x[0], x[1], true, true); })
+      .gradient = false;
 }
 
 void AddConvolutions(CaseList& list) {
@@ -188,9 +198,30 @@ void AddConvolutions(CaseList& list) {
        {0, 1, 0, 1},
        {1, 1},
        1},
+      {"odd_groups", {2, 7, 5, 6}, {3, 2, 3, 10}, {2, 4, 4, 10}, {2, 1}, {1, 2, 0, 1}, {1, 2}, 2},
+      {"groups_to_one", {2, 6, 5, 6}, {2, 3, 2, 3}, {2, 5, 3, 3}, {1, 2}, {0, 1, 1, 1}, {2, 1}, 3},
+      {"multiplier", {1, 5, 6, 3}, {3, 3, 1, 6}, {1, 5, 6, 6}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 3},
+      {"wide_depthwise",
+       {1, 6, 7, 35},
+       {3, 3, 1, 35},
+       {1, 3, 4, 35},
+       {2, 2},
+       {1, 1, 1, 1},
+       {1, 1},
+       35},
+      {"odd_dilations",
+       {1, 11, 10, 5},
+       {3, 3, 5, 7},
+       {1, 4, 4, 7},
+       {3, 2},
+       {2, 1, 1, 2},
+       {2, 3},
+       1},
   };
   for (const Variant& v : variants) {
-    const bool small = v.filter[3] < 20;
+    int64_t elements = 1;
+    for (int64_t size : v.image) elements *= size;
+    const bool small = elements < 200;
     list.Add("conv2d", v.name, {Data(v.image), Data(v.filter)},
              [v](const Inputs& x) {
                return Conv2D(x[0], x[1], v.strides, v.padding, v.dilations, v.groups);

@@ -11,6 +11,9 @@
 #include "absl/strings/str_cat.h"
 #include "llvm/Analysis/CGSCCPassManager.h"
 #include "llvm/Analysis/LoopAnalysisManager.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InstIterator.h"
+#include "llvm/IR/IntrinsicInst.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
@@ -161,6 +164,34 @@ void SetAttributes(llvm::Module& module, const Target& target) {
   }
 }
 
+// LLVM 22 stores too many bytes where a truncated vector is stored under a mask that is known to
+// have one lane (llvm/llvm-project#179489): such lanes are stored as scalars instead.
+void StoreSingleLanes(llvm::Function& function) {
+  for (llvm::Instruction& instruction : llvm::make_early_inc_range(llvm::instructions(function))) {
+    auto* store = llvm::dyn_cast<llvm::IntrinsicInst>(&instruction);
+    if (store == nullptr || store->getIntrinsicID() != llvm::Intrinsic::masked_store) continue;
+    llvm::Value* value = store->getArgOperand(0);
+    auto* mask = llvm::dyn_cast<llvm::Constant>(store->getArgOperand(2));
+    auto* type = llvm::dyn_cast<llvm::FixedVectorType>(value->getType());
+    if (mask == nullptr || type == nullptr) continue;
+    std::optional<unsigned> lane;
+    unsigned lanes = 0;
+    for (unsigned i = 0; i < type->getNumElements(); ++i) {
+      llvm::Constant* bit = mask->getAggregateElement(i);
+      if (bit != nullptr && bit->isNullValue()) continue;
+      lane = i;
+      ++lanes;
+    }
+    if (lanes != 1) continue;
+    llvm::IRBuilder<> b(store);
+    llvm::Value* element = b.CreateExtractElement(value, *lane);
+    llvm::Value* place =
+        b.CreateConstInBoundsGEP1_64(type->getElementType(), store->getArgOperand(1), *lane);
+    b.CreateAlignedStore(element, place, store->getParamAlign(1).valueOrOne());
+    store->eraseFromParent();
+  }
+}
+
 // Kernels are tiled and vectorised when they are made, so a mid-end would cost most of the compile
 // time and gain nothing: this only cleans up.
 void Clean(llvm::Module& module, llvm::TargetMachine* machine) {
@@ -180,7 +211,9 @@ void Clean(llvm::Module& module, llvm::TargetMachine* machine) {
   passes.addPass(llvm::InstCombinePass());
   passes.addPass(llvm::SimplifyCFGPass());
   for (llvm::Function& function : module) {
-    if (!function.isDeclaration()) passes.run(function, functions);
+    if (function.isDeclaration()) continue;
+    passes.run(function, functions);
+    StoreSingleLanes(function);
   }
 }
 

@@ -125,6 +125,37 @@ TEST_F(BackendTest, RoundingToBf16IsInline) {
   EXPECT_TRUE(image.ok()) << image.status();
 }
 
+// Bytes beside it stay as they are.
+TEST_F(BackendTest, OneLaneOfATruncatedVectorIsStored) {
+  if (!__builtin_cpu_supports("avx512bw")) GTEST_SKIP() << "this machine has no AVX-512";
+  auto object = CompileToObject(*Parse(R"(
+    func.func @kernel(%buffers: !llvm.ptr, %sizes: !llvm.ptr, %begin: i64, %end: i64, %scratch: !llvm.ptr) {
+      %x = llvm.load %buffers : !llvm.ptr -> !llvm.ptr
+      %slot = llvm.getelementptr %buffers[8] : (!llvm.ptr) -> !llvm.ptr, i8
+      %y = llvm.load %slot : !llvm.ptr -> !llvm.ptr
+      %v = llvm.load %x {alignment = 4 : i64} : !llvm.ptr -> vector<16xi32>
+      %first = arith.constant dense<[true, false, false, false, false, false, false, false, false, false, false, false, false, false, false, false]> : vector<16xi1>
+      %third = arith.constant dense<[false, false, true, false, false, false, false, false, false, false, false, false, false, false, false, false]> : vector<16xi1>
+      %h = arith.trunci %v : vector<16xi32> to vector<16xi16>
+      llvm.intr.masked.store %h, %y, %first {alignment = 2 : i32} : vector<16xi16>, vector<16xi1> into !llvm.ptr
+      %after = llvm.getelementptr %y[32] : (!llvm.ptr) -> !llvm.ptr, i8
+      %b = arith.trunci %v : vector<16xi32> to vector<16xi8>
+      llvm.intr.masked.store %b, %after, %third {alignment = 1 : i32} : vector<16xi8>, vector<16xi1> into !llvm.ptr
+      return
+    })"),
+                                *Target::Parse("cpu:x86-64-v4"));
+  ASSERT_TRUE(object.ok()) << object.status();
+  auto image = LinkImage({*object});
+  ASSERT_TRUE(image.ok()) << image.status();
+  LoadedImage loaded(*image);
+  std::vector<int32_t> x(16, 0x03030303);
+  std::vector<unsigned char> y(64, 7), want(64, 7);
+  want[0] = want[1] = want[34] = 3;
+  void* buffers[] = {x.data(), y.data()};
+  loaded.Find("kernel")(buffers, nullptr, 0, 1, nullptr);
+  EXPECT_EQ(y, want);
+}
+
 TEST_F(BackendTest, CallOutOfTheImageIsAnError) {
   auto object = CompileToObject(*Parse(R"(
     func.func @exponential(%p: !llvm.ptr) {
