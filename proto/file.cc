@@ -47,8 +47,8 @@ absl::Status FileError(int error, std::string_view what, const std::string& path
 class FileDescriptor {
  public:
   explicit FileDescriptor(int fd) : fd_(fd) {}
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(other.release()) {}
+  FileDescriptor& operator=(FileDescriptor&&) = delete;
   ~FileDescriptor() {
     if (fd_ >= 0) close(fd_);
   }
@@ -73,6 +73,37 @@ int WriteAll(int fd, const std::vector<std::string_view>& pieces) {
     }
   }
   return 0;
+}
+
+// Returns 0 or errno.
+int Sync(int fd) {
+  int result;
+  do {
+    result = fsync(fd);
+  } while (result != 0 && errno == EINTR);
+  return result == 0 ? 0 : errno;
+}
+
+struct TemporaryFile {
+  std::string path;
+  FileDescriptor fd;
+};
+
+// A new file beside `target`. Its name is of this thread of this process alone, but a process of
+// the same number may have died and left one behind (in a container numbers repeat): that one is
+// not touched.
+absl::StatusOr<TemporaryFile> OpenTemporary(const std::string& target, mode_t mode) {
+  static std::atomic<unsigned> counter{0};
+  constexpr int kAttempts = 10000;
+  int error = EEXIST;
+  for (int i = 0; i < kAttempts && error == EEXIST; ++i) {
+    std::string path = absl::StrCat(target, ".tmp.", getpid(), ".", counter.fetch_add(1));
+    FileDescriptor fd(
+        open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+    if (fd.get() >= 0) return TemporaryFile{std::move(path), std::move(fd)};
+    error = errno;
+  }
+  return FileError(error, "cannot write", target);
 }
 
 std::string FolderOf(const std::string& path) {
@@ -150,26 +181,27 @@ absl::Status WriteFileAtomically(const std::string& path,
     }
   }
 
-  // Unique among the threads and processes that may write the same file.
-  static std::atomic<unsigned> counter{0};
-  const std::string temporary = absl::StrCat(target, ".tmp.", getpid(), ".", counter.fetch_add(1));
-  FileDescriptor fd(
-      open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666));
-  if (fd.get() < 0) return FileError(errno, "cannot write", path);
-  int error = WriteAll(fd.get(), pieces);
-  if (error == 0 && fsync(fd.get()) != 0) error = errno;
-  if (error == 0 && rename(temporary.c_str(), target.c_str()) != 0) error = errno;
+  // What was there keeps its permissions; a new file has them before any byte of it is written.
+  const bool replaces = stat(target.c_str(), &info) == 0;
+  absl::StatusOr<TemporaryFile> temporary = OpenTemporary(target, replaces ? 0600 : 0666);
+  if (!temporary.ok()) return temporary.status();
+  const int fd = temporary->fd.get();
+  int error = 0;
+  if (replaces && fchmod(fd, info.st_mode & 0777) != 0) error = errno;
+  if (error == 0) error = WriteAll(fd, pieces);
+  if (error == 0) error = Sync(fd);
+  if (error == 0 && rename(temporary->path.c_str(), target.c_str()) != 0) error = errno;
   if (error != 0) {
-    unlink(temporary.c_str());
+    unlink(temporary->path.c_str());
     return FileError(error, "cannot write", path);
   }
   // The new name is on disk only once its folder is; a file system that cannot sync folders says
   // EINVAL, and then nothing more can be done.
   FileDescriptor folder(open(FolderOf(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder.get() >= 0 && fsync(folder.get()) != 0 && errno != EINVAL) {
-    return FileError(errno, "cannot sync the folder of", path);
-  }
-  return absl::OkStatus();
+  if (folder.get() < 0) return absl::OkStatus();
+  error = Sync(folder.get());
+  if (error == 0 || error == EINVAL) return absl::OkStatus();
+  return FileError(error, "cannot sync the folder of", path);
 }
 
 }  // namespace weft

@@ -40,9 +40,10 @@ class Bytes {
 };
 
 // Writes the file atomically (beside, fsync, rename, fsync of the folder): at `path` is either the
-// old file or the whole new one. A symbolic link stays, and what it points to is replaced; a device
-// or a pipe (/dev/stdout) is written to directly. Errors name the path: NotFound (no such folder),
-// PermissionDenied, ResourceExhausted (disk full), InvalidArgument (a folder), Internal.
+// old file or the whole new one. A file that is replaced keeps its permissions. A symbolic link
+// stays, and what it points to is replaced; a device or a pipe (/dev/stdout) is written to
+// directly. Errors name the path: NotFound (no such folder), PermissionDenied, ResourceExhausted
+// (disk full), InvalidArgument (a folder), Internal.
 absl::Status WriteFileAtomically(const std::string& path, std::string_view bytes);
 // Same for the pieces one after the other.
 absl::Status WriteFileAtomically(const std::string& path,

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -50,6 +51,35 @@ TEST(WriteFileAtomically, WritesThroughASymbolicLink) {
   ASSERT_TRUE(WriteFileAtomically(folder + "/link", "new").ok());
   EXPECT_TRUE(std::filesystem::is_symlink(folder + "/link"));
   EXPECT_EQ(Read(folder + "/a"), "new");
+}
+
+TEST(WriteFileAtomically, KeepsPermissions) {
+  const std::string folder = Folder();
+  const auto mode = [](const std::string& path) {
+    struct stat info = {};
+    EXPECT_EQ(stat(path.c_str(), &info), 0);
+    return info.st_mode & 0777;
+  };
+  ASSERT_TRUE(WriteFileAtomically(folder + "/a", "old").ok());
+  const mode_t mask = umask(0);
+  umask(mask);
+  EXPECT_EQ(mode(folder + "/a"), 0666 & ~mask);
+  for (const mode_t kept : {0600, 0640, 0777}) {
+    ASSERT_EQ(chmod((folder + "/a").c_str(), kept), 0);
+    ASSERT_TRUE(WriteFileAtomically(folder + "/a", "new").ok());
+    EXPECT_EQ(mode(folder + "/a"), kept);
+  }
+}
+
+// As after a crash of a process with this process's number.
+TEST(WriteFileAtomically, PassesByWhatACrashLeft) {
+  const std::string folder = Folder();
+  for (int i = 0; i < 2000; ++i) {
+    std::ofstream(folder + "/a.tmp." + std::to_string(getpid()) + "." + std::to_string(i)) << "x";
+  }
+  ASSERT_TRUE(WriteFileAtomically(folder + "/a", "new").ok());
+  EXPECT_EQ(Read(folder + "/a"), "new");
+  EXPECT_EQ(NumFiles(folder), 2001u);
 }
 
 TEST(WriteFileAtomically, NamesThePathInErrors) {

@@ -282,11 +282,15 @@ absl::StatusOr<std::map<std::string, HostTensor>> ReadNpz(std::string_view bytes
     std::string_view file = member.bytes;
     std::shared_ptr<const void> file_owner = owner;
     if (member.deflated) {
-      absl::StatusOr<std::string> contents = ExtractZipMember(member);
-      if (!contents.ok()) return contents.status();
-      std::shared_ptr<const Bytes> kept = Bytes::Of(*contents);
-      file = kept->view();
-      file_owner = kept;
+      // What a small archive claims to hold may be more than there is memory: that is an error, and
+      // pages that are never reached are never there.
+      absl::StatusOr<HostTensor> contents =
+          HostTensor::Create(DataType::kU8, {static_cast<int64_t>(member.size)});
+      if (!contents.ok()) return in_member(contents.status());
+      auto* memory = static_cast<char*>(contents->mutable_data());
+      if (absl::Status status = ExtractZipMember(member, memory); !status.ok()) return status;
+      file = {memory, member.size};
+      file_owner = std::make_shared<HostTensor>(*std::move(contents));
     } else if (absl::Status status = VerifyStoredZipMember(member); !status.ok()) {
       return status;
     }

@@ -1,6 +1,7 @@
 #include "proto/npy.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cstring>
 #include <random>
@@ -197,6 +198,28 @@ TEST(Npz, OverlappingMembersAreRefused) {
   memcpy(&tail[12], &size, 4);
   EXPECT_FALSE(ReadZip(repeated + tail).ok());
 }
+
+// A sanitizer ends the program where memory is short.
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+TEST(Npz, AMemberLargerThanMemoryIsAnError) {
+  // Two megabytes that claim to be two gigabytes compressed.
+  const std::string stored(2 << 20, 'x');
+  std::string archive = WriteZip({{"a", stored}}).value();
+  uint32_t directory;
+  memcpy(&directory, &archive[archive.size() - 22 + 16], 4);
+  const uint16_t deflated = 8;
+  const uint32_t size = 1000u * (2 << 20);
+  memcpy(&archive[directory + 10], &deflated, 2);
+  memcpy(&archive[directory + 24], &size, 4);
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_DATA, &before), 0);
+  const rlimit small = {size / 2, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_DATA, &small), 0);
+  const absl::Status status = ReadArchive(archive).status();
+  ASSERT_EQ(setrlimit(RLIMIT_DATA, &before), 0);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+}
+#endif
 
 TEST(NpyFiles, SaveAndLoadNameThePath) {
   const std::string path = testing::TempDir() + "/npy_test.npy";

@@ -112,6 +112,12 @@ absl::Status ApplyExtra64(std::string_view extra, uint64_t* size, uint64_t* stor
   return absl::OkStatus();
 }
 
+absl::Status VerifyCrc(const ZipMember& member, std::string_view contents) {
+  if (Crc32(contents) == member.crc) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat("zip archive: member '", member.name, "' is damaged (its checksum differs)"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<ZipMember>> ReadZip(std::string_view archive) {
@@ -176,24 +182,19 @@ absl::StatusOr<std::vector<ZipMember>> ReadZip(std::string_view archive) {
 }
 
 absl::Status VerifyStoredZipMember(const ZipMember& member) {
-  if (Crc32(member.bytes) == member.crc) return absl::OkStatus();
-  return absl::DataLossError(
-      absl::StrCat("zip archive: member '", member.name, "' is damaged (its checksum differs)"));
+  return VerifyCrc(member, member.bytes);
 }
 
-absl::StatusOr<std::string> ExtractZipMember(const ZipMember& member) {
-  ZipMember extracted = member;
-  std::string contents;
+absl::Status ExtractZipMember(const ZipMember& member, char* contents) {
   if (member.deflated) {
-    contents.resize(member.size);
     z_stream stream = {};
     if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) {
       return absl::ResourceExhaustedError("zip archive: no memory to decompress");
     }
     constexpr uint64_t kMost = 1u << 30;  // zlib counts in 32 bits
     stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(member.bytes.data()));
-    stream.next_out = reinterpret_cast<Bytef*>(contents.data());
-    uint64_t in = member.bytes.size(), out = contents.size();
+    stream.next_out = reinterpret_cast<Bytef*>(contents);
+    uint64_t in = member.bytes.size(), out = member.size;
     int result = Z_OK;
     while (result == Z_OK) {
       const auto in_now = static_cast<uInt>(std::min(in, kMost));
@@ -208,12 +209,10 @@ absl::StatusOr<std::string> ExtractZipMember(const ZipMember& member) {
     if (result != Z_STREAM_END || out != 0) {
       return Malformed(absl::StrCat("member '", member.name, "' does not decompress"));
     }
-    extracted.bytes = contents;
-  } else {
-    contents.assign(member.bytes);
+  } else if (member.size > 0) {
+    memcpy(contents, member.bytes.data(), member.size);
   }
-  if (absl::Status status = VerifyStoredZipMember(extracted); !status.ok()) return status;
-  return contents;
+  return VerifyCrc(member, {contents, member.size});
 }
 
 absl::StatusOr<std::string> WriteZip(const std::vector<ZipMemberToWrite>& members) {

@@ -22,11 +22,11 @@ struct ZipMember {
 };
 
 // The archive's directory. Error: InvalidArgument on anything malformed, encrypted, or compressed
-// in another way; sizes are checked against the archive, so that ExtractZipMember allocates at most
-// about 1032 times (the most that deflate can do) the member's bytes.
+// in another way; `size` is at most about 1032 times (the most that deflate can do) the member's
+// bytes.
 absl::StatusOr<std::vector<ZipMember>> ReadZip(std::string_view archive);
-// The member's contents. DataLoss where its checksum differs.
-absl::StatusOr<std::string> ExtractZipMember(const ZipMember& member);
+// Writes the member's contents, `size` bytes. DataLoss where its checksum differs.
+absl::Status ExtractZipMember(const ZipMember& member, char* contents);
 // For a stored member only: verifies its checksum; its contents are `member.bytes`.
 absl::Status VerifyStoredZipMember(const ZipMember& member);
 

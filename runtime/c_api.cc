@@ -140,8 +140,7 @@ WeftSession* weft_session_load(const char* path, const WeftSessionOptions* optio
 
 WeftSession* weft_session_from_memory(const void* bytes, size_t size,
                                       const WeftSessionOptions* options) {
-  return Wrap(
-      Session::FromPackage(std::string(static_cast<const char*>(bytes), size), OptionsOf(options)));
+  return Wrap(Session::FromPackage({static_cast<const char*>(bytes), size}, OptionsOf(options)));
 }
 
 void weft_session_free(WeftSession* session) { delete session; }

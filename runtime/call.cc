@@ -65,12 +65,21 @@ absl::Status CheckRanks(const WeftPlan& plan, const Shapes& shapes) {
     const WeftValue& input = plan.inputs[i];
     const bool negative =
         std::any_of(shapes[i].begin(), shapes[i].end(), [](int64_t dim) { return dim < 0; });
-    if (shapes[i].size() == input.rank && !negative) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "input '", input.name, "' of '", plan.signature, "': expected ", DeclaredShape(plan, input),
-        ", got ", ShapeText(shapes[i]),
-        negative ? ""
-                 : absl::StrCat(" (rank ", shapes[i].size(), " instead of ", input.rank, ")")));
+    if (shapes[i].size() != input.rank || negative) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "input '", input.name, "' of '", plan.signature, "': expected ",
+          DeclaredShape(plan, input), ", got ", ShapeText(shapes[i]),
+          negative ? ""
+                   : absl::StrCat(" (rank ", shapes[i].size(), " instead of ", input.rank, ")")));
+    }
+    // Also of an input that no step uses.
+    const absl::StatusOr<int64_t> elements = CheckedNumElements(shapes[i]);
+    if (!elements.ok() ||
+        *elements >= WEFT_MAX_BYTES / SizeOf(static_cast<DataType>(input.dtype))) {
+      return absl::OutOfRangeError(absl::StrCat("input '", input.name, "' of '", plan.signature,
+                                                "': ", ShapeText(shapes[i]),
+                                                " is too large (bytes have to stay below 2^48)"));
+    }
   }
   return absl::OkStatus();
 }

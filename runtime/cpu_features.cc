@@ -1,7 +1,5 @@
 #include "runtime/cpu_features.h"
 
-#include <sched.h>
-
 #include <string>
 
 #include "absl/strings/str_split.h"
@@ -51,12 +49,6 @@ std::vector<std::string> FeaturesOfTarget(std::string_view target) {
   return *std::move(features);
 }
 
-int NumCores() {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  if (sched_getaffinity(0, sizeof(cores), &cores) != 0) return 1;
-  const int count = CPU_COUNT(&cores);
-  return count > 0 ? count : 1;
-}
+int NumCores() { return weft_num_cores(); }
 
 }  // namespace weft

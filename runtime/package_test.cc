@@ -3,12 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <climits>
+#include <filesystem>
 #include <fstream>
 #include <random>
 #include <string>
 
 #include "proto/file.h"
 #include "proto/plan.pb.h"
+#include "runtime/core/cpu.h"
 #include "runtime/cpu_features.h"
 #include "runtime/testing/plan_builder.h"
 
@@ -152,6 +155,33 @@ TEST(CpuFeatures, LevelsContainEachOther) {
   }
   EXPECT_TRUE(*CpuHas("sse2"));
   EXPECT_FALSE(CpuHas("slow-3ops-lea").has_value());
+}
+
+TEST(CpuFeatures, WhatCodeMayNeedIsKnown) {
+  // Of processors to come as well: an unknown name counts as one that only tunes.
+  for (const char* feature : {"egpr", "ndd", "ccmp", "avx10.1", "avx10.2", "movrs"}) {
+    EXPECT_TRUE(CpuHas(feature).has_value()) << feature;
+  }
+}
+
+TEST(CpuFeatures, CoresAreThoseOfTheControlGroup) {
+  const std::string folder = testing::TempDir() + "/cgroup";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder + "/cpu");
+  const auto write = [&](const char* name, const char* text) {
+    std::ofstream(folder + name) << text;
+    return weft_cgroup_cores(folder.c_str());
+  };
+  EXPECT_EQ(weft_cgroup_cores(folder.c_str()), 0);
+  EXPECT_EQ(write("/cpu/cpu.cfs_quota_us", "-1\n"), 0);
+  EXPECT_EQ(write("/cpu/cpu.cfs_period_us", "100000\n"), 0);
+  EXPECT_EQ(write("/cpu/cpu.cfs_quota_us", "250000\n"), 3);
+  EXPECT_EQ(write("/cpu.max", "max 100000\n"), 0);
+  EXPECT_EQ(write("/cpu.max", "50000 100000\n"), 1);
+  EXPECT_EQ(write("/cpu.max", "800000 100000\n"), 8);
+  EXPECT_EQ(write("/cpu.max", "9223372036854775807 1\n"), INT_MAX);
+  EXPECT_EQ(write("/cpu.max", "99999999999999999999 1\n"), 0);
+  EXPECT_EQ(write("/cpu.max", "5 0\n"), 0);
   EXPECT_GE(NumCores(), 1);
 }
 

@@ -67,11 +67,25 @@ class PlanTablesBuilder {
   }
 
  private:
+  // What is being verified, for errors; text only where there is one.
+  struct Where {
+    std::string_view kind;
+    const std::string* name = nullptr;
+    size_t index = 0;
+    std::string Text() const {
+      const std::string what(kind);
+      if (kind.empty()) return "";
+      if (kind == "step") return absl::StrCat(what, " ", index, " (", *name, "): ");
+      return name != nullptr ? absl::StrCat(what, " '", *name, "': ")
+                             : absl::StrCat(what, " ", index, ": ");
+    }
+  };
+
   template <typename... What>
   void Fail(const What&... what) {
     if (status_.ok()) {
       status_ = absl::InvalidArgumentError(
-          absl::StrCat("plan '", wire_.signature(), "': ", where_, what...));
+          absl::StrCat("plan '", wire_.signature(), "': ", where_.Text(), what...));
     }
   }
   void Require(bool holds, std::string_view what) {
@@ -98,7 +112,7 @@ class PlanTablesBuilder {
   void Values(std::string_view kind, const List& list, std::vector<WeftValue>* values) {
     std::set<std::string> names;
     for (const PlanValue& wire : list) {
-      where_ = absl::StrCat(std::string(kind), " '", wire.name(), "': ");
+      where_ = {kind, &wire.name(), {}};
       Require(!wire.name().empty() && wire.name().find('\0') == std::string::npos, "has no name");
       Require(names.insert(wire.name()).second, "is there twice");
       Require(IsDataType(wire.dtype()), "has no valid dtype");
@@ -116,7 +130,7 @@ class PlanTablesBuilder {
       }
       values->push_back(value);
     }
-    where_.clear();
+    where_ = {};
   }
 
   template <typename List>
@@ -133,20 +147,20 @@ class PlanTablesBuilder {
       return Fail("expected an input and a dimension for each symbol");
     }
     for (int i = 0; i < wire_.symbols_size() && status_.ok(); ++i) {
-      where_ = absl::StrCat("symbol '", wire_.symbols(i), "': ");
+      where_ = {"symbol", &wire_.symbols(i), {}};
       const uint32_t input = Index(wire_.symbol_inputs(i), tables_->inputs_.size(), "input");
       if (!status_.ok()) return;
       const uint32_t dim = Index(wire_.symbol_dims(i), tables_->inputs_[input].rank, "dimension");
       tables_->symbols_.push_back({tables_->Keep(wire_.symbols(i)), input, dim});
     }
-    where_.clear();
+    where_ = {};
   }
 
   void Formulas() {
     for (const Formula& wire : wire_.formulas()) {
       if (!status_.ok()) return;
       const size_t here = tables_->formulas_.size();
-      where_ = absl::StrCat("formula ", here, ": ");
+      where_ = {"formula", nullptr, here};
       WeftFormula formula = {};
       formula.op = static_cast<uint32_t>(wire.op());
       if (wire.op() == Formula::CONSTANT) {
@@ -161,14 +175,14 @@ class PlanTablesBuilder {
       }
       tables_->formulas_.push_back(formula);
     }
-    where_.clear();
+    where_ = {};
   }
 
   void Buffers() {
     for (const Buffer& wire : wire_.buffers()) {
       if (!status_.ok()) return;
       const size_t here = tables_->buffers_.size();
-      where_ = absl::StrCat("buffer ", here, ": ");
+      where_ = {"buffer", nullptr, here};
       WeftBuffer buffer = {};
       buffer.space = static_cast<uint32_t>(wire.space());
       buffer.size = FormulaIndex(wire.size());
@@ -202,7 +216,7 @@ class PlanTablesBuilder {
       }
       tables_->buffers_.push_back(buffer);
     }
-    where_.clear();
+    where_ = {};
   }
 
   void Kernels() {
@@ -230,11 +244,15 @@ class PlanTablesBuilder {
     step.location = tables_->Keep(wire.location());
     step.nodes = tables_->Keep(absl::StrJoin(wire.nodes(), ", "));
     const std::string* message = nullptr;
+    uint32_t results = 0;
     switch (wire.kind_case()) {
       case Step::kLaunch: {
         const weft::Launch& launch = wire.launch();
         step.kind = WEFT_STEP_LAUNCH;
         step.kernel = Index(launch.kernel(), tables_->kernels_.size(), "kernel");
+        Require(launch.results() <= static_cast<uint32_t>(launch.buffers_size()),
+                "has more results than buffers");
+        results = launch.results();
         for (const BufferArg& arg : launch.buffers()) AddArg(arg);
         for (const uint32_t size : launch.sizes()) tables_->sizes_.push_back(FormulaIndex(size));
         step.tiles = FormulaIndex(launch.tiles());
@@ -245,6 +263,7 @@ class PlanTablesBuilder {
       }
       case Step::kCopy:
         step.kind = WEFT_STEP_COPY;
+        results = 1;
         AddArg(wire.copy().source());
         AddArg(wire.copy().destination());
         tables_->sizes_.push_back(FormulaIndex(wire.copy().size()));
@@ -287,6 +306,8 @@ class PlanTablesBuilder {
     step.num_args = static_cast<uint32_t>(tables_->args_.size()) - step.first_arg;
     step.num_sizes = static_cast<uint32_t>(tables_->sizes_.size()) - step.first_size;
     tables_->steps_.push_back(step);
+    results_.push_back(results);
+    labels_.push_back(&wire.label());
   }
 
   void Blocks() {
@@ -295,13 +316,15 @@ class PlanTablesBuilder {
       tables_->blocks_.push_back({static_cast<uint32_t>(tables_->steps_.size()),
                                   static_cast<uint32_t>(wire.steps_size())});
       for (const Step& step : wire.steps()) {
-        where_ = absl::StrCat("step ", tables_->steps_.size(), " (", step.label(), "): ");
+        where_ = {"step", &step.label(), tables_->steps_.size()};
         AddStep(step);
         if (!status_.ok()) return;
       }
     }
-    where_.clear();
+    where_ = {};
     CheckNesting();
+    if (!status_.ok()) return;
+    CheckWrites();
     const auto entry_steps = static_cast<uint32_t>(wire_.blocks(0).steps_size());
     Require(wire_.commit_step() <= entry_steps, "its commit step lies outside the entry block");
     Require(wire_.commit_step() == entry_steps || wire_.assigned_variables_size() > 0,
@@ -342,6 +365,61 @@ class PlanTablesBuilder {
     if (seen != count) Fail("its blocks refer to each other in a cycle");
   }
 
+  // Inputs and constants are only read, and so are variables that the plan does not assign. Before
+  // the commit step no variable is written, and from there on nothing can fail: so a failed run
+  // leaves every variable as it was.
+  void CheckWrites() {
+    enum Phase : uint8_t { kBeforeCommit = 1, kAfterCommit = 2 };
+    std::vector<uint8_t> phases(tables_->blocks_.size(), 0);
+    std::vector<std::pair<uint32_t, Phase>> to_visit;
+    const auto visit = [&](uint32_t block, Phase phase) {
+      if ((phases[block] & phase) != 0) return;
+      phases[block] |= phase;
+      to_visit.emplace_back(block, phase);
+    };
+    const auto check_steps = [&](uint32_t block, uint32_t first, uint32_t end, Phase phase) {
+      for (uint32_t i = first; i < end; ++i) {
+        const uint32_t index = tables_->blocks_[block].first_step + i;
+        CheckStepWrites(index, phase == kAfterCommit);
+        const WeftStep& step = tables_->steps_[index];
+        if (step.kind != WEFT_STEP_WHILE && step.kind != WEFT_STEP_COND) continue;
+        visit(step.block, phase);
+        visit(step.other_block, phase);
+      }
+    };
+    const uint32_t entry_steps = tables_->blocks_[0].num_steps;
+    const uint32_t commit = std::min(wire_.commit_step(), entry_steps);
+    check_steps(0, 0, commit, kBeforeCommit);
+    check_steps(0, commit, entry_steps, kAfterCommit);
+    while (!to_visit.empty() && status_.ok()) {
+      const auto [block, phase] = to_visit.back();
+      to_visit.pop_back();
+      check_steps(block, 0, tables_->blocks_[block].num_steps, phase);
+    }
+    where_ = {};
+  }
+
+  void CheckStepWrites(uint32_t index, bool committed) {
+    const WeftStep& step = tables_->steps_[index];
+    where_ = {"step", labels_[index], index};
+    Require(!committed || (step.kind != WEFT_STEP_ASSERT &&
+                           (step.kind != WEFT_STEP_WHILE || step.limit == 0)),
+            "can fail after the commit step, when variables may have been written");
+    for (uint32_t i = step.num_args - results_[index]; i < step.num_args; ++i) {
+      const WeftBuffer& buffer = tables_->buffers_[tables_->args_[step.first_arg + i].buffer];
+      Require(buffer.space != WEFT_SPACE_INPUT, "writes to an input");
+      Require(buffer.space != WEFT_SPACE_CONSTANT, "writes to a constant");
+      if (buffer.space != WEFT_SPACE_VARIABLE) continue;
+      const WeftValue& variable = tables_->variables_[buffer.index];
+      if ((variable.flags & WEFT_VARIABLE_ASSIGNED) == 0) {
+        Fail("writes to variable '", variable.name, "', which the plan does not assign");
+      }
+      if (!committed) {
+        Fail("writes to variable '", variable.name, "' before the commit step");
+      }
+    }
+  }
+
   void Finish() {
     PlanTables& tables = *tables_;
     WeftPlan& plan = tables.plan_;
@@ -370,7 +448,9 @@ class PlanTablesBuilder {
   const Plan& wire_;
   const uint64_t code_bytes_, constants_bytes_;
   std::unique_ptr<PlanTables> tables_;
-  std::string where_;
+  std::vector<uint32_t> results_;  // of each step: how many of its last arguments it writes
+  std::vector<const std::string*> labels_;
+  Where where_;
   absl::Status status_;
 };
 

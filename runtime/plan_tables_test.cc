@@ -118,6 +118,8 @@ TEST(PlanTables, RefuseEveryWrongIndex) {
       {"count", [&](Plan* p) { step(p, 0, 1)->mutable_while_step()->set_max_iterations(-1); },
        "max_iterations"},
       {"count", [&](Plan* p) { step(p, 2, 0)->mutable_cond()->set_then_block(2); }, "cycle"},
+      {"predict", [&](Plan* p) { step(p, 0, 0)->mutable_launch()->set_results(2); },
+       "more results than buffers"},
   };
   for (const Damage& damage : damages) {
     Plan plan = TestPlan(damage.signature);
@@ -126,6 +128,76 @@ TEST(PlanTables, RefuseEveryWrongIndex) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << damage.message;
     EXPECT_THAT(std::string(status.message()), HasSubstr(damage.message));
     EXPECT_THAT(std::string(status.message()), HasSubstr(damage.signature));
+  }
+}
+
+// A plan with everything that writes and fails, before and after its commit step, as far as
+// `where` has it there.
+struct Where {
+  bool variable_early = false, variable_late = true;
+  bool assertion_late = false, limit_late = false;
+  bool nested = false;  // all of it in a branch
+  bool assigned = true;
+};
+
+absl::Status VerifyWrites(const Where& where) {
+  PlanBuilder b("writes");
+  const uint32_t p = b.Input("p", DataType::kBool, {});
+  const uint32_t w = b.Variable("w", DataType::kF32, {1}, true, where.assigned);
+  const uint32_t one = b.Constant(1), four = b.Constant(4), arena = b.Arena(four);
+  const uint32_t fill = b.Kernel("fill", 0);
+  const auto block = [&] {
+    if (!where.nested) return uint32_t{0};
+    const uint32_t inner = b.Block(), empty = b.Block();
+    b.Cond(0, p, inner, empty);
+    return inner;
+  };
+  const uint32_t early = block();
+  b.Assert(early, p, "p holds");
+  b.While(early, b.Block(), p, b.Block(), 10);
+  b.Launch(early, fill, {arena}, {one, one}, one);
+  if (where.variable_early) b.Launch(early, fill, {w}, {one, one}, one);
+  if (where.assigned) b.Commit();
+  const uint32_t late = block();
+  if (where.variable_late) b.Copy(late, arena, w, four);
+  b.While(late, b.Block(), p, b.Block());
+  if (where.assertion_late) b.Assert(late, p, "p holds");
+  if (where.limit_late) b.While(late, b.Block(), p, b.Block(), 10);
+  return Verify(b.Build());
+}
+
+TEST(PlanTables, NothingFailsOnceVariablesAreWritten) {
+  for (const bool nested : {false, true}) {
+    const auto refused = [&](Where where, const char* message) {
+      where.nested = nested;
+      const absl::Status status = VerifyWrites(where);
+      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+      EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+    };
+    EXPECT_TRUE(VerifyWrites({.nested = nested}).ok()) << VerifyWrites({.nested = nested});
+    refused({.variable_early = true}, "variable 'w' before the commit step");
+    refused({.assertion_late = true}, "can fail after the commit step");
+    refused({.limit_late = true}, "can fail after the commit step");
+    refused({.assigned = false}, "variable 'w', which the plan does not assign");
+  }
+}
+
+TEST(PlanTables, InputsAndConstantsAreNotWritten) {
+  for (const bool constant : {false, true}) {
+    for (const bool copy : {false, true}) {
+      PlanBuilder b("writes");
+      const uint32_t one = b.Constant(1), four = b.Constant(4);
+      const uint32_t x = b.Input("x", DataType::kF32, {});
+      const uint32_t c = b.ConstantBuffer(0, four), arena = b.Arena(four);
+      const uint32_t target = constant ? c : x;
+      if (copy) {
+        b.Copy(0, arena, target, four);
+      } else {
+        b.Launch(0, b.Kernel("fill", 0), {target}, {one, one}, one);
+      }
+      EXPECT_THAT(std::string(Verify(b.Build()).message()),
+                  HasSubstr(constant ? "writes to a constant" : "writes to an input"));
+    }
   }
 }
 

@@ -176,6 +176,11 @@ absl::StatusOr<std::unique_ptr<PreparedCall>> SessionImpl::PrepareCall(const std
                                                      (*found)->inputs_size(), " shapes, got ",
                                                      shapes.size()));
     }
+    for (const std::vector<int64_t>& shape : shapes) {
+      if (absl::StatusOr<int64_t> elements = CheckedNumElements(shape); !elements.ok()) {
+        return elements.status();
+      }
+    }
     PlanRequest request;
     request.set_signature(signature);
     SetShapes(shapes, &request);
@@ -410,7 +415,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Load(const std::string& path,
   return FromBytes(*std::move(bytes), options);
 }
 
-absl::StatusOr<std::unique_ptr<Session>> Session::FromPackage(std::string bytes,
+absl::StatusOr<std::unique_ptr<Session>> Session::FromPackage(std::string_view bytes,
                                                               const SessionOptions& options) {
   return FromBytes(Bytes::Of(bytes), options);
 }

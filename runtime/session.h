@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -79,10 +80,10 @@ struct StepProfile {
 // at once that assign the same variables are put one after the other.
 class Session {
  public:
-  // A package file, or its bytes.
+  // A package file, or its bytes (copied).
   static absl::StatusOr<std::unique_ptr<Session>> Load(const std::string& path,
                                                        const SessionOptions& options = {});
-  static absl::StatusOr<std::unique_ptr<Session>> FromPackage(std::string bytes,
+  static absl::StatusOr<std::unique_ptr<Session>> FromPackage(std::string_view bytes,
                                                               const SessionOptions& options = {});
   // A graph, through a compiler: weft::MakePlanner(graph) of compiler/api.h. The planner is called
   // from several threads, and once with an empty request (proto/plan.proto).

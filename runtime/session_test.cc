@@ -363,6 +363,23 @@ TEST(Call, HugeShapesAreRefused) {
             absl::StatusCode::kResourceExhausted);
 }
 
+TEST(Call, HugeShapesOfUnusedInputsAreRefused) {
+  TestPackage package = MakeTestPackage();
+  PlanBuilder b("unused");
+  const auto n = b.Symbol("n", 0, 0), m = b.Symbol("m", 0, 1);
+  b.Input("x", DataType::kF32, {n, m});
+  b.plan().clear_buffers();
+  b.plan().mutable_formulas()->RemoveLast();  // its size in bytes
+  b.plan().mutable_formulas()->RemoveLast();
+  Plan plan = b.Build();
+  plan_testing::AddSignature(plan, &package.manifest);
+  *package.manifest.mutable_targets(0)->add_plans() = plan;
+  auto session = Make(package);
+  EXPECT_TRUE(session->Prepare("unused", {{1, 4}}).ok());
+  EXPECT_EQ(session->Prepare("unused", {{int64_t{1} << 40, int64_t{1} << 40}}).status().code(),
+            absl::StatusCode::kOutOfRange);
+}
+
 // A planner as the compiler is one: for each request a package with one plan.
 class FakePlanner {
  public:
@@ -397,6 +414,9 @@ TEST(SessionWithPlanner, CompilesOncePerShape) {
   ASSERT_TRUE(session.ok()) << session.status();
   EXPECT_EQ(planner.calls(), 1);
   EXPECT_EQ((*session)->Signatures().size(), 6u);
+  EXPECT_EQ((*session)->Prepare("predict", {{-1, 4}}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(planner.calls(), 1);
   const auto run = [&](int64_t batch) {
     return (*session)->Run("predict", {{"x", Floats({batch, 4})}}).status();
   };

@@ -298,6 +298,7 @@ class PlanBuilder {
       launch->add_buffers()->set_buffer(BufferOf(result));
       MarkVariableWrite(block, storage_->Of(result));
     }
+    launch->set_results(fusion.getNumResults());
     for (const DimExpr& size : spec.sizes) launch->add_sizes(formulas_->Add(size));
     launch->set_tiles(formulas_->Add(spec.tiles));
     launch->set_scratch(formulas_->Add(spec.scratch_bytes));

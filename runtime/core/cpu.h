@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-#define WEFT_CPU_LEAVES 6
+#define WEFT_CPU_LEAVES 7
 
 /* What cpuid tells, to be read once: on virtual machines each leaf takes microseconds. */
 typedef struct WeftCpu {
@@ -25,6 +25,13 @@ WEFT_CORE_API void weft_cpu_read(WeftCpu* cpu);
  * or 0; -1 for a name that is not one: LLVM's lists also hold names that only tune ("fast-gather").
  */
 WEFT_CORE_API int weft_cpu_has(const WeftCpu* cpu, const char* feature);
+
+/* Cores that this process may keep busy, at least 1: those that it may run on, or fewer where its
+ * control group has less time than that (a container's limit). */
+WEFT_CORE_API int weft_num_cores(void);
+/* The group's limit in cores, rounded up, by the files in its folder ("/sys/fs/cgroup"); 0 where it
+ * has none. */
+WEFT_CORE_API int weft_cgroup_cores(const char* folder);
 
 #ifdef __cplusplus
 }

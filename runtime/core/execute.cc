@@ -12,12 +12,23 @@ WEFT_CORE_WEAK int64_t Now() {
   return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
+WEFT_CORE_WEAK int Interrupted(const Interrupt& interrupt) {
+  if (interrupt.cancel != nullptr && __atomic_load_n(interrupt.cancel, __ATOMIC_ACQUIRE) != 0) {
+    return WEFT_ERROR_CANCELLED;
+  }
+  if (interrupt.deadline != INT64_MAX && Now() >= interrupt.deadline) return WEFT_ERROR_DEADLINE;
+  return WEFT_OK;
+}
+
 }  // namespace weft::core
 
 namespace {
 
+using weft::core::Interrupted;
 using weft::core::Job;
 using weft::core::Now;
+
+constexpr weft::core::Interrupt kNoInterrupt = {INT64_MAX, nullptr};
 
 // What one core does in a nanosecond, roughly; for deciding how many threads a launch is worth.
 constexpr int64_t kBytesPerNanosecond = 8;
@@ -32,7 +43,7 @@ struct Run {
   const WeftRunArgs* args;
   WeftError* error;
   int threads;
-  bool committed;  // no longer cancelled
+  weft::core::Interrupt interrupt;  // none once committed
 };
 
 void SetAddresses(const Run& run) {
@@ -69,37 +80,30 @@ void SetAddresses(const Run& run) {
 
 int64_t AtLeastZero(int64_t value) { return value > 0 ? value : 0; }
 
-void Launch(const Run& run, const WeftStep& step) {
+int Launch(const Run& run, const WeftStep& step) {
   const WeftInstance& instance = *run.instance;
   const int64_t tiles = instance.values[step.tiles];
-  if (tiles == 0) return;
-  const Job job = {run.plan->kernels[step.kernel],        instance.addresses + step.first_arg,
-                   instance.sizes + step.first_size,      tiles,
-                   static_cast<char*>(run.args->scratch), instance.scratch_bytes};
+  if (tiles == 0) return WEFT_OK;
   const int64_t by_bytes = AtLeastZero(instance.values[step.bytes]) / kBytesPerNanosecond;
   const int64_t by_flops = AtLeastZero(instance.values[step.flops]) / kFlopsPerNanosecond;
   const int64_t nanoseconds = by_bytes > by_flops ? by_bytes : by_flops;
   int64_t threads = nanoseconds / kNanosecondsPerHelper;
   if (threads > tiles) threads = tiles;
   if (threads > run.threads) threads = run.threads;
-  if (threads <= 1) {
-    job.kernel(job.buffers, job.sizes, 0, tiles, job.scratch);
-  } else {
-    weft::core::RunOnPool(run.args->pool, job, static_cast<int>(threads) - 1);
-  }
+  const Job job = {run.plan->kernels[step.kernel],
+                   instance.addresses + step.first_arg,
+                   instance.sizes + step.first_size,
+                   tiles,
+                   static_cast<char*>(run.args->scratch),
+                   instance.scratch_bytes,
+                   nanoseconds,
+                   run.interrupt};
+  if (threads <= 1) return weft::core::RunAlone(job);
+  return weft::core::RunOnPool(run.args->pool, job, static_cast<int>(threads) - 1);
 }
 
 bool Holds(const Run& run, const WeftStep& step) {
   return *static_cast<const uint8_t*>(run.instance->addresses[step.first_arg]) != 0;
-}
-
-int Interrupted(const Run& run) {
-  if (run.committed) return WEFT_OK;
-  if (run.args->cancel != nullptr && __atomic_load_n(run.args->cancel, __ATOMIC_ACQUIRE) != 0) {
-    return WEFT_ERROR_CANCELLED;
-  }
-  if (run.args->deadline != INT64_MAX && Now() >= run.args->deadline) return WEFT_ERROR_DEADLINE;
-  return WEFT_OK;
 }
 
 int RunBlock(Run& run, uint32_t block);
@@ -111,7 +115,7 @@ int RunWhile(Run& run, const WeftStep& step) {
     if (step.limit != 0 && iteration == step.limit) return WEFT_ERROR_LIMIT;
     if (int result = RunBlock(run, step.other_block); result != WEFT_OK) return result;
     // Both blocks may be empty of steps that look.
-    if (int result = Interrupted(run); result != WEFT_OK) return result;
+    if (int result = Interrupted(run.interrupt); result != WEFT_OK) return result;
   }
 }
 
@@ -120,8 +124,7 @@ int RunStep(Run& run, const WeftStep& step) {
   const int64_t* sizes = run.instance->sizes + step.first_size;
   switch (step.kind) {
     case WEFT_STEP_LAUNCH:
-      Launch(run, step);
-      return WEFT_OK;
+      return Launch(run, step);
     case WEFT_STEP_COPY:
       if (sizes[0] > 0 && addresses[0] != addresses[1]) {
         memcpy(addresses[1], addresses[0], static_cast<size_t>(sizes[0]));
@@ -162,9 +165,9 @@ int RunBlock(Run& run, uint32_t block) {
   for (uint32_t i = 0; i < steps.num_steps; ++i) {
     const uint32_t index = steps.first_step + i;
     const WeftStep& step = run.plan->steps[index];
-    int result = Interrupted(run);
+    int result = Interrupted(run.interrupt);
     if (result == WEFT_OK) {
-      if (block == 0 && i >= run.plan->commit_step) run.committed = true;
+      if (block == 0 && i >= run.plan->commit_step) run.interrupt = kNoInterrupt;
       if (run.args->profile == nullptr) {
         result = RunStep(run, step);
       } else {
@@ -185,7 +188,7 @@ int RunBlock(Run& run, uint32_t block) {
 
 WEFT_CORE_DEFINITION int weft_run(WeftInstance* instance, const WeftRunArgs* args,
                                   WeftError* error) {
-  Run run = {instance, instance->plan, args, error, 1, false};
+  Run run = {instance, instance->plan, args, error, 1, {args->deadline, args->cancel}};
   if (args->pool != nullptr) run.threads = weft_pool_threads(args->pool);
   error->index = WEFT_NONE;
   SetAddresses(run);

@@ -79,7 +79,8 @@ WEFT_CORE_API size_t weft_pool_bytes(int threads);
 WEFT_CORE_API WeftPool* weft_pool_start(void* memory, int threads);
 /* Threads that work on a launch at most, the calling one included. */
 WEFT_CORE_API int weft_pool_threads(const WeftPool* pool);
-/* Ends the threads; no run may be under way. */
+/* Ends the threads; no run may be under way. In a child that was forked, where they are not, runs
+ * use the calling thread alone, and this does nothing. */
 WEFT_CORE_API void weft_pool_stop(WeftPool* pool);
 
 /* Sums over all runs; updated by atomic additions, so that runs at once may share it. */
@@ -103,7 +104,8 @@ typedef struct WeftRunArgs {
   WeftStepProfile* profile; /* null, or num_steps entries */
 } WeftRunArgs;
 
-/* Errors: ASSERT, LIMIT, DEADLINE, CANCELLED. The last two only before the commit step. Several
+/* Errors: ASSERT, LIMIT, DEADLINE, CANCELLED; no variable was written then. Deadline and
+ * cancellation are looked at between steps and between tiles, up to the commit step. Several
  * instances may run at once on one pool: one at a time has the other threads' help. */
 WEFT_CORE_API int weft_run(WeftInstance* instance, const WeftRunArgs* args, WeftError* error);
 

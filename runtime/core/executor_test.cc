@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -186,6 +188,19 @@ TEST(Layout, StepsMayNotPassTheirBuffers) {
   EXPECT_EQ(result(-1, 0), WEFT_ERROR_STEP_SIZE);
 }
 
+TEST(Layout, TilesAreBounded) {
+  const auto result = [](int64_t tiles) {
+    PlanBuilder b("tiles");
+    b.Launch(0, b.Kernel("k", 0), {}, {}, b.Constant(tiles));
+    Program program(b.Build(), {test_fill});
+    return program.Create();
+  };
+  EXPECT_EQ(result(0), WEFT_OK);
+  EXPECT_EQ(result((int64_t{1} << 48) - 1), WEFT_OK);
+  EXPECT_EQ(result(int64_t{1} << 48), WEFT_ERROR_STEP_SIZE);
+  EXPECT_EQ(result(-1), WEFT_ERROR_STEP_SIZE);
+}
+
 TEST(Shapes, AreComparedWithTheirFormulas) {
   PlanBuilder b("shapes");
   const Dim n = b.Symbol("n", 0, 0);
@@ -247,23 +262,22 @@ TEST(Run, CommittedRunsFinish) {
   for (const bool commit_first : {true, false}) {
     PlanBuilder b("commit");
     const uint32_t w = b.Variable("w", DataType::kF32, {1}, false, true);
+    const uint32_t y = b.Output("y", DataType::kF32, {});
     const uint32_t one = b.Constant(1), fill = b.Kernel("fill", 0);
     if (commit_first) b.Commit();
-    b.Launch(0, fill, {w}, {one, one}, one);
+    b.Launch(0, fill, {commit_first ? w : y}, {one, one}, one);
     if (!commit_first) b.Commit();
     b.Launch(0, fill, {w}, {one, b.Constant(2)}, one);
     Program program(b.Build(), {test_fill});
     ASSERT_EQ(program.Create(), WEFT_OK);
-    float value = 0;
+    float value = 0, output = 0;
     program.args.deadline = 0;
     // The first step is looked at before it commits.
-    EXPECT_EQ(program.Run({}, {}, {&value}), WEFT_ERROR_DEADLINE);
+    EXPECT_EQ(program.Run({}, {&output}, {&value}), WEFT_ERROR_DEADLINE);
     EXPECT_EQ(value, 0.0f);
-    program.args.deadline = INT64_MAX;
     // Cancelled by the first step itself.
     static uint8_t cancel;
     cancel = 0;
-    program.args.cancel = &cancel;
     Program cancelling(b.Build(), {+[](void* const* buffers, const int64_t* sizes, int64_t begin,
                                        int64_t end, void* scratch) {
                          __atomic_store_n(&cancel, uint8_t{1}, __ATOMIC_RELEASE);
@@ -271,8 +285,83 @@ TEST(Run, CommittedRunsFinish) {
                        }});
     ASSERT_EQ(cancelling.Create(), WEFT_OK);
     cancelling.args.cancel = &cancel;
-    EXPECT_EQ(cancelling.Run({}, {}, {&value}), commit_first ? WEFT_OK : WEFT_ERROR_CANCELLED);
-    EXPECT_EQ(value, commit_first ? 2.0f : 1.0f);
+    EXPECT_EQ(cancelling.Run({}, {&output}, {&value}),
+              commit_first ? WEFT_OK : WEFT_ERROR_CANCELLED);
+    EXPECT_EQ(value, commit_first ? 2.0f : 0.0f);
+    EXPECT_EQ(output, commit_first ? 0.0f : 1.0f);
+  }
+}
+
+// A launch that would take seconds, of tiles of a millisecond.
+constexpr int64_t kSlowTiles = 5000;
+std::atomic<int64_t> slow_tiles{0};
+std::atomic<uint8_t> slow_cancel{0};
+void SlowKernel(void* const*, const int64_t* sizes, int64_t begin, int64_t end, void*) {
+  struct timespec millisecond = {0, 1000000};
+  for (int64_t tile = begin; tile < end; ++tile) {
+    nanosleep(&millisecond, nullptr);
+    if (++slow_tiles == sizes[0]) slow_cancel = 1;
+  }
+}
+
+int64_t Nanoseconds() {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * int64_t{1000000000} + now.tv_nsec;
+}
+
+// Also where the plan's figures say that the launch is quick, or nothing.
+TEST(Run, LongLaunchesAreInterrupted) {
+  for (const int threads : {1, 2, 3}) {
+    for (const int64_t bytes : {int64_t{0}, int64_t{200000}, int64_t{1} << 30}) {
+      const Pool pool(threads);
+      PlanBuilder b("slow");
+      b.Launch(0, b.Kernel("slow", 0), {}, {b.Constant(20)}, b.Constant(kSlowTiles),
+               {b.Constant(bytes), 0, 0});
+      Program program(b.Build(), {SlowKernel});
+      ASSERT_EQ(program.Create(), WEFT_OK);
+      program.args.pool = pool.get();
+      slow_tiles = 0;
+      slow_cancel = 0;
+      static_assert(sizeof(slow_cancel) == 1);
+      program.args.cancel = reinterpret_cast<const uint8_t*>(&slow_cancel);
+      EXPECT_EQ(program.Run({}, {}), WEFT_ERROR_CANCELLED);
+      EXPECT_GE(slow_tiles, 20);
+      if (bytes > 200000) EXPECT_LE(slow_tiles, 20 + threads);  // each ends its tile
+
+      program.args.cancel = nullptr;
+      slow_tiles = 0;
+      program.args.deadline = Nanoseconds() + 20'000'000;
+      EXPECT_EQ(program.Run({}, {}), WEFT_ERROR_DEADLINE);
+      EXPECT_GE(Nanoseconds(), program.args.deadline);
+      EXPECT_LT(slow_tiles, kSlowTiles / 2);
+    }
+  }
+}
+
+// Nothing is lost or done twice by the pieces that a launch is looked at between.
+TEST(Run, LaunchesThatCouldBeInterruptedAreWhole) {
+  for (const int threads : {1, 3}) {
+    const Pool pool(threads);
+    for (const int64_t bytes : {int64_t{0}, int64_t{1000}, int64_t{1} << 30}) {
+      for (const int64_t tiles : {1, 2, 7, 64, 1000, 100000}) {
+        PlanBuilder b("count");
+        const uint32_t y = b.Output("y", DataType::kI8, {b.Static(tiles)});
+        b.Launch(0, b.Kernel("count", 0), {y}, {}, b.Constant(tiles), {b.Constant(bytes), 0, 0});
+        Program program(b.Build(), {+[](void* const* buffers, const int64_t*, int64_t begin,
+                                        int64_t end, void*) {
+                          for (int64_t i = begin; i < end; ++i) {
+                            ++static_cast<int8_t*>(buffers[0])[i];
+                          }
+                        }});
+        ASSERT_EQ(program.Create(), WEFT_OK);
+        program.args.pool = pool.get();
+        program.args.deadline = Nanoseconds() + 3'600'000'000'000;
+        std::vector<int8_t> counts(static_cast<size_t>(tiles), 0);
+        ASSERT_EQ(program.Run({}, {counts.data()}), WEFT_OK);
+        EXPECT_THAT(counts, ::testing::Each(1));
+      }
+    }
   }
 }
 
@@ -290,6 +379,8 @@ TEST(Run, PrintsTensors) {
   b.Print(0, h, DataType::kF16, {three}, "h", 3);
   b.Print(0, p, DataType::kBool, {two}, "p", 0);
   b.Print(0, e, DataType::kBF16, {b.Constant(0)}, "e", 5);
+  const uint32_t huge = b.Constant(int64_t{1} << 40);
+  b.Print(0, e, DataType::kBF16, {huge, huge, b.Constant(0)}, "no overflow", 5);
   Program program(b.Build());
   ASSERT_EQ(program.Create(), WEFT_OK);
   const float values[] = {0, 0.5f, 1, 1.5f, -2, 1e10f};
@@ -304,7 +395,8 @@ TEST(Run, PrintsTensors) {
             "s: i64[] -5\n"
             "h: f16[3] [1, -2.5, inf]\n"
             "p: bool[2] [...]\n"
-            "e: bf16[0]\n");
+            "e: bf16[0]\n"
+            "no overflow: bf16[1099511627776, 1099511627776, 0]\n");
 }
 
 // ---- Threads ----
@@ -448,6 +540,30 @@ TEST(Threads, WakeAfterEveryPause) {
     struct timespec time = {0, pause * 1000};
     nanosleep(&time, nullptr);
   }
+}
+
+// A child has none of the threads: it runs alone, and does not wait for them at the end.
+TEST(Threads, ForkedChildrenRunAlone) {
+  const Pool pool(4);
+  Program program(AddPlan(6400), {test_add});
+  ASSERT_EQ(program.Create(), WEFT_OK);
+  program.args.pool = pool.get();
+  std::vector<float> a(6400, 1), b(6400, 2), y(6400);
+  ASSERT_EQ(program.Run({a.data(), b.data()}, {y.data()}), WEFT_OK);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(30);
+    std::fill(y.begin(), y.end(), 0.0f);
+    bool good = program.Run({a.data(), b.data()}, {y.data()}) == WEFT_OK;
+    for (const float value : y) good &= value == 3.0f;
+    weft_pool_stop(pool.get());
+    _exit(good ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  ASSERT_EQ(program.Run({a.data(), b.data()}, {y.data()}), WEFT_OK);
 }
 
 TEST(Threads, PoolsStartAndStop) {

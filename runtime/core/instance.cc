@@ -138,7 +138,8 @@ bool CheckStep(WeftInstance* instance, const WeftStep& step) {
   switch (step.kind) {
     case WEFT_STEP_LAUNCH: {
       const int64_t scratch = instance->values[step.scratch];
-      if (instance->values[step.tiles] < 0 || !InBytes(scratch)) return false;
+      // Tiles are bounded so that counting them cannot overflow.
+      if (!InBytes(instance->values[step.tiles]) || !InBytes(scratch)) return false;
       if (AlignUp(scratch) > instance->scratch_bytes) instance->scratch_bytes = AlignUp(scratch);
       return true;
     }

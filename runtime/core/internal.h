@@ -36,8 +36,16 @@ inline int64_t AlignUp(int64_t bytes) { return (bytes + 63) & ~int64_t{63}; }
 // Nanoseconds of CLOCK_MONOTONIC.
 int64_t Now();
 
-// Runs one launch over all tiles, with up to `helpers` threads of the pool beside the calling one.
-// Thread i of them gets scratch + i * scratch_stride.
+// What may stop a run that has not committed.
+struct Interrupt {
+  int64_t deadline;       // of Now(); INT64_MAX: none
+  const uint8_t* cancel;  // null, or read atomically: not 0 means stop
+  bool possible() const { return deadline != INT64_MAX || cancel != nullptr; }
+};
+// WEFT_OK, WEFT_ERROR_CANCELLED or WEFT_ERROR_DEADLINE.
+int Interrupted(const Interrupt& interrupt);
+
+// One launch over all its tiles. Thread i of those that share it gets scratch + i * scratch_stride.
 struct Job {
   WeftKernel kernel;
   void* const* buffers;
@@ -45,8 +53,15 @@ struct Job {
   int64_t tiles;
   char* scratch;
   int64_t scratch_stride;
+  // The least time that it takes on one thread, roughly; 0 where nothing is known.
+  int64_t nanoseconds;
+  Interrupt interrupt;  // looked at between tiles
 };
-void RunOnPool(WeftPool* pool, const Job& job, int helpers);
+// Both return WEFT_OK, or why the job was interrupted; then some tiles were not computed. On the
+// calling thread:
+int RunAlone(const Job& job);
+// With up to `helpers` threads of the pool beside it.
+int RunOnPool(WeftPool* pool, const Job& job, int helpers);
 
 // Writes a PRINT step's line(s) to stderr.
 void Print(const WeftStep& step, const int64_t* shape, const void* data);

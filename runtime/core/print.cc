@@ -1,4 +1,5 @@
 // Tensors as text on stderr.
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,7 @@ class Writer {
   void Flush() {
     for (size_t at = 0; at < size_;) {
       const ssize_t written = write(STDERR_FILENO, text_ + at, size_ - at);
+      if (written < 0 && errno == EINTR) continue;
       if (written <= 0) break;  // nobody is there to be told
       at += static_cast<size_t>(written);
     }
@@ -125,11 +127,14 @@ WEFT_CORE_WEAK void Print(const WeftStep& step, const int64_t* shape, const void
   }
   writer.Add(TypeName(step.dtype));
   writer.Add("[");
-  int64_t elements = 1;
+  bool empty = false;
   for (uint32_t i = 0; i < step.num_sizes; ++i) {
     writer.Format("%s%lld", i == 0 ? "" : ", ", static_cast<long long>(shape[i]));
-    elements *= shape[i];
+    empty |= shape[i] == 0;
   }
+  // Only without elements may the sizes' product pass 64 bits.
+  int64_t elements = empty ? 0 : 1;
+  for (uint32_t i = 0; !empty && i < step.num_sizes; ++i) elements *= shape[i];
   writer.Add("]");
   for (uint32_t i = 0; elements > 0 && i < step.num_sizes; ++i) writer.Add(i == 0 ? " [" : "[");
   if (step.num_sizes == 0) writer.Add(" ");

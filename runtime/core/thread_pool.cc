@@ -1,6 +1,9 @@
-// Threads that share the tiles of one launch at a time. Between launches they look for work for a
-// few microseconds, then sleep. A launch never waits for a thread that has not joined it: tiles go
-// to whoever is awake.
+// The tiles of a launch, on the calling thread or shared with a pool's. Those work on one launch at
+// a time; between launches they look for work for a few microseconds, then sleep. A launch never
+// waits for a thread that has not joined it: tiles go to whoever is awake.
+//
+// A child that was forked has none of the threads. Its runs go on alone, and stopping the pool
+// waits for nobody.
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -20,6 +23,11 @@ using weft::core::Job;
 // About ten to twenty microseconds; a pause takes 40 to 140 cycles.
 constexpr int kSpins = 400;
 constexpr int kMaxThreads = 1024;
+
+// How long a run that can be interrupted goes on without looking, where tiles are shorter; and how
+// long its first piece takes by the plan's figures, which a kernel may be many times slower than.
+constexpr int64_t kNanosecondsOfPiece = 25'000;
+constexpr double kNanosecondsOfFirstPiece = 2'000;
 
 // WeftPool::gate: whether the job may be joined, how many more threads may, and how many have
 // joined and not left.
@@ -46,6 +54,7 @@ struct Worker {
 
 struct WeftPool {
   int workers = 0;
+  pid_t process = getpid();  // that has the threads
   // The job belongs to whoever set this from 0 to 1.
   alignas(64) std::atomic<uint32_t> busy{0};
   // Counts jobs; what sleeping workers wait for.
@@ -55,25 +64,51 @@ struct WeftPool {
   alignas(64) std::atomic<uint32_t> gate{0};
   std::atomic<uint32_t> owner_sleeps{0};
   alignas(64) std::atomic<int64_t> next_tile{0};
+  // Why the job was interrupted.
+  std::atomic<int> interrupted{WEFT_OK};
   // Written while the gate is closed and nobody runs; read by those who joined.
   alignas(64) Job job = {};
-  int64_t chunk = 1;
+  int64_t largest_piece = 1;
 
   Worker* worker(int index) { return reinterpret_cast<Worker*>(this + 1) + index; }
 };
 
 namespace {
 
-// Works on the job until no tiles are left.
-void Drain(WeftPool* pool, int number) {
-  const Job& job = pool->job;
-  void* scratch = job.scratch + number * job.scratch_stride;
-  for (;;) {
-    const int64_t begin = pool->next_tile.fetch_add(pool->chunk, std::memory_order_relaxed);
-    if (begin >= job.tiles) return;
-    const int64_t end = job.tiles - begin < pool->chunk ? job.tiles : begin + pool->chunk;
-    job.kernel(job.buffers, job.sizes, begin, end, scratch);
+// Takes pieces of the job's tiles from `next` until none are left, or until the job is interrupted:
+// then it leaves none to others. Kernels may be called with any number of tiles at once; where the
+// job can be interrupted, pieces start small and grow until one takes a good while.
+int Drain(const Job& job, void* scratch, int64_t largest_piece, std::atomic<int64_t>* next) {
+  const bool looks = job.interrupt.possible();
+  int64_t piece = largest_piece;
+  if (looks) {
+    // In floating point, which cannot overflow. What tells nothing of its time starts with a tile.
+    const double tile_nanoseconds =
+        static_cast<double>(job.nanoseconds) / static_cast<double>(job.tiles);
+    const double tiles = tile_nanoseconds > 0 ? kNanosecondsOfFirstPiece / tile_nanoseconds : 1;
+    if (tiles < static_cast<double>(piece)) piece = tiles > 1 ? static_cast<int64_t>(tiles) : 1;
   }
+  int64_t before = looks ? weft::core::Now() : 0;
+  for (;;) {
+    const int64_t begin = next->fetch_add(piece, std::memory_order_relaxed);
+    if (begin >= job.tiles) return WEFT_OK;
+    const int64_t end = job.tiles - begin < piece ? job.tiles : begin + piece;
+    job.kernel(job.buffers, job.sizes, begin, end, scratch);
+    if (!looks || end == job.tiles) continue;
+    if (const int result = weft::core::Interrupted(job.interrupt); result != WEFT_OK) {
+      next->store(job.tiles, std::memory_order_relaxed);
+      return result;
+    }
+    const int64_t now = weft::core::Now();
+    if (now - before < kNanosecondsOfPiece && piece <= largest_piece / 2) piece *= 2;
+    before = now;
+  }
+}
+
+void DrainPool(WeftPool* pool, int number) {
+  const int result = Drain(pool->job, pool->job.scratch + number * pool->job.scratch_stride,
+                           pool->largest_piece, &pool->next_tile);
+  if (result != WEFT_OK) pool->interrupted.store(result, std::memory_order_relaxed);
 }
 
 bool Join(WeftPool* pool) {
@@ -120,7 +155,7 @@ void* WorkerMain(void* argument) {
     seen = WaitForEpochAfter(pool, seen);
     if (pool->stop.load(std::memory_order_acquire) != 0) return nullptr;
     if (Join(pool)) {
-      Drain(pool, worker->number);
+      DrainPool(pool, worker->number);
       Leave(pool);
     }
   }
@@ -150,25 +185,36 @@ void WaitForOthers(WeftPool* pool) {
 
 namespace weft::core {
 
-WEFT_CORE_WEAK void RunOnPool(WeftPool* pool, const Job& job, int helpers) {
+WEFT_CORE_WEAK int RunAlone(const Job& job) {
+  if (!job.interrupt.possible()) {
+    job.kernel(job.buffers, job.sizes, 0, job.tiles, job.scratch);
+    return WEFT_OK;
+  }
+  std::atomic<int64_t> next{0};
+  return Drain(job, job.scratch, job.tiles, &next);
+}
+
+WEFT_CORE_WEAK int RunOnPool(WeftPool* pool, const Job& job, int helpers) {
   uint32_t idle = 0;
   if (!pool->busy.compare_exchange_strong(idle, 1, std::memory_order_acquire,
                                           std::memory_order_relaxed)) {
-    job.kernel(job.buffers, job.sizes, 0, job.tiles, job.scratch);
-    return;
+    return RunAlone(job);
   }
   if (helpers > pool->workers) helpers = pool->workers;
   pool->job = job;
-  // Several chunks for each thread, since they start late and run at different speeds.
-  const int64_t chunk = job.tiles / (4 * (int64_t{helpers} + 1));
-  pool->chunk = chunk > 1 ? chunk : 1;
+  // Several pieces for each thread, since they start late and run at different speeds.
+  const int64_t piece = job.tiles / (4 * (int64_t{helpers} + 1));
+  pool->largest_piece = piece > 1 ? piece : 1;
+  pool->interrupted.store(WEFT_OK, std::memory_order_relaxed);
   pool->next_tile.store(0, std::memory_order_relaxed);
   pool->gate.store(kOpen | static_cast<uint32_t>(helpers) * kOnePlace, std::memory_order_release);
   NextEpoch(pool, helpers);
-  Drain(pool, 0);
+  DrainPool(pool, 0);
   pool->gate.fetch_and(kRunning, std::memory_order_acq_rel);
   WaitForOthers(pool);
+  const int result = pool->interrupted.load(std::memory_order_relaxed);
   pool->busy.store(0, std::memory_order_release);
+  return result;
 }
 
 }  // namespace weft::core
@@ -200,6 +246,7 @@ WEFT_CORE_DEFINITION WeftPool* weft_pool_start(void* memory, int threads) {
 WEFT_CORE_DEFINITION int weft_pool_threads(const WeftPool* pool) { return pool->workers + 1; }
 
 WEFT_CORE_DEFINITION void weft_pool_stop(WeftPool* pool) {
+  if (pool->process != getpid()) return;
   pool->stop.store(1, std::memory_order_release);
   NextEpoch(pool, INT_MAX);
   for (int i = 0; i < pool->workers; ++i) pthread_join(pool->worker(i)->thread, nullptr);

@@ -137,6 +137,7 @@ Step& PlanBuilder::Launch(uint32_t block, uint32_t kernel, const std::vector<uin
   launch->set_kernel(kernel);
   for (const uint32_t buffer : buffers) launch->add_buffers()->set_buffer(buffer);
   for (const uint32_t size : sizes) launch->add_sizes(size);
+  launch->set_results(buffers.empty() ? 0 : 1);
   launch->set_tiles(tiles);
   launch->set_bytes(cost.bytes);
   launch->set_flops(cost.flops);

@@ -45,6 +45,7 @@ class PlanBuilder {
   uint32_t Kernel(const std::string& name, uint64_t code_offset);
   uint32_t Block();  // the entry, block 0, is there from the start
 
+  // The last of `buffers` is what it writes.
   struct LaunchCost {
     uint32_t bytes = 0, flops = 0, scratch = 0;  // formulas; 0 is the constant 0
   };

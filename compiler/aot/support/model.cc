@@ -1,7 +1,6 @@
 // How an instance begins and ends.
 #include "compiler/aot/support/model.h"
 
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +16,6 @@ using weft::aot::AllocateArray;
 using weft::aot::PlanState;
 using weft::aot::SignatureState;
 using weft::aot::VariableState;
-
-int Cores() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  const int count = CPU_COUNT(&set);
-  return count > 0 ? count : 1;
-}
 
 const WeftModelTarget* PickTarget(const WeftModelTables* tables) {
   WeftCpu cpu;
@@ -120,7 +112,7 @@ WeftModel* weft_model_create(const WeftModelTables* tables, int threads) {
   if (model == nullptr) return nullptr;
   model->tables = tables;
   model->target = target;
-  model->threads = threads > 0 ? threads : Cores();
+  model->threads = threads > 0 ? threads : weft_num_cores();
   if (!AllocateVariables(model) || !AllocatePlans(model)) {
     weft_model_destroy(model);
     return nullptr;
