@@ -217,6 +217,25 @@ void Clean(llvm::Module& module, llvm::TargetMachine* machine) {
   }
 }
 
+// While it lives, several threads may use the context: it takes its locks, which one that is used
+// by one thread at a time does without.
+class SharedContext {
+ public:
+  explicit SharedContext(mlir::MLIRContext* context)
+      : context_(context), was_enabled_(context->isMultithreadingEnabled()) {
+    if (!was_enabled_) context_->enableMultithreading();
+  }
+  SharedContext(const SharedContext&) = delete;
+  SharedContext& operator=(const SharedContext&) = delete;
+  ~SharedContext() {
+    if (!was_enabled_) context_->disableMultithreading();
+  }
+
+ private:
+  mlir::MLIRContext* context_;
+  bool was_enabled_;
+};
+
 struct Translated {
   std::unique_ptr<llvm::LLVMContext> context;
   std::unique_ptr<llvm::TargetMachine> machine;
@@ -303,10 +322,16 @@ absl::StatusOr<std::vector<std::string>> CompileToObjects(absl::Span<mlir::Modul
   auto work = [&] {
     for (size_t i; (i = next++) < modules.size();) objects[i] = CompileToObject(modules[i], target);
   };
-  std::vector<std::thread> helpers;
-  for (size_t i = 1; i < std::min<size_t>(std::max(threads, 1), modules.size()); ++i) {
-    helpers.emplace_back(work);
+  const size_t workers =
+      std::min<size_t>(static_cast<size_t>(std::max(threads, 1)), modules.size());
+  std::vector<std::unique_ptr<SharedContext>> shared;
+  if (workers > 1) {
+    for (mlir::ModuleOp module : modules) {
+      shared.push_back(std::make_unique<SharedContext>(module.getContext()));
+    }
   }
+  std::vector<std::thread> helpers;
+  for (size_t i = 1; i < workers; ++i) helpers.emplace_back(work);
   work();
   for (std::thread& helper : helpers) helper.join();
   std::vector<std::string> result;

@@ -5,8 +5,8 @@
 // kernels with the signature of runtime/core/kernel_abi.h, private ones are parts of them.
 // Generated code is closed: it calls nothing and writes to no data of its own.
 //
-// All functions here may be called from several threads at once, for modules of one MLIRContext too
-// as long as that context was made by PrepareContext and its threading is enabled.
+// All functions here may be called from several threads at once, for modules of different
+// MLIRContexts, each prepared by PrepareContext.
 #ifndef WEFT_COMPILER_CODEGEN_CPU_BACKEND_H_
 #define WEFT_COMPILER_CODEGEN_CPU_BACKEND_H_
 
@@ -32,7 +32,8 @@ absl::StatusOr<std::string> CompileToObject(mlir::ModuleOp module, const Target&
 absl::StatusOr<std::string> CompileToAssembly(mlir::ModuleOp module, const Target& target);
 absl::StatusOr<std::string> CompileToLlvmText(mlir::ModuleOp module, const Target& target);
 
-// An ELF object for each module, in the same order, made by up to `threads` threads.
+// An ELF object for each module, in the same order, made by up to `threads` threads. Modules may
+// share a context, which nobody else uses meanwhile; its threading is enabled for as long as needed.
 absl::StatusOr<std::vector<std::string>> CompileToObjects(absl::Span<mlir::ModuleOp const> modules,
                                                           const Target& target, int threads);
 

@@ -90,6 +90,35 @@ TEST_F(BackendTest, ModulesAreCompiledByThreadsAndLinkedIntoOneImage) {
   }
 }
 
+// A context that takes no locks, as a graph's: types and constants that each module brings along
+// are made in it by several threads at once.
+TEST(CompileToObjectsTest, ThreadsMayShareAContextWithoutThreading) {
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  PrepareContext(&context);
+  for (int round = 0; round < 4; ++round) {
+    std::vector<mlir::OwningOpRef<mlir::ModuleOp>> owners;
+    std::vector<mlir::ModuleOp> modules;
+    for (int i = 0; i < 16; ++i) {
+      std::string text;
+      for (int k = 0; k < 8; ++k) {
+        const int number = 128 * round + 8 * i + k;
+        std::string kernel = Kernel("kernel" + std::to_string(number));
+        kernel.replace(kernel.find("<2.0>"), 5, "<" + std::to_string(number) + ".5>");
+        text += kernel;
+      }
+      owners.push_back(mlir::parseSourceString<mlir::ModuleOp>(text, &context));
+      ASSERT_TRUE(owners.back());
+      modules.push_back(*owners.back());
+    }
+    auto objects = CompileToObjects(modules, *Target::Parse("cpu:x86-64-v3"), 8);
+    ASSERT_TRUE(objects.ok()) << objects.status();
+    EXPECT_FALSE(context.isMultithreadingEnabled());
+    auto image = LinkImage(*objects);
+    ASSERT_TRUE(image.ok()) << image.status();
+    EXPECT_EQ(image->symbols.size(), 128u);
+  }
+}
+
 TEST_F(BackendTest, SameModuleSameBytes) {
   auto first = CompileToObject(*Parse(Kernel("kernel")), V3());
   auto second = CompileToObject(*Parse(Kernel("kernel")), V3());
