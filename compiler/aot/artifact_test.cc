@@ -3,18 +3,16 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdio>
-#include <cstdlib>
+#include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <set>
 #include <sstream>
 #include <string>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "compiler/aot/artifact_fixture.h"
 #include "proto/file.h"
 #include "proto/npy.h"
 #include "proto/safetensors.h"
@@ -29,32 +27,6 @@ using plan_testing::MakeTestPackage;
 using plan_testing::TestPackage;
 using ::testing::HasSubstr;
 
-struct Outcome {
-  int code;  // of the exit, or 128 + the signal
-  std::string text;
-};
-
-// Runs a command with standard error and output in one.
-Outcome Shell(const std::string& command) {
-  Outcome outcome = {-1, ""};
-  FILE* pipe = popen(absl::StrCat("(", command, ") 2>&1").c_str(), "r");
-  if (pipe == nullptr) return outcome;
-  char buffer[4096];
-  for (size_t size; (size = fread(buffer, 1, sizeof(buffer), pipe)) > 0;) {
-    outcome.text.append(buffer, size);
-  }
-  const int status = pclose(pipe);
-  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return outcome;
-}
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::stringstream text;
-  text << stream.rdbuf();
-  return text.str();
-}
-
 HostTensor Floats(std::vector<int64_t> shape) {
   HostTensor tensor = HostTensor::Create(DataType::kF32, shape).value();
   float value = -3;
@@ -62,16 +34,8 @@ HostTensor Floats(std::vector<int64_t> shape) {
   return tensor;
 }
 
-class ArtifactTest : public testing::Test {
+class ArtifactTest : public ArtifactFixture {
  protected:
-  void SetUp() override {
-    folder_ = absl::StrCat(testing::TempDir(), "/",
-                           testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  std::string File(const std::string& name) const { return absl::StrCat(folder_, "/", name); }
-
   static absl::Status Write(const TestPackage& package, ArtifactKind kind,
                             const std::string& path) {
     auto container = Container::Open(weft::Bytes::Of(package.Bytes()));
@@ -79,17 +43,14 @@ class ArtifactTest : public testing::Test {
     return WritePackageArtifact(*container, kind, path);
   }
 
-  // Compiles one of testdata/ with the folder's headers, and runs it.
+  // Compiles one of testdata/ and runs it.
   Outcome CompileAndRun(const std::string& compiler, const std::string& source,
                         const std::string& link, const std::string& arguments = "") {
-    const Outcome built = Shell(absl::StrCat(compiler, " -Wall -Wextra -Werror -O1 -I ", folder_,
-                                             " compiler/aot/testdata/", source, " ", link,
-                                             " -lpthread -o ", File("program")));
+    const Outcome built =
+        Compile(compiler, absl::StrCat("compiler/aot/testdata/", source), link, File("program"));
     if (built.code != 0) return built;
     return Shell(absl::StrCat(File("program"), " ", arguments));
   }
-
-  std::string folder_;
 };
 
 TEST_F(ArtifactTest, ObjectPredictsWithAnyBatch) {
@@ -122,7 +83,7 @@ TEST_F(ArtifactTest, SharedLibraryLoads) {
   EXPECT_EQ(loaded.text, "shared is right\n");
   // A program may also be linked with it.
   const Outcome linked = CompileAndRun("clang-22", "predict.c",
-                                       absl::StrCat(File("test.so"), " -Wl,-rpath,", folder_));
+                                       absl::StrCat(File("test.so"), " -Wl,-rpath,", folder()));
   EXPECT_EQ(linked.code, 0) << linked.text;
 }
 
@@ -248,7 +209,7 @@ TEST_F(ExecutableTest, ErrorsSayWhatIsWrong) {
   ExpectError("--bench=0 " + x, 2, "--bench");
   ExpectError(x + " --out-y=" + File("x.npy"), 2, "would overwrite the input");
   ExpectError("--x=" + File("none.npy"), 3, "cannot read");
-  ExpectError("--x=" + folder_, 3, "cannot read");
+  ExpectError("--x=" + folder(), 3, "cannot read");
   ExpectError("--x=" + File("wide.npy"), 3, "expected 4 (4) in dimension 1, got 5");
   ExpectError("--x=" + File("flat.npy"), 3, "has 2 dimensions, the file has 1");
   ExpectError("--x=" + File("integers.npy"), 3, "has dtype f32, the file has i64");
@@ -278,7 +239,7 @@ TEST_F(ArtifactTest, SameBytesEachTime) {
 TEST_F(ArtifactTest, FailureLeavesNothing) {
   const auto files = [&] {
     std::set<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder())) {
       names.insert(entry.path().filename());
     }
     return names;

@@ -30,6 +30,7 @@ class EntryPoints {
     Forward("error", pointer_, {pointer_});
     Forward("target", pointer_, {pointer_});
     Forward("use_memory", int_, {pointer_, pointer_, long_});
+    Forward("set_limits", int_, {pointer_, builder_.getDoubleTy(), pointer_});
     Forward("get_variable", int_, {pointer_, pointer_, pointer_, long_});
     Forward("set_variable", int_, {pointer_, pointer_, pointer_, long_});
     Forward("save_variables", int_, {pointer_, pointer_});

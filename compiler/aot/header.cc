@@ -95,7 +95,9 @@ enum {
   $U_UNDEFINED_VARIABLE = 2, /* initialize, load, or set it first */
   $U_OUT_OF_MEMORY = 3,
   $U_RUN_FAILED = 4, /* an assertion of the model does not hold */
-  $U_FILE_ERROR = 5
+  $U_FILE_ERROR = 5,
+  $U_DEADLINE_EXCEEDED = 6, /* see $P_set_limits */
+  $U_CANCELLED = 7
 };
 
 /* An instance that computes with `threads` threads, the calling one included; 0 means one for each
@@ -116,6 +118,14 @@ const char* $P_target(const $P_model* model);
  * until the instance is destroyed or is given other memory. With null, as at first, an instance
  * allocates what it needs and keeps it. */
 int $P_use_memory($P_model* model, void* memory, int64_t bytes);
+
+/* Ends the instance's runs early, from now on: with $U_DEADLINE_EXCEEDED where one is not done
+ * `timeout_seconds` after it began (0: no limit), with $U_CANCELLED where *cancel is not 0 (null:
+ * never). Another thread may write to *cancel at any time; the byte must live until the next call of
+ * this function or the instance's end. Both are looked at between the steps of a run, each of which
+ * is short, until it begins to write variables: those change all together or not at all. After such
+ * an end, outputs are undefined and the instance is as good as before. */
+int $P_set_limits($P_model* model, double timeout_seconds, const volatile uint8_t* cancel);
 )";
 
 constexpr char kVariables[] = R"(

@@ -68,9 +68,10 @@ class InterfaceBuilder {
           "' is to begin the names of C functions: expected letters, digits and '_', "
           "not beginning with a digit, and no word of the language; name the graph so"));
     }
-    for (const char* name : {"model", "variable", "create", "destroy", "error", "unsupported",
-                             "target", "use_memory", "num_variables", "describe_variable",
-                             "get_variable", "set_variable", "save_variables", "load_variables"}) {
+    for (const char* name :
+         {"model", "variable", "create", "destroy", "error", "unsupported", "target", "use_memory",
+          "set_limits", "num_variables", "describe_variable", "get_variable", "set_variable",
+          "save_variables", "load_variables"}) {
       functions_.emplace(absl::StrCat(result_.prefix, "_", name), "every model has");
     }
     for (const PackageVariable& variable : manifest_.variables()) {

@@ -2,16 +2,13 @@
 // bits as a session with a compiler and as a package.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "compiler/aot/artifact_fixture.h"
 #include "compiler/api.h"
 #include "graph/graph.h"
 #include "graph/layers/layers.h"
@@ -26,31 +23,6 @@ namespace weft {
 namespace {
 
 using ::testing::HasSubstr;
-
-struct Outcome {
-  int code;
-  std::string text;  // standard output and error
-};
-
-Outcome Shell(const std::string& command) {
-  Outcome outcome = {-1, ""};
-  FILE* pipe = popen(absl::StrCat("(", command, ") 2>&1").c_str(), "r");
-  if (pipe == nullptr) return outcome;
-  char buffer[4096];
-  for (size_t size; (size = fread(buffer, 1, sizeof(buffer), pipe)) > 0;) {
-    outcome.text.append(buffer, size);
-  }
-  const int status = pclose(pipe);
-  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return outcome;
-}
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::stringstream text;
-  text << stream.rdbuf();
-  return text.str();
-}
 
 // Scores points of the plane, [x, y, 1]: positive inside of a figure that it is to learn. With
 // everything that training needs.
@@ -87,17 +59,7 @@ Graph Circle() {
   return graph;
 }
 
-class AotTest : public testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = absl::StrCat(testing::TempDir(), "/",
-                           testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  std::string File(const std::string& name) const { return absl::StrCat(folder_, "/", name); }
-  std::string folder_;
-};
+using AotTest = ArtifactFixture;
 
 TEST_F(AotTest, ProgramTrainsAndAllWaysAgree) {
   const Graph graph = Disk();
@@ -107,8 +69,7 @@ TEST_F(AotTest, ProgramTrainsAndAllWaysAgree) {
   absl::Status written = WriteArtifact(graph, options, Artifact::kObject, File("disk.o"));
   ASSERT_TRUE(written.ok()) << written;
   const Outcome built =
-      Shell(absl::StrCat("clang-22 -std=c99 -Wall -Wextra -Werror -I ", folder_,
-                         " tests/aot/train.c ", File("disk.o"), " -lpthread -o ", File("train")));
+      Compile("clang-22 -std=c99", "tests/aot/train.c", File("disk.o"), File("train"));
   ASSERT_EQ(built.code, 0) << built.text;
   const Outcome trained =
       Shell(absl::StrCat(File("train"), " ", File("w.safetensors"), " ", File("predictions")));
@@ -162,9 +123,8 @@ TEST_F(AotTest, ProgramTrainsAndAllWaysAgree) {
 TEST_F(AotTest, ClassifierTrains) {
   absl::Status written = WriteArtifact(Circle(), {}, Artifact::kObject, File("circle.o"));
   ASSERT_TRUE(written.ok()) << written;
-  const Outcome built = Shell(absl::StrCat("clang-22 -std=c99 -Wall -Wextra -Werror -I ", folder_,
-                                           " tests/aot/classify.c ", File("circle.o"),
-                                           " -lpthread -o ", File("classify")));
+  const Outcome built =
+      Compile("clang-22 -std=c99", "tests/aot/classify.c", File("circle.o"), File("classify"));
   ASSERT_EQ(built.code, 0) << built.text;
   const Outcome trained = Shell(File("classify"));
   EXPECT_EQ(trained.code, 0) << trained.text;
@@ -206,7 +166,7 @@ TEST_F(AotTest, ErrorsLeaveNothing) {
   options = {};
   options.signatures = {"predit"};
   EXPECT_FALSE(WriteArtifact(Disk(), options, Artifact::kShared, File("model.so")).ok());
-  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  EXPECT_TRUE(std::filesystem::is_empty(folder()));
 }
 
 }  // namespace

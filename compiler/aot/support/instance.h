@@ -70,6 +70,8 @@ struct WeftModel {
   void* memory;
   int64_t memory_bytes;
   bool memory_is_callers;
+  int64_t timeout_ns;              // of a run; 0: none
+  const volatile uint8_t* cancel;  // null: never
   char error[512];
 };
 

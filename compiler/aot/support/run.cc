@@ -1,6 +1,7 @@
 // Runs of an instance, and the sizes that they have.
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "compiler/aot/support/instance.h"
 #include "compiler/aot/support/model.h"
@@ -129,9 +130,27 @@ int FailRun(WeftModel* model, const WeftPlan& plan, int result, const WeftError&
                              "%s: the loop at %s (%s) passed its limit of %lld iterations",
                              plan.signature, step.nodes, step.location,
                              static_cast<long long>(step.limit));
+    case WEFT_ERROR_DEADLINE:
+      return weft_model_fail(model, WEFT_MODEL_DEADLINE_EXCEEDED,
+                             "%s: the run was not done after %g seconds, before %s (%s)",
+                             plan.signature, static_cast<double>(model->timeout_ns) * 1e-9,
+                             step.nodes, step.location);
+    case WEFT_ERROR_CANCELLED:
+      return weft_model_fail(model, WEFT_MODEL_CANCELLED, "%s: cancelled before %s (%s)",
+                             plan.signature, step.nodes, step.location);
     default:
       return weft_model_fail(model, WEFT_MODEL_RUN_FAILED, "%s: the run failed", plan.signature);
   }
+}
+
+// On the clock that the executor reads.
+int64_t Deadline(const WeftModel* model) {
+  if (model->timeout_ns == 0) return INT64_MAX;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  int64_t deadline = int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+  if (__builtin_add_overflow(deadline, model->timeout_ns, &deadline)) return INT64_MAX;
+  return deadline;
 }
 
 }  // namespace
@@ -186,7 +205,8 @@ int weft_model_run(WeftModel* model, uint32_t signature, const int64_t* symbols,
   args.inputs = model->inputs;
   args.outputs = model->outputs;
   args.pool = model->pool;
-  args.deadline = INT64_MAX;
+  args.deadline = Deadline(model);
+  args.cancel = const_cast<const uint8_t*>(model->cancel);  // which the executor reads atomically
   WeftError error = {};
   const int result = weft_run(state->instance, &args, &error);
   if (result != WEFT_OK) return FailRun(model, plan, result, error);
@@ -225,6 +245,21 @@ int weft_model_use_memory(WeftModel* model, void* memory, int64_t bytes) {
   model->memory = memory;
   model->memory_bytes = memory == nullptr ? 0 : bytes;
   model->memory_is_callers = memory != nullptr;
+  return WEFT_MODEL_OK;
+}
+
+int weft_model_set_limits(WeftModel* model, double timeout_seconds,
+                          const volatile uint8_t* cancel) {
+  if (!(timeout_seconds >= 0)) {
+    return weft_model_fail(model, WEFT_MODEL_INVALID_ARGUMENT,
+                           "expected a timeout of 0 seconds or more, got %g", timeout_seconds);
+  }
+  // Centuries are as good as for ever; what is not 0 stays a limit.
+  constexpr double kLongest = 9e9;
+  const double seconds = timeout_seconds < kLongest ? timeout_seconds : kLongest;
+  const int64_t nanoseconds = static_cast<int64_t>(seconds * 1e9);
+  model->timeout_ns = nanoseconds == 0 && timeout_seconds > 0 ? 1 : nanoseconds;
+  model->cancel = cancel;
   return WEFT_MODEL_OK;
 }
 

@@ -1,8 +1,11 @@
 /* Calls predict of the test model (runtime/testing/plan_builder.h: y = 2 x, plus 0.5 in the first
  * row) with several batches, in each way that memory may be given. */
+#define _POSIX_C_SOURCE 200809L /* nanosleep */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "test.h"
 
@@ -60,6 +63,44 @@ static int CheckMemory(test_model* model) {
   return CheckBatch(model, 1000, 0);
 }
 
+static volatile uint8_t cancel;
+
+static void* CancelSoon(void* unused) {
+  const struct timespec ten_milliseconds = {0, 10000000};
+  nanosleep(&ten_milliseconds, NULL);
+  cancel = 1;
+  return unused;
+}
+
+static int CheckLimits(test_model* model) {
+  int64_t limit = 1000, n = 0;
+  /* A time that is over at once, and one that is not. */
+  CHECK(test_set_limits(model, 1e-12, NULL) == TEST_OK);
+  CHECK(test_count(model, &limit, &n) == TEST_DEADLINE_EXCEEDED);
+  CHECK(strstr(test_error(model), "count: the run was not done after") != NULL);
+  CHECK(test_set_limits(model, 1e300, NULL) == TEST_OK);
+  CHECK(test_count(model, &limit, &n) == TEST_OK && n == 1000);
+  CHECK(test_set_limits(model, -1, NULL) == TEST_INVALID_ARGUMENT);
+  CHECK(strstr(test_error(model), "got -1") != NULL);
+  /* The flag counts while it is set, whoever sets it and whenever. */
+  cancel = 1;
+  CHECK(test_set_limits(model, 0, &cancel) == TEST_OK);
+  CHECK(test_count(model, &limit, &n) == TEST_CANCELLED);
+  CHECK(strstr(test_error(model), "count: cancelled before") != NULL);
+  cancel = 0;
+  n = 0;
+  CHECK(test_count(model, &limit, &n) == TEST_OK && n == 1000);
+  pthread_t thread;
+  CHECK(pthread_create(&thread, NULL, CancelSoon, NULL) == 0);
+  int status = TEST_OK;
+  while (status == TEST_OK) status = test_count(model, &limit, &n);
+  CHECK(status == TEST_CANCELLED);
+  CHECK(pthread_join(thread, NULL) == 0);
+  CHECK(test_set_limits(model, 0, NULL) == TEST_OK);
+  CHECK(test_count(model, &limit, &n) == TEST_OK);
+  return 0;
+}
+
 int main(void) {
   CHECK(test_unsupported() == NULL);
   for (int threads = 0; threads <= 3; ++threads) {
@@ -87,6 +128,7 @@ int main(void) {
     limit = 1001;
     CHECK(test_count(model, &limit, &n) == TEST_RUN_FAILED);
     CHECK(strstr(test_error(model), "limit of 1000 iterations") != NULL);
+    if (CheckLimits(model)) return 1;
     test_destroy(model);
   }
   test_destroy(NULL);

@@ -34,6 +34,14 @@ int main(int argc, char** argv) {
   }
   CHECK(last == 0);
 
+  /* A step that is cancelled changes no variable. */
+  const volatile uint8_t cancelled = 1;
+  CHECK(test_set_limits(model, 0, &cancelled) == TEST_OK);
+  CHECK(test_step(model, d, &total) == TEST_CANCELLED);
+  CHECK(test_set_limits(model, 0, NULL) == TEST_OK);
+  CHECK(test_get_variable(model, "w", w, sizeof(w)) == TEST_OK);
+  for (int i = 0; i < 4; ++i) CHECK(w[i] == 0);
+
   test_variable description;
   CHECK(test_num_variables() == 1);
   CHECK(test_describe_variable(0, &description) == TEST_OK);
