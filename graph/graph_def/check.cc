@@ -14,6 +14,15 @@
 namespace weft::graph_def {
 namespace {
 
+// " (file:line)" of what built a node or a signature; "" where that is not known.
+template <typename Def>
+std::string SourceOf(const proto::GraphDef& def, const Def& built) {
+  if (built.locations_size() == 0) return "";
+  const proto::SourceLocation& location = built.locations(0);
+  if (location.file() < 0 || location.file() >= def.source_files_size()) return "";
+  return absl::StrCat(" (", def.source_files(location.file()), ":", location.line(), ")");
+}
+
 std::string_view View(const std::string& text) { return text; }
 
 // Ops that are parts of a GraphDef of their own, not nodes.
@@ -466,8 +475,9 @@ class Checker {
         if (reference.ok()) {
           list.push_back(*reference);
         } else {
-          status = Error(
-              absl::StrCat("signature '", signature.name(), "': ", reference.status().message()));
+          status =
+              Error(absl::StrCat("signature '", signature.name(), "'", SourceOf(def_, signature),
+                                 ": ", reference.status().message()));
         }
       };
       for (const std::string& input : signature.inputs()) resolve(input, checked.inputs);
@@ -494,10 +504,7 @@ std::string Where(const proto::GraphDef& def, const CheckedBody& body, const pro
   if (body.function != nullptr) {
     absl::StrAppend(&text, " of function '", body.function->name(), "'");
   }
-  if (node.locations_size() == 0) return text;
-  const proto::SourceLocation& location = node.locations(0);
-  if (location.file() < 0 || location.file() >= def.source_files_size()) return text;
-  return absl::StrCat(text, " (", def.source_files(location.file()), ":", location.line(), ")");
+  return text + SourceOf(def, node);
 }
 
 absl::StatusOr<CheckedGraph> Check(const proto::GraphDef& def, const Weights& weights) {

@@ -102,6 +102,7 @@ class Exporter {
       output->set_value(Reference(op->getOperand(at++)));
     }
     while (at < op->getNumOperands()) signature->add_targets(Reference(op->getOperand(at++)));
+    AddLocations(op->getLoc(), signature->mutable_locations());
   }
 
   // `path` of the body that the op is in: "" for the graph, else "<function>/".

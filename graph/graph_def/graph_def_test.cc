@@ -136,7 +136,8 @@ constexpr char kSmall[] = R"(
   nodes { name: "s" op: "reduce_sum" op_version: 1 inputs: "y"
           attrs { name: "axes" value { ints { values: -1 } } } }
   variables { name: "v" dtype: F32 shape { dims { size: 2 } } initializer: "c" trainable: true }
-  signatures { name: "f" inputs: "x" outputs { name: "s" value: "s" } }
+  signatures { name: "f" inputs: "x" outputs { name: "s" value: "s" }
+               locations { file: 0 line: 6 } }
 )";
 
 proto::GraphDef Small() {
@@ -326,8 +327,9 @@ TEST(Import, signature_c2) {
 }
 
 TEST(Import, signature_c3) {
-  EXPECT_THAT(Refusal([](auto& def) { def.mutable_signatures(0)->clear_inputs(); }),
-              HasSubstr("(C3)"));
+  const std::string refusal = Refusal([](auto& def) { def.mutable_signatures(0)->clear_inputs(); });
+  EXPECT_THAT(refusal, HasSubstr("(C3)"));
+  EXPECT_THAT(refusal, HasSubstr("model.cc:6"));
 }
 
 TEST(Import, signature_c4) {
@@ -338,7 +340,8 @@ TEST(Import, signature_c4) {
 }
 
 TEST(Import, Signatures) {
-  EXPECT_NE(Refusal([](auto& def) { def.mutable_signatures(0)->add_targets("nothing"); }), "");
+  EXPECT_THAT(Refusal([](auto& def) { def.mutable_signatures(0)->add_targets("nothing"); }),
+              HasSubstr("signature 'f' (model.cc:6)"));
   EXPECT_NE(Refusal([](auto& def) { def.mutable_signatures(0)->set_name("init"); }), "");
   EXPECT_THAT(Refusal([](auto& def) {
                 for (int i = 0; i < 300; ++i) {

@@ -155,7 +155,7 @@ class Importer {
         outputs.push_back({signature.outputs(j).name(), lists[1][j]});
       }
       absl::Status s = graph_->AddSignatureOp(signature.name(), lists[0], outputs, lists[2],
-                                              ir::MakeLocation(context_, signature.name(), {}));
+                                              LocationOf(signature.name(), signature.locations()));
       if (!s.ok()) return s;
     }
     return absl::OkStatus();
