@@ -1,8 +1,11 @@
 #include "compiler/plan/arena.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
+#include <map>
 #include <numeric>
+#include <set>
 
 namespace weft {
 namespace {
@@ -19,24 +22,14 @@ bool Overlap(const ArenaBuffer& a, const ArenaBuffer& b) {
 // at those alive.
 constexpr size_t kMaxBySize = 8192;
 
-// The placed buffers that are alive together with `buffer`, by offset.
-std::vector<int> Neighbours(const std::vector<ArenaBuffer>& buffers, const std::vector<int>& placed,
-                            const std::vector<int64_t>& offsets, int buffer) {
-  std::vector<int> alive;
-  for (int other : placed) {
-    if (other != buffer && Overlap(buffers[other], buffers[buffer])) alive.push_back(other);
-  }
-  std::sort(alive.begin(), alive.end(), [&](int a, int b) {
-    return offsets[a] != offsets[b] ? offsets[a] < offsets[b] : a < b;
-  });
-  return alive;
-}
-
-// The offset of the smallest gap that holds `bytes`, or the end.
-int64_t BestFit(const std::vector<ArenaBuffer>& buffers, const std::vector<int>& alive,
-                const std::vector<int64_t>& offsets, int64_t bytes) {
+// The offset of the smallest gap that holds the buffer, or the end. `placed` is in the order of
+// offsets.
+int64_t BestFit(const std::vector<ArenaBuffer>& buffers, const std::vector<int>& placed,
+                const std::vector<int64_t>& offsets, const ArenaBuffer& buffer) {
+  const int64_t bytes = Aligned(buffer.bytes);
   int64_t best = -1, best_gap = std::numeric_limits<int64_t>::max(), end = 0;
-  for (int other : alive) {
+  for (int other : placed) {
+    if (!Overlap(buffers[other], buffer)) continue;
     const int64_t gap = offsets[other] - end;
     if (gap >= bytes && gap < best_gap && gap > 0) {
       best = end;
@@ -46,6 +39,39 @@ int64_t BestFit(const std::vector<ArenaBuffer>& buffers, const std::vector<int>&
   }
   return best >= 0 ? best : end;
 }
+
+// The highest buffer at each position of the schedule, of those added so far: what lies lower there
+// lies below it.
+class Skyline {
+ public:
+  // Adds a buffer that is higher than all before. The buffers that it comes to lie upon.
+  std::vector<int> Add(int buffer, int64_t begin, int64_t end) {
+    std::set<int> below;
+    Cut(begin);
+    Cut(end + 1);
+    auto piece = pieces_.lower_bound(begin);
+    while (piece != pieces_.end() && piece->first <= end) {
+      if (piece->second >= 0) below.insert(piece->second);
+      piece = pieces_.erase(piece);
+    }
+    pieces_[begin] = buffer;
+    return std::vector<int>(below.begin(), below.end());
+  }
+
+ private:
+  // Lets a piece begin at a position.
+  void Cut(int64_t position) {
+    auto next = pieces_.upper_bound(position);
+    if (next == pieces_.begin()) {
+      pieces_.emplace(position, -1);
+    } else {
+      pieces_.emplace(position, std::prev(next)->second);
+    }
+  }
+
+  // From where each piece begins; it ends where the next one does. -1: nothing is there.
+  std::map<int64_t, int> pieces_;
+};
 
 }  // namespace
 
@@ -62,16 +88,17 @@ ArenaLayout PlaceBuffers(const std::vector<ArenaBuffer>& buffers) {
     const int64_t key_b = by_size ? -buffers[b].bytes : buffers[b].begin;
     return key_a != key_b ? key_a < key_b : a < b;
   });
-  // Alive at once, each set by offset; kept to derive the relation from.
-  std::vector<int> placed;
+  const auto by_offset = [&](int a, int b) {
+    return offsets[a] != offsets[b] ? offsets[a] < offsets[b] : a < b;
+  };
+  std::vector<int> placed;  // in the order of offsets
   for (int buffer : layout.order) {
     if (!by_size) {
       std::erase_if(placed, [&](int other) { return buffers[other].end < buffers[buffer].begin; });
     }
-    const std::vector<int> alive = Neighbours(buffers, placed, offsets, buffer);
-    offsets[buffer] = BestFit(buffers, alive, offsets, Aligned(buffers[buffer].bytes));
+    offsets[buffer] = BestFit(buffers, placed, offsets, buffers[buffer]);
     layout.peak = std::max(layout.peak, offsets[buffer] + Aligned(buffers[buffer].bytes));
-    placed.push_back(buffer);
+    placed.insert(std::lower_bound(placed.begin(), placed.end(), buffer, by_offset), buffer);
   }
   auto lower = [&](int a, int b) {
     if (offsets[a] != offsets[b]) return offsets[a] < offsets[b];
@@ -79,35 +106,9 @@ ArenaLayout PlaceBuffers(const std::vector<ArenaBuffer>& buffers) {
     return buffers[a].bytes != buffers[b].bytes ? buffers[a].bytes < buffers[b].bytes : a < b;
   };
   std::sort(layout.order.begin(), layout.order.end(), lower);
-  // Buffers in the order of the schedule, so that those alive with one are found by a sweep.
-  std::vector<int> by_begin(n);
-  std::iota(by_begin.begin(), by_begin.end(), 0);
-  std::sort(by_begin.begin(), by_begin.end(), [&](int a, int b) {
-    return buffers[a].begin != buffers[b].begin ? buffers[a].begin < buffers[b].begin : a < b;
-  });
-  std::vector<int> alive;
-  for (int buffer : by_begin) {
-    std::erase_if(alive, [&](int other) { return buffers[other].end < buffers[buffer].begin; });
-    for (int other : alive) {
-      if (lower(other, buffer)) {
-        layout.below[buffer].push_back(other);
-      } else {
-        layout.below[other].push_back(buffer);
-      }
-    }
-    alive.push_back(buffer);
-  }
-  // What lies below one of the others need not be named.
-  for (std::vector<int>& below : layout.below) {
-    std::sort(below.begin(), below.end(), [&](int a, int b) { return lower(b, a); });
-    std::vector<int> direct;
-    for (int candidate : below) {
-      const bool implied = std::any_of(direct.begin(), direct.end(), [&](int higher) {
-        return Overlap(buffers[candidate], buffers[higher]);
-      });
-      if (!implied) direct.push_back(candidate);
-    }
-    below = std::move(direct);
+  Skyline skyline;
+  for (int buffer : layout.order) {
+    layout.below[buffer] = skyline.Add(buffer, buffers[buffer].begin, buffers[buffer].end);
   }
   return layout;
 }

@@ -73,5 +73,17 @@ TEST(ArenaTest, ManyBuffersInALine) {
   EXPECT_EQ(PlaceBuffers(buffers).peak, 2 * 4096);
 }
 
+// A pair is ordered through those between them, not each by an entry of its own.
+TEST(ArenaTest, ManyBuffersAtOnce) {
+  constexpr int kBuffers = 20000;
+  std::vector<ArenaBuffer> buffers;
+  for (int i = 0; i < kBuffers; ++i) buffers.push_back({i, 2 * kBuffers - i, 64});
+  const ArenaLayout layout = PlaceBuffers(buffers);
+  EXPECT_EQ(layout.peak, 64 * kBuffers);
+  size_t entries = 0;
+  for (const std::vector<int>& below : layout.below) entries += below.size();
+  EXPECT_LE(entries, 2u * kBuffers);
+}
+
 }  // namespace
 }  // namespace weft
