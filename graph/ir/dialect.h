@@ -18,7 +18,22 @@
 #include "graph/ir/dialect.h.inc"
 
 #define GET_OP_CLASSES
-#include "graph/ir/ops.h.inc"
-#undef GET_OP_CLASSES
+#include "graph/ir/control_flow/ops.h.inc"
+#define GET_OP_CLASSES
+#include "graph/ir/convolution/ops.h.inc"
+#define GET_OP_CLASSES
+#include "graph/ir/elementwise/ops.h.inc"
+#define GET_OP_CLASSES
+#include "graph/ir/indexing/ops.h.inc"
+#define GET_OP_CLASSES
+#include "graph/ir/linear_algebra/ops.h.inc"
+#define GET_OP_CLASSES
+#include "graph/ir/random/ops.h.inc"
+#define GET_OP_CLASSES
+#include "graph/ir/reduction/ops.h.inc"
+#define GET_OP_CLASSES
+#include "graph/ir/shape/ops.h.inc"
+#define GET_OP_CLASSES
+#include "graph/ir/state/ops.h.inc"
 
 #endif  // WEFT_GRAPH_IR_DIALECT_H_
