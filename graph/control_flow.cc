@@ -151,10 +151,10 @@ std::vector<Tensor> Cond(Tensor predicate, const std::function<std::vector<Tenso
                          SourceLocation location) {
   GraphImpl* graph = predicate.graph();
   bool good = graph != nullptr && CheckOperands(graph, "cond", {predicate}, location);
-  if (graph == nullptr) return {};
+  // The bodies run even after an error, since the number of results is what they return.
+  if (graph == nullptr) return std::vector<Tensor>(then_body().size());
   std::vector<mlir::Value> operands;
   if (good) operands.push_back(graph->Localize(ir::ValueOf(predicate)));
-  // The bodies run even after an error, since the number of results is what they return.
   BodyBuilder first(graph, {});
   std::vector<Tensor> then_results = then_body();
   good &= first.End(then_results, location);

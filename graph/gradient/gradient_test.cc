@@ -69,6 +69,57 @@ TEST(Gradients, StopAtStopGradient) {
   EXPECT_EQ(Value(graph, dx, {{"x", Vector({3})}})[0], 9);
 }
 
+// x^y where the formulas would be 0 * inf.
+TEST(Gradients, OfPowersAtZero) {
+  Graph graph;
+  Tensor a = graph.Input("a", DataType::kF64, {5}), b = graph.Input("b", DataType::kF64, {5});
+  const std::vector<Tensor> gradients = Gradients(Pow(a, b), {a, b});
+  const TensorMap feeds = {{"a", Vector({0, 0, 0, 0, -2})}, {"b", Vector({0, 1, 2, 3, 2})}};
+  EXPECT_EQ(Value(graph, gradients[0], feeds), (std::vector<double>{0, 1, 0, 0, -4}));
+  const std::vector<double> db = Value(graph, gradients[1], feeds);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(db[i], 0) << i;
+  // d/dx x^2 and again, at 0, as models write it.
+  Tensor square = Pow(a, 2.0);
+  Tensor first = Gradients(square, {a})[0];
+  EXPECT_EQ(Value(graph, first, feeds)[0], 0);
+  EXPECT_EQ(Value(graph, Gradients(first, {a})[0], feeds)[0], 2);
+}
+
+// Ties and bounds in the wrong order included, a clamp is the maximum and minimum that it stands
+// for.
+TEST(Gradients, OfAClampAreThoseOfItsParts) {
+  Graph graph;
+  std::vector<double> xs, lows, highs;
+  for (double x : {-2, -1, 0, 1, 2}) {
+    for (double low : {-1, 0, 1}) {
+      for (double high : {-1, 0, 1}) {
+        xs.push_back(x), lows.push_back(low), highs.push_back(high);
+      }
+    }
+  }
+  std::vector<Tensor> inputs;
+  TensorMap feeds = {{"x", Vector(xs)}, {"low", Vector(lows)}, {"high", Vector(highs)}};
+  for (const char* name : {"x", "low", "high"}) {
+    inputs.push_back(graph.Input(name, DataType::kF64, {static_cast<int64_t>(xs.size())}));
+  }
+  Tensor clamp = Clamp(inputs[0], inputs[1], inputs[2]);
+  Tensor parts = Minimum(Maximum(inputs[0], inputs[1]), inputs[2]);
+  EXPECT_EQ(Value(graph, clamp, feeds), Value(graph, parts, feeds));
+  const std::vector<Tensor> of_clamp = Gradients(clamp, inputs),
+                            of_parts = Gradients(parts, inputs);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Value(graph, of_clamp[i], feeds), Value(graph, of_parts[i], feeds)) << i;
+  }
+}
+
+// More ties than f16 can count.
+TEST(Gradients, OfManyTiesInHalfPrecision) {
+  Graph graph;
+  Tensor x = Full(graph, DataType::kF16, {DimExpr(100000)}, 1);
+  Tensor dx = Gradients(ReduceMax(x, {0}), {x}, Full(graph, DataType::kF16, {}, 10000))[0];
+  EXPECT_NEAR(Value(graph, Cast(dx, DataType::kF64), {})[0], 0.1, 1e-4);
+}
+
 TEST(Gradients, OfAnyOrder) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF64, {1});
@@ -116,6 +167,18 @@ TEST(Gradients, OfALoopCountEachUseOnce) {
   Tensor dx = Gradients(y, {x})[0];
   ASSERT_TRUE(graph.status().ok()) << graph.status();
   EXPECT_NEAR(Value(graph, dx, {{"x", HostTensor::Scalar<double>(2)}})[0], 4 * 8, 1e-12);
+}
+
+// A failed condition stops nothing before the error can be asked for.
+TEST(Gradients, OfACondWithoutAPredicateAreErrorsNotCrashes) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {2});
+  Tensor wrong = Less(x, graph.Input("y", DataType::kF64, {3}));
+  Tensor y = Cond(
+      wrong, [&] { return std::vector<Tensor>{x}; }, [&] { return std::vector<Tensor>{x}; })[0];
+  EXPECT_FALSE(y.valid());
+  EXPECT_FALSE(Gradients(y, {x})[0].valid());
+  EXPECT_FALSE(graph.status().ok());
 }
 
 TEST(Gradients, ErrorsSayWhatAndWhere) {

@@ -119,6 +119,7 @@ void AddConvolutions(Cases& cases) {
       cases.push_back({op.name, 5, {op.a, op.b}, with(op.attributes, "dilations", Ints{1, 20})});
     }
   }
+  cases.push_back({"conv2d", 2, {x, "f32[0, 2, 3, 4]"}, good, {}, nullptr, "filter"});
   cases.push_back({"conv2d", 4, {x, "f32[3, 2, 3, 5]"}, good});
   cases.push_back({"conv2d_input_grad", 4, {dy, "f32[3, 2, 3, 5]"}, ops[1].attributes});
   cases.push_back({"conv2d_filter_grad", 4, {x, "f32[n, 5, 4, 5]"}, ops[2].attributes});
@@ -333,7 +334,8 @@ void AddControlFlow(Cases& cases) {
 }  // namespace
 
 std::string NameOf(const ConstraintCase& c) {
-  return c.constraint == 0 ? c.op : c.op + "_c" + std::to_string(c.constraint);
+  std::string name = c.constraint == 0 ? c.op : c.op + "_c" + std::to_string(c.constraint);
+  return c.part.empty() ? name : name + "_" + c.part;
 }
 
 const std::vector<ConstraintCase>& ConstraintCases() {

@@ -28,6 +28,8 @@ struct ConstraintCase {
   std::vector<std::string> results = {};  // of the good one
   // Instead of operands and attributes: builds something in a graph that has no error yet.
   std::function<void(Graph&)> build = nullptr;
+  // Tells cases of one constraint apart, where it has several parts: "matmul_c2_rank".
+  std::string part = {};
 };
 
 // "matmul_c2"; "matmul" for the good one.

@@ -52,6 +52,11 @@ absl::StatusOr<Shape> ConvOutput(const InferContext& c, const Shape& image, cons
     if (absl::Status s = CheckPair(c, 2, name); !s.ok()) return s;
   }
   if (absl::Status s = CheckPadding(c, 2); !s.ok()) return s;
+  for (int i = 0; i < 2; ++i) {
+    if (filter[i].Constant().value_or(1) < 1) {
+      return c.Error(2, "a filter of height and width >= 1", ToString(filter));
+    }
+  }
   int64_t groups = c.attributes().Int("groups");
   if (groups < 1 || filter[2] * DimExpr(groups) != image[3]) {
     return c.Error(3, "filter channels times groups equal to image channels",
@@ -162,16 +167,18 @@ absl::Status InferConv2DFilterGrad(InferContext& c) {
   return absl::OkStatus();
 }
 
-absl::Status InferMaxPool(InferContext& c) {
+// Results: the windows' values and, for max_pool, where they were.
+absl::Status InferPool(InferContext& c) {
   if (absl::Status s = c.CheckDType(0); !s.ok()) return s;
   absl::StatusOr<Shape> output = PoolOutput(c, c.shape(0));
   if (!output.ok()) return output.status();
   c.AddResult(c.dtype(0), *output);
-  c.AddResult(DataType::kI32, *output);
+  if (c.op().results.size() > 1) c.AddResult(DataType::kI32, *output);
   return absl::OkStatus();
 }
 
-absl::Status InferMaxUnpool(InferContext& c) {
+// From windows, with an index for max_unpool, to the images.
+absl::Status InferPoolGrad(InferContext& c) {
   if (absl::Status s = c.CheckDType(0); !s.ok()) return s;
   Shape image = c.attributes().Dims("image_shape");
   absl::StatusOr<Shape> windows = PoolOutput(c, image);
@@ -187,24 +194,6 @@ absl::Status InferMaxPoolAt(InferContext& c) {
   if (!windows.ok()) return windows.status();
   if (absl::Status s = CheckWindows(c, 1, *windows); !s.ok()) return s;
   c.AddResult(c.dtype(0), *std::move(windows));
-  return absl::OkStatus();
-}
-
-absl::Status InferAvgPool(InferContext& c) {
-  if (absl::Status s = c.CheckDType(0); !s.ok()) return s;
-  absl::StatusOr<Shape> output = PoolOutput(c, c.shape(0));
-  if (!output.ok()) return output.status();
-  c.AddResult(c.dtype(0), *std::move(output));
-  return absl::OkStatus();
-}
-
-absl::Status InferAvgPoolGrad(InferContext& c) {
-  if (absl::Status s = c.CheckDType(0); !s.ok()) return s;
-  Shape image = c.attributes().Dims("image_shape");
-  absl::StatusOr<Shape> windows = PoolOutput(c, image);
-  if (!windows.ok()) return windows.status();
-  if (absl::Status s = CheckWindows(c, 0, *windows); !s.ok()) return s;
-  c.AddResult(c.dtype(0), std::move(image));
   return absl::OkStatus();
 }
 

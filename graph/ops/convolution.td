@@ -4,7 +4,7 @@
 #define WEFT_GRAPH_OPS_CONVOLUTION_TD
 include "graph/ir/base.td"
 
-defvar ConvConstraints = ["C1: x, filter (and dy) have rank 4 and one dtype", "C2: strides and dilations are two numbers >= 1, padding four >= 0",
+defvar ConvConstraints = ["C1: x, filter (and dy) have rank 4 and one dtype", "C2: strides and dilations are two numbers >= 1, padding four >= 0, and the filter's height and width >= 1, where known",
   "C3: the filter's channels times groups are the image's", "C4: groups divides the output channels", "C5: the output has a size >= 1 in each dimension, where known"];
 defvar ConvGradConstraints = !listconcat(ConvConstraints, ["C6: dy has the shape of the convolution's output"]);
 class Weft_Conv<string mnemonic> : Weft_Op<mnemonic, "convolution", [Pure]> {
@@ -40,11 +40,13 @@ class Weft_Pool<string mnemonic> : Weft_Op<mnemonic, "convolution", [Pure]> {
   let constraints = PoolConstraints;
 }
 def Weft_MaxPoolOp : Weft_Pool<"max_pool"> {
-  let summary = "Largest element of each window, and where in the window (i32, row * window width + column) the first of them is. Padding is never chosen; NaN is.";
+  let infer = "InferPool";
+  let summary = "Largest element of each window, and where in the window (i32, row * window width + column) the first of them is. Padding is never chosen; NaN is. Images without pixels have windows of padding alone: -inf at 0.";
   let arguments = (ins Weft_Tensor:$x, DenseI64ArrayAttr:$window, DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$padding);
   let results = (outs Weft_Tensor:$y, Weft_Tensor:$index);
 }
 def Weft_MaxUnpoolOp : Weft_Pool<"max_unpool"> {
+  let infer = "InferPoolGrad";
   let summary = "Adds each element of dy to the place that max_pool's index names: the gradient of max_pool. `image_shape` is that of the images.";
   let arguments = (ins Weft_Tensor:$dy, Weft_Tensor:$index, Weft_Dims:$image_shape, DenseI64ArrayAttr:$window, DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$padding);
   let results = (outs Weft_Tensor:$y);
@@ -57,12 +59,14 @@ def Weft_MaxPoolAtOp : Weft_Pool<"max_pool_at"> {
   let constraints = PoolGradConstraints;
 }
 def Weft_AvgPoolOp : Weft_Pool<"avg_pool"> {
-  let summary = "Mean of each window; padding is not counted unless count_padding.";
+  let infer = "InferPool";
+  let summary = "Mean of each window; padding is not counted unless count_padding. 0 of a window without pixels.";
   let arguments = (ins Weft_Tensor:$x, DenseI64ArrayAttr:$window, DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$padding, DefaultValuedAttr<BoolAttr, "false">:$count_padding);
   let results = (outs Weft_Tensor:$y);
   let test = Weft_Test<"-1", "1", 16, "1">;
 }
 def Weft_AvgPoolGradOp : Weft_Pool<"avg_pool_grad"> {
+  let infer = "InferPoolGrad";
   let summary = "Gradient of avg_pool. `image_shape` is that of the images.";
   let arguments = (ins Weft_Tensor:$dy, Weft_Dims:$image_shape, DenseI64ArrayAttr:$window, DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$padding,
                        DefaultValuedAttr<BoolAttr, "false">:$count_padding);

@@ -10,8 +10,10 @@ def Weft_MulOp : Weft_Binary<"mul", "a * b.", "a * b", "e.Mul(a, b)", GradientRu
 def Weft_DivOp : Weft_Binary<"div", "a / b; integers truncate toward zero.", "Divide(a, b)", "e.Div(a, b)", GradientRules<["dy / b", "-dy * y / b"]>, Numbers, Weft_Test<"0.5", "2">>;
 def Weft_RemOp : Weft_Binary<"rem", "Remainder of a / b with the sign of a, as C's fmod.", "Remainder(a, b)", "e.Rem(a, b)",
                              GradientRules<["dy", "-dy * Trunc(a / b)"]>, Numbers, Weft_Test<"0.5", "8">>;
-def Weft_PowOp : Weft_Binary<"pow", "a to the power b; NaN where a < 0 and b is not a whole number.", "std::pow(a, b)", "e.Pow(a, b)",
-                             GradientRules<["dy * b * Pow(a, b - 1.0)", "dy * y * Log(a)"]>, Floats, Weft_Test<"0.2", "3", 16>>;
+// Gradients at a = 0: b * 0^(b - 1), which is 0 for b = 0 as well, and y * log(a) as 0.
+def Weft_PowOp : Weft_Binary<"pow", "a to the power b; NaN where a < 0 and b is not a whole number; 1 where b is 0.", "std::pow(a, b)", "e.Pow(a, b)",
+                             GradientRules<["dy * b * Pow(Select(And(Equal(a, 0.0), Equal(b, 0.0)), OnesLike(a), a), b - 1.0)",
+                                            "dy * y * Log(Select(Equal(a, 0.0), OnesLike(a), a))"]>, Floats, Weft_Test<"0.2", "3", 16>>;
 def Weft_MaximumOp : Weft_Binary<"maximum", "The larger of a and b; NaN if either is. The gradient at a tie goes to b.", "Maximum(a, b)", "e.Max(a, b)",
                                  GradientRules<["Select(Greater(a, b), dy, ZerosLike(dy))", "Select(Greater(a, b), ZerosLike(dy), dy)"]>>;
 def Weft_MinimumOp : Weft_Binary<"minimum", "The smaller of a and b; NaN if either is. The gradient at a tie goes to b.", "Minimum(a, b)", "e.Min(a, b)",
@@ -62,10 +64,11 @@ def Weft_SelectOp : Weft_Elementwise<"select", "a where the condition holds, b e
   let arguments = (ins Weft_Tensor:$condition, Weft_Tensor:$a, Weft_Tensor:$b);
   let constraints = ["C1: condition is bool", "C2: a and b have one dtype", "C3: all operands have one shape"];
 }
-def Weft_ClampOp : Weft_Elementwise<"clamp", "minimum(maximum(x, low), high). The gradient is that of x where low < x < high, 0 elsewhere.",
+def Weft_ClampOp : Weft_Elementwise<"clamp", "minimum(maximum(x, low), high), which is high where low > high. The gradient is that of x where low < x < high, 0 elsewhere.",
                                     "Minimum(Maximum(x, low), high)", "e.Min(e.Max(x, low), high)",
-                                    GradientRules<["Select(And(Greater(x, low), Less(x, high)), dy, ZerosLike(dy))", "Select(LessEqual(x, low), dy, ZerosLike(dy))",
-                                                   "Select(And(GreaterEqual(x, high), Greater(x, low)), dy, ZerosLike(dy))"]>, Numbers, Weft_Test<"-2", "2">> {
+                                    GradientRules<["Select(And(Greater(x, low), Less(x, high)), dy, ZerosLike(dy))",
+                                                   "Select(And(LessEqual(x, low), Less(low, high)), dy, ZerosLike(dy))",
+                                                   "Select(GreaterEqual(Maximum(x, low), high), dy, ZerosLike(dy))"]>, Numbers, Weft_Test<"-2", "2">> {
   let arguments = (ins Weft_Tensor:$x, Weft_Tensor:$low, Weft_Tensor:$high);
   let constraints = ["C1: all operands have one dtype", "C2: all operands have one shape"];
 }

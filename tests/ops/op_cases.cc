@@ -124,6 +124,11 @@ void AddReductions(CaseList& list) {
           .gradient = size < 100;
     }
   }
+  // Elements that are 0, where a product's gradient cannot be the product divided by the element.
+  for (int64_t zeros : {1, 2}) {
+    list.Add("reduce_prod", absl::StrCat("zeros", zeros), {Data({2, zeros}, 0, 0), Data({2, 3})},
+             [](const Inputs& x) { return ReduceProd(Concat({x[1], x[0]}, 1), {1}); });
+  }
   for (int64_t axis : {0, 1, -1}) {
     list.Add("argmax", absl::StrCat("axis", axis), {Data({3, 5, 2})},
              [axis](const Inputs& x) { return ArgMax(x[0], axis, axis == 1); });
