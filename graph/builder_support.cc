@@ -50,6 +50,16 @@ Tensor SizeLike(const Tensor& like, const DimExpr& size) {
   return dtype == like.dtype() ? value : Cast(value, like.dtype());
 }
 
+Tensor As(const Tensor& x, DataType dtype) {
+  return !x.valid() || x.dtype() == dtype ? x : Cast(x, dtype);
+}
+
+DataType WideType(DataType dtype) {
+  return dtype == DataType::kBF16 || dtype == DataType::kF16 ? DataType::kF32 : dtype;
+}
+
+std::string ScopePath(const Graph& graph) { return graph.impl()->scope_path; }
+
 void ReportError(const Tensor& near, const std::string& message, SourceLocation location) {
   if (near.valid()) near.graph()->Fail(message, location);
 }

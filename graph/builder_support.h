@@ -17,6 +17,16 @@ Tensor ScalarLike(const Tensor& like, double value);
 // known, else a dim_size node.
 Tensor SizeLike(const Tensor& like, const DimExpr& size);
 
+// x in another dtype: x itself where it has it.
+Tensor As(const Tensor& x, DataType dtype);
+// f32 for bf16 and f16, whose range and digits are too few for sums and moving averages; else the
+// dtype itself.
+DataType WideType(DataType dtype);
+
+// The open scopes by the names they were asked for, each followed by '/': the same when a function
+// that opens them is called again.
+std::string ScopePath(const Graph& graph);
+
 // Makes the message the graph's error, if it is the first one.
 void ReportError(const Tensor& near, const std::string& message, SourceLocation location);
 void ReportError(Graph& graph, const std::string& message, SourceLocation location);

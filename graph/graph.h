@@ -157,6 +157,7 @@ class Graph {
   std::vector<Variable> Variables(bool trainable_only = false) const;
 
   // Names made until the guard ends are prefixed "name/"; a scope opened twice gets a suffix.
+  // Layers (graph/layers) of one name in scopes of one name share their variables.
   [[nodiscard]] ScopeGuard Scope(std::string_view name);
 
   // Declares a way to call the graph. Inputs are those that outputs and targets need, in the order

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "graph/ir/graph_rules.h"
@@ -62,8 +64,10 @@ GraphImpl::GraphImpl(std::string_view name) : context(mlir::MLIRContext::Threadi
 }
 
 void GraphImpl::Fail(const std::string& message, const SourceLocation& location) {
-  Fail(absl::InvalidArgumentError(
-      absl::StrCat(message, " (", location.file_name(), ":", location.line(), ")")));
+  const SourceLine line = location_override && !location_override->empty()
+                              ? location_override->front()
+                              : LinesOf(location).front();
+  Fail(absl::InvalidArgumentError(absl::StrCat(message, " (", line.file, ":", line.line, ")")));
 }
 
 std::optional<TensorType> GraphImpl::VariableType(llvm::StringRef name) const {
@@ -95,13 +99,14 @@ void GraphImpl::PushScope(std::string_view name) {
     Fail(absl::InvalidArgumentError(absl::StrCat("scope: expected ", problem)));
     name = "scope";
   }
-  outer_prefixes.push_back(prefix);
+  outer_scopes.emplace_back(prefix, scope_path);
   prefix = scope_names.Unique(prefix + std::string(name)) + "/";
+  absl::StrAppend(&scope_path, std::string(name), "/");
 }
 
 void GraphImpl::PopScope() {
-  prefix = outer_prefixes.back();
-  outer_prefixes.pop_back();
+  std::tie(prefix, scope_path) = std::move(outer_scopes.back());
+  outer_scopes.pop_back();
 }
 
 mlir::Location GraphImpl::MakeNodeLocation(std::string_view name, const SourceLocation& location) {
@@ -170,8 +175,8 @@ mlir::Value GraphImpl::MakeScalar(std::string_view what, DataType dtype, double 
       constexpr bool kIsBool = std::is_same_v<T, bool>;
       if (value != std::floor(value) || value < kMin || value >= (kIsBool ? 2 : kEnd)) return false;
       *out = static_cast<T>(value);
-    } else if constexpr (std::is_same_v<T, BF16>) {
-      *out = BF16(static_cast<float>(value));
+    } else if constexpr (std::is_same_v<T, BF16> || std::is_same_v<T, F16>) {
+      *out = static_cast<T>(static_cast<float>(value));  // as a cast from f64 does
     } else {
       *out = static_cast<T>(value);
     }

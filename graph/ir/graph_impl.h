@@ -49,7 +49,8 @@ struct GraphImpl {
   void Fail(const absl::Status& error) {
     if (status.ok()) status = error;
   }
-  // Error in the name of a node that was not made.
+  // Error in the name of a node that was not made. The line is that of the caller of a layer or of
+  // Gradients where one is at work (location_override).
   void Fail(const std::string& message, const SourceLocation& location);
 
   // Bodies under construction, the graph's own first.
@@ -79,7 +80,10 @@ struct GraphImpl {
 
   // Scopes.
   std::string prefix;  // "a/b/" or ""
-  std::vector<std::string> outer_prefixes;
+  // The same with the names that were asked for, before suffixes made them unique: what is built
+  // twice by one function is in one path both times.
+  std::string scope_path;
+  std::vector<std::pair<std::string, std::string>> outer_scopes;  // prefix, path
   Names scope_names;
   void PushScope(std::string_view name);
   void PopScope();

@@ -48,7 +48,10 @@ Tensor Gelu(Operand x, bool approximate) {
   const CallerLocation at(x.tensor(), x.location());
   if (approximate) {
     const double scale = std::sqrt(2 / std::numbers::pi);
-    return x * 0.5 * (Tanh((x + x * x * x * 0.044715) * scale) + 1.0);
+    // Beyond 10 the tangent is 1 or -1 in every dtype; without the bound the cube would overflow,
+    // in f16 from 41 on, and the gradient be 0 * inf.
+    Tensor near = Clamp(x, -10.0, 10.0);
+    return x * 0.5 * (Tanh((near + near * near * near * 0.044715) * scale) + 1.0);
   }
   return x * 0.5 * (Erf(x * (1 / std::numbers::sqrt2)) + 1.0);
 }
@@ -62,7 +65,9 @@ Tensor Sigmoid(Operand x) { return Logistic(x); }
 
 Tensor Softplus(Operand x) {
   const CallerLocation at(x.tensor(), x.location());
-  return Maximum(x, 0.0) + Log1p(Exp(-Abs(x)));
+  // At 0 the gradient of both goes to their second operand: 1 - 1 / 2, as it should. With |x| it
+  // would be 0.
+  return Maximum(0.0, x) + Log1p(Exp(Minimum(x, -x)));
 }
 
 // Shifting x changes no result, so no gradient has to flow through the largest element.
@@ -81,6 +86,8 @@ Tensor LogSoftmax(Operand x, int64_t axis) {
 Tensor LogSumExp(Operand x, int64_t axis, bool keep_dims) {
   const CallerLocation at(x.tensor(), x.location());
   Tensor largest = StopGradient(ReduceMax(x, {axis}, true));
+  // An infinite one would leave inf - inf.
+  largest = Select(IsFinite(largest), largest, 0.0);
   Tensor sum = ReduceSum(Exp(x - largest), {axis}, keep_dims);
   return Log(sum) + (keep_dims ? largest : ReduceSum(largest, {axis}));
 }
@@ -91,10 +98,8 @@ Tensor Mean(Operand x, std::vector<int64_t> axes, bool keep_dims) {
   const DataType dtype = x.tensor().dtype();
   axes = AxesOrAll(std::move(axes), x.tensor().rank());
   // The sum of many elements, and their number, may be out of the range of 16 bits.
-  const bool narrow = dtype == DataType::kF16 || dtype == DataType::kBF16;
-  Tensor wide = narrow ? Cast(x, DataType::kF32) : x.tensor();
-  Tensor mean = ReduceSum(wide, axes, keep_dims) / CountAlong(wide, axes);
-  return narrow ? Cast(mean, dtype) : mean;
+  Tensor wide = As(x.tensor(), WideType(dtype));
+  return As(ReduceSum(wide, axes, keep_dims) / CountAlong(wide, axes), dtype);
 }
 
 Tensor Variance(Operand x, std::vector<int64_t> axes, bool keep_dims) {

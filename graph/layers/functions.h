@@ -15,7 +15,7 @@ namespace weft {
 
 // max(x, 0). The gradient at 0 is 0.
 Tensor Relu(Operand x);
-// x for x > 0, slope * x otherwise.
+// x for x > 0, slope * x otherwise; the gradient at 0 is the slope.
 Tensor LeakyRelu(Operand x, double slope = 0.01);
 // x for x > 0, exp(x) - 1 otherwise (Clevert, Unterthiner, Hochreiter, 2015, alpha = 1).
 Tensor Elu(Operand x);
@@ -25,13 +25,16 @@ Tensor Gelu(Operand x, bool approximate = false);
 // x * sigmoid(x), also called swish (Elfwing, Uchibe, Doya, 2017).
 Tensor Silu(Operand x);
 Tensor Sigmoid(Operand x);
-// log(1 + exp(x)), as max(x, 0) + log1p(exp(-|x|)): neither overflows nor loses small values.
+// log(1 + exp(x)), as max(x, 0) + log1p(exp(-|x|)): neither overflows nor loses small values. The
+// gradient is sigmoid(x), at 0 too.
 Tensor Softplus(Operand x);
-// exp(x - m) / sum exp(x - m) along the axis, m being the largest element there.
+// exp(x - m) / sum exp(x - m) along the axis, m being the largest element there. NaN where m is
+// infinite.
 Tensor Softmax(Operand x, int64_t axis = -1);
 // x - m - log sum exp(x - m).
 Tensor LogSoftmax(Operand x, int64_t axis = -1);
-// log sum exp(x) along the axis, which is dropped unless keep_dims.
+// log sum exp(x) along the axis, which is dropped unless keep_dims; -inf of nothing but -inf, inf
+// where one is inf.
 Tensor LogSumExp(Operand x, int64_t axis = -1, bool keep_dims = false);
 
 // Mean along the axes, all of them where the list is empty; open dimensions count at run time. NaN

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "graph/builder_support.h"
+
 namespace weft {
 namespace {
 
@@ -24,6 +26,11 @@ Fans FansOf(const Shape& shape) {
 Tensor Initializer::Make(Graph& graph, DataType dtype, const Shape& shape, uint32_t seed,
                          int64_t stream, SourceLocation location) const {
   if (kind == Kind::kConstant) return Full(graph, dtype, shape, value, location);
+  if (WideType(dtype) != dtype) {
+    // Rounded once at the end: drawn in 8 or 11 bits, small weights would lie on a coarse grid.
+    return Cast(Operand(Make(graph, WideType(dtype), shape, seed, stream, location), location),
+                dtype);
+  }
   double deviation = value;
   if (fan != Fan::kNone) {
     const Fans fans = FansOf(shape);

@@ -33,10 +33,11 @@ struct Initializer {
   static Initializer HeUniform() { return {Kind::kUniform, 2, Fan::kIn}; }
   static Initializer HeNormal() { return {Kind::kNormal, 2, Fan::kIn}; }
   // Variance 1 / fan in (LeCun, Bottou, Orr, Mueller, 1998).
+  static Initializer LecunUniform() { return {Kind::kUniform, 1, Fan::kIn}; }
   static Initializer LecunNormal() { return {Kind::kNormal, 1, Fan::kIn}; }
 
   // A value of that shape, which must be static. `seed` and `stream` name the random numbers: the
-  // same ones give the same value.
+  // same ones give the same value. bf16 and f16 are drawn in f32 and rounded.
   Tensor Make(Graph& graph, DataType dtype, const Shape& shape, uint32_t seed, int64_t stream,
               SourceLocation location = SourceLocation::current()) const;
 };

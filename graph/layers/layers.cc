@@ -29,6 +29,9 @@ std::optional<std::array<int64_t, 2>> PadAxis(Padding padding, const DimExpr& si
   return std::array<int64_t, 2>{total / 2, total - total / 2};
 }
 
+// Far beyond any image, and products of two fit.
+constexpr int64_t kMaxExtent = int64_t{1} << 30;
+
 // [top, bottom, left, right]; nullopt, and an error in the graph, where it cannot be known.
 std::optional<std::vector<int64_t>> PadImage(Padding padding, Operand x,
                                              std::array<int64_t, 2> window,
@@ -38,6 +41,14 @@ std::optional<std::vector<int64_t>> PadImage(Padding padding, Operand x,
   if (!image.valid()) return std::nullopt;
   if (image.rank() != 4) {
     ReportError(image, absl::StrCat("expected images [n, h, w, c], got ", ToString(image.shape())),
+                x.location());
+    return std::nullopt;
+  }
+  for (const std::array<int64_t, 2>& pair : {window, strides, dilations}) {
+    if (pair[0] >= 1 && pair[1] >= 1 && pair[0] <= kMaxExtent && pair[1] <= kMaxExtent) continue;
+    ReportError(image,
+                absl::StrCat("expected a window, strides and dilations in [1, ", kMaxExtent,
+                             "], got ", pair[0], " and ", pair[1]),
                 x.location());
     return std::nullopt;
   }
@@ -74,12 +85,30 @@ std::vector<int64_t> LeadingAxes(int64_t rank) {
 // Far below every score, and finite, so that no gradient multiplies zero by infinity.
 double MaskedScore(DataType dtype) { return dtype == DataType::kF16 ? -3e4 : -1e30; }
 
+// Whether x is floats with features and the options make sense; an error in the graph where not.
+bool CanNormalize(const Operand& x, int64_t least_rank, const NormOptions& options) {
+  const Tensor& input = x.tensor();
+  if (!input.valid()) return false;
+  std::string problem;
+  if (!IsFloat(input.dtype()) || input.rank() < least_rank) {
+    problem = absl::StrCat("floats [..., features] of rank ", least_rank, " or more, got ",
+                           std::string(NameOf(input.dtype())), ToString(input.shape()));
+  } else if (!(options.epsilon > 0) || !(options.momentum >= 0 && options.momentum < 1)) {
+    problem = absl::StrCat("epsilon > 0 and momentum in [0, 1), got ", options.epsilon, " and ",
+                           options.momentum);
+  }
+  if (problem.empty()) return true;
+  ReportError(input, "expected " + problem, x.location());
+  return false;
+}
+
 }  // namespace
 
 Variable Layers::Parameter(std::string_view name, DataType dtype, const Shape& shape,
                            const Initializer& initializer, bool trainable,
                            SourceLocation location) {
-  const auto it = variables_.find(name);
+  const std::string path = ScopePath(graph_) + std::string(name);
+  const auto it = variables_.find(path);
   if (it != variables_.end()) {
     const Tensor value = it->second.Read(location);
     if (value.valid() && (value.shape() != shape || value.dtype() != dtype)) {
@@ -94,7 +123,7 @@ Variable Layers::Parameter(std::string_view name, DataType dtype, const Shape& s
   Tensor initial = initializer.Make(graph_, dtype, shape, seed_,
                                     static_cast<int64_t>(graph_.Variables().size()), location);
   Variable variable = graph_.AddVariable(name, initial, trainable, location);
-  variables_.emplace(std::string(name), variable);
+  variables_.emplace(path, variable);
   return variable;
 }
 
@@ -150,36 +179,40 @@ Tensor Layers::Conv2D(std::string_view name, Operand x, int64_t filters,
   return options.use_bias ? y + bias : y;
 }
 
-Tensor Layers::Normalize(std::string_view name, Operand x, Tensor mean, Tensor variance,
-                         const NormOptions& options) {
-  const DataType dtype = x.tensor().dtype();
-  const Shape features = {x.tensor().dim(-1)};
+Tensor Layers::Normalize(std::string_view name, Tensor x, Tensor mean, Tensor variance,
+                         DataType dtype, const NormOptions& options, SourceLocation location) {
+  if (!mean.valid() || !variance.valid()) return {};
+  const Shape features = {x.dim(-1)};
   Tensor factor = Rsqrt(variance + options.epsilon);
   Tensor y = x - mean;
-  if (options.use_scale) {
-    factor = factor * Parameter(Join(name, "scale"), dtype, features, Initializer::Ones(), true,
-                                x.location());
-  }
+  auto parameter = [&](const char* part, const Initializer& initializer) {
+    return As(
+        Parameter(Join(name, part), dtype, features, initializer, true, location).Read(location),
+        x.dtype());
+  };
+  if (options.use_scale) factor = factor * parameter("scale", Initializer::Ones());
   y = y * factor;
-  if (options.use_offset) {
-    y = y +
-        Parameter(Join(name, "offset"), dtype, features, Initializer::Zeros(), true, x.location());
-  }
-  return y;
+  if (options.use_offset) y = y + parameter("offset", Initializer::Zeros());
+  return As(y, dtype);
 }
 
-Tensor Layers::BatchNorm(std::string_view name, Operand x, const NormOptions& options) {
-  if (!x.tensor().valid()) return {};
-  const DataType dtype = x.tensor().dtype();
-  const Shape features = {x.tensor().dim(-1)};
-  const CallerLocation at(graph_.impl(), x.location());
-  Variable mean = Parameter(Join(name, "moving_mean"), dtype, features, Initializer::Zeros(), false,
-                            x.location());
-  Variable variance = Parameter(Join(name, "moving_variance"), dtype, features, Initializer::Ones(),
-                                false, x.location());
-  if (!training_) return Normalize(name, x, mean.Read(), variance.Read(), options);
+Tensor Layers::BatchNorm(std::string_view name, Operand input, const NormOptions& options) {
+  if (!CanNormalize(input, 2, options)) return {};
+  const SourceLocation location = input.location();
+  const DataType dtype = input.tensor().dtype(), wide = WideType(dtype);
+  const Shape features = {input.tensor().dim(-1)};
+  const CallerLocation at(graph_.impl(), location);
+  Tensor x = As(input.tensor(), wide);
+  Variable mean =
+      Parameter(Join(name, "moving_mean"), wide, features, Initializer::Zeros(), false, location);
+  Variable variance = Parameter(Join(name, "moving_variance"), wide, features, Initializer::Ones(),
+                                false, location);
+  if (!training_) {
+    return Normalize(name, x, mean.Read(location), variance.Read(location), dtype, options,
+                     location);
+  }
 
-  const std::vector<int64_t> axes = LeadingAxes(x.tensor().rank());
+  const std::vector<int64_t> axes = LeadingAxes(x.rank());
   Tensor batch_mean = Mean(x, axes);
   Tensor centered = x - batch_mean;
   Tensor batch_variance = Mean(centered * centered, axes);
@@ -193,13 +226,16 @@ Tensor Layers::BatchNorm(std::string_view name, Operand x, const NormOptions& op
   };
   move(mean, batch_mean);
   move(variance, batch_variance);
-  return Normalize(name, x, batch_mean, batch_variance, options);
+  return Normalize(name, x, batch_mean, batch_variance, dtype, options, location);
 }
 
-Tensor Layers::LayerNorm(std::string_view name, Operand x, const NormOptions& options) {
-  if (!x.tensor().valid()) return {};
-  const CallerLocation at(graph_.impl(), x.location());
-  return Normalize(name, x, Mean(x, {-1}, true), Variance(x, {-1}, true), options);
+Tensor Layers::LayerNorm(std::string_view name, Operand input, const NormOptions& options) {
+  if (!CanNormalize(input, 1, options)) return {};
+  const DataType dtype = input.tensor().dtype();
+  const CallerLocation at(graph_.impl(), input.location());
+  Tensor x = As(input.tensor(), WideType(dtype));
+  return Normalize(name, x, Mean(x, {-1}, true), Variance(x, {-1}, true), dtype, options,
+                   input.location());
 }
 
 Tensor Layers::Dropout(Operand x, double rate) {
@@ -210,11 +246,11 @@ Tensor Layers::Dropout(Operand x, double rate) {
     return {};
   }
   const CallerLocation at(graph_.impl(), x.location());
-  if (!has_dropout_) {
+  if (dropout_step_.graph() == nullptr) {
     dropout_step_ =
         Parameter("dropout/step", DataType::kI64, {}, Initializer::Zeros(), false, x.location());
-    has_dropout_ = true;
   }
+  has_dropout_ = true;
   const ScopeGuard scope = graph_.Scope("dropout");
   // Distinct numbers for each call: the step is the stream, the call goes into the seed. The
   // multiplier spreads consecutive calls over the seeds (2^32 divided by the golden ratio).
@@ -276,6 +312,18 @@ Tensor Layers::MultiHeadAttention(std::string_view name, Operand query, Operand 
       Tensor visible = GreaterEqual(Iota(graph_, pairs, 0, DataType::kI32, location),
                                     Iota(graph_, pairs, 1, DataType::kI32, location));
       scores = Select(visible, scores, MaskedScore(scores.dtype()));
+    }
+    if (options.mask.valid()) {
+      const Shape shape = scores.shape();
+      scores = Select(options.mask, scores, MaskedScore(scores.dtype()));
+      // Of a larger mask the scores would be repeated.
+      if (scores.valid() && scores.shape() != shape) {
+        ReportError(q_input,
+                    absl::StrCat("expected a mask that can be repeated to [n, heads, t, s], got ",
+                                 ToString(options.mask.shape())),
+                    location);
+        return {};
+      }
     }
     mixed = Transpose(MatMul(Softmax(scores), v), {0, 2, 1, 3});
     mixed = Reshape(mixed, {q_input.dim(0), q_input.dim(1), DimExpr(heads * size)});

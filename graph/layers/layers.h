@@ -38,25 +38,31 @@ struct Conv2DOptions {
 };
 
 struct NormOptions {
+  // Added to the variance; > 0.
   double epsilon = 1e-5;
   bool use_scale = true;
   bool use_offset = true;
-  // Batch normalisation: the moving statistics keep this share of themselves at each step.
+  // Batch normalisation: the moving statistics keep this share of themselves at each step, in
+  // [0, 1).
   double momentum = 0.9;
 };
 
 struct AttentionOptions {
   // A query sees no key after its own place.
   bool causal = false;
+  // Where it is valid: a bool tensor that can be repeated to [n, heads, t, s]; a query sees only
+  // the keys for which it holds, [n, 1, 1, s] for keys that are padding, say. A query that sees
+  // none gets the mean of all values.
+  Tensor mask = {};
   // Size of each head; 0: the query's features divided by the number of heads.
   int64_t head_size = 0;
   bool use_bias = true;
   Initializer kernel = Initializer::GlorotUniform();
 };
 
-// Makes layers over a graph and keeps their variables by name: the second layer of the same name
-// uses the variables of the first, so a model written as one function can be built for training and
-// for prediction in one graph:
+// Makes layers over a graph and keeps their variables by name: the second layer of the same name in
+// scopes of the same names (Graph::Scope) uses the variables of the first, so a model written as
+// one function can be built for training and for prediction in one graph:
 //
 //   Graph graph("digits");
 //   Layers layers(graph);
@@ -76,6 +82,8 @@ struct AttentionOptions {
 // how many variables the graph had before. Layers over images expect [n, h, w, c]. Sizes that
 // parameters depend on must be known; errors go to Graph::status(). The graph must outlive this;
 // not thread-safe.
+//
+// Normalisation of bf16 and f16 is computed in f32, in which moving statistics are kept as well.
 class Layers {
  public:
   explicit Layers(Graph& graph, uint32_t seed = 0) : graph_(graph), seed_(seed) {}
@@ -96,10 +104,10 @@ class Layers {
   // Training: with the batch's mean and biased variance, which also move "moving_mean" and
   // "moving_variance" (see Updates): moving = momentum * moving + (1 - momentum) * batch.
   // Otherwise: with the moving ones.
-  Tensor BatchNorm(std::string_view name, Operand x, const NormOptions& options = {});
+  Tensor BatchNorm(std::string_view name, Operand input, const NormOptions& options = {});
   // Normalises each position over its features (last dimension) (Ba, Kiros, Hinton, 2016); the
   // formula is that of BatchNorm.
-  Tensor LayerNorm(std::string_view name, Operand x, const NormOptions& options = {});
+  Tensor LayerNorm(std::string_view name, Operand input, const NormOptions& options = {});
   // Training: zero with probability `rate`, else x / (1 - rate) (Srivastava et al., 2014), by
   // random numbers that depend on the seed, the call, and a counter variable, which moves at each
   // step (see Updates). Otherwise: x.
@@ -119,24 +127,25 @@ class Layers {
   // dropout counter of all layers applied in training so far. Name them as targets; call once.
   std::vector<Tensor> Updates(SourceLocation location = SourceLocation::current());
 
-  // The variable "<name>" in the open scope, made at the first call.
+  // The variable "<name>" in the open scope, made at the first call with this name in scopes of
+  // these names.
   Variable Parameter(std::string_view name, DataType dtype, const Shape& shape,
                      const Initializer& initializer, bool trainable = true,
                      SourceLocation location = SourceLocation::current());
 
  private:
-  // (x - mean) * rsqrt(variance + epsilon) * scale + offset, with parameters of shape `features`.
-  Tensor Normalize(std::string_view name, Operand x, Tensor mean, Tensor variance,
-                   const NormOptions& options);
+  // (x - mean) * rsqrt(variance + epsilon) * scale + offset in `dtype`, which the parameters have.
+  Tensor Normalize(std::string_view name, Tensor x, Tensor mean, Tensor variance, DataType dtype,
+                   const NormOptions& options, SourceLocation location);
 
   Graph& graph_;
   uint32_t seed_;
   bool training_ = false;
-  std::map<std::string, Variable, std::less<>> variables_;
+  std::map<std::string, Variable> variables_;  // by path of scopes and name
   // Values that variables have after the step, in the order in which they came up.
   std::vector<std::pair<Variable, Tensor>> moved_;
   Variable dropout_step_;
-  bool has_dropout_ = false;
+  bool has_dropout_ = false;  // since the last Updates()
   uint32_t dropout_calls_ = 0;
 };
 

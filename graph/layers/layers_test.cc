@@ -1,6 +1,8 @@
 #include "graph/layers/layers.h"
 
 #include <cmath>
+#include <limits>
+#include <set>
 
 #include "graph/interpreter.h"
 #include "gtest/gtest.h"
@@ -59,6 +61,37 @@ TEST(Functions, GradientsAreFinite) {
     const HostTensor dx = Value(graph, Gradients(y, {x})[0]);
     for (double value : dx.values<double>()) EXPECT_TRUE(std::isfinite(value)) << y.name();
   }
+}
+
+// Where a formula of two pieces meets, both derivatives are those of the smooth function.
+TEST(Functions, SoftplusHasItsGradientsAtZero) {
+  Graph graph;
+  Tensor x = graph.Constant(HostTensor::Of<double>({1}, {0}));
+  Tensor first = Gradients(Softplus(x), {x})[0];
+  EXPECT_EQ(Value(graph, first).values<double>()[0], 0.5);
+  EXPECT_EQ(Value(graph, Gradients(first, {x})[0]).values<double>()[0], 0.25);
+}
+
+TEST(Functions, LogSumExpOfInfinities) {
+  Graph graph;
+  const double inf = std::numeric_limits<double>::infinity();
+  Tensor x = graph.Constant(
+      HostTensor::Of<double>({4, 2}, {-inf, -inf, -inf, 3, inf, 3, std::nan(""), 3}));
+  const HostTensor y = Value(graph, LogSumExp(x));
+  EXPECT_EQ(y.values<double>()[0], -inf);
+  EXPECT_EQ(y.values<double>()[1], 3);
+  EXPECT_EQ(y.values<double>()[2], inf);
+  EXPECT_TRUE(std::isnan(y.values<double>()[3]));
+}
+
+// The cube in the approximation is out of f16's range from 41 on.
+TEST(Functions, GeluOfLargeHalvesHasAGradient) {
+  Graph graph;
+  Tensor x =
+      Cast(graph.Constant(HostTensor::Of<double>({4}, {-1000, -50, 50, 1000})), DataType::kF16);
+  const HostTensor dx = Value(graph, Gradients(Gelu(x, true), {x})[0]);
+  const float expected[] = {0, 0, 1, 1};
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(static_cast<float>(dx.values<F16>()[i]), expected[i]) << i;
 }
 
 TEST(Functions, MeanCountsOpenDimensions) {
@@ -143,6 +176,33 @@ TEST(Layers, BatchNormMovesItsStatistics) {
     EXPECT_EQ(v.name().find("moving"), std::string::npos);
 }
 
+// In 16 bits a moving mean of 0.999 would stand still, and a variance of large values overflow.
+TEST(Layers, NormsOfHalfPrecisionComputeInF32) {
+  for (DataType dtype : {DataType::kF16, DataType::kBF16}) {
+    Graph graph;
+    Layers layers(graph);
+    layers.SetTraining(true);
+    Tensor x = Cast(graph.Constant(HostTensor::Of<double>({2, 1, 2}, {-600, 2, 600, 4})), dtype);
+    Tensor batch = layers.BatchNorm("b", x, {.momentum = 0.999});
+    Tensor layer = layers.LayerNorm("l", x);
+    EXPECT_EQ(batch.dtype(), dtype);
+    EXPECT_EQ(layer.dtype(), dtype);
+    const std::vector<Tensor> updates = layers.Updates();
+    ASSERT_TRUE(graph.status().ok()) << graph.status();
+    Interpreter interpreter(graph);
+    ASSERT_TRUE(interpreter.Initialize().ok());
+    const auto values = interpreter.Run({}, {batch, layer}, updates);
+    ASSERT_TRUE(values.ok()) << values.status();
+    ExpectNear((*values)[0], HostTensor::Of<double>({2, 1, 2}, {-1, -1, 1, 1}), 1e-5);
+    ExpectNear((*values)[1], HostTensor::Of<double>({2, 1, 2}, {-1, 1, 1, -1}), 1e-5);
+    EXPECT_EQ(interpreter.variables()["b/scale"].dtype(), dtype);
+    ExpectNear(interpreter.variables()["b/moving_mean"], HostTensor::Of<double>({2}, {0, 0.003}),
+               1e-6);
+    ExpectNear(interpreter.variables()["b/moving_variance"],
+               HostTensor::Of<double>({2}, {360.999, 1}), 1e-6);
+  }
+}
+
 TEST(Layers, Embedding) {
   Graph graph;
   Layers layers(graph);
@@ -159,6 +219,55 @@ TEST(Layers, MultiHeadAttention) {
   ASSERT_TRUE(graph.status().ok()) << graph.status();
   ExpectNear(Value(graph, full, "attention"), Composite("attention/full"));
   ExpectNear(Value(graph, causal, "attention"), Composite("attention/causal"));
+}
+
+// A mask that hides nothing, one that hides what `causal` hides, and one that hides the last key,
+// which then may be anything.
+TEST(Layers, AttentionSeesWhatTheMaskLetsIt) {
+  Graph graph;
+  Layers layers(graph);
+  Tensor x = Given(graph, "attention/x");
+  const Shape pairs = {x.dim(1), x.dim(1)};
+  Tensor rows = Iota(graph, pairs, 0, DataType::kI32),
+         columns = Iota(graph, pairs, 1, DataType::kI32);
+  auto attend = [&](Tensor keys, Tensor mask) {
+    return layers.MultiHeadAttention("mha", x, keys, 3, {.mask = mask});
+  };
+  Tensor all = attend(x, Full(graph, DataType::kBool, {}, 1));
+  Tensor causal = attend(x, GreaterEqual(rows, columns));
+  Tensor not_last = Less(Iota(graph, {x.dim(1)}, 0, DataType::kI32), 3.0);
+  Tensor a = attend(x, not_last);
+  Tensor hidden = Reshape(not_last, {DimExpr(1), x.dim(1), DimExpr(1)});
+  Tensor b = attend(Select(hidden, x, 77.0), not_last);
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  ExpectNear(Value(graph, all, "attention"), Composite("attention/full"));
+  ExpectNear(Value(graph, causal, "attention"), Composite("attention/causal"));
+  ExpectNear(Value(graph, a, "attention"), Value(graph, b, "attention"));
+  layers.MultiHeadAttention("mha", x, x, 3,
+                            {.mask = Full(graph, DataType::kBool, {2, 2, 3, 4, 4}, 1)});
+  EXPECT_NE(graph.status().message().find("mask"), std::string::npos) << graph.status();
+}
+
+// Blocks of one function in scopes of their own have parameters of their own, and share them with
+// what the same function builds again.
+TEST(Layers, ScopesHaveTheirOwnVariables) {
+  Graph graph;
+  Layers layers(graph);
+  Tensor x = graph.Input("x", DataType::kF32, {"n", 4});
+  auto model = [&] {
+    Tensor y = x;
+    for (const char* block : {"first", "second"}) {
+      const ScopeGuard scope = graph.Scope(block);
+      y = layers.Dense("fc", y, 4);
+    }
+    return y;
+  };
+  model();
+  EXPECT_EQ(graph.Variables().size(), 4u);
+  model();
+  EXPECT_EQ(graph.Variables().size(), 4u);
+  EXPECT_EQ(graph.Variables()[2].name(), "second/fc/kernel");
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
 }
 
 TEST(Layers, DropoutDropsInTrainingOnly) {
@@ -194,6 +303,7 @@ TEST(Layers, InitializersHaveTheirSpread) {
                                                      {Initializer::HeUniform(), 2 / in},
                                                      {Initializer::HeNormal(), 2 / in},
                                                      {Initializer::LecunNormal(), 1 / in},
+                                                     {Initializer::LecunUniform(), 1 / in},
                                                      {Initializer::Normal(0.3), 0.09},
                                                      {Initializer::Uniform(0.6), 0.12},
                                                      {Initializer::Constant(2), 0}};
@@ -207,7 +317,39 @@ TEST(Layers, InitializersHaveTheirSpread) {
   }
 }
 
+// Drawn in 8 bits, a bf16 variable could have no more than 256 values.
+TEST(Layers, InitializersOfHalfPrecisionAreFine) {
+  Graph graph;
+  const HostTensor value =
+      Value(graph, Initializer::Uniform(1).Make(graph, DataType::kBF16, {DimExpr(20000)}, 1, 2));
+  std::set<float> values;
+  for (BF16 v : value.values<BF16>()) values.insert(static_cast<float>(v));
+  EXPECT_GT(values.size(), 1000u);
+}
+
 TEST(Layers, ErrorsNameWhatIsWrong) {
+  const Conv2DOptions bad[] = {{.strides = {0, 1}},
+                               {.strides = {1, -1}},
+                               {.dilations = {1, 0}},
+                               {.strides = {int64_t{1} << 40, 1}}};
+  for (const Conv2DOptions& options : bad) {
+    Graph graph;
+    Layers layers(graph);
+    layers.Conv2D("c", graph.Input("x", DataType::kF32, {"n", 8, 8, 3}), 4, {3, 3}, options);
+    EXPECT_NE(graph.status().message().find("strides"), std::string::npos) << graph.status();
+  }
+  {
+    Graph graph;
+    MaxPool2D(graph.Input("x", DataType::kF32, {"n", 8, 8, 3}), {0, 2}, {}, Padding::kSame);
+    EXPECT_NE(graph.status().message().find("window"), std::string::npos) << graph.status();
+  }
+  {
+    Graph graph;
+    Layers layers(graph);
+    layers.SetTraining(true);
+    layers.BatchNorm("b", graph.Input("x", DataType::kF32, {4}));
+    EXPECT_NE(graph.status().message().find("rank 2"), std::string::npos) << graph.status();
+  }
   {
     Graph graph;
     Layers layers(graph);

@@ -14,7 +14,7 @@ namespace {
 Tensor SumOfSquares(Tensor x, DataType dtype) {
   std::vector<int64_t> axes(x.rank());
   std::iota(axes.begin(), axes.end(), 0);
-  Tensor wide = x.dtype() == dtype ? x : Cast(x, dtype);
+  Tensor wide = As(x, dtype);
   return ReduceSum(wide * wide, axes);
 }
 
@@ -29,9 +29,11 @@ DataType ScalarType(const std::vector<Tensor>& tensors) {
   return wide ? DataType::kF64 : DataType::kF32;
 }
 
-// The scalar in the tensor's dtype.
-Tensor As(Tensor scalar, Tensor tensor) {
-  return scalar.dtype() == tensor.dtype() ? scalar : Cast(scalar, tensor.dtype());
+bool CheckLimit(const char* what, const std::vector<Tensor>& gradients, double limit) {
+  if (limit > 0 || gradients.empty()) return true;
+  ReportError(gradients[0], absl::StrCat(what, ": expected a limit > 0, got ", limit),
+              SourceLocation::current());
+  return false;
 }
 
 // 1 - beta^t, without losing digits while beta^t is close to 1.
@@ -48,16 +50,20 @@ Tensor GlobalNorm(const std::vector<Tensor>& tensors) {
 }
 
 std::vector<Tensor> ClipByGlobalNorm(const std::vector<Tensor>& gradients, double limit) {
+  if (!CheckLimit("ClipByGlobalNorm", gradients, limit)) return gradients;
   Tensor norm = GlobalNorm(gradients);
   if (!norm.valid()) return gradients;
   // limit / max(norm, limit) is 1 for short gradients, with no division by zero.
   Tensor factor = ScalarLike(norm, limit) / Maximum(norm, limit);
   std::vector<Tensor> clipped;
-  for (const Tensor& gradient : gradients) clipped.push_back(gradient * As(factor, gradient));
+  for (const Tensor& gradient : gradients) {
+    clipped.push_back(gradient * As(factor, gradient.dtype()));
+  }
   return clipped;
 }
 
 std::vector<Tensor> ClipByValue(const std::vector<Tensor>& gradients, double limit) {
+  if (!CheckLimit("ClipByValue", gradients, limit)) return gradients;
   std::vector<Tensor> clipped;
   for (const Tensor& gradient : gradients) clipped.push_back(Clamp(gradient, -limit, limit));
   return clipped;
@@ -87,41 +93,45 @@ std::vector<Tensor> Optimizer::Apply(const std::vector<Variable>& variables,
   const CallerLocation at(graph_, location);
   const DataType dtype = ScalarType(gradients);
   Variable counter = graph_.AddVariable("step", HostTensor::Scalar<int64_t>(0), false, location);
-  if (clipping_.norm > 0) gradients = ClipByGlobalNorm(gradients, clipping_.norm);
-  if (clipping_.value > 0) gradients = ClipByValue(gradients, clipping_.value);
+  if (clipping_.norm != 0) gradients = ClipByGlobalNorm(gradients, clipping_.norm);
+  if (clipping_.value != 0) gradients = ClipByValue(gradients, clipping_.value);
 
   Tensor done = Cast(counter, dtype);
   rate_ = schedule_.At(done);
+  if (!rate_.valid()) return {};
   const Step step = {rate_, done + 1.0};
   Prepare(step);
   std::vector<Tensor> assignments;
   for (size_t i = 0; i < variables.size(); ++i) {
-    Tensor value = Update(variables[i], gradients[i], step, assignments);
-    assignments.push_back(variables[i].Assign(value, location));
+    const Tensor value = variables[i].Read(location);
+    const DataType kept = WideType(value.dtype());
+    Tensor moved =
+        Update(variables[i].name(), As(value, kept), As(gradients[i], kept), step, assignments);
+    if (!moved.valid()) return {};
+    assignments.push_back(variables[i].Assign(As(moved, value.dtype()), location));
   }
   assignments.push_back(counter.Assign(counter + 1.0, location));
   return assignments;
 }
 
-Variable Optimizer::Slot(std::string_view slot, const Variable& owner) {
-  return graph_.AddVariable(absl::StrCat(std::string(slot), "/", owner.name()), ZerosLike(owner),
-                            false);
+Variable Optimizer::Slot(std::string_view slot, const std::string& owner, Tensor like) {
+  return graph_.AddVariable(absl::StrCat(std::string(slot), "/", owner), ZerosLike(like), false);
 }
 
 Sgd::Sgd(Graph& graph, const SgdOptions& options)
     : Optimizer(graph, "sgd", options.learning_rate, options.clipping), options_(options) {}
 
-Tensor Sgd::Update(const Variable& variable, Tensor gradient, const Step& step,
+Tensor Sgd::Update(const std::string& name, Tensor value, Tensor gradient, const Step& step,
                    std::vector<Tensor>& assignments) {
-  Tensor rate = As(step.rate, gradient), direction = gradient;
-  if (options_.weight_decay != 0) direction = direction + variable * options_.weight_decay;
+  Tensor rate = As(step.rate, value.dtype()), direction = gradient;
+  if (options_.weight_decay != 0) direction = direction + value * options_.weight_decay;
   if (options_.momentum != 0) {
-    Variable velocity = Slot("velocity", variable);
+    Variable velocity = Slot("velocity", name, value);
     Tensor moved = velocity * options_.momentum + direction;
     assignments.push_back(velocity.Assign(moved));
     direction = options_.nesterov ? direction + moved * options_.momentum : moved;
   }
-  return variable - direction * rate;
+  return value - direction * rate;
 }
 
 Adam::Adam(Graph& graph, const AdamOptions& options) : Adam(graph, "adam", options, 0) {}
@@ -132,21 +142,27 @@ Adam::Adam(Graph& graph, std::string_view name, const AdamOptions& options, doub
       weight_decay_(weight_decay) {}
 
 void Adam::Prepare(const Step& step) {
+  for (double beta : {options_.beta1, options_.beta2}) {
+    if (beta >= 0 && beta < 1) continue;
+    ReportError(step.rate, absl::StrCat("adam: expected beta1 and beta2 in [0, 1), got ", beta),
+                SourceLocation::current());
+  }
   corrected_rate_ = step.rate / OneMinusPower(options_.beta1, step.number);
   second_correction_ = Reciprocal(OneMinusPower(options_.beta2, step.number));
 }
 
-Tensor Adam::Update(const Variable& variable, Tensor gradient, const Step& step,
+Tensor Adam::Update(const std::string& name, Tensor value, Tensor gradient, const Step& step,
                     std::vector<Tensor>& assignments) {
-  Variable first = Slot("m", variable), second = Slot("v", variable);
+  Variable first = Slot("m", name, value), second = Slot("v", name, value);
   Tensor m = first * options_.beta1 + gradient * (1 - options_.beta1);
   Tensor v = second * options_.beta2 + gradient * gradient * (1 - options_.beta2);
   assignments.push_back(first.Assign(m));
   assignments.push_back(second.Assign(v));
-  Tensor scale = Sqrt(v * As(second_correction_, v)) + options_.epsilon;
-  Tensor moved = variable - As(corrected_rate_, m) * m / scale;
+  const DataType dtype = value.dtype();
+  Tensor scale = Sqrt(v * As(second_correction_, dtype)) + options_.epsilon;
+  Tensor moved = value - As(corrected_rate_, dtype) * m / scale;
   if (weight_decay_ == 0) return moved;
-  return moved - variable * (As(step.rate, m) * weight_decay_);
+  return moved - value * (As(step.rate, dtype) * weight_decay_);
 }
 
 AdamW::AdamW(Graph& graph, const AdamWOptions& options)

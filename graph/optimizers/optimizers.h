@@ -20,9 +20,10 @@ struct Clipping {
 };
 
 // The gradients times min(1, limit / n), where n is the Euclidean norm of all of them together
-// (Pascanu, Mikolov, Bengio, 2013).
+// (Pascanu, Mikolov, Bengio, 2013); gradients of norm 0 stay. limit > 0. An infinite or NaN element
+// makes gradients NaN or 0: CheckNumerics names it.
 std::vector<Tensor> ClipByGlobalNorm(const std::vector<Tensor>& gradients, double limit);
-// Each element within [-limit, limit].
+// Each element within [-limit, limit], limit > 0.
 std::vector<Tensor> ClipByValue(const std::vector<Tensor>& gradients, double limit);
 // The Euclidean norm of all tensors together; bf16 and f16 are summed in f32, and the result is f64
 // only where all are.
@@ -35,8 +36,10 @@ Tensor GlobalNorm(const std::vector<Tensor>& tensors);
 //
 // State lives in variables of the graph that are not trainable, in the scope "<optimizer>": "step"
 // (i64, counts the steps made), and per variable what the optimizer keeps, such as
-// "adam/m/dense/kernel". It has the variable's dtype and begins with zeros. One optimizer makes one
-// step per signature. The graph must outlive it; not thread-safe. Errors go to Graph::status().
+// "adam/m/dense/kernel", which begins with zeros. That of a bf16 or f16 variable is f32, and its
+// step is computed in f32 and rounded once: in 16 bits a moving average with 0.999 would not move.
+// One optimizer makes one step per signature. The graph must outlive it; not thread-safe. Errors go
+// to Graph::status().
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -64,13 +67,13 @@ class Optimizer {
   };
   // Called once before the updates of a step.
   virtual void Prepare(const Step& step) {}
-  // The new value of the variable; appends assignments of what is kept for it.
-  virtual Tensor Update(const Variable& variable, Tensor gradient, const Step& step,
+  // The new value of the variable `name`, which has the value and gradient given, both of the dtype
+  // of its state; appends assignments of what is kept for it.
+  virtual Tensor Update(const std::string& name, Tensor value, Tensor gradient, const Step& step,
                         std::vector<Tensor>& assignments) = 0;
 
-  // A variable that keeps something for `owner`.
-  Variable Slot(std::string_view slot, const Variable& owner);
-  Graph& graph() { return graph_; }
+  // A variable that keeps something for the variable `owner`, of the dtype and shape of `like`.
+  Variable Slot(std::string_view slot, const std::string& owner, Tensor like);
 
  private:
   Graph& graph_;
@@ -96,7 +99,7 @@ class Sgd : public Optimizer {
   explicit Sgd(Graph& graph, const SgdOptions& options = {});
 
  protected:
-  Tensor Update(const Variable& variable, Tensor gradient, const Step& step,
+  Tensor Update(const std::string& name, Tensor value, Tensor gradient, const Step& step,
                 std::vector<Tensor>& assignments) override;
 
  private:
@@ -121,7 +124,7 @@ class Adam : public Optimizer {
  protected:
   Adam(Graph& graph, std::string_view name, const AdamOptions& options, double weight_decay);
   void Prepare(const Step& step) override;
-  Tensor Update(const Variable& variable, Tensor gradient, const Step& step,
+  Tensor Update(const std::string& name, Tensor value, Tensor gradient, const Step& step,
                 std::vector<Tensor>& assignments) override;
 
  private:

@@ -1,5 +1,6 @@
 #include "graph/optimizers/optimizers.h"
 
+#include <cmath>
 #include <functional>
 #include <memory>
 
@@ -71,6 +72,7 @@ TEST(Schedules, GiveNumPysRates) {
   const std::pair<const char*, Schedule> schedules[] = {
       {"cosine", CosineDecay(0.1, 10, 0.1)},
       {"step", StepDecay(0.1, 0.5, 4)},
+      {"step_to_zero", StepDecay(0.1, 0, 4)},
       {"warm_up", WarmUp(3, CosineDecay(0.1, 8, 0.2))}};
   for (const auto& [name, schedule] : schedules) {
     SCOPED_TRACE(name);
@@ -85,6 +87,59 @@ TEST(Schedules, GiveNumPysRates) {
       EXPECT_NEAR((*value)[0].values<double>()[0], expected.values<double>()[i], 1e-12) << i;
     }
   }
+}
+
+// The step of a narrow variable is that of f32, rounded; its state is f32. A gradient of zeros
+// moves nothing, though Adam's epsilon is 0 in f16.
+TEST(Optimizers, NarrowVariablesKeepStateInF32) {
+  for (DataType dtype : {DataType::kBF16, DataType::kF16}) {
+    Graph graph;
+    Variable narrow = graph.AddVariable("narrow", Full(graph, dtype, {2}, 1));
+    Variable wide = graph.AddVariable("wide", Full(graph, DataType::kF32, {2}, 1));
+    Tensor gradient = graph.Constant(HostTensor::Of<float>({2}, {0, 0.5}));
+    const std::vector<Tensor> targets =
+        Adam(graph, {.learning_rate = 0.25})
+            .Apply({narrow, wide}, {Cast(gradient, dtype), gradient});
+    ASSERT_TRUE(graph.status().ok()) << graph.status();
+    Interpreter interpreter(graph);
+    ASSERT_TRUE(interpreter.Initialize().ok());
+    for (int step = 0; step < 3; ++step) {
+      const auto run = interpreter.Run({}, {}, targets);
+      ASSERT_TRUE(run.ok()) << run.status();
+    }
+    const TensorMap& state = interpreter.variables();
+    EXPECT_EQ(state.at("narrow").dtype(), dtype);
+    EXPECT_EQ(state.at("adam/v/narrow").values<float>(), state.at("adam/v/wide").values<float>());
+    ExpectNear(state.at("narrow"), state.at("wide"), 4e-3);
+    EXPECT_EQ(state.at("wide").values<float>()[0], 1);
+  }
+}
+
+TEST(Optimizers, ClippingLeavesGradientsOfZero) {
+  Graph graph;
+  Tensor zeros = Full(graph, DataType::kF32, {DimExpr(3)}, 0);
+  const auto values = EvaluateGraph(graph, {}, {ClipByGlobalNorm({zeros, zeros}, 1)[1]});
+  ASSERT_TRUE(values.ok()) << values.status();
+  for (float v : (*values)[0].values<float>()) EXPECT_EQ(v, 0);
+}
+
+TEST(Optimizers, NumbersThatMakeNoSenseAreErrors) {
+  auto expect = [](const char* part, const std::function<void(Graph&, Variable)>& use) {
+    Graph graph;
+    use(graph, graph.AddVariable("w", HostTensor::Of<float>({2}, {1, 2})));
+    EXPECT_NE(graph.status().message().find(part), std::string::npos) << graph.status();
+    EXPECT_NE(graph.status().message().find("optimizers_test.cc"), std::string::npos);
+  };
+  auto step = [](const AdamOptions& options) {
+    return [options](Graph& g, Variable w) { Adam(g, options).Minimize(ReduceSum(w, {0})); };
+  };
+  expect("limit > 0", step({.clipping = {.norm = -1}}));
+  expect("limit > 0", step({.clipping = {.value = std::nan("")}}));
+  expect("beta", step({.beta2 = 1}));
+  expect("steps > 0", step({.learning_rate = CosineDecay(0.1, 0)}));
+  expect("steps > 0", step({.learning_rate = WarmUp(-1, 0.1)}));
+  expect("every > 0", step({.learning_rate = StepDecay(0.1, 0.5, 0)}));
+  expect("factor >= 0", step({.learning_rate = StepDecay(0.1, -0.5, 2)}));
 }
 
 // y = 2 x - 1 from 16 points, with an open batch.

@@ -23,13 +23,16 @@ class Schedule {
   Function function_;
 };
 
+// Numbers that make no sense (noted with each) are an error of the graph where the schedule is
+// used.
+
 // rate * (end + (1 - end) * (1 + cos(pi * min(step / steps, 1))) / 2): from `rate` to `end * rate`
-// (Loshchilov and Hutter, 2016, without restarts).
+// (Loshchilov and Hutter, 2016, without restarts). steps > 0.
 Schedule CosineDecay(double rate, double steps, double end = 0);
-// rate * factor^floor(step / every).
+// rate * factor^floor(step / every). every > 0, factor >= 0.
 Schedule StepDecay(double rate, double factor, double every);
 // A straight line from 0 to what `after` begins with, over `steps` steps (the first step takes 1 /
-// steps of it); then `after`, whose step 0 is the end of the warm-up.
+// steps of it); then `after`, whose step 0 is the end of the warm-up. steps > 0.
 Schedule WarmUp(double steps, Schedule after);
 
 }  // namespace weft

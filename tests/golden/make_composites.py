@@ -185,6 +185,7 @@ trajectory("adam_clip_norm", adam(0, lambda step: 0.1, lambda g: g * min(1, 0.5 
 trajectory("adam_clip_value", adam(0, lambda step: 0.1, lambda g: np.clip(g, -0.3, 0.3)))
 put("schedules/cosine", np.array([0.01 + 0.09 * (1 + math.cos(math.pi * min(s / 10, 1))) / 2 for s in range(13)]))
 put("schedules/step", np.array([0.1 * 0.5 ** (s // 4) for s in range(13)]))
+put("schedules/step_to_zero", np.array([0.1 if s < 4 else 0.0 for s in range(13)]))
 put("schedules/warm_up", np.array([warm_cosine(s) for s in range(13)]))
 
 sys.stdout.write("{\n" + ",\n".join(f"{json.dumps(k)}:{json.dumps(v, separators=(',', ':'))}" for k, v in values.items()) + "\n}\n")
