@@ -2,8 +2,10 @@
 // BUILD.bazel compiles this once for each family, with WEFT_FAMILY as its name.
 #include "graph/ir/dialect.h"
 
+// clang-format off: the formatter takes the path for an expression.
 #define WEFT_QUOTE(path) #path
-#define WEFT_FILE(family) WEFT_QUOTE(graph / ir / family / ops.cc.inc)
+#define WEFT_FILE(family) WEFT_QUOTE(graph/ir/family/ops.cc.inc)
+// clang-format on
 
 namespace weft::ir {
 namespace {
