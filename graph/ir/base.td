@@ -57,7 +57,7 @@ class Weft_Test<string low_, string high_, int ulps_ = 0, string scale_ = "0"> {
 }
 
 class Weft_Op<string mnemonic, string family_, list<Trait> traits = []> : Op<WeftDialect, mnemonic, !listconcat([VerifiedByTable], traits)> {
-  // Ops are made by CreateOp (graph/ir/create.h); one builder, since ODS wants one, instead of three is a third less code to compile.
+  // Ops are made by CreateOp (graph/ir/create.h). ODS wants a builder; this one, for ops without bodies, instead of three is a third less code to compile.
   let skipDefaultBuilders = 1;
   let builders = [OpBuilder<(ins "::mlir::TypeRange":$types, "::mlir::ValueRange":$operands, "::llvm::ArrayRef<::mlir::NamedAttribute>":$attributes), [{
     $_state.addTypes(types);

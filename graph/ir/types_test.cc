@@ -82,7 +82,10 @@ TEST_F(TypesTest, LocationsRoundTrip) {
 TEST_F(TypesTest, DialectLoadsAndVerifies) {
   mlir::OpBuilder builder(&context_);
   mlir::Location at = MakeLocation(&context_, "g", {});
-  mlir::OwningOpRef<GraphOp> graph = GraphOp::create(builder, at, "g");
+  mlir::OperationState state(at, GraphOp::getOperationName());
+  state.addAttribute("name", builder.getStringAttr("g"));
+  state.addRegion();
+  mlir::OwningOpRef<GraphOp> graph = llvm::cast<GraphOp>(builder.create(state));
   graph->getGraphBody().emplaceBlock();
   EXPECT_TRUE(mlir::succeeded(mlir::verify(*graph)));
 }
