@@ -3,6 +3,9 @@
 // variable goes after the other readers of that variable, so that it can write in place.
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "compiler/passes/op_kinds.h"
@@ -19,8 +22,6 @@ namespace {
 
 // Stands for an open dimension.
 constexpr int64_t kTypicalSize = 64;
-// The search looks at every op that is ready; longer blocks keep their order.
-constexpr size_t kMaxOps = 20000;
 
 int64_t BytesOf(mlir::Value value) {
   const DimExpr bytes = NumElements(ir::ShapeOf(value)) * DimExpr(SizeOf(ir::DataTypeOf(value)));
@@ -29,155 +30,223 @@ int64_t BytesOf(mlir::Value value) {
   return bytes.Evaluate(sizes).value_or(0);
 }
 
-// The value whose memory this one is.
-mlir::Value RootOf(mlir::Value value) {
-  mlir::Operation* op = value.getDefiningOp();
-  while (op != nullptr && llvm::isa<ir::ReshapeOp, ir::PrintOp, ir::AssertOp>(op)) {
-    value = llvm::isa<ir::AssertOp>(op) ? llvm::cast<ir::AssertOp>(op).getX() : op->getOperand(0);
-    op = value.getDefiningOp();
-  }
-  return value;
+// The operand whose memory the op's result is; null where it has its own.
+mlir::Value AliasedOperand(mlir::Operation* op) {
+  if (op == nullptr || !llvm::isa<ir::ReshapeOp, ir::PrintOp, ir::AssertOp>(op)) return {};
+  auto assert_op = llvm::dyn_cast<ir::AssertOp>(op);
+  return assert_op ? assert_op.getX() : op->getOperand(0);
 }
+
+// The variables' arguments that an op's results become the new values of.
+using Written = llvm::DenseMap<mlir::Operation*, llvm::SmallVector<mlir::Value>>;
 
 class BlockScheduler {
  public:
-  explicit BlockScheduler(mlir::Block* block) : block_(block) {}
-
-  // `written` maps the op that makes a variable's new value to the variable's argument.
-  bool Run(const llvm::DenseMap<mlir::Operation*, llvm::SmallVector<mlir::Value>>& written) {
-    for (mlir::Operation& op : block_->without_terminator()) ops_.push_back(&op);
-    if (ops_.size() > kMaxOps) return false;
-    Prepare();
-    std::vector<mlir::Operation*> order;
-    while (!ready_.empty()) {
-      const size_t best = Choose(written);
-      mlir::Operation* op = ready_[best];
-      ready_.erase(ready_.begin() + static_cast<int64_t>(best));
-      order.push_back(op);
-      Finish(op);
+  BlockScheduler(mlir::Block* block, const Written& written) : block_(block) {
+    for (mlir::Operation& op : block->without_terminator()) {
+      index_[&op] = nodes_.size();
+      nodes_.push_back({&op, {}, {}, {}, 0, 0, false});
     }
-    const bool changed = order != ops_;
-    for (mlir::Operation* op : order) op->moveBefore(block_->getTerminator());
-    return changed;
+    FindDependences();
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      auto variables = written.find(nodes_[i].op);
+      if (variables == written.end()) continue;
+      nodes_[i].written.assign(variables->second.begin(), variables->second.end());
+      for (mlir::Value variable : variables->second) roots_[variable].writers.push_back(i);
+    }
+  }
+
+  bool Run() {
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (nodes_[i].waiting == 0) MakeReady(i);
+    }
+    std::vector<size_t> order;
+    while (order.size() < nodes_.size()) {
+      const size_t next = Choose();
+      order.push_back(next);
+      Finish(next);
+    }
+    for (size_t i : order) nodes_[i].op->moveBefore(block_->getTerminator());
+    return !std::is_sorted(order.begin(), order.end());
   }
 
  private:
-  void Prepare() {
-    mlir::Operation* last_effect = nullptr;
-    for (size_t i = 0; i < ops_.size(); ++i) {
-      mlir::Operation* op = ops_[i];
-      position_[op] = i;
-      llvm::SmallSetVector<mlir::Operation*, 8> needs;
-      llvm::SmallSetVector<mlir::Value, 8> roots;
-      for (mlir::Value operand : op->getOperands()) {
-        mlir::Operation* made_by = operand.getDefiningOp();
-        if (made_by != nullptr) needs.insert(made_by);
-        roots.insert(RootOf(operand));
+  // An op; its index is its place in the order in which ops come.
+  struct Node {
+    mlir::Operation* op;
+    llvm::SmallVector<mlir::Value, 4> reads;    // roots of the operands, each once
+    llvm::SmallVector<mlir::Value, 2> written;  // variables
+    std::vector<size_t> users;
+    size_t waiting;  // for ops whose results it needs
+    int64_t result_bytes;
+    bool ready;
+  };
+  // A value that has memory of its own, and what is yet to come of those who read it.
+  struct Root {
+    int64_t bytes = 0;
+    size_t readers_left = 0;
+    std::vector<size_t> readers, writers;
+  };
+
+  void FindDependences() {
+    std::optional<size_t> last_effect;
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      Node& node = nodes_[i];
+      if (mlir::Value operand = AliasedOperand(node.op)) {
+        alias_of_[node.op->getResult(0)] = RootOf(operand);
       }
-      if (KindOf(op) == OpKind::kHost && !llvm::isa<plan::FusionOp>(op)) {
-        if (last_effect != nullptr) needs.insert(last_effect);
-        last_effect = op;
+      llvm::SmallSetVector<size_t, 8> needs;
+      llvm::SmallSetVector<mlir::Value, 8> reads;
+      for (mlir::Value operand : node.op->getOperands()) {
+        if (auto made_by = index_.find(operand.getDefiningOp()); made_by != index_.end()) {
+          needs.insert(made_by->second);
+        }
+        reads.insert(RootOf(operand));
       }
-      for (mlir::Operation* need : needs) users_[need].push_back(op);
-      waiting_[op] = needs.size();
-      if (needs.empty()) ready_.push_back(op);
-      for (mlir::Value root : roots) ++readers_[root];
+      if (KindOf(node.op) == OpKind::kHost && !llvm::isa<plan::FusionOp>(node.op)) {
+        if (last_effect) needs.insert(*last_effect);
+        last_effect = i;
+      }
+      for (size_t need : needs) nodes_[need].users.push_back(i);
+      node.waiting = needs.size();
+      for (mlir::Value read : reads) {
+        Root& root = RootAt(read);
+        root.readers.push_back(i);
+        ++root.readers_left;
+        node.reads.push_back(read);
+      }
+      for (mlir::Value result : node.op->getResults()) node.result_bytes += BytesOf(result);
     }
     // What the block gives away lives on.
-    for (mlir::Value operand : block_->getTerminator()->getOperands()) ++readers_[RootOf(operand)];
+    for (mlir::Value operand : block_->getTerminator()->getOperands()) {
+      ++RootAt(RootOf(operand)).readers_left;
+    }
   }
 
-  llvm::SmallSetVector<mlir::Value, 8> Roots(mlir::Operation* op) const {
-    llvm::SmallSetVector<mlir::Value, 8> roots;
-    for (mlir::Value operand : op->getOperands()) roots.insert(RootOf(operand));
-    return roots;
+  // The value whose memory this one is.
+  mlir::Value RootOf(mlir::Value value) const {
+    auto alias = alias_of_.find(value);
+    return alias == alias_of_.end() ? value : alias->second;
+  }
+
+  Root& RootAt(mlir::Value value) {
+    auto [root, is_new] = roots_.try_emplace(value);
+    // What others own does not go when it is read for the last time.
+    mlir::Operation* made_by = value.getDefiningOp();
+    if (is_new && made_by != nullptr && !llvm::isa<ir::ConstantOp, plan::WeightOp>(made_by)) {
+      root->second.bytes = BytesOf(value);
+    }
+    return root->second;
   }
 
   // Bytes that live after the op and did not before.
-  int64_t Growth(mlir::Operation* op) const {
-    if (!llvm::isa<plan::FusionOp>(op)) return 0;
-    int64_t growth = 0;
-    for (mlir::Value result : op->getResults()) growth += BytesOf(result);
-    for (mlir::Value root : Roots(op)) {
-      if (root.getDefiningOp() == nullptr || llvm::isa<ir::ConstantOp>(root.getDefiningOp())) {
-        continue;
-      }
-      if (readers_.lookup(root) == 1) growth -= BytesOf(root);
+  int64_t Growth(const Node& node) const {
+    if (!llvm::isa<plan::FusionOp>(node.op)) return 0;
+    int64_t growth = node.result_bytes;
+    for (mlir::Value read : node.reads) {
+      const Root& root = roots_.find(read)->second;
+      if (root.readers_left == 1) growth -= root.bytes;
     }
     return growth;
   }
 
-  // Index in ready_.
-  size_t Choose(
-      const llvm::DenseMap<mlir::Operation*, llvm::SmallVector<mlir::Value>>& written) const {
-    auto must_wait = [&](mlir::Operation* op) {
-      auto variables = written.find(op);
-      if (variables == written.end()) return false;
-      return llvm::any_of(variables->second, [&](mlir::Value variable) {
-        const unsigned own = llvm::is_contained(Roots(op), variable) ? 1 : 0;
-        return readers_.lookup(variable) > own;
-      });
-    };
-    size_t first = ready_.size(), shrinking = ready_.size(), waiting = 0;
-    int64_t least = 0;
-    for (size_t i = 0; i < ready_.size(); ++i) {
-      mlir::Operation* op = ready_[i];
-      if (must_wait(op)) {
-        if (position_.lookup(op) < position_.lookup(ready_[waiting])) waiting = i;
-        continue;
-      }
-      if (first == ready_.size() || position_.lookup(op) < position_.lookup(ready_[first])) {
-        first = i;
-      }
-      const int64_t growth = Growth(op);
-      if (growth < least || (growth == least && growth < 0 &&
-                             position_.lookup(op) < position_.lookup(ready_[shrinking]))) {
-        least = growth;
-        shrinking = i;
-      }
-    }
-    return shrinking < ready_.size() ? shrinking : first < ready_.size() ? first : waiting;
+  // Whether others are still to read a variable that the op writes.
+  bool MustWait(const Node& node) const {
+    return llvm::any_of(node.written, [&](mlir::Value variable) {
+      const size_t own = llvm::is_contained(node.reads, variable) ? 1 : 0;
+      return roots_.find(variable)->second.readers_left > own;
+    });
   }
 
-  void Finish(mlir::Operation* op) {
-    for (mlir::Value root : Roots(op)) --readers_[root];
-    for (mlir::Operation* user : users_[op]) {
-      if (--waiting_[user] == 0) ready_.push_back(user);
+  // Puts a ready op where Choose looks for it; again, after what it depends on has changed.
+  void Place(size_t index) {
+    Remove(index);
+    const Node& node = nodes_[index];
+    if (MustWait(node)) {
+      held_.insert(index);
+      return;
+    }
+    free_.insert(index);
+    if (const int64_t growth = Growth(node); growth < 0) {
+      shrinking_.insert({growth, index});
+      growth_[index] = growth;
+    }
+  }
+
+  void Remove(size_t index) {
+    held_.erase(index);
+    free_.erase(index);
+    if (auto growth = growth_.find(index); growth != growth_.end()) {
+      shrinking_.erase({growth->second, index});
+      growth_.erase(growth);
+    }
+  }
+
+  void MakeReady(size_t index) {
+    nodes_[index].ready = true;
+    Place(index);
+  }
+
+  size_t Choose() const {
+    if (!shrinking_.empty()) return shrinking_.begin()->second;
+    return free_.empty() ? *held_.begin() : *free_.begin();
+  }
+
+  void Finish(size_t index) {
+    Remove(index);
+    Node& node = nodes_[index];
+    node.ready = false;
+    for (mlir::Value read : node.reads) {
+      Root& root = roots_.find(read)->second;
+      // The last reader would free it, and writers need not wait for others.
+      if (--root.readers_left > 1) continue;
+      for (const std::vector<size_t>* affected : {&root.readers, &root.writers}) {
+        for (size_t other : *affected) {
+          if (nodes_[other].ready) Place(other);
+        }
+      }
+    }
+    for (size_t user : node.users) {
+      if (--nodes_[user].waiting == 0) MakeReady(user);
     }
   }
 
   mlir::Block* block_;
-  std::vector<mlir::Operation*> ops_, ready_;
-  llvm::DenseMap<mlir::Operation*, size_t> position_, waiting_;
-  llvm::DenseMap<mlir::Operation*, std::vector<mlir::Operation*>> users_;
-  // Ops yet to come that read a value's memory.
-  llvm::DenseMap<mlir::Value, unsigned> readers_;
+  std::vector<Node> nodes_;
+  llvm::DenseMap<mlir::Operation*, size_t> index_;
+  llvm::DenseMap<mlir::Value, mlir::Value> alias_of_;
+  llvm::DenseMap<mlir::Value, Root> roots_;
+  // Ready ops: those that others should precede; the rest, and those of the rest that free more
+  // than they need, the most first.
+  std::set<size_t> held_, free_;
+  std::set<std::pair<int64_t, size_t>> shrinking_;
+  llvm::DenseMap<size_t, int64_t> growth_;
 };
 
 }  // namespace
 
 absl::StatusOr<bool> Schedule(mlir::func::FuncOp function) {
   mlir::Block* entry = &function.getBody().front();
-  llvm::DenseMap<mlir::Operation*, llvm::SmallVector<mlir::Value>> written;
+  Written written;
   const std::vector<std::string> variables = NamesIn(function, kVariablesAttr);
   const std::vector<std::string> assigned = NamesIn(function, kAssignedAttr);
   const size_t first_variable = NamesIn(function, kInputsAttr).size();
   const size_t first_assigned = NamesIn(function, kOutputsAttr).size();
   for (size_t i = 0; i < assigned.size(); ++i) {
     mlir::Value value =
-        RootOf(entry->getTerminator()->getOperand(static_cast<unsigned>(first_assigned + i)));
+        entry->getTerminator()->getOperand(static_cast<unsigned>(first_assigned + i));
+    while (mlir::Value operand = AliasedOperand(value.getDefiningOp())) value = operand;
     const size_t variable = static_cast<size_t>(
         std::find(variables.begin(), variables.end(), assigned[i]) - variables.begin());
     if (mlir::Operation* op = value.getDefiningOp()) {
       written[op].push_back(function.getArgument(static_cast<unsigned>(first_variable + variable)));
     }
   }
-  bool changed = BlockScheduler(entry).Run(written);
-  const llvm::DenseMap<mlir::Operation*, llvm::SmallVector<mlir::Value>> none;
+  bool changed = BlockScheduler(entry, written).Run();
   function.walk([&](mlir::Operation* op) {
     if (!llvm::isa<ir::WhileOp, ir::CondOp>(op)) return;
     for (mlir::Region& region : op->getRegions()) {
-      changed |= BlockScheduler(&region.front()).Run(none);
+      changed |= BlockScheduler(&region.front(), Written()).Run();
     }
   });
   return changed;
