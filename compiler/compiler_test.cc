@@ -8,6 +8,7 @@
 #include "compiler/api.h"
 #include "graph/graph.h"
 #include "graph/interpreter.h"
+#include "graph/layers/functions.h"
 #include "gtest/gtest.h"
 #include "runtime/session.h"
 
@@ -80,6 +81,47 @@ TEST(CompilerTest, ReshapesAndFills) {
                            {"fill", Full(graph, DataType::kI32, {n, 2}, 7)},
                            {"again", y}});
   ExpectAgrees(graph, {{"x", Random(DataType::kF32, {5, 6}, 1)}});
+}
+
+TEST(CompilerTest, FusionsAcrossReshapes) {
+  Graph graph;
+  const DimExpr n = DimExpr::Symbol("n");
+  Tensor x = graph.Input("x", DataType::kF32, {"n", 4, 6});
+  Tensor bias = graph.Input("bias", DataType::kF32, {6});
+  Tensor rows = Add(Reshape(Exp(x), {n * 4, 6}), bias);
+  Tensor scores = Softmax(Reshape(Tanh(rows), {n, 2, 12}));
+  Tensor sums = Reshape(Exp(Reshape(ReduceSum(x, {-1}), {n * 4, 1})), {n, 4, 1});
+  graph.AddSignature(
+      "f", {{"rows", Reshape(Tanh(rows), {n, 2, 12})},
+            {"scores", Mul(Reshape(scores, {n, 2, 3, 4}), 3.0)},
+            {"largest", ArgMax(scores, -1)},
+            {"ratio", Div(x, sums)},
+            {"by_row", ReduceSum(Reshape(Exp(x), {n * 2, 12}), {1})},
+            {"columns", Reshape(Exp(ReduceSum(Reshape(Mul(x, 0.1), {n * 4, 6}), {0})), {2, 3})},
+            {"turned", Add(Reshape(Transpose(x, {1, 0, 2}), {4, n * 6}), 1.0)}});
+  for (const int64_t size : {0, 1, 5, 40}) {
+    ExpectAgrees(graph, {{"x", Random(DataType::kF32, {size, 4, 6}, 1)},
+                         {"bias", Random(DataType::kF32, {6}, 2)}});
+  }
+}
+
+TEST(CompilerTest, EpiloguesWithOddOperands) {
+  Graph graph;
+  Tensor a = graph.Input("a", DataType::kF32, {6, 4}), b = graph.Input("b", DataType::kF32, {4, 4});
+  Tensor c = graph.Input("c", DataType::kF32, {3}), d = graph.Input("d", DataType::kF32, {6});
+  Tensor product = MatMul(a, b);
+  graph.AddSignature(
+      "f",
+      {{"counted", Add(product, Iota(graph, {6, 4}, 1, DataType::kF32))},
+       {"odd", Add(MatMul(a, b), Reshape(Broadcast(c, {8, 3}), {6, 4}))},
+       {"rows", Mul(MatMul(a, b), Broadcast(Reshape(d, {6, 1}), {6, 4}))},
+       {"reshaped", Add(Reshape(MatMul(a, Exp(b)), {2, 3, 4}), Reshape(a, {2, 3, 4}))},
+       {"size", Add(MatMul(a, b),
+                    Broadcast(Cast(DimSize(graph, 7, DataType::kI32), DataType::kF32), {6, 4}))}});
+  ExpectAgrees(graph, {{"a", Random(DataType::kF32, {6, 4}, 1)},
+                       {"b", Random(DataType::kF32, {4, 4}, 2)},
+                       {"c", Random(DataType::kF32, {3}, 3)},
+                       {"d", Random(DataType::kF32, {6}, 4)}});
 }
 
 // Variables: read, assigned in place, swapped, assigned from each other, fetched old and new.

@@ -9,6 +9,7 @@
 #include "compiler/codegen/cpu/backend.h"
 #include "compiler/codegen/target.h"
 #include "compiler/pass_runner.h"
+#include "compiler/passes/weight_table.h"
 #include "compiler/pipeline.h"
 #include "compiler/plan/build_plan.h"
 #include "compiler/plan_dialect/plan.h"
@@ -125,15 +126,16 @@ class Builder {
       coded.SetSerializationDeterministic(true);
       manifest_.SerializeToCodedStream(&coded);
     }
+    // What the constants are made of goes as they are put together.
+    table_ = WeightTable();
+    const std::string constants = constants_.Take();
     std::vector<SectionToWrite> sections = {{"manifest", manifest, 6}};
     std::string weights;
     if (!weights_.empty()) {
       weights = WriteSafetensors(weights_);
       sections.push_back({"weights", weights, kPage});
     }
-    if (!constants_.bytes().empty()) {
-      sections.push_back({"constants", constants_.bytes(), kPage});
-    }
+    if (!constants.empty()) sections.push_back({"constants", constants, kPage});
     for (int i = 0; i < manifest_.targets_size(); ++i) {
       sections.push_back(
           {manifest_.targets(i).code_section(), code_[static_cast<size_t>(i)], kPage});
@@ -145,7 +147,7 @@ class Builder {
                                                mlir::ModuleOp module) {
     absl::StatusOr<mlir::func::FuncOp> function = ExtractSignature(graph_, plan.request, module);
     if (!function.ok()) return function;
-    absl::Status status = Lower(*function, plan.sizes, target, options_);
+    absl::Status status = Lower(*function, plan.sizes, target, options_, table_);
     if (!status.ok()) return status;
     return function;
   }
@@ -155,7 +157,7 @@ class Builder {
     absl::StatusOr<mlir::func::FuncOp> function = LowerPlan(plan, kernels.target(), *module);
     if (!function.ok()) return function.status();
     absl::StatusOr<Plan> built =
-        BuildPlan(*function, StorageOptionsOf(options_), kernels, constants_);
+        BuildPlan(*function, StorageOptionsOf(options_), table_, kernels, constants_);
     if (built.ok()) built->mutable_specialization()->insert(plan.sizes.begin(), plan.sizes.end());
     return built;
   }
@@ -181,6 +183,7 @@ class Builder {
   ir::GraphOp graph_;
   const CompileOptions& options_;
   PackageManifest manifest_;
+  WeightTable table_;
   ConstantPool constants_;
   std::vector<std::string> code_;
   std::map<std::string, HostTensor> weights_;

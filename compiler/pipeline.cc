@@ -8,18 +8,19 @@
 namespace weft {
 
 absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int64_t>& sizes,
-                   const Target& target, const CompileOptions& options) {
+                   const Target& target, const CompileOptions& options, WeightTable& weights) {
   PassRunner run(options, function.getSymName().str() + "/");
 
   // What is known now turns into constants and sizes first: every later pass does more with it.
   if (options.freeze) {
-    run.Required("freeze", function, [&] { return FreezeVariables(function, options.variables); });
+    run.Required("freeze", function,
+                 [&] { return FreezeVariables(function, options.variables, weights); });
   }
   if (!sizes.empty()) {
     run.Required("specialize", function, [&] { return SpecializeDims(function, sizes); });
   }
   run.Optional("simplify", function, [&] { return Simplify(function); });
-  run.Optional("fold", function, [&] { return FoldConstants(function); });
+  run.Optional("fold", function, [&] { return FoldConstants(function, weights); });
 
   // Kernels take fewer forms of ops than graphs have.
   run.Required("decompose", function, [&] { return Decompose(function); });
@@ -36,7 +37,7 @@ absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int6
       return PreferredPanel(op, is_constant, target);
     });
   });
-  run.Optional("fold", function, [&] { return FoldConstants(function); });
+  run.Optional("fold", function, [&] { return FoldConstants(function, weights); });
   run.Optional("dce", function, [&] { return EliminateDeadCode(function); });
 
   // From here on, one op that computes is one kernel.

@@ -1,5 +1,6 @@
 #include "compiler/codegen/contraction_layout.h"
 
+#include "compiler/codegen/strided_view.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "llvm/Support/Casting.h"
@@ -96,6 +97,27 @@ cpu::ContractionSchedule ScheduleOfContraction(mlir::Operation* op, const Target
 int64_t PreferredPanel(mlir::Operation* op, bool right_is_constant, const Target& target) {
   if (!right_is_constant || ShapeOfContraction(op).depthwise) return 0;
   return ScheduleOfContraction(op, target).panel();
+}
+
+bool EpilogueReads(mlir::Value value, llvm::ArrayRef<mlir::Operation*> through) {
+  mlir::Operation* source = value.getDefiningOp();
+  if (source != nullptr && llvm::isa<ir::IotaOp, ir::DimSizeOp>(source)) return false;
+  auto constant = llvm::dyn_cast_or_null<ir::ConstantOp>(source);
+  if (constant && ir::SplatValueOf(constant.getValue())) return true;
+  std::optional<StridedView> view = StridedView::Of(ir::ShapeOf(value));
+  bool in_memory = true;  // under some shape
+  for (mlir::Operation* op : through) {
+    const Shape shape = ir::ShapeOf(op->getResult(0));
+    if (llvm::isa<ir::BroadcastOp>(op)) {
+      view = view->Broadcast(shape);
+      in_memory = false;
+    } else {
+      view = in_memory ? StridedView::Of(shape) : view->Reshape(shape);
+    }
+    if (!view) return false;
+  }
+  return view->strides.empty() || view->strides.back() == DimExpr(0) ||
+         view->strides.back() == DimExpr(1);
 }
 
 }  // namespace weft

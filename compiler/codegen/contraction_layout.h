@@ -31,6 +31,11 @@ cpu::ContractionSchedule ScheduleOfContraction(mlir::Operation* op, const Target
 // into panels, block by block.
 int64_t PreferredPanel(mlir::Operation* op, bool right_is_constant, const Target& target);
 
+// Whether an epilogue can take what these broadcasts and reshapes make of a value: of a number, or
+// of what lies in memory, where one stride steps through each dimension, and 1 or 0 through the
+// last.
+bool EpilogueReads(mlir::Value value, llvm::ArrayRef<mlir::Operation*> through);
+
 }  // namespace weft
 
 #endif  // WEFT_COMPILER_CODEGEN_CONTRACTION_LAYOUT_H_

@@ -50,8 +50,8 @@ struct KernelSpec {
 //
 //   loop         Element-wise ops, and ops that move elements: broadcast, reshape, transpose,
 //                slice, pad, concat, reverse, iota, dim_size, constant, gather, one_hot, random_*,
-//                stack_push. All results have one shape, the domain. Any value may be needed at any
-//                index that these ops map to; operands have any shape.
+//                stack_push. All results have the domain's number of elements. Any value may be
+//                needed at any index that these ops map to; operands have any shape.
 //   row          As loop, plus reductions (reduce_*, argmax, argmin) over the innermost dimensions.
 //                The domain is [rows..., columns...]; every reduction reduces exactly the
 //                columns, with or without keep_dims, and values derived from it are broadcast back
@@ -59,10 +59,13 @@ struct KernelSpec {
 //                elements of the rows.
 //                Element-wise ops work on values of the domain or of the rows; operands reach
 //                them by broadcast, reshape and the other moving ops, applied to operands only.
+//                Reshapes may stand anywhere between values of the domain, and of the rows, if they
+//                split and merge dimensions, but none of the rows with one of the columns.
 //   column       Reductions over one contiguous range of dimensions that is not innermost: the
 //                domain is [outer..., reduced..., inner...]. Before them, as in a loop over the
 //                domain; after them, element-wise ops on [outer..., inner...]. Results are of the
 //                latter shape (keep_dims allowed). All reductions have one domain and range.
+//                Reshapes as for rows.
 //   contraction  One matmul, conv2d, conv2d_filter_grad (paddings 0), or conv2d_input_grad; its
 //                right operand may be the `plan.unpack` of an operand; then element-wise ops on
 //                values of its shape, with broadcasts (and reshapes) of operands. Results have its

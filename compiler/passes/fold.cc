@@ -1,16 +1,18 @@
 // Ops whose operands are constants become constants.
 #include <algorithm>
+#include <string>
 #include <vector>
 
-#include "compiler/passes/build_ops.h"
 #include "compiler/passes/op_kinds.h"
 #include "compiler/passes/pack.h"
 #include "compiler/passes/passes.h"
+#include "compiler/passes/weight_table.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/evaluate.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/Support/raw_ostream.h"
 
 namespace weft {
 namespace {
@@ -46,6 +48,8 @@ bool IsWorthFolding(mlir::Operation* op) {
 
 class Folder {
  public:
+  explicit Folder(WeightTable& weights) : weights_(weights) {}
+
   absl::StatusOr<bool> Run(mlir::func::FuncOp function) {
     std::vector<mlir::Operation*> ops;
     function.walk([&](mlir::Operation* op) {
@@ -58,6 +62,10 @@ class Folder {
             ir::HostTensorOf(llvm::cast<mlir::DenseElementsAttr>(constant.getValue()));
         if (!value.ok()) return value.status();
         known_[constant.getY()] = *std::move(value);
+        continue;
+      }
+      if (auto weight = llvm::dyn_cast<plan::WeightOp>(op)) {
+        known_[weight.getY()] = weights_.at(static_cast<int64_t>(weight.getIndex()));
         continue;
       }
       if (!IsWorthFolding(op)) continue;
@@ -76,27 +84,34 @@ class Folder {
       if (!value) return false;
       operands.push_back(*value);
     }
-    HostTensor result;
-    if (auto pack = llvm::dyn_cast<plan::PackOp>(op)) {
-      absl::StatusOr<HostTensor> packed = PackTensor(pack, operands[0]);
-      if (!packed.ok()) return packed.status();
-      result = *std::move(packed);
-    } else if (llvm::isa<plan::UnpackOp>(op)) {
-      return false;
-    } else {
-      absl::StatusOr<std::vector<HostTensor>> results = EvaluateOp(op, operands);
-      if (!results.ok()) return results.status();
-      result = (*results)[0];
-    }
+    if (llvm::isa<plan::UnpackOp>(op)) return false;
+    absl::StatusOr<HostTensor> result = Compute(op, operands);
+    if (!result.ok()) return result.status();
     mlir::OpBuilder builder(op);
-    OpMaker make(builder, op->getLoc());
-    mlir::Value constant =
-        make.Make("constant", {},
-                  builder.getNamedAttr("value", ir::ElementsAttrOf(op->getContext(), result)));
-    known_[constant] = std::move(result);
+    mlir::Value constant = MakeConstant(builder, op->getLoc(), *result, weights_);
+    known_[constant] = *std::move(result);
     op->getResult(0).replaceAllUsesWith(constant);
     op->erase();
     return true;
+  }
+
+  absl::StatusOr<HostTensor> Compute(mlir::Operation* op, const std::vector<HostTensor>& operands) {
+    auto compute = [&]() -> absl::StatusOr<HostTensor> {
+      if (auto pack = llvm::dyn_cast<plan::PackOp>(op)) return PackTensor(pack, operands[0]);
+      absl::StatusOr<std::vector<HostTensor>> results = EvaluateOp(op, operands);
+      if (!results.ok()) return results.status();
+      return (*results)[0];
+    };
+    // What is made of a weight, other functions of the compilation may want as well.
+    auto weight = op->getOperand(0).getDefiningOp<plan::WeightOp>();
+    if (!weight || op->getNumOperands() != 1) return compute();
+    std::string how;
+    llvm::raw_string_ostream(how) << op->getName() << op->getAttrDictionary()
+                                  << op->getResult(0).getType();
+    absl::StatusOr<int64_t> index =
+        weights_.Derive(static_cast<int64_t>(weight.getIndex()), how, compute);
+    if (!index.ok()) return index.status();
+    return weights_.at(*index);
   }
 
   // The value of a constant, or of a small broadcast of one.
@@ -116,11 +131,14 @@ class Folder {
     return (*results)[0];
   }
 
+  WeightTable& weights_;
   llvm::DenseMap<mlir::Value, HostTensor> known_;
 };
 
 }  // namespace
 
-absl::StatusOr<bool> FoldConstants(mlir::func::FuncOp function) { return Folder().Run(function); }
+absl::StatusOr<bool> FoldConstants(mlir::func::FuncOp function, WeightTable& weights) {
+  return Folder(weights).Run(function);
+}
 
 }  // namespace weft

@@ -3,10 +3,14 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "compiler/codegen/contraction_layout.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "llvm/ADT/DenseSet.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallPtrSet.h"
 
 namespace weft {
 namespace {
@@ -14,45 +18,39 @@ namespace {
 // Bounds on one kernel: its code grows with the ops, and the executor passes a pointer per operand.
 constexpr size_t kMaxOps = 96;
 constexpr size_t kMaxOperands = 40;
+// Groups that read one value and stay apart, among which more are looked for.
+constexpr size_t kMaxSiblings = 8;
 // How far a search for cycles looks before it assumes there is one.
 constexpr size_t kMaxSearch = 4096;
 
-// Whether `shape` is `kept` (a domain without the dimensions in `range`), or the same with ones in
-// place of those dimensions.
-bool IsReducedForm(const Shape& shape, const Shape& domain, AxisRange range) {
-  const size_t begin = static_cast<size_t>(range.begin), end = static_cast<size_t>(range.end);
-  Shape dropped, ones = domain;
-  for (size_t i = 0; i < domain.size(); ++i) {
-    if (i >= begin && i < end) {
-      ones[i] = 1;
-    } else {
-      dropped.push_back(domain[i]);
-    }
+bool IsReshape(mlir::Operation* op) { return llvm::isa<ir::ReshapeOp>(op); }
+
+// Whether a broadcast repeats dimensions behind all that it keeps, so that a row's value comes to
+// be at each of its columns.
+bool RepeatsLast(const Shape& from, const Shape& to) {
+  const size_t leading = to.size() - from.size();
+  bool repeats = false;
+  for (size_t i = 0; i < to.size(); ++i) {
+    if (to[i] == DimExpr(1)) continue;
+    const bool kept = i >= leading && from[i - leading] == to[i];
+    if (kept && repeats) return false;
+    repeats |= !kept;
   }
-  return shape == dropped || shape == ones;
+  return true;
 }
 
-bool IsRowForm(const Shape& shape, const FusionGroup& group) {
-  return IsReducedForm(shape, group.domain,
-                       {group.split.begin, static_cast<int64_t>(group.domain.size())});
-}
-
-// Whether the chain repeats each value of a row along the columns: reshapes between the two row
-// forms, then a broadcast to the domain.
-bool IsRowBroadcast(const FusionEdge& edge, const FusionGroup& row) {
-  if (!IsRowForm(ir::ShapeOf(edge.source), row)) return false;
+// Whether the chain repeats each value of a row along the columns: a broadcast, and reshapes.
+bool IsRowBroadcast(const FusionEdge& edge, FusionDomain* row) {
+  if (!row->CoverReduced(ir::ShapeOf(edge.source))) return false;
+  bool is_row = true;
   for (mlir::Operation* op : edge.through) {
     const Shape from = ir::ShapeOf(op->getOperand(0)), to = ir::ShapeOf(op->getResult(0));
-    if (!IsRowForm(from, row)) return false;
-    if (llvm::isa<ir::ReshapeOp>(op)) {
-      if (!IsRowForm(to, row)) return false;
-      continue;
+    if (!IsReshape(op)) {
+      if (!is_row || !llvm::isa<ir::BroadcastOp>(op) || !RepeatsLast(from, to)) return false;
+      is_row = false;
     }
-    // Aligned at the end, a broadcast of [rows...] alone would repeat along the rows.
-    const bool aligned = from.size() == row.domain.size() || row.split.begin == 0;
-    if (!llvm::isa<ir::BroadcastOp>(op) || !aligned || to != row.domain) return false;
+    if (!(is_row ? row->CoverReduced(to) : row->Cover(to))) return false;
   }
-  // Nothing may follow the broadcast.
   return true;
 }
 
@@ -105,7 +103,7 @@ FusionGroups::FusionGroups(mlir::Block* block, bool merge, const Explain& explai
   if (!merge) return;
   MergeLoops(order);
   MergeAll(order);
-  MergeColumnSiblings(order);
+  MergeSiblings(order);
 }
 
 void FusionGroups::MakeGroup(mlir::Operation* op) {
@@ -119,21 +117,22 @@ void FusionGroups::MakeGroup(mlir::Operation* op) {
     case OpKind::kElementwise:
     case OpKind::kFree:
       group.kind = plan::kLoop;
-      group.domain = ir::ShapeOf(op->getResult(0));
+      group.domain = FusionDomain(ir::ShapeOf(op->getResult(0)));
       break;
     case OpKind::kRowReduction:
-      group.kind = plan::kRow;
-      group.domain = ir::ShapeOf(op->getOperand(0));
-      group.split = ReducedRange(op);
+    case OpKind::kColumnReduction: {
+      const bool row = KindOf(op) == OpKind::kRowReduction;
+      const Shape shape = ir::ShapeOf(op->getOperand(0));
+      const AxisRange range = ReducedRange(op);
+      group.kind = row ? plan::kRow : plan::kColumn;
+      // Behind the columns of a row there are dimensions of 1 at most.
+      group.domain = FusionDomain(shape, static_cast<size_t>(range.begin),
+                                  row ? shape.size() : static_cast<size_t>(range.end));
       break;
-    case OpKind::kColumnReduction:
-      group.kind = plan::kColumn;
-      group.domain = ir::ShapeOf(op->getOperand(0));
-      group.split = ReducedRange(op);
-      break;
+    }
     case OpKind::kContraction:
       group.kind = plan::kContraction;
-      group.domain = ir::ShapeOf(op->getResult(0));
+      group.result_shape = ir::ShapeOf(op->getResult(0));
       break;
     case OpKind::kWindow:
       group.kind = plan::kWindow;
@@ -180,37 +179,51 @@ void FusionGroups::MergeAll(const std::vector<mlir::Operation*>& order) {
   }
 }
 
-// Column reductions of one operand, such as the two sums of batch normalisation, read it once.
-void FusionGroups::MergeColumnSiblings(const std::vector<mlir::Operation*>& order) {
-  for (mlir::Value argument : block_->getArguments()) MergeColumnUsers(argument);
+// Reductions of one operand over the same extents, such as the two sums of batch normalisation, or
+// the largest logit and its index, read it once.
+void FusionGroups::MergeSiblings(const std::vector<mlir::Operation*>& order) {
+  llvm::MapVector<mlir::Value, std::vector<mlir::Operation*>> readers;
   for (mlir::Operation* op : order) {
-    for (mlir::Value result : op->getResults()) MergeColumnUsers(result);
+    const std::string& kind = groups_[Find(op)].kind;
+    if (kind != plan::kRow && kind != plan::kColumn) continue;
+    for (const FusionEdge& edge : EdgesInto(op)) {
+      // Where the source is repeated, or a number, there is not much to save.
+      if (llvm::all_of(edge.through, IsReshape)) readers[edge.source].push_back(op);
+    }
+  }
+  for (auto& [value, ops] : readers) {
+    // The first reader in each of the groups that are left.
+    std::vector<mlir::Operation*> firsts;
+    for (mlir::Operation* op : ops) {
+      const bool merged = llvm::any_of(firsts, [&](mlir::Operation* first) {
+        return SameGroup(first, op) || TryMergeSiblings(first, op, value);
+      });
+      if (!merged && firsts.size() < kMaxSiblings) firsts.push_back(op);
+    }
   }
 }
 
-void FusionGroups::MergeColumnUsers(mlir::Value value) {
-  std::vector<mlir::Operation*> users;
-  for (mlir::Operation* user : value.getUsers()) {
-    if (user->getBlock() == block_ && groups_[Find(user)].kind == plan::kColumn) {
-      users.push_back(user);
-    }
+bool FusionGroups::TryMergeSiblings(mlir::Operation* first, mlir::Operation* second,
+                                    mlir::Value value) {
+  const int into = Find(first), from = Find(second);
+  const FusionGroup &a = groups_[into], &b = groups_[from];
+  const DimExpr elements = NumElements(ir::ShapeOf(value));
+  FusionGroup merged = a;
+  merged.has_moves |= b.has_moves;
+  std::string why_not;
+  if (a.kind != b.kind || elements != a.domain.Elements() || !merged.domain.Join(b.domain) ||
+      a.ops.size() + b.ops.size() > kMaxOps || !EdgesAllow(into, from, &merged, &why_not) ||
+      ReachesThroughOthers(into, from) || ReachesThroughOthers(from, into)) {
+    return false;
   }
-  for (size_t i = 1; i < users.size(); ++i) {
-    const int into = Find(users[0]), from = Find(users[i]);
-    const FusionGroup &a = groups_[into], &b = groups_[from];
-    if (into == from || a.domain != b.domain || a.split.begin != b.split.begin ||
-        a.split.end != b.split.end || a.ops.size() + b.ops.size() > kMaxOps ||
-        ReachesThroughOthers(into, from) || ReachesThroughOthers(from, into)) {
-      continue;
-    }
-    if (explain_) {
-      explain_(absl::StrCat("fused: ", ir::Describe(users[i]->getLoc()), " and ",
-                            ir::Describe(users[0]->getLoc()), " by rule column_siblings"));
-    }
-    FusionGroup merged = a;
-    merged.has_moves |= b.has_moves;
-    Merge(into, from, std::move(merged));
+  if (explain_) {
+    const DimExpr bytes = elements * DimExpr(SizeOf(ir::DataTypeOf(value)));
+    explain_(absl::StrCat("fused: ", ir::Describe(second->getLoc()), " and ",
+                          ir::Describe(first->getLoc()), " by rule siblings, saves ", bytes.Text(),
+                          " bytes"));
   }
+  Merge(into, from, std::move(merged));
+  return true;
 }
 
 void FusionGroups::TryMerge(const FusionEdge& edge, bool loops_only) {
@@ -254,7 +267,7 @@ std::optional<FusionGroups::Merged> FusionGroups::Rule(int producer, int consume
     merged = {"reduction_consumer", p};
   } else if (p.kind == plan::kRow && c.kind == plan::kRow) {
     merged = {"reductions_of_a_row", p};
-    if (p.domain != c.domain || p.split.begin != c.split.begin) {
+    if (!merged.group.domain.Join(c.domain)) {
       *why_not = "reductions over different rows";
       return std::nullopt;
     }
@@ -278,53 +291,69 @@ std::optional<FusionGroups::Merged> FusionGroups::Rule(int producer, int consume
     *why_not = absl::StrCat("a kernel holds ", kMaxOps, " ops at most");
     return std::nullopt;
   }
-  if (!EdgesAllow(producer, consumer, merged.group, why_not)) return std::nullopt;
+  if (!EdgesAllow(producer, consumer, &merged.group, why_not)) return std::nullopt;
   return merged;
 }
 
-bool FusionGroups::EdgesAllow(int producer, int consumer, const FusionGroup& merged,
+bool FusionGroups::EdgesAllow(int producer, int consumer, FusionGroup* merged,
                               std::string* why_not) const {
   auto in = [&](mlir::Operation* op) {
     return op != nullptr && op->getBlock() == block_ &&
            (Find(op) == producer || Find(op) == consumer);
   };
-  const bool row = merged.kind == plan::kRow, column = merged.kind == plan::kColumn;
-  // Shapes of element-wise work that the kernel iterates over.
-  auto fits = [&](const Shape& shape) {
-    if (shape == merged.domain) return true;
-    if (row) return IsRowForm(shape, merged);
-    return column && IsReducedForm(shape, merged.domain, merged.split);
+  const bool row = merged->kind == plan::kRow, column = merged->kind == plan::kColumn;
+  const bool contraction = merged->kind == plan::kContraction;
+  // Types of element-wise work that are known to fit what the kernel iterates over.
+  llvm::SmallPtrSet<const void*, 4> fitting;
+  auto fits = [&](mlir::Value value) {
+    if (!fitting.insert(value.getType().getAsOpaquePointer()).second) return true;
+    const Shape shape = ir::ShapeOf(value);
+    // The kernel of a contraction knows its result's shape alone.
+    if (contraction) return shape == merged->result_shape;
+    return merged->domain.Cover(shape) || ((row || column) && merged->domain.CoverReduced(shape));
   };
   llvm::DenseSet<mlir::Value> operands;
   for (int index : {producer, consumer}) {
     for (mlir::Operation* op : groups_[index].ops) {
       const OpKind kind = KindOf(op);
-      if ((kind == OpKind::kElementwise || kind == OpKind::kMove) &&
-          !fits(ir::ShapeOf(op->getResult(0)))) {
+      if ((kind == OpKind::kElementwise || kind == OpKind::kMove) && !fits(op->getResult(0))) {
         *why_not = "they iterate over different shapes";
         return false;
       }
       for (const FusionEdge& edge : EdgesInto(op)) {
         if (!in(edge.source.getDefiningOp())) {
           operands.insert(edge.source);
+          if (contraction && kind == OpKind::kElementwise &&
+              !EpilogueReads(edge.source, edge.through)) {
+            *why_not = "an epilogue reads what lies in memory, along its columns or repeated there";
+            return false;
+          }
           continue;
         }
         if (kind == OpKind::kMove) {
           *why_not = "moved elements are read from memory";
           return false;
         }
-        if (!edge.through.empty() && !(row && IsRowBroadcast(edge, merged))) {
+        const bool same_elements = !contraction && llvm::all_of(edge.through, IsReshape);
+        if (!edge.through.empty() && !same_elements &&
+            !(row && IsRowBroadcast(edge, &merged->domain))) {
           *why_not = "the value is broadcast or reshaped between them";
           return false;
         }
       }
-      if (!column || ir::ShapeOf(op->getResult(0)) != merged.domain) continue;
+      if (!column || NumElements(ir::ShapeOf(op->getResult(0))) != merged->domain.Elements()) {
+        continue;
+      }
       // What a column kernel computes before it reduces is not in memory.
-      for (mlir::Operation* user : op->getUsers()) {
-        if (!in(user)) {
+      llvm::SmallVector<mlir::Operation*> users(op->getUsers());
+      while (!users.empty()) {
+        mlir::Operation* user = users.pop_back_val();
+        if (in(user)) continue;
+        if (!IsReshape(user)) {
           *why_not = "the value is needed elsewhere as well";
           return false;
         }
+        users.append(user->user_begin(), user->user_end());
       }
     }
   }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "compiler/passes/fusion_domain.h"
 #include "compiler/passes/op_kinds.h"
 #include "llvm/ADT/DenseMap.h"
 #include "mlir/IR/Block.h"
@@ -28,10 +29,10 @@ struct FusionGroup {
   // One of plan.h's kinds; empty where no kernel is made: host ops and aliases.
   std::string kind;
   std::vector<mlir::Operation*> ops;
-  // The domain, see compiler/codegen/emit.h. For a row group the first `split.begin` dimensions are
-  // the rows; for a column group `split` is the range that is reduced.
-  Shape domain;
-  AxisRange split;
+  // Of loops, rows and columns; see compiler/codegen/emit.h.
+  FusionDomain domain;
+  // Of contractions.
+  Shape result_shape;
   bool has_moves = false;  // an op of OpKind::kMove is in it
   // Positions in the block of the first and last op.
   int64_t first = 0, last = 0;
@@ -55,8 +56,9 @@ class FusionGroups {
   void MakeGroup(mlir::Operation* op);
   void MergeLoops(const std::vector<mlir::Operation*>& order);
   void MergeAll(const std::vector<mlir::Operation*>& order);
-  void MergeColumnSiblings(const std::vector<mlir::Operation*>& order);
-  void MergeColumnUsers(mlir::Value value);
+  void MergeSiblings(const std::vector<mlir::Operation*>& order);
+  // Merges the groups of two reductions that read `value`, if both read all of it and reduce alike.
+  bool TryMergeSiblings(mlir::Operation* first, mlir::Operation* second, mlir::Value value);
   // Merges the source's group into the consumer's where a rule allows it.
   void TryMerge(const FusionEdge& edge, bool loops_only);
   // The rule that allows producer and consumer to be one group and what that would be; nullopt
@@ -66,8 +68,9 @@ class FusionGroups {
     FusionGroup group;
   };
   std::optional<Merged> Rule(int producer, int consumer, std::string* why_not) const;
-  bool EdgesAllow(int producer, int consumer, const FusionGroup& merged,
-                  std::string* why_not) const;
+  // Whether one kernel can hold the ops of both groups; splits the domain of `merged` as they need
+  // it.
+  bool EdgesAllow(int producer, int consumer, FusionGroup* merged, std::string* why_not) const;
   // Whether another group lies on a path from `producer` to `consumer`, so that merging them would
   // make a cycle.
   bool WouldCycle(int producer, int consumer) const;

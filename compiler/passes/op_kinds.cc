@@ -51,7 +51,7 @@ OpKind KindOf(mlir::Operation* op) {
       .Case<ir::ConstantOp>([](ir::ConstantOp constant) {
         return ir::SplatValueOf(constant.getValue()) ? OpKind::kFree : OpKind::kAlias;
       })
-      .Case<ir::ReshapeOp>([](auto) { return OpKind::kAlias; })
+      .Case<ir::ReshapeOp, plan::WeightOp>([](auto) { return OpKind::kAlias; })
       .Case<ir::TransposeOp, ir::ConcatOp, ir::SliceOp, ir::PadOp, ir::ReverseOp, ir::GatherOp,
             ir::OneHotOp, ir::RandomUniformOp, ir::RandomNormalOp, ir::RandomBitsOp,
             ir::StackPushOp>([](auto) { return OpKind::kMove; })

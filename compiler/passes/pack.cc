@@ -60,7 +60,8 @@ absl::StatusOr<bool> PackContractions(
   bool changed = false;
   for (mlir::Operation* op : contractions) {
     mlir::Value right = op->getOperand(1);
-    const bool is_constant = right.getDefiningOp<ir::ConstantOp>() != nullptr;
+    const bool is_constant =
+        llvm::isa_and_nonnull<ir::ConstantOp, plan::WeightOp>(right.getDefiningOp());
     const int64_t panel = panel_of(op, is_constant);
     if (panel == 0) continue;
     mlir::OpBuilder builder(op);

@@ -17,15 +17,19 @@
 
 namespace weft {
 
+class WeightTable;
+
 // Puts sizes in place of open dimensions, in types and attributes.
 absl::StatusOr<bool> SpecializeDims(mlir::func::FuncOp function,
                                     const std::map<std::string, int64_t>& sizes);
 // Puts values in place of variables' arguments, where the function does not assign the variable.
+// Large ones go into `weights`.
 absl::StatusOr<bool> FreezeVariables(mlir::func::FuncOp function,
-                                     const std::map<std::string, HostTensor>& values);
+                                     const std::map<std::string, HostTensor>& values,
+                                     WeightTable& weights);
 // Ops whose operands are constants become constants, by the reference evaluator. Bounded: neither
 // large results nor long work.
-absl::StatusOr<bool> FoldConstants(mlir::func::FuncOp function);
+absl::StatusOr<bool> FoldConstants(mlir::func::FuncOp function, WeightTable& weights);
 // Algebraic rules; simplify*.cc, a file for each kind of root op.
 absl::StatusOr<bool> Simplify(mlir::func::FuncOp function);
 // One of equal ops is kept.

@@ -8,6 +8,7 @@
 #include "compiler/passes/op_kinds.h"
 #include "compiler/passes/signature.h"
 #include "compiler/passes/simplify.h"
+#include "compiler/passes/weight_table.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/evaluate.h"
 #include "graph/graph.h"
@@ -106,6 +107,11 @@ class Function {
 absl::StatusOr<bool> Fuse(mlir::func::FuncOp function) { return FormFusions(function, true, {}); }
 absl::StatusOr<bool> Wrap(mlir::func::FuncOp function) { return FormFusions(function, false, {}); }
 
+absl::StatusOr<bool> Fold(mlir::func::FuncOp function) {
+  WeightTable weights;
+  return FoldConstants(function, weights);
+}
+
 using Strings = std::vector<std::string>;
 
 TEST(SignatureTest, TakesWhatIsNeeded) {
@@ -144,7 +150,7 @@ TEST(FoldTest, ComputesWhatIsKnown) {
   Tensor c = graph.Constant(HostTensor::Of<float>({2, 2}, {1, 2, 3, 4}));
   graph.AddSignature("f", {{"y", Add(x, Exp(Transpose(c, {1, 0})))}});
   Function f(graph);
-  f.Run(FoldConstants);
+  f.Run(Fold);
   EXPECT_EQ(f.Count("weft.exp") + f.Count("weft.transpose"), 0);
 }
 
@@ -178,14 +184,42 @@ TEST(FreezeTest, VariablesBecomeConstants) {
   Variable w = graph.AddVariable("w", HostTensor::Of<float>({2}, {0, 0}));
   graph.AddSignature("f", {{"y", Add(x, w)}});
   Function f(graph);
-  auto changed = FreezeVariables(f.op(), {{"w", HostTensor::Of<float>({2}, {5, 6})}});
+  WeightTable weights;
+  auto changed = FreezeVariables(f.op(), {{"w", HostTensor::Of<float>({2}, {5, 6})}}, weights);
   ASSERT_TRUE(changed.ok() && *changed) << changed.status();
   EXPECT_EQ(f.op().getNumArguments(), 1u);
   const auto y = f.Evaluate({HostTensor::Of<float>({2}, {1, 1})});
   EXPECT_EQ(y[0].values<float>()[0], 6);
   EXPECT_EQ(y[0].values<float>()[1], 7);
   Function g(graph);
-  EXPECT_TRUE(absl::IsInvalidArgument(FreezeVariables(g.op(), {}).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(FreezeVariables(g.op(), {}, weights).status()));
+}
+
+// Large values are not copied into the IR, and what is made of one is made once.
+TEST(FreezeTest, LargeVariablesBecomeWeights) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n", 64});
+  HostTensor value = *HostTensor::Create(DataType::kF32, {64, 64});
+  for (int64_t i = 0; i < 64 * 64; ++i) {
+    value.mutable_values<float>()[static_cast<size_t>(i)] = static_cast<float>(i);
+  }
+  Variable w = graph.AddVariable("w", value), zeros = graph.AddVariable("zeros", value);
+  graph.AddSignature("f", {{"y", MatMul(x, Transpose(w, {1, 0})) + MatMul(x, zeros)}});
+  WeightTable weights;
+  for (int round = 0; round < 2; ++round) {
+    Function f(graph);
+    auto frozen = FreezeVariables(
+        f.op(), {{"w", value}, {"zeros", *HostTensor::Create(DataType::kF32, {64, 64})}}, weights);
+    ASSERT_TRUE(frozen.ok() && *frozen) << frozen.status();
+    EXPECT_EQ(f.Count("plan.weight"), 1);
+    EXPECT_EQ(f.Count("weft.constant"), 1);  // of one number
+    EXPECT_EQ(weights.at(0).data(), value.data());
+    ASSERT_TRUE(FoldConstants(f.op(), weights).ok());
+    ASSERT_TRUE(EliminateDeadCode(f.op()).ok());
+    EXPECT_EQ(f.Count("weft.transpose"), 0);
+    f.op().walk([&](plan::WeightOp op) { EXPECT_EQ(op.getIndex(), 1u); });
+    EXPECT_EQ(weights.at(1).values<float>()[1], 64);
+  }
 }
 
 TEST(DecomposeTest, ReductionOverSeveralRanges) {
@@ -252,6 +286,12 @@ TEST(SimplifyTest, EveryRule) {
       {"div_power_of_two", [&](Graph& g, Tensor x) { return Div(x, full(g, 4)); }, "div"},
       {"neg_neg", [](Graph&, Tensor x) { return Neg(Neg(x)); }, "neg"},
       {"pow_small", [&](Graph& g, Tensor x) { return Pow(x, full(g, 2)); }, "pow"},
+      {"greater_of_rectified",
+       [&](Graph& g, Tensor x) {
+         Tensor z = Exp(x) - 2.0, y = Maximum(full(g, 0), z);
+         return Select(Greater(z, full(g, 0)), y, Neg(y));
+       },
+       ""},
       {"stop_gradient", [](Graph&, Tensor x) { return StopGradient(x); }, "stop_gradient"},
       {"cast_to_itself", [](Graph&, Tensor x) { return Cast(x, DataType::kF32); }, "cast"},
       {"cast_there_and_back",
@@ -381,6 +421,23 @@ std::vector<FusionCase> FusionCases() {
          return std::vector{Maximum(Add(MatMul(a, b), bias), 0.0)};
        },
        {"contraction"}},
+      {"epilogue_takes_no_counters",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {"n", 4}),
+                b = g.Input("b", DataType::kF32, {4, 6});
+         Tensor c = MatMul(a, b);
+         return std::vector{Add(c, Iota(g, c.shape(), 1, DataType::kF32))};
+       },
+       {"contraction", "loop"}},
+      {"epilogue_takes_strides_alone",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {6, 4}), b = g.Input("b", DataType::kF32, {4, 4});
+         Tensor odd = Reshape(Broadcast(g.Input("c", DataType::kF32, {3}), {8, 3}), {6, 4});
+         Tensor rows = Broadcast(Reshape(g.Input("d", DataType::kF32, {6}), {6, 1}), {6, 4});
+         return std::vector{Add(MatMul(a, b), odd), Add(MatMul(b, a, true, true), 1.0),
+                            Mul(MatMul(a, b), rows)};
+       },
+       {"contraction", "loop", "contraction", "contraction"}},
       // Work before a reduction and work that uses its broadcast result are no one loop.
       {"softmax_of_logits",
        [=](Graph& g) {
@@ -396,7 +453,62 @@ std::vector<FusionCase> FusionCases() {
          Tensor logits = Add(MatMul(a, b), g.Input("bias", DataType::kF32, {5}));
          return std::vector{ArgMax(logits, 1), softmax(logits)};
        },
-       {"contraction", "row", "row"}},
+       {"contraction", "row"}},
+      {"reductions_of_one_operand",
+       [=](Graph& g) {
+         Tensor a = x(g), flat = Reshape(a, {DimExpr::Symbol("n") * 4, 6});
+         return std::vector{ReduceMax(a, {2}), ReduceSum(flat, {1}), ReduceSum(a, {1, 2})};
+       },
+       {"row", "row"}},
+      {"sums_of_columns_of_a_product",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {"n", 4}), b = a * a;
+         return std::vector{ReduceSum(a, {0}), ReduceSum(b, {0}), ReduceMax(a, {0})};
+       },
+       {"column"}},
+      {"loop_across_reshapes",
+       [=](Graph& g) {
+         const DimExpr n = DimExpr::Symbol("n");
+         Tensor bias = g.Input("bias", DataType::kF32, {6});
+         Tensor rows = Add(Reshape(Exp(x(g)), {n * 4, 6}), bias);
+         return std::vector{Reshape(Tanh(rows), {n, 2, 12}), Neg(Reshape(rows, {n, 24}))};
+       },
+       {"loop"}},
+      {"reshape_that_does_not_nest",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {6, 4});
+         return std::vector{Neg(Reshape(Exp(a), {8, 3}))};
+       },
+       {"loop", "loop"}},
+      {"row_across_reshapes",
+       [=](Graph& g) {
+         const DimExpr n = DimExpr::Symbol("n");
+         Tensor rows = softmax(Reshape(Tanh(x(g)), {n * 4, 6}));
+         return std::vector{Mul(Reshape(rows, {n, 4, 2, 3}), 3.0)};
+       },
+       {"row"}},
+      {"row_whose_result_is_reshaped",
+       [=](Graph& g) {
+         const DimExpr n = DimExpr::Symbol("n");
+         Tensor a = x(g);
+         Tensor sum = Reshape(Exp(Reshape(ReduceSum(a, {-1}), {n * 4, 1})), {n, 4, 1});
+         return std::vector{Div(a, sum)};
+       },
+       {"row"}},
+      {"reshape_of_the_columns_into_the_rows",
+       [=](Graph& g) {
+         Tensor e = Exp(x(g));
+         Tensor flat = Reshape(e, {DimExpr::Symbol("n") * 2, 12});
+         return std::vector{ReduceSum(flat, {1}), ReduceSum(e, {2})};
+       },
+       {"row", "row"}},
+      {"column_across_reshapes",
+       [=](Graph& g) {
+         const DimExpr n = DimExpr::Symbol("n");
+         return std::vector{
+             Reshape(Exp(ReduceSum(Reshape(Mul(x(g), 2.0), {n * 4, 6}), {0})), {2, 3})};
+       },
+       {"column"}},
       {"moved_elements_are_in_memory",
        [=](Graph& g) { return std::vector{Transpose(Exp(x(g)), {2, 1, 0})}; },
        {"loop", "loop"}},

@@ -56,6 +56,22 @@ mlir::Value PowSmall(Op op, OpMaker make) {
   if (IsSplat(Y(op), 2)) return make.Make("mul", {X(op), X(op)});
   return {};
 }
+// x > 0 is max(x, 0) > 0, for NaN as well. A rectifier's gradient then reads what the rectifier
+// gives on anyway, and nobody needs what went into it.
+mlir::Value GreaterOfRectified(Op op, OpMaker make) {
+  constexpr int kMaxUsers = 16;
+  if (!IsSplat(Y(op), 0)) return {};
+  int looked_at = 0;
+  for (Op user : X(op).getUsers()) {
+    if (++looked_at > kMaxUsers) break;
+    if (!llvm::isa<ir::MaximumOp>(user) || user->getBlock() != op->getBlock() ||
+        !user->isBeforeInBlock(op) || !IsSplat(user->getOperand(X(op) == X(user) ? 1 : 0), 0)) {
+      continue;
+    }
+    return make.Make("greater", {user->getResult(0), Y(op)});
+  }
+  return {};
+}
 mlir::Value StopGradient(Op op, OpMaker) { return X(op); }
 mlir::Value CastToItself(Op op, OpMaker) {
   return X(op).getType() == op->getResult(0).getType() ? X(op) : mlir::Value();
@@ -122,6 +138,7 @@ const std::vector<SimplifyRule>& ElementwiseRules() {
       {"div_power_of_two", "div", DivPowerOfTwo},
       {"neg_neg", "neg", NegNeg},
       {"pow_small", "pow", PowSmall},
+      {"greater_of_rectified", "greater", GreaterOfRectified},
       {"stop_gradient", "stop_gradient", StopGradient},
       {"cast_to_itself", "cast", CastToItself},
       {"cast_there_and_back", "cast", CastThere},

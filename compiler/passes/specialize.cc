@@ -1,8 +1,8 @@
 // Sizes for open dimensions, values for variables.
 #include "absl/strings/str_cat.h"
-#include "compiler/passes/build_ops.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/signature.h"
+#include "compiler/passes/weight_table.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "graph/ops/op_info.h"
@@ -67,7 +67,8 @@ absl::StatusOr<bool> SpecializeDims(mlir::func::FuncOp function,
 }
 
 absl::StatusOr<bool> FreezeVariables(mlir::func::FuncOp function,
-                                     const std::map<std::string, HostTensor>& values) {
+                                     const std::map<std::string, HostTensor>& values,
+                                     WeightTable& weights) {
   std::vector<std::string> variables = NamesIn(function, kVariablesAttr);
   if (!NamesIn(function, kAssignedAttr).empty() || variables.empty()) return false;
   const size_t num_inputs = NamesIn(function, kInputsAttr).size();
@@ -87,10 +88,7 @@ absl::StatusOr<bool> FreezeVariables(mlir::func::FuncOp function,
           absl::StrCat("variable '", variables[i], "': expected a value of type ",
                        ir::TypeString(argument.getType()), ", got ", value->second.TypeString()));
     }
-    OpMaker make(builder, argument.getLoc());
-    argument.replaceAllUsesWith(make.Make(
-        "constant", {},
-        builder.getNamedAttr("value", ir::ElementsAttrOf(function.getContext(), value->second))));
+    argument.replaceAllUsesWith(MakeConstant(builder, argument.getLoc(), value->second, weights));
   }
   llvm::BitVector erased(function.getNumArguments());
   erased.set(static_cast<unsigned>(num_inputs), function.getNumArguments());

@@ -20,8 +20,16 @@ namespace {
 // Stands for an open dimension's size when buffers are placed; any size is correct, this one is
 // packed best.
 constexpr int64_t kTypicalSize = 64;
+// The same for a buffer; offsets of many stay below 2^63.
+constexpr int64_t kMaxTypicalBytes = int64_t{1} << 40;
+// Of constants in their section.
+constexpr uint64_t kConstantAlignment = 64;
 // Nodes named in a step, for profiles; a kernel may hold many.
 constexpr size_t kMaxNodes = 16;
+
+std::string_view BytesOf(const HostTensor& tensor) {
+  return {static_cast<const char*>(tensor.data()), tensor.size_bytes()};
+}
 
 // What the step computes, for people: "matmul", "fusion(add, relu)".
 std::string Label(plan::FusionOp fusion) {
@@ -61,9 +69,13 @@ std::string MessageWithBlame(mlir::Operation* op, llvm::StringRef message) {
 
 class PlanBuilder {
  public:
-  PlanBuilder(mlir::func::FuncOp function, const StorageOptions& options, KernelSet& kernels,
-              ConstantPool& constants)
-      : function_(function), options_(options), kernels_(kernels), constants_(constants) {}
+  PlanBuilder(mlir::func::FuncOp function, const StorageOptions& options,
+              const WeightTable& weights, KernelSet& kernels, ConstantPool& constants)
+      : function_(function),
+        options_(options),
+        weights_(weights),
+        kernels_(kernels),
+        constants_(constants) {}
 
   absl::StatusOr<Plan> Build() {
     if (absl::Status status = EmitKernels(); !status.ok()) return status;
@@ -72,7 +84,7 @@ class PlanBuilder {
     if (absl::Status status = AddSymbols(); !status.ok()) return status;
     formulas_.emplace(&plan_);
     AddValues();
-    AddBuffers();
+    if (absl::Status status = AddBuffers(); !status.ok()) return status;
     entry_ = &function_.getBody().front();
     plan_.add_blocks();
     if (absl::Status status = AddSteps(entry_, 0); !status.ok()) return status;
@@ -170,7 +182,7 @@ class PlanBuilder {
   }
 
   // The arena's buffers first, in the order of their offsets.
-  void AddBuffers() {
+  absl::Status AddBuffers() {
     const std::vector<Storage>& storages = storage_->storages();
     buffer_of_.assign(storages.size(), 0);
     std::vector<ArenaBuffer> arena;
@@ -180,8 +192,9 @@ class PlanBuilder {
       if (!storage_->IsRoot(static_cast<int>(i)) || storage.space != Space::kArena) continue;
       std::map<std::string, int64_t> sizes;
       for (const std::string& symbol : storage.bytes.Symbols()) sizes[symbol] = kTypicalSize;
+      const int64_t bytes = storage.bytes.Evaluate(sizes).value_or(kMaxTypicalBytes);
       arena.push_back(
-          {storage.begin, storage.end, storage.bytes.Evaluate(sizes).value_or(int64_t{1} << 40)});
+          {storage.begin, storage.end, std::clamp<int64_t>(bytes, 0, kMaxTypicalBytes)});
       arena_storage.push_back(static_cast<int>(i));
     }
     const ArenaLayout layout = PlaceBuffers(arena);
@@ -198,7 +211,9 @@ class PlanBuilder {
       const Storage& storage = storages[i];
       if (!storage_->IsRoot(static_cast<int>(i)) || storage.space == Space::kArena) continue;
       if (storage.space == Space::kConstant) {
-        AddBuffer(static_cast<int>(i), Buffer::CONSTANT)->set_constant_offset(AddConstant(storage));
+        const absl::StatusOr<uint64_t> offset = AddConstant(storage);
+        if (!offset.ok()) return offset.status();
+        AddBuffer(static_cast<int>(i), Buffer::CONSTANT)->set_constant_offset(*offset);
         continue;
       }
       AddBuffer(static_cast<int>(i), storage.space == Space::kVariable ? Buffer::VARIABLE
@@ -206,6 +221,7 @@ class PlanBuilder {
                                                                        : Buffer::OUTPUT)
           ->set_index(static_cast<uint32_t>(storage.index));
     }
+    return absl::OkStatus();
   }
 
   Buffer* AddBuffer(int storage, Buffer::Space space) {
@@ -218,10 +234,14 @@ class PlanBuilder {
     return buffer;
   }
 
-  uint64_t AddConstant(const Storage& storage) {
+  absl::StatusOr<uint64_t> AddConstant(const Storage& storage) {
+    if (auto weight = llvm::dyn_cast<mlir::IntegerAttr>(storage.constant)) {
+      return constants_.Add(weights_.at(weight.getInt()));
+    }
     absl::StatusOr<HostTensor> tensor =
         ir::HostTensorOf(llvm::cast<mlir::DenseElementsAttr>(storage.constant));
-    return constants_.Add({static_cast<const char*>(tensor->data()), tensor->size_bytes()});
+    if (!tensor.ok()) return tensor.status();
+    return constants_.Add(*tensor);
   }
 
   uint32_t BufferOf(mlir::Value value) const {
@@ -357,6 +377,7 @@ class PlanBuilder {
 
   mlir::func::FuncOp function_;
   const StorageOptions& options_;
+  const WeightTable& weights_;
   KernelSet& kernels_;
   ConstantPool& constants_;
   Plan plan_;
@@ -372,22 +393,39 @@ class PlanBuilder {
 
 }  // namespace
 
-uint64_t ConstantPool::Add(std::string_view bytes) {
+uint64_t ConstantPool::Add(const HostTensor& tensor) {
+  const std::pair<const void*, size_t> address(tensor.data(), tensor.size_bytes());
+  if (auto known = by_address_.find(address); known != by_address_.end()) return known->second;
+  const std::string_view bytes = BytesOf(tensor);
   const size_t hash = std::hash<std::string_view>()(bytes);
   for (auto [same, end] = by_hash_.equal_range(hash); same != end; ++same) {
-    auto& [offset, size] = same->second;
-    if (std::string_view(bytes_).substr(offset, size) == bytes) return offset;
+    const Piece& piece = pieces_[same->second];
+    if (BytesOf(piece.tensor) == bytes) return piece.offset;
   }
-  bytes_.resize((bytes_.size() + 63) / 64 * 64);
-  const uint64_t offset = bytes_.size();
-  bytes_.append(bytes);
-  by_hash_.emplace(hash, std::make_pair(offset, bytes.size()));
+  const uint64_t offset = (end_ + kConstantAlignment - 1) / kConstantAlignment * kConstantAlignment;
+  end_ = offset + bytes.size();
+  by_hash_.emplace(hash, pieces_.size());
+  by_address_.emplace(address, offset);
+  pieces_.push_back({offset, tensor});
   return offset;
 }
 
+std::string ConstantPool::Take() {
+  std::string bytes;
+  bytes.reserve(end_);
+  for (Piece& piece : pieces_) {
+    bytes.resize(piece.offset);
+    bytes.append(BytesOf(piece.tensor));
+    piece.tensor = HostTensor();
+  }
+  *this = ConstantPool();
+  return bytes;
+}
+
 absl::StatusOr<Plan> BuildPlan(mlir::func::FuncOp function, const StorageOptions& options,
-                               KernelSet& kernels, ConstantPool& constants) {
-  return PlanBuilder(function, options, kernels, constants).Build();
+                               const WeightTable& weights, KernelSet& kernels,
+                               ConstantPool& constants) {
+  return PlanBuilder(function, options, weights, kernels, constants).Build();
 }
 
 }  // namespace weft

@@ -5,11 +5,15 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "compiler/passes/weight_table.h"
 #include "compiler/plan/kernels.h"
 #include "compiler/plan/storage.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "proto/host_tensor.h"
 #include "proto/plan.pb.h"
 
 namespace weft {
@@ -17,20 +21,28 @@ namespace weft {
 // The constants section of a package: equal constants are stored once.
 class ConstantPool {
  public:
-  // Offset of the bytes in the section, a multiple of 64.
-  uint64_t Add(std::string_view bytes);
-  const std::string& bytes() const { return bytes_; }
+  // Offset of the elements in the section, a multiple of 64. They are shared, not copied.
+  uint64_t Add(const HostTensor& tensor);
+  // The section's bytes; lets go of the tensors, one after the other, so that few are there twice.
+  std::string Take();
 
  private:
-  std::string bytes_;
-  std::multimap<size_t, std::pair<uint64_t, size_t>> by_hash_;
+  struct Piece {
+    uint64_t offset;
+    HostTensor tensor;
+  };
+  std::vector<Piece> pieces_;
+  uint64_t end_ = 0;
+  std::map<std::pair<const void*, size_t>, uint64_t> by_address_;
+  std::multimap<size_t, size_t> by_hash_;  // indices of pieces
 };
 
 // The plan without the kernels' code offsets, which are known once the code is linked: its kernels'
-// names are those of `kernels`. The function must pass CheckFused. Error: InvalidArgument where an
-// open dimension is not a dimension of an input by itself.
+// names are those of `kernels`. The function must pass CheckFused; its weights are in `weights`.
+// Error: InvalidArgument where an open dimension is not a dimension of an input by itself.
 absl::StatusOr<Plan> BuildPlan(mlir::func::FuncOp function, const StorageOptions& options,
-                               KernelSet& kernels, ConstantPool& constants);
+                               const WeightTable& weights, KernelSet& kernels,
+                               ConstantPool& constants);
 
 }  // namespace weft
 

@@ -94,6 +94,10 @@ void StoragePlan::AssignBlock(mlir::Block* block) {
       const int storage = NewStorage(Space::kConstant, 0, constant.getY(), &op);
       storages_[storage].constant = constant.getValue();
       storage_of_[constant.getY()] = storage;
+    } else if (auto weight = llvm::dyn_cast<plan::WeightOp>(op)) {
+      const int storage = NewStorage(Space::kConstant, 0, weight.getY(), &op);
+      storages_[storage].constant = weight.getIndexAttr();
+      storage_of_[weight.getY()] = storage;
     } else {
       for (mlir::Value result : op.getResults()) {
         storage_of_[result] = NewStorage(Space::kArena, 0, result, &op);

@@ -21,7 +21,7 @@ struct Storage {
   Space space = Space::kArena;
   // Of the function's inputs, outputs or variables.
   int index = 0;
-  // For constants.
+  // For constants: the elements, or the index of a weight.
   mlir::Attribute constant;
   DimExpr bytes;
   // Positions in the schedule between which it is needed; for the arena.

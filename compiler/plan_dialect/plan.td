@@ -36,6 +36,12 @@ def Plan_YieldOp : Plan_Op<"yield", [Pure, ReturnLike, Terminator, HasParent<"Fu
   let arguments = (ins Variadic<Weft_Tensor>:$values);
 }
 
+def Plan_WeightOp : Plan_Op<"weight", [Pure]> {
+  let summary = "A constant whose elements lie outside of the IR: tensor `index` of the compilation's WeightTable (compiler/passes/weight_table.h).";
+  let arguments = (ins I64Attr:$index);
+  let results = (outs Weft_Tensor:$y);
+}
+
 // The right operand of a contraction, rearranged so that its kernel reads it in order. The operand is seen as a matrix of K rows and N = groups * n columns,
 // [batch..., K, N], where K is the product of `k_dims` dimensions, or [batch..., N, K] with `transpose` (then k_dims = 1 and groups = 1). The result is
 // [batch..., groups, ceil(n / panel), K, panel]; columns past n are 0.

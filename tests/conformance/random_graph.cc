@@ -1,5 +1,6 @@
 #include "tests/conformance/random_graph.h"
 
+#include <algorithm>
 #include <random>
 #include <string>
 #include <utility>
@@ -27,7 +28,7 @@ class Generator {
     std::vector<std::pair<std::string, Tensor>> outputs;
     Tensor sum;
     for (size_t i = 0; i < 4; ++i) {
-      Tensor value = values_[values_.size() - 1 - i * 2];
+      Tensor value = values_[values_.size() - 1 - std::min(i * 2, values_.size() - 1)];
       outputs.emplace_back("y" + std::to_string(i), value);
       Tensor total = ReduceSum(value * value, {0, 1});
       sum = i == 0 ? total : sum + total;
@@ -59,7 +60,7 @@ class Generator {
   // One more value of [rows, kColumns], in [-1, 1] or so.
   Tensor Step() {
     Tensor a = Any(), b = Any();
-    switch (Draw(20)) {
+    switch (Draw(24)) {
       case 0:
         return (a + b) * 0.5;
       case 1:
@@ -106,6 +107,24 @@ class Generator {
       }
       case 18:
         return CumSum(a, 1, Draw(2) == 1, Draw(2) == 1) * 0.05 + b * 0.5;
+      case 19: {  // softmax of quarters of the rows
+        Tensor quarters = Reshape(Tanh(a), {rows_ * 4, DimExpr(5)});
+        Tensor e = Exp(quarters - StopGradient(ReduceMax(quarters, {1}, true)));
+        return Reshape(e / ReduceSum(e, {1}, true), {rows_, DimExpr(kColumns)}) + b * 0.5;
+      }
+      case 20: {
+        Tensor halves = Reshape(a * 0.5, {rows_ * 2, DimExpr(10)});
+        Tensor sum = ReduceSum(halves * halves, {0}) * 0.05;
+        return Reshape(halves - sum, {rows_, DimExpr(kColumns)});
+      }
+      case 21: {
+        Tensor line = Reshape(a, {rows_ * kColumns});
+        return Reshape(Sqrt(line * line + 0.2), {rows_, DimExpr(kColumns)}) * 0.5;
+      }
+      case 22: {
+        Tensor product = MatMul(a, inputs_[4]) * 0.1;
+        return Tanh(product + Iota(graph_, a.shape(), 1, DataType::kF32) * 0.02);
+      }
       default: {
         Tensor cube = Reshape(a, {rows_, DimExpr(4), DimExpr(5)});
         Tensor mean = ReduceSum(cube, {1}, true) * 0.25;

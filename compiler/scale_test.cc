@@ -1,0 +1,82 @@
+// Graphs that are long, wide, or both: compilation neither recurses along them nor takes time that
+// grows with the square of their size, which would show as a timeout here.
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "compiler/api.h"
+#include "graph/graph.h"
+#include "gtest/gtest.h"
+#include "runtime/session.h"
+
+namespace weft {
+namespace {
+
+std::unique_ptr<Session> Compile(const Graph& graph, const std::vector<std::string>& disabled) {
+  EXPECT_TRUE(graph.status().ok()) << graph.status();
+  CompileOptions options;
+  options.disabled_passes = disabled;
+  absl::StatusOr<std::string> package = CompilePackage(graph, options);
+  EXPECT_TRUE(package.ok()) << package.status();
+  if (!package.ok()) return nullptr;
+  auto session = Session::FromPackage(*std::move(package));
+  EXPECT_TRUE(session.ok()) << session.status();
+  return session.ok() ? *std::move(session) : nullptr;
+}
+
+TEST(ScaleTest, LineOf200000Nodes) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n"}), y = x;
+  for (int i = 0; i < 100000; ++i) y = Tanh(y * 1.5);
+  graph.AddSignature("f", {{"y", y}});
+  const auto session = Compile(graph, {});
+  ASSERT_NE(session, nullptr);
+  const auto run = session->Run("f", {{"x", HostTensor::Of<float>({2}, {0.25f, -3.0f})}});
+  ASSERT_TRUE(run.ok()) << run.status();
+  float fixed = 0.25f;
+  for (int i = 0; i < 1000; ++i) fixed = std::tanh(1.5f * fixed);
+  EXPECT_NEAR(run->at("y").values<float>()[0], fixed, 1e-5);
+  EXPECT_NEAR(run->at("y").values<float>()[1], -fixed, 1e-5);
+}
+
+// Each a kernel of its own, and names for one piece of memory, where nothing is simplified.
+TEST(ScaleTest, LineOfMovesAndAliases) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {3, 2}), y = x;
+  for (int i = 0; i < 3000; ++i) y = Transpose(Reshape(Reshape(y, {6}), {3, 2}), {1, 0}) + 1.0;
+  graph.AddSignature("f", {{"y", Reshape(y, {6})}});
+  const auto session = Compile(graph, {"simplify", "fuse"});
+  ASSERT_NE(session, nullptr);
+  const auto run = session->Run("f", {{"x", HostTensor::Of<float>({3, 2}, {1, 2, 3, 4, 5, 6})}});
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(run->at("y").values<float>()[0], 3001);
+}
+
+// Thousands of updates that are all ready at once, of values that are all alive at once.
+TEST(ScaleTest, ManyVariables) {
+  constexpr int kVariables = 3000;
+  Graph graph;
+  std::vector<Tensor> targets, turned;
+  for (int i = 0; i < kVariables; ++i) {
+    Variable v = graph.AddVariable("v" + std::to_string(i),
+                                   HostTensor::Of<float>({2, 2}, {1, 2, 3, static_cast<float>(i)}));
+    turned.push_back(Transpose(v, {1, 0}));
+    targets.push_back(v.Assign(turned.back() + v));
+  }
+  Tensor sum = turned[0];
+  for (int i = kVariables; --i > 0;) sum = sum + turned[static_cast<size_t>(i)];
+  graph.AddSignature("step", {{"sum", sum}}, targets);
+  for (const std::vector<std::string>& disabled : {std::vector<std::string>(), {"fuse", "reuse"}}) {
+    const auto session = Compile(graph, disabled);
+    ASSERT_NE(session, nullptr);
+    ASSERT_TRUE(session->Run("init", {}).ok());
+    const auto run = session->Run("step", {});
+    ASSERT_TRUE(run.ok()) << run.status();
+    EXPECT_EQ(run->at("sum").values<float>()[1], 3 * kVariables);
+    EXPECT_EQ(session->GetVariable("v7")->values<float>()[1], 5);
+    EXPECT_EQ(session->GetVariable("v7")->values<float>()[3], 14);
+  }
+}
+
+}  // namespace
+}  // namespace weft
