@@ -139,19 +139,6 @@ std::vector<int64_t> ShapeOf(const WeftInstance* instance, const WeftValue& valu
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::Start(int threads) {
-  std::unique_ptr<ThreadPool> pool(new ThreadPool);
-  absl::StatusOr<Pages> memory = Pages::Allocate(weft_pool_bytes(threads));
-  if (!memory.ok()) return memory.status();
-  pool->memory_ = *std::move(memory);
-  pool->pool_ = weft_pool_start(pool->memory_.data(), threads);
-  return pool;
-}
-
-ThreadPool::~ThreadPool() {
-  if (pool_ != nullptr) weft_pool_stop(pool_);
-}
-
 absl::Status CheckShapes(const WeftPlan& plan, const Shapes& shapes) {
   Pages memory;
   WeftInstance* instance = nullptr;
@@ -187,12 +174,12 @@ absl::Status PreparedCall::Instantiate(const Shapes& shapes) {
   }
   for (uint32_t i = 0; i < plan.num_inputs; ++i) {
     const auto dtype = static_cast<DataType>(plan.inputs[i].dtype);
-    inputs_.push_back({plan.inputs[i].name, dtype, shapes[i], {}, {}, false});
+    inputs_.push_back({plan.inputs[i].name, dtype, shapes[i], {}, {}, false, {}});
   }
   for (uint32_t i = 0; i < plan.num_outputs; ++i) {
     const WeftValue& value = plan.outputs[i];
     outputs_.push_back(
-        {value.name, static_cast<DataType>(value.dtype), ShapeOf(instance_, value), {}});
+        {value.name, static_cast<DataType>(value.dtype), ShapeOf(instance_, value), {}, {}});
   }
   return absl::OkStatus();
 }
@@ -219,25 +206,27 @@ absl::Status PreparedCall::BindVariables() {
 }
 
 absl::Status PreparedCall::AllocateMemory() {
-  const int threads = weft_pool_threads(state_->threads->pool());
-  int64_t scratch_bytes = 0;
-  if (__builtin_mul_overflow(weft_scratch_bytes(instance_), int64_t{threads}, &scratch_bytes) ||
-      scratch_bytes > WEFT_MAX_BYTES) {
+  Device& device = *state_->device;
+  const int64_t scratch = weft_scratch_bytes(instance_);
+  int64_t all_scratch = 0;
+  if (__builtin_mul_overflow(scratch, int64_t{device.scratch_copies()}, &all_scratch) ||
+      all_scratch > WEFT_MAX_BYTES) {
     return absl::OutOfRangeError("scratch memory is out of bounds with these shapes");
   }
-  peak_bytes_ = weft_arena_bytes(instance_) + scratch_bytes;
+  peak_bytes_ = weft_arena_bytes(instance_) + all_scratch;
   const int64_t limit = state_->options.max_memory_bytes;
   if (limit > 0 && peak_bytes_ > limit) {
     return absl::ResourceExhaustedError(
         absl::StrCat("signature '", tables_->signature, "' needs ", peak_bytes_,
                      " bytes with these shapes, and the limit (max_memory_bytes) is ", limit));
   }
-  absl::StatusOr<Pages> arena = Pages::Allocate(static_cast<size_t>(weft_arena_bytes(instance_)));
+  absl::StatusOr<DeviceMemory> arena =
+      device.Allocate(static_cast<size_t>(weft_arena_bytes(instance_)));
   if (!arena.ok()) return arena.status();
   arena_ = *std::move(arena);
-  absl::StatusOr<Pages> scratch = Pages::Allocate(static_cast<size_t>(scratch_bytes));
-  if (!scratch.ok()) return scratch.status();
-  scratch_ = *std::move(scratch);
+  absl::StatusOr<std::unique_ptr<DeviceQueue>> queue = device.NewQueue(scratch);
+  if (!queue.ok()) return queue.status();
+  queue_ = *std::move(queue);
   for (OutputSlot& output : outputs_) {
     absl::StatusOr<HostTensor> tensor = HostTensor::Create(output.dtype, output.shape);
     if (!tensor.ok()) return tensor.status();
@@ -246,6 +235,19 @@ absl::Status PreparedCall::AllocateMemory() {
   input_addresses_.resize(inputs_.size());
   output_addresses_.resize(outputs_.size());
   variable_addresses_.resize(variables_.size());
+  if (device.is_host()) return absl::OkStatus();
+  const auto allocate = [&](auto& slot) {
+    const HostTensor type = HostTensor::View(slot.dtype, slot.shape, nullptr);
+    absl::StatusOr<DeviceMemory> memory = device.Allocate(type.size_bytes());
+    if (memory.ok()) slot.on_device = *std::move(memory);
+    return memory.status();
+  };
+  for (InputSlot& input : inputs_) {
+    if (absl::Status status = allocate(input); !status.ok()) return status;
+  }
+  for (OutputSlot& output : outputs_) {
+    if (absl::Status status = allocate(output); !status.ok()) return status;
+  }
   return absl::OkStatus();
 }
 
@@ -257,6 +259,8 @@ absl::Status PreparedCall::Feed(int index, const HostTensor& tensor) {
                      HostTensor::View(input.dtype, input.shape, nullptr).TypeString(), ", got ",
                      tensor.TypeString()));
   }
+  input.tensor = tensor;
+  if (!state_->device->is_host()) return absl::OkStatus();
   input.staged = !IsAligned(tensor.data());
   for (const OutputSlot& output : outputs_) {
     input.staged = input.staged || Overlap(tensor, output.tensor);
@@ -266,7 +270,6 @@ absl::Status PreparedCall::Feed(int index, const HostTensor& tensor) {
     if (!staging.ok()) return staging.status();
     input.staging = *std::move(staging);
   }
-  input.tensor = tensor;
   return absl::OkStatus();
 }
 
@@ -292,6 +295,37 @@ absl::Status PreparedCall::Run(const RunOptions& options) {
 }
 
 absl::Status PreparedCall::RunLocked(const RunOptions& options) {
+  if (absl::Status status = BindAddresses(); !status.ok()) {
+    queue_->Finish().IgnoreError();  // what was fed may be under way
+    return status;
+  }
+  WeftRunArgs args = {};
+  args.arena = arena_.data();
+  args.constants = package_->constants();
+  args.variables = variable_addresses_.data();
+  args.inputs = input_addresses_.data();
+  args.outputs = output_addresses_.data();
+  args.deadline = MonotonicDeadline(options.deadline);
+  static_assert(sizeof(*options.cancel) == 1 && std::atomic<bool>::is_always_lock_free);
+  args.cancel = reinterpret_cast<const uint8_t*>(options.cancel);
+  args.profile = state_->profiling.load(std::memory_order_relaxed) ? plan_->profile.get() : nullptr;
+  queue_->Bind(&args);
+  WeftError error = {};
+  int result = weft_run(instance_, &args, &error);
+  // Also after an error: until then the device may read what was fed.
+  const absl::Status finished = Finish(result == WEFT_OK);
+  if (!finished.ok()) result = WEFT_ERROR_DEVICE;
+  for (size_t i = 0; i < variables_.size(); ++i) {
+    if ((tables_->variables[i].flags & WEFT_VARIABLE_ASSIGNED) == 0) continue;
+    if (result == WEFT_OK) variables_[i]->defined = true;
+    // Nobody knows what is there.
+    if (result == WEFT_ERROR_DEVICE) variables_[i]->defined = false;
+  }
+  return result == WEFT_OK ? absl::OkStatus() : ErrorOf(result, error, finished);
+}
+
+absl::Status PreparedCall::BindAddresses() {
+  const bool host = state_->device->is_host();
   for (size_t i = 0; i < variables_.size(); ++i) {
     Variable* variable = variables_[i];
     const uint32_t flags = tables_->variables[i].flags;
@@ -299,51 +333,57 @@ absl::Status PreparedCall::RunLocked(const RunOptions& options) {
       return UndefinedVariable(variable->name);
     }
     if ((flags & WEFT_VARIABLE_ASSIGNED) != 0) {
-      if (absl::Status status = Variables::MakeWritable(variable); !status.ok()) return status;
+      absl::Status status = state_->variables.MakeWritable(variable);
+      if (!status.ok()) return status;
     }
     variable_addresses_[i] = variable->value.mutable_data();
   }
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    output_addresses_[i] = host ? outputs_[i].tensor.mutable_data() : outputs_[i].on_device.data();
+  }
   for (size_t i = 0; i < inputs_.size(); ++i) {
     InputSlot& input = inputs_[i];
-    if (input.staged) {
-      memcpy(input.staging.mutable_data(), input.tensor.data(), input.tensor.size_bytes());
+    const size_t bytes = input.tensor.size_bytes();
+    if (!host) {
+      absl::Status status = queue_->CopyIn(input.on_device.data(), input.tensor.data(), bytes);
+      if (!status.ok()) return status;
+      input_addresses_[i] = input.on_device.data();
+      continue;
     }
+    if (input.staged) memcpy(input.staging.mutable_data(), input.tensor.data(), bytes);
     input_addresses_[i] = input.staged ? input.staging.data() : input.tensor.data();
-  }
-  for (size_t i = 0; i < outputs_.size(); ++i) {
-    output_addresses_[i] = outputs_[i].tensor.mutable_data();
-  }
-
-  WeftRunArgs args = {};
-  args.arena = arena_.data();
-  args.scratch = scratch_.data();
-  args.constants = package_->constants();
-  args.variables = variable_addresses_.data();
-  args.inputs = input_addresses_.data();
-  args.outputs = output_addresses_.data();
-  args.pool = state_->threads->pool();
-  args.deadline = MonotonicDeadline(options.deadline);
-  static_assert(sizeof(*options.cancel) == 1 && std::atomic<bool>::is_always_lock_free);
-  args.cancel = reinterpret_cast<const uint8_t*>(options.cancel);
-  args.profile = state_->profiling.load(std::memory_order_relaxed) ? plan_->profile.get() : nullptr;
-  WeftError error = {};
-  const int result = weft_run(instance_, &args, &error);
-  if (result != WEFT_OK) return ErrorOf(result, error);
-  for (size_t i = 0; i < variables_.size(); ++i) {
-    if ((tables_->variables[i].flags & WEFT_VARIABLE_ASSIGNED) != 0) variables_[i]->defined = true;
   }
   return absl::OkStatus();
 }
 
-absl::Status PreparedCall::ErrorOf(int result, const WeftError& error) const {
-  const WeftStep& step = tables_->steps[error.index];
+absl::Status PreparedCall::Finish(bool outputs) {
+  absl::Status status;
+  for (OutputSlot& output : outputs_) {
+    if (!outputs || state_->device->is_host() || !status.ok()) break;
+    status = queue_->CopyOut(output.tensor.mutable_data(), output.on_device.data(),
+                             output.tensor.size_bytes());
+  }
+  const absl::Status finished = queue_->Finish();
+  return status.ok() ? finished : status;
+}
+
+absl::Status PreparedCall::ErrorOf(int result, const WeftError& error,
+                                   const absl::Status& finished) const {
   const std::string where = absl::StrCat("signature '", tables_->signature, "': ");
+  if (result == WEFT_ERROR_DEVICE) {
+    return absl::InternalError(absl::StrCat(
+        where, "the ", std::string(state_->device->name()), " failed: ", finished.message(),
+        error.index == WEFT_NONE ? "" : "; noticed at ",
+        error.index == WEFT_NONE ? "" : Place(tables_->steps[error.index]),
+        "; variables that the run assigns have no value now"));
+  }
+  const WeftStep& step = tables_->steps[error.index];
   switch (result) {
     case WEFT_ERROR_DEADLINE:
       return absl::DeadlineExceededError(
-          absl::StrCat(where, "the deadline passed before ", Place(step)));
+          absl::StrCat(where, "the deadline passed before the end of ", Place(step)));
     case WEFT_ERROR_CANCELLED:
-      return absl::CancelledError(absl::StrCat(where, "cancelled before ", Place(step)));
+      return absl::CancelledError(absl::StrCat(where, "cancelled before the end of ", Place(step)));
     case WEFT_ERROR_LIMIT:
       return absl::OutOfRangeError(absl::StrCat(where, "the loop ", Place(step), " passed ",
                                                 step.limit, " iterations (max_iterations)"));

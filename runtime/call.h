@@ -5,9 +5,11 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/core/executor.h"
+#include "runtime/device.h"
 #include "runtime/memory.h"
 #include "runtime/package.h"
 #include "runtime/session.h"
@@ -15,26 +17,13 @@
 
 namespace weft {
 
-// A started thread pool.
-class ThreadPool {
- public:
-  // At least 1 thread, the calling one.
-  static absl::StatusOr<std::unique_ptr<ThreadPool>> Start(int threads);
-  ThreadPool(const ThreadPool&) = delete;
-  ThreadPool& operator=(const ThreadPool&) = delete;
-  ~ThreadPool();
-  WeftPool* pool() const { return pool_; }
-
- private:
-  ThreadPool() = default;
-  Pages memory_;
-  WeftPool* pool_ = nullptr;
-};
-
 // What the calls of a session share; it lives until the last of them is gone.
 struct SessionState {
-  SessionOptions options;
-  std::unique_ptr<ThreadPool> threads;
+  SessionState(const SessionOptions& session_options, std::shared_ptr<Device> session_device)
+      : options(session_options), device(session_device), variables(std::move(session_device)) {}
+
+  const SessionOptions options;
+  const std::shared_ptr<Device> device;
   Variables variables;
   std::atomic<bool> profiling{false};
 };
@@ -73,12 +62,14 @@ class PreparedCall final : public Call {
     // Where the tensor is misaligned or overlaps an output: its elements are copied here by Run.
     HostTensor staging;
     bool staged = false;
+    DeviceMemory on_device;  // where that is not the host: copied here instead
   };
   struct OutputSlot {
     std::string name;
     DataType dtype;
     std::vector<int64_t> shape;
     HostTensor tensor;
+    DeviceMemory on_device;
   };
 
   PreparedCall() = default;
@@ -87,13 +78,18 @@ class PreparedCall final : public Call {
   absl::Status BindVariables();
   // Everything that Run does while it holds the lock on the variables.
   absl::Status RunLocked(const RunOptions& options);
-  absl::Status ErrorOf(int result, const WeftError& error) const;
+  absl::Status BindAddresses();
+  // Waits for the device; for results as well if `outputs`.
+  absl::Status Finish(bool outputs);
+  absl::Status ErrorOf(int result, const WeftError& error, const absl::Status& finished) const;
 
   std::shared_ptr<SessionState> state_;
   std::shared_ptr<const Package> package_;
   const LoadedPlan* plan_ = nullptr;
   const WeftPlan* tables_ = nullptr;
-  Pages instance_memory_, arena_, scratch_;
+  Pages instance_memory_;
+  DeviceMemory arena_;
+  std::unique_ptr<DeviceQueue> queue_;
   WeftInstance* instance_ = nullptr;
   int64_t peak_bytes_ = 0;
   std::vector<InputSlot> inputs_;

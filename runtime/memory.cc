@@ -16,8 +16,10 @@ constexpr size_t kLargePage = size_t{2} << 20;
 }  // namespace
 
 Pages::~Pages() {
-  if (data_ != nullptr) munmap(data_, size_);
+  if (data_ != nullptr) Free(data_, size_);
 }
+
+void Pages::Free(void* data, size_t size) { munmap(data, size); }
 
 absl::StatusOr<Pages> Pages::Allocate(size_t size) {
   Pages pages;

@@ -32,6 +32,9 @@ class Pages {
 
   void* data() const { return data_; }
   size_t size() const { return size_; }
+  // Gives the range away; Free ends it.
+  void* Release() { return std::exchange(data_, nullptr); }
+  static void Free(void* data, size_t size);
 
  private:
   void* data_ = nullptr;

@@ -8,13 +8,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "proto/dtype.h"
 #include "proto/plan.pb.h"
 #include "proto/safetensors.h"
-#include "runtime/cpu_features.h"
 
 namespace weft {
 namespace {
@@ -30,44 +26,16 @@ absl::Status InFile(const Container& container, const absl::Status& status) {
                       absl::StrCat(container.bytes()->path(), ": ", status.message()));
 }
 
-// Features that the target's code may use. Nothing where the target does not tell.
-std::vector<std::string> FeaturesOf(const TargetPlans& target) {
-  if (target.features_size() > 0) {
-    return {target.features().begin(), target.features().end()};
-  }
-  return FeaturesOfTarget(target.target());
-}
-
-// How much of this processor a target uses: the number of its instruction sets, or -1 where one is
-// missing here; then `*why` says so.
-int Suits(const TargetPlans& target, std::string* why) {
-  const std::vector<std::string> features = FeaturesOf(target);
-  std::vector<std::string> missing;
-  int used = 0;
-  for (const std::string& feature : features) {
-    const std::optional<bool> has = CpuHas(feature);
-    if (!has.has_value()) continue;
-    if (*has) {
-      ++used;
-    } else {
-      missing.push_back(feature);
-    }
-  }
-  if (missing.empty() && used > 0) return used;
-  absl::StrAppend(why, why->empty() ? "" : "; ", target.target(),
-                  missing.empty() ? " does not say what it needs"
-                                  : absl::StrCat(" needs ", absl::StrJoin(missing, ", ")));
-  return -1;
-}
-
 }  // namespace
 
+Package::Package(std::shared_ptr<Device> device) : device_(std::move(device)) {}
 Package::~Package() = default;
 
-absl::StatusOr<std::shared_ptr<const Package>> Package::Open(std::shared_ptr<const Bytes> bytes) {
+absl::StatusOr<std::shared_ptr<const Package>> Package::Open(std::shared_ptr<const Bytes> bytes,
+                                                             std::shared_ptr<Device> device) {
   absl::StatusOr<Container> container = Container::Open(std::move(bytes));
   if (!container.ok()) return container.status();
-  std::shared_ptr<Package> package(new Package);
+  std::shared_ptr<Package> package(new Package(std::move(device)));
   package->container_ = *std::move(container);
   const Container& file = package->container_;
   if (!file.Has("manifest")) {
@@ -145,13 +113,14 @@ absl::Status Package::LoadConstants() {
   if (!bytes.ok()) return bytes.status();
   constants_ = bytes->data();
   constants_bytes_ = bytes->size();
-  if (reinterpret_cast<uintptr_t>(constants_) % WEFT_BUFFER_ALIGNMENT != 0) {
-    absl::StatusOr<Pages> copy = Pages::Allocate(constants_bytes_);
-    if (!copy.ok()) return copy.status();
-    constants_copy_ = *std::move(copy);
-    if (constants_bytes_ > 0) memcpy(constants_copy_.data(), constants_, constants_bytes_);
-    constants_ = constants_copy_.data();
-  }
+  const bool aligned = reinterpret_cast<uintptr_t>(constants_) % WEFT_BUFFER_ALIGNMENT == 0;
+  if (device_->is_host() && aligned) return absl::OkStatus();
+  absl::StatusOr<DeviceMemory> copy = device_->Allocate(constants_bytes_);
+  if (!copy.ok()) return copy.status();
+  constants_copy_ = *std::move(copy);
+  absl::Status status = device_->CopyIn(constants_copy_.data(), constants_, constants_bytes_);
+  if (!status.ok()) return status;
+  constants_ = constants_copy_.data();
   return absl::OkStatus();
 }
 
@@ -171,7 +140,8 @@ absl::Status Package::LoadPlans() {
   int most = -1;
   std::string why;
   for (const TargetPlans& target : manifest_->targets()) {
-    const int used = Suits(target, &why);
+    const int used =
+        device_->Suits(target.target(), {target.features().begin(), target.features().end()}, &why);
     if (used > most) {
       most = used;
       best = &target;
@@ -198,15 +168,25 @@ absl::Status Package::LoadPlans() {
     }
   }
   if (best == nullptr) {
-    return absl::FailedPreconditionError(absl::StrCat(container_.bytes()->path(),
-                                                      ": has no code for this processor (", why,
-                                                      "); compile it with --target cpu:x86-64-v3"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        container_.bytes()->path(), ": has no code for the ", std::string(device_->name()),
+        " here (", why, "); compile it with --target cpu:x86-64-v3"));
   }
   target_ = best->target();
-  absl::StatusOr<Pages> code = Pages::MapCode(container_, best->code_section());
+  absl::StatusOr<std::unique_ptr<DeviceCode>> code =
+      device_->Load(container_, best->code_section());
   if (!code.ok()) return code.status();
   code_ = *std::move(code);
-  for (LoadedPlan& plan : plans_) plan.tables->SetCode(code_.data());
+  for (LoadedPlan& plan : plans_) {
+    std::vector<WeftKernel> kernels;
+    for (size_t i = 0; i < plan.tables->kernel_names().size(); ++i) {
+      absl::StatusOr<WeftKernel> kernel =
+          code_->Find(plan.tables->kernel_names()[i], plan.tables->code_offsets()[i]);
+      if (!kernel.ok()) return InFile(container_, kernel.status());
+      kernels.push_back(*kernel);
+    }
+    plan.tables->SetKernels(kernels);
+  }
   return absl::OkStatus();
 }
 

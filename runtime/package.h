@@ -14,7 +14,7 @@
 #include "proto/container.h"
 #include "proto/host_tensor.h"
 #include "runtime/core/executor.h"
-#include "runtime/memory.h"
+#include "runtime/device.h"
 #include "runtime/plan_tables.h"
 
 namespace weft {
@@ -37,21 +37,23 @@ struct LoadedPlan {
 // Immutable, so threads may share it (profiles are updated atomically).
 class Package {
  public:
-  // Verifies the container, the manifest and all plans of all targets, and maps the code of the
-  // best target that this processor can run. Error: InvalidArgument or DataLoss for a damaged file,
-  // FailedPrecondition where the file asks for a newer runtime or no target suits this processor.
-  // A package is native code: one from an untrusted source is as safe as any program from there.
-  static absl::StatusOr<std::shared_ptr<const Package>> Open(std::shared_ptr<const Bytes> bytes);
+  // Verifies the container, the manifest and all plans of all targets, and loads the code of the
+  // best target that the device can run, and the constants. Error: InvalidArgument or DataLoss for
+  // a damaged file, FailedPrecondition where the file asks for a newer runtime or no target suits
+  // the device. A package is native code: one from an untrusted source is as safe as any program
+  // from there.
+  static absl::StatusOr<std::shared_ptr<const Package>> Open(std::shared_ptr<const Bytes> bytes,
+                                                             std::shared_ptr<Device> device);
   Package(const Package&) = delete;
   Package& operator=(const Package&) = delete;
   ~Package();
 
   const PackageManifest& manifest() const { return *manifest_; }
-  // The target whose code was mapped; empty for a package without targets.
+  // The target whose code was loaded; empty for a package without targets.
   const std::string& target() const { return target_; }
   // That target's plans; for each signature, more specialised ones first.
   const std::vector<LoadedPlan>& plans() const { return plans_; }
-  // The constants section, aligned to 64.
+  // The constants section, aligned to 64, at an address of the device.
   const void* constants() const { return constants_; }
   size_t constants_bytes() const { return constants_bytes_; }
   // First values of variables.
@@ -59,17 +61,18 @@ class Package {
   const Container& container() const { return container_; }
 
  private:
-  Package() = default;
+  explicit Package(std::shared_ptr<Device> device);
   absl::Status CheckManifest() const;
   absl::Status LoadConstants();
   absl::Status LoadWeights();
   absl::Status LoadPlans();
 
+  const std::shared_ptr<Device> device_;  // outlives what is on it
   Container container_;
   std::unique_ptr<PackageManifest> manifest_;
   std::string target_;
-  Pages code_;
-  Pages constants_copy_;  // where the section in memory is misaligned
+  std::unique_ptr<DeviceCode> code_;
+  DeviceMemory constants_copy_;  // where they cannot be used as they lie in the file
   const void* constants_ = nullptr;
   size_t constants_bytes_ = 0;
   std::map<std::string, HostTensor> weights_;

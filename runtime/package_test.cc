@@ -8,10 +8,12 @@
 #include <fstream>
 #include <random>
 #include <string>
+#include <utility>
 
 #include "proto/file.h"
 #include "proto/plan.pb.h"
 #include "runtime/core/cpu.h"
+#include "runtime/cpu/cpu_device.h"
 #include "runtime/cpu_features.h"
 #include "runtime/testing/plan_builder.h"
 
@@ -22,8 +24,12 @@ using plan_testing::MakeTestPackage;
 using plan_testing::TestPackage;
 using ::testing::HasSubstr;
 
+absl::StatusOr<std::shared_ptr<const Package>> Open(std::shared_ptr<const Bytes> bytes) {
+  static auto& device = *new std::shared_ptr<Device>(MakeCpuDevice(1).value());
+  return Package::Open(std::move(bytes), device);
+}
 absl::StatusOr<std::shared_ptr<const Package>> Open(const TestPackage& package) {
-  return Package::Open(Bytes::Of(package.Bytes(), "test.weftpkg"));
+  return Open(Bytes::Of(package.Bytes(), "test.weftpkg"));
 }
 
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
@@ -46,7 +52,7 @@ TEST(Package, OpensFromMemoryAndFile) {
   ASSERT_TRUE(WriteFileAtomically(path, MakeTestPackage().Bytes()).ok());
   for (const bool mapped : {false, true}) {
     auto bytes = mapped ? *Bytes::Map(path) : Bytes::Of(MakeTestPackage().Bytes());
-    auto package = Package::Open(bytes);
+    auto package = Open(bytes);
     ASSERT_TRUE(package.ok()) << package.status();
     EXPECT_EQ((*package)->plans().size(), 6u);
     EXPECT_EQ((*package)->target(), "cpu:x86-64-v3");
@@ -122,10 +128,10 @@ TEST(Package, RefusesBadManifests) {
 }
 
 TEST(Package, RefusesOtherFiles) {
-  EXPECT_FALSE(Package::Open(Bytes::Of("")).ok());
-  EXPECT_THAT(Message(Package::Open(Bytes::Of(WriteContainer({{"graph", "", 6}}))).status()),
+  EXPECT_FALSE(Open(Bytes::Of("")).ok());
+  EXPECT_THAT(Message(Open(Bytes::Of(WriteContainer({{"graph", "", 6}}))).status()),
               HasSubstr("compile it first"));
-  EXPECT_THAT(Message(Package::Open(Bytes::Of(WriteContainer({{"manifest", "\xff", 6}}))).status()),
+  EXPECT_THAT(Message(Open(Bytes::Of(WriteContainer({{"manifest", "\xff", 6}}))).status()),
               HasSubstr("damaged"));
 }
 
@@ -134,10 +140,10 @@ TEST(Package, EveryFlippedByteIsNoticed) {
   for (size_t i = 0; i < good.size(); i += 3) {
     std::string bad = good;
     bad[i] = static_cast<char>(bad[i] ^ (1 << (i % 8)));
-    EXPECT_FALSE(Package::Open(Bytes::Of(bad)).ok()) << i;
+    EXPECT_FALSE(Open(Bytes::Of(bad)).ok()) << i;
   }
   for (size_t size = 0; size < good.size(); size += 7) {
-    EXPECT_FALSE(Package::Open(Bytes::Of(good.substr(0, size))).ok()) << size;
+    EXPECT_FALSE(Open(Bytes::Of(good.substr(0, size))).ok()) << size;
   }
 }
 

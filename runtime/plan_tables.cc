@@ -25,13 +25,6 @@ const char* PlanTables::Keep(const std::string& text) {
   return strings_.back().c_str();
 }
 
-void PlanTables::SetCode(const void* code) {
-  for (size_t i = 0; i < kernels_.size(); ++i) {
-    kernels_[i] =
-        reinterpret_cast<WeftKernel>(reinterpret_cast<uintptr_t>(code) + code_offsets_[i]);
-  }
-}
-
 void PlanTables::SetKernels(absl::Span<const WeftKernel> kernels) {
   kernels_.assign(kernels.begin(), kernels.end());
   kernels_.resize(code_offsets_.size(), nullptr);

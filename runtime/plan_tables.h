@@ -33,10 +33,7 @@ class PlanTables {
   PlanTables(const PlanTables&) = delete;
   PlanTables& operator=(const PlanTables&) = delete;
 
-  // The plan must not be run before one of these is called. Kernels of an image of code that starts
-  // at `code`:
-  void SetCode(const void* code);
-  // Kernels by address, one for each of the plan's.
+  // One for each of the plan's kernels; the plan must not be run before.
   void SetKernels(absl::Span<const WeftKernel> kernels);
 
   const WeftPlan& plan() const { return plan_; }

@@ -9,6 +9,7 @@
 
 #include "proto/plan.pb.h"
 #include "runtime/testing/plan_builder.h"
+#include "runtime/testing/test_kernels.h"
 
 namespace weft {
 namespace {
@@ -49,8 +50,11 @@ TEST(PlanTables, HoldThePlan) {
   EXPECT_EQ(plan.commit_step, 2u);
   EXPECT_EQ(plan.num_steps, 3u);
   EXPECT_STREQ(plan.steps[1].nodes, "node_sum");
-  (*tables)->SetCode(reinterpret_cast<const void*>(0x10000));
-  EXPECT_EQ(reinterpret_cast<uintptr_t>(plan.kernels[1]), 0x10400u);
+  EXPECT_EQ((*tables)->code_offsets()[1], uint64_t{TEST_SUM});
+  EXPECT_EQ((*tables)->kernel_names()[1], "sum");
+  const WeftKernel kernels[] = {test_add, test_sum};
+  (*tables)->SetKernels(kernels);
+  EXPECT_EQ(plan.kernels[1], test_sum);
 }
 
 struct Damage {

@@ -10,7 +10,7 @@
 #include "proto/suggest.h"
 #include "runtime/call.h"
 #include "runtime/call_cache.h"
-#include "runtime/cpu_features.h"
+#include "runtime/cpu/cpu_device.h"
 #include "runtime/package.h"
 #include "runtime/package_cache.h"
 
@@ -57,13 +57,9 @@ class SessionImpl final : public Session {
 
   static absl::StatusOr<std::unique_ptr<Session>> Create(std::shared_ptr<const Package> package,
                                                          Planner planner,
-                                                         const SessionOptions& options) {
-    auto state = std::make_shared<SessionState>();
-    state->options = options;
-    absl::StatusOr<std::unique_ptr<ThreadPool>> threads =
-        ThreadPool::Start(options.threads > 0 ? options.threads : NumCores());
-    if (!threads.ok()) return threads.status();
-    state->threads = *std::move(threads);
+                                                         const SessionOptions& options,
+                                                         std::shared_ptr<Device> device) {
+    auto state = std::make_shared<SessionState>(options, std::move(device));
     if (absl::Status status = state->variables.Declare(*package); !status.ok()) return status;
     return std::make_unique<SessionImpl>(std::move(state), std::move(package), std::move(planner));
   }
@@ -157,7 +153,7 @@ absl::StatusOr<std::shared_ptr<const Package>> SessionImpl::Compile(const PlanRe
                          absl::StatusOr<std::string> bytes = planner_(request);
                          if (!bytes.ok()) return bytes.status();
                          absl::StatusOr<std::shared_ptr<const Package>> package =
-                             Package::Open(Bytes::Of(*bytes, "(compiled)"));
+                             Package::Open(Bytes::Of(*bytes, "(compiled)"), state_->device);
                          if (!package.ok()) return package.status();
                          absl::Status status = state_->variables.Declare(**package);
                          if (!status.ok()) return status;
@@ -392,10 +388,17 @@ std::vector<StepProfile> SessionImpl::Profile() const {
 }
 
 absl::StatusOr<std::unique_ptr<Session>> FromBytes(std::shared_ptr<const Bytes> bytes,
+                                                   Session::Planner planner,
                                                    const SessionOptions& options) {
-  absl::StatusOr<std::shared_ptr<const Package>> package = Package::Open(std::move(bytes));
+  std::shared_ptr<Device> device = options.device;
+  if (device == nullptr) {
+    absl::StatusOr<std::shared_ptr<Device>> cpu = MakeCpuDevice(options.threads);
+    if (!cpu.ok()) return cpu.status();
+    device = *std::move(cpu);
+  }
+  absl::StatusOr<std::shared_ptr<const Package>> package = Package::Open(std::move(bytes), device);
   if (!package.ok()) return package.status();
-  return SessionImpl::Create(*std::move(package), nullptr, options);
+  return SessionImpl::Create(*std::move(package), std::move(planner), options, std::move(device));
 }
 
 }  // namespace
@@ -412,12 +415,12 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Load(const std::string& path,
                                                        const SessionOptions& options) {
   absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
   if (!bytes.ok()) return bytes.status();
-  return FromBytes(*std::move(bytes), options);
+  return FromBytes(*std::move(bytes), nullptr, options);
 }
 
 absl::StatusOr<std::unique_ptr<Session>> Session::FromPackage(std::string_view bytes,
                                                               const SessionOptions& options) {
-  return FromBytes(Bytes::Of(bytes), options);
+  return FromBytes(Bytes::Of(bytes), nullptr, options);
 }
 
 absl::StatusOr<std::unique_ptr<Session>> Session::WithPlanner(Planner planner,
@@ -425,10 +428,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::WithPlanner(Planner planner,
   // An empty request: signatures and variables alone.
   absl::StatusOr<std::string> bytes = planner(PlanRequest());
   if (!bytes.ok()) return bytes.status();
-  absl::StatusOr<std::shared_ptr<const Package>> package =
-      Package::Open(Bytes::Of(*bytes, "(graph)"));
-  if (!package.ok()) return package.status();
-  return SessionImpl::Create(*std::move(package), std::move(planner), options);
+  return FromBytes(Bytes::Of(*bytes, "(graph)"), std::move(planner), options);
 }
 
 }  // namespace weft

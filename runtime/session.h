@@ -19,6 +19,7 @@
 
 namespace weft {
 
+class Device;
 class PlanRequest;  // proto/plan.proto
 
 struct SessionOptions {
@@ -27,6 +28,8 @@ struct SessionOptions {
   int max_cached_plans = 64;
   // Refuses plans whose peak memory would pass this; 0: no limit.
   int64_t max_memory_bytes = 0;
+  // Where plans run and variables live (runtime/device.h); null: this processor, with `threads`.
+  std::shared_ptr<Device> device;
 };
 
 struct RunOptions {

@@ -14,7 +14,9 @@
 #include "proto/file.h"
 #include "proto/safetensors.h"
 #include "runtime/testing/plan_builder.h"
+#include "runtime/testing/test_device.h"
 #include "runtime/testing/test_kernels.h"
+#include "runtime/variables.h"
 
 namespace weft {
 namespace {
@@ -26,7 +28,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::unique_ptr<Session> Make(const TestPackage& package = MakeTestPackage(),
-                              const SessionOptions& options = {}) {
+                              SessionOptions options = {}) {
+  options.device = NewTestDevice();
   auto session = Session::FromPackage(package.Bytes(), options);
   EXPECT_TRUE(session.ok()) << session.status();
   return session.ok() ? *std::move(session) : nullptr;
@@ -215,6 +218,53 @@ TEST(Session, ThreadsTakeTurnsAtVariables) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(failures, 0);
   EXPECT_EQ(session->GetVariables()->at("w").values<float>()[0], 1.0f + kThreads * kRuns);
+}
+
+// Two that train without a pause do not keep out one that reads, nor readers one that trains.
+TEST(VariablesLock, EveryonesTurnComes) {
+  using Mode = VariablesLock::Mode;
+  for (const Mode others : {Mode::kWrite, Mode::kRead}) {
+    VariablesLock lock;
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t) {
+      threads.emplace_back([&] {
+        while (!stop) {
+          EXPECT_TRUE(lock.Acquire(others).ok());
+          absl::SleepFor(absl::Milliseconds(1));
+          lock.Release(others);
+        }
+      });
+    }
+    absl::SleepFor(absl::Milliseconds(20));
+    const Mode mode = others == Mode::kWrite ? Mode::kRead : Mode::kWrite;
+    for (int i = 0; i < 20; ++i) {
+      ASSERT_TRUE(lock.Acquire(mode, absl::Now() + absl::Seconds(20)).ok());
+      lock.Release(mode);
+    }
+    stop = true;
+    for (std::thread& thread : threads) thread.join();
+  }
+}
+
+TEST(VariablesLock, WhoGivesUpHoldsNobodyBack) {
+  using Mode = VariablesLock::Mode;
+  VariablesLock lock;
+  ASSERT_TRUE(lock.Acquire(Mode::kRead).ok());
+  std::thread writer([&] {
+    EXPECT_EQ(lock.Acquire(Mode::kWrite, absl::Now() + absl::Milliseconds(30)).code(),
+              absl::StatusCode::kDeadlineExceeded);
+  });
+  absl::SleepFor(absl::Milliseconds(10));
+  EXPECT_TRUE(lock.Acquire(Mode::kRead, absl::Now() + absl::Seconds(20)).ok());
+  writer.join();
+  lock.Release(Mode::kRead);
+  lock.Release(Mode::kRead);
+  std::atomic<bool> cancel{true};
+  ASSERT_TRUE(lock.Acquire(Mode::kWrite, absl::InfiniteFuture(), &cancel).ok());
+  EXPECT_EQ(lock.Acquire(Mode::kRead, absl::InfiniteFuture(), &cancel).code(),
+            absl::StatusCode::kCancelled);
+  lock.Release(Mode::kWrite);
 }
 
 TEST(Session, CheckpointsRoundTrip) {
@@ -409,6 +459,7 @@ class FakePlanner {
 TEST(SessionWithPlanner, CompilesOncePerShape) {
   FakePlanner planner;
   SessionOptions options;
+  options.device = NewTestDevice();
   options.max_cached_plans = 2;
   auto session = Session::WithPlanner(std::ref(planner), options);
   ASSERT_TRUE(session.ok()) << session.status();
@@ -434,7 +485,9 @@ TEST(SessionWithPlanner, CompilesOncePerShape) {
 
 TEST(SessionWithPlanner, VariablesAreShared) {
   FakePlanner planner;
-  auto session = Session::WithPlanner(std::ref(planner));
+  SessionOptions options;
+  options.device = NewTestDevice();
+  auto session = Session::WithPlanner(std::ref(planner), options);
   ASSERT_TRUE(session.ok());
   auto init = (*session)->Run("init", {});
   EXPECT_THAT(Message(init.status()), HasSubstr("node 'w' (model.cc:7)"));
@@ -445,7 +498,9 @@ TEST(SessionWithPlanner, VariablesAreShared) {
 
 TEST(SessionWithPlanner, FetchesNodes) {
   FakePlanner planner;
-  auto session = Session::WithPlanner(std::ref(planner));
+  SessionOptions options;
+  options.device = NewTestDevice();
+  auto session = Session::WithPlanner(std::ref(planner), options);
   ASSERT_TRUE(session.ok());
   const NamedTensors feeds = {{"x", Floats({2, 4})}, {"z", Floats({2, 2})}};
   auto results = (*session)->Run(feeds, {"sum", "sum"});
@@ -459,7 +514,9 @@ TEST(SessionWithPlanner, FetchesNodes) {
 
 TEST(SessionWithPlanner, ManyThreadsCompileOnce) {
   FakePlanner planner;
-  auto session = Session::WithPlanner(std::ref(planner));
+  SessionOptions options;
+  options.device = NewTestDevice();
+  auto session = Session::WithPlanner(std::ref(planner), options);
   ASSERT_TRUE(session.ok());
   std::vector<std::thread> threads;
   std::atomic<int> failures{0};

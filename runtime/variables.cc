@@ -33,15 +33,35 @@ absl::Status UndefinedVariable(std::string_view name) {
                    "' has no value yet; run the signature 'init' or restore a checkpoint first"));
 }
 
+void VariablesLock::Enqueue(Waiter* waiter) {
+  Waiter** end = &first_;
+  while (*end != nullptr) end = &(*end)->next;
+  *end = waiter;
+}
+
+void VariablesLock::Remove(Waiter* waiter) {
+  Waiter** place = &first_;
+  while (*place != waiter) place = &(*place)->next;
+  *place = waiter->next;
+}
+
+bool VariablesLock::MayEnter(const Waiter* waiter) const {
+  if (writing_) return false;
+  if (waiter->write) return readers_ == 0 && first_ == waiter;
+  for (const Waiter* earlier = first_; earlier != waiter; earlier = earlier->next) {
+    if (earlier->write) return false;
+  }
+  return true;
+}
+
 absl::Status VariablesLock::Acquire(Mode mode, absl::Time deadline,
                                     const std::atomic<bool>* cancel) {
   if (mode == Mode::kNone) return absl::OkStatus();
-  const bool write = mode == Mode::kWrite;
   std::unique_lock<std::mutex> lock(mutex_);
-  if (write) ++waiting_writers_;
-  const auto free = [&] { return !writing_ && (write ? readers_ == 0 : waiting_writers_ == 0); };
+  Waiter waiter = {mode == Mode::kWrite, nullptr};
+  Enqueue(&waiter);
   absl::Status status;
-  while (!free()) {
+  while (!MayEnter(&waiter)) {
     if (cancel != nullptr && cancel->load(std::memory_order_acquire)) {
       status = absl::CancelledError("cancelled while waiting for other runs");
       break;
@@ -59,10 +79,10 @@ absl::Status VariablesLock::Acquire(Mode mode, absl::Time deadline,
       changed_.wait_for(lock, absl::ToChronoNanoseconds(wait));
     }
   }
-  if (write) --waiting_writers_;
+  Remove(&waiter);
   if (!status.ok()) {
-    changed_.notify_all();  // readers may have waited for this writer
-  } else if (write) {
+    changed_.notify_all();  // others may have waited for this one
+  } else if (waiter.write) {
     writing_ = true;
   } else {
     ++readers_;
@@ -123,13 +143,15 @@ absl::Status Variables::Declare(const Package& package) {
     variable->shape = shape;
     if (!declared.has_value()) continue;
     const HostTensor& value = package.weights().at(declared.name());
-    variable->defined = true;
-    if (reinterpret_cast<uintptr_t>(value.data()) % 64 == 0) {
+    if (device_->is_host() && reinterpret_cast<uintptr_t>(value.data()) % 64 == 0) {
       variable->value = value;
     } else {
-      variable->value = value.Clone();
+      absl::StatusOr<HostTensor> copy = ToDevice(value);
+      if (!copy.ok()) return copy.status();
+      variable->value = *std::move(copy);
       variable->owned = true;
     }
+    variable->defined = true;
   }
   return absl::OkStatus();
 }
@@ -153,13 +175,44 @@ std::vector<std::string> Variables::Names() const {
   return names;
 }
 
-absl::Status Variables::MakeWritable(Variable* variable) {
-  if (variable->owned) return absl::OkStatus();
-  absl::StatusOr<HostTensor> memory = HostTensor::Create(variable->dtype, variable->shape);
+absl::StatusOr<HostTensor> Variables::Allocate(DataType dtype,
+                                               const std::vector<int64_t>& shape) const {
+  if (device_->is_host()) return HostTensor::Create(dtype, shape);
+  const HostTensor type = HostTensor::View(dtype, shape, nullptr);
+  absl::StatusOr<DeviceMemory> memory = device_->Allocate(type.size_bytes());
   if (!memory.ok()) return memory.status();
-  if (variable->defined && memory->size_bytes() > 0) {
-    memcpy(memory->mutable_data(), variable->value.data(), memory->size_bytes());
-  }
+  // The device stays as long as its memory.
+  struct Owner {
+    std::shared_ptr<Device> device;
+    DeviceMemory memory;
+  };
+  auto owner = std::make_shared<Owner>(Owner{device_, *std::move(memory)});
+  const void* data = owner->memory.data();
+  return HostTensor::View(dtype, shape, data, std::move(owner));
+}
+
+absl::StatusOr<HostTensor> Variables::ToDevice(const HostTensor& host) const {
+  absl::StatusOr<HostTensor> value = Allocate(host.dtype(), host.shape());
+  if (!value.ok()) return value;
+  absl::Status status = device_->CopyIn(value->mutable_data(), host.data(), host.size_bytes());
+  if (!status.ok()) return status;
+  return value;
+}
+
+absl::StatusOr<HostTensor> Variables::ToHost(const HostTensor& value) const {
+  absl::StatusOr<HostTensor> host = HostTensor::Create(value.dtype(), value.shape());
+  if (!host.ok()) return host;
+  absl::Status status = device_->CopyOut(host->mutable_data(), value.data(), value.size_bytes());
+  if (!status.ok()) return status;
+  return host;
+}
+
+absl::Status Variables::MakeWritable(Variable* variable) const {
+  if (variable->owned) return absl::OkStatus();
+  // What is there but not owned is in a package, and so on the host.
+  absl::StatusOr<HostTensor> memory =
+      variable->defined ? ToDevice(variable->value) : Allocate(variable->dtype, variable->shape);
+  if (!memory.ok()) return memory.status();
   variable->value = *std::move(memory);
   variable->owned = true;
   return absl::OkStatus();
@@ -169,7 +222,13 @@ absl::StatusOr<std::map<std::string, HostTensor>> Variables::Collect(bool copy) 
   std::map<std::string, HostTensor> values;
   for (const Variable* variable : All()) {
     if (!variable->defined) return UndefinedVariable(variable->name);
-    values[variable->name] = copy ? variable->value.Clone() : variable->value;
+    if (!copy && device_->is_host()) {
+      values[variable->name] = variable->value;
+      continue;
+    }
+    absl::StatusOr<HostTensor> value = ToHost(variable->value);
+    if (!value.ok()) return value.status();
+    values[variable->name] = *std::move(value);
   }
   return values;
 }
@@ -185,7 +244,7 @@ absl::StatusOr<HostTensor> Variables::GetOne(const std::string& name) {
   if (!variable.ok()) return variable.status();
   Locked locked(lock_, VariablesLock::Mode::kRead);
   if (!(*variable)->defined) return UndefinedVariable(name);
-  return (*variable)->value.Clone();
+  return ToHost((*variable)->value);
 }
 
 absl::StatusOr<std::map<std::string, HostTensor>> Variables::Get() {
@@ -205,7 +264,9 @@ absl::Status Variables::Set(const std::map<std::string, HostTensor>& values) {
                                                      TypeText(variable->dtype, variable->shape),
                                                      ", got ", value.TypeString()));
     }
-    changes.emplace_back(variable, value.Clone());
+    absl::StatusOr<HostTensor> copy = ToDevice(value);
+    if (!copy.ok()) return copy.status();
+    changes.emplace_back(variable, *std::move(copy));
   }
   Locked locked(lock_, VariablesLock::Mode::kWrite);
   for (auto& [variable, value] : changes) {

@@ -10,12 +10,14 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "proto/host_tensor.h"
+#include "runtime/device.h"
 
 namespace weft {
 
@@ -28,11 +30,13 @@ struct Variable {
   bool defined = false;
   // Whether `value` may be written to; otherwise it lies in a package that others may read as well.
   bool owned = false;
-  HostTensor value;  // kInvalid while undefined and never written
+  // kInvalid while undefined and never written. Its elements lie on the device: where that is not
+  // the host, only the address is of use here.
+  HostTensor value;
 };
 
-// Guards the values: any number of readers, or one writer. Waiting ends at a deadline or when
-// cancelled.
+// Guards the values: any number of readers, or one writer, in the order in which they come, so that
+// everyone's turn does. Waiting ends at a deadline or when cancelled.
 class VariablesLock {
  public:
   enum class Mode { kNone, kRead, kWrite };
@@ -41,16 +45,27 @@ class VariablesLock {
   void Release(Mode mode);
 
  private:
+  // One that waits, on its thread's stack.
+  struct Waiter {
+    bool write;
+    Waiter* next;
+  };
+  void Enqueue(Waiter* waiter);
+  void Remove(Waiter* waiter);
+  bool MayEnter(const Waiter* waiter) const;
+
   std::mutex mutex_;
   std::condition_variable changed_;
+  Waiter* first_ = nullptr;
   int readers_ = 0;
-  int waiting_writers_ = 0;  // readers let them go first, so that a writer's turn comes
   bool writing_ = false;
 };
 
 // Declaring is thread-safe; values are guarded by lock().
 class Variables {
  public:
+  explicit Variables(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+
   // Adds the package's variables, with their first values where they have some, as far as they are
   // not there yet. InvalidArgument where one is there with another type.
   absl::Status Declare(const Package& package);
@@ -60,7 +75,7 @@ class Variables {
   VariablesLock& lock() { return lock_; }
 
   // Gives a variable memory of its own to be written to. Hold the lock for writing.
-  static absl::Status MakeWritable(Variable* variable);
+  absl::Status MakeWritable(Variable* variable) const;
 
   // These take the lock themselves. See Session.
   absl::StatusOr<std::map<std::string, HostTensor>> Get();
@@ -71,10 +86,15 @@ class Variables {
 
  private:
   absl::StatusOr<Variable*> FindOrSuggest(const std::string& name) const;
-  // Copies of all values, or views of them while the lock is held.
+  // Memory on the device, of zeros; a copy of a host's tensor there; one on the host.
+  absl::StatusOr<HostTensor> Allocate(DataType dtype, const std::vector<int64_t>& shape) const;
+  absl::StatusOr<HostTensor> ToDevice(const HostTensor& host) const;
+  absl::StatusOr<HostTensor> ToHost(const HostTensor& value) const;
+  // Copies of all values; or, where they are on the host, views of them while the lock is held.
   absl::StatusOr<std::map<std::string, HostTensor>> Collect(bool copy) const;
   std::vector<Variable*> All() const;
 
+  const std::shared_ptr<Device> device_;
   mutable std::mutex mutex_;  // guards the map, not what it points to
   std::map<std::string, std::unique_ptr<Variable>, std::less<>> variables_;
   VariablesLock lock_;

@@ -20,6 +20,15 @@ WEFT_CORE_WEAK int Interrupted(const Interrupt& interrupt) {
   return WEFT_OK;
 }
 
+WEFT_CORE_WEAK int ReadBytes(const WeftRunArgs& args, void* host, const void* source,
+                             int64_t bytes) {
+  if (args.device != nullptr) {
+    return args.device->read(args.queue, host, source, bytes) == 0 ? WEFT_OK : WEFT_ERROR_DEVICE;
+  }
+  if (bytes > 0) memcpy(host, source, static_cast<size_t>(bytes));
+  return WEFT_OK;
+}
+
 }  // namespace weft::core
 
 namespace {
@@ -80,10 +89,22 @@ void SetAddresses(const Run& run) {
 
 int64_t AtLeastZero(int64_t value) { return value > 0 ? value : 0; }
 
+int FromDevice(int result) { return result == 0 ? WEFT_OK : WEFT_ERROR_DEVICE; }
+
 int Launch(const Run& run, const WeftStep& step) {
   const WeftInstance& instance = *run.instance;
   const int64_t tiles = instance.values[step.tiles];
   if (tiles == 0) return WEFT_OK;
+  if (run.args->device != nullptr) {
+    const WeftLaunch launch = {run.plan->kernels[step.kernel],
+                               instance.addresses + step.first_arg,
+                               instance.sizes + step.first_size,
+                               step.num_args,
+                               step.num_sizes,
+                               tiles,
+                               instance.values[step.scratch]};
+    return FromDevice(run.args->device->launch(run.args->queue, &launch));
+  }
   const int64_t by_bytes = AtLeastZero(instance.values[step.bytes]) / kBytesPerNanosecond;
   const int64_t by_flops = AtLeastZero(instance.values[step.flops]) / kFlopsPerNanosecond;
   const int64_t nanoseconds = by_bytes > by_flops ? by_bytes : by_flops;
@@ -102,8 +123,24 @@ int Launch(const Run& run, const WeftStep& step) {
   return weft::core::RunOnPool(run.args->pool, job, static_cast<int>(threads) - 1);
 }
 
-bool Holds(const Run& run, const WeftStep& step) {
-  return *static_cast<const uint8_t*>(run.instance->addresses[step.first_arg]) != 0;
+int Copy(const Run& run, const WeftStep& step) {
+  const int64_t bytes = run.instance->sizes[step.first_size];
+  void* const* addresses = run.instance->addresses + step.first_arg;
+  if (bytes == 0 || addresses[0] == addresses[1]) return WEFT_OK;
+  if (run.args->device != nullptr) {
+    return FromDevice(run.args->device->copy(run.args->queue, addresses[1], addresses[0], bytes));
+  }
+  memcpy(addresses[1], addresses[0], static_cast<size_t>(bytes));
+  return WEFT_OK;
+}
+
+// Reads the bool that the step looks at.
+int Read(const Run& run, const WeftStep& step, bool* holds) {
+  uint8_t byte = 0;
+  const int result =
+      weft::core::ReadBytes(*run.args, &byte, run.instance->addresses[step.first_arg], 1);
+  *holds = byte != 0;
+  return result;
 }
 
 int RunBlock(Run& run, uint32_t block);
@@ -111,7 +148,9 @@ int RunBlock(Run& run, uint32_t block);
 int RunWhile(Run& run, const WeftStep& step) {
   for (int64_t iteration = 0;; ++iteration) {
     if (int result = RunBlock(run, step.block); result != WEFT_OK) return result;
-    if (!Holds(run, step)) return WEFT_OK;
+    bool holds = false;
+    if (int result = Read(run, step, &holds); result != WEFT_OK) return result;
+    if (!holds) return WEFT_OK;
     if (step.limit != 0 && iteration == step.limit) return WEFT_ERROR_LIMIT;
     if (int result = RunBlock(run, step.other_block); result != WEFT_OK) return result;
     // Both blocks may be empty of steps that look.
@@ -120,25 +159,24 @@ int RunWhile(Run& run, const WeftStep& step) {
 }
 
 int RunStep(Run& run, const WeftStep& step) {
-  void* const* addresses = run.instance->addresses + step.first_arg;
-  const int64_t* sizes = run.instance->sizes + step.first_size;
+  bool holds = false;
+  int result = WEFT_OK;
   switch (step.kind) {
     case WEFT_STEP_LAUNCH:
       return Launch(run, step);
     case WEFT_STEP_COPY:
-      if (sizes[0] > 0 && addresses[0] != addresses[1]) {
-        memcpy(addresses[1], addresses[0], static_cast<size_t>(sizes[0]));
-      }
-      return WEFT_OK;
+      return Copy(run, step);
     case WEFT_STEP_WHILE:
       return RunWhile(run, step);
     case WEFT_STEP_COND:
-      return RunBlock(run, Holds(run, step) ? step.block : step.other_block);
+      result = Read(run, step, &holds);
+      return result != WEFT_OK ? result : RunBlock(run, holds ? step.block : step.other_block);
     case WEFT_STEP_ASSERT:
-      return Holds(run, step) ? WEFT_OK : WEFT_ERROR_ASSERT;
+      result = Read(run, step, &holds);
+      return result != WEFT_OK || holds ? result : WEFT_ERROR_ASSERT;
     case WEFT_STEP_PRINT:
-      weft::core::Print(step, sizes, addresses[0]);
-      return WEFT_OK;
+      return weft::core::Print(*run.args, step, run.instance->sizes + step.first_size,
+                               run.instance->addresses[step.first_arg]);
     default:
       return WEFT_OK;
   }
@@ -173,6 +211,7 @@ int RunBlock(Run& run, uint32_t block) {
       } else {
         const int64_t start = Now();
         result = RunStep(run, step);
+        if (result == WEFT_OK) result = weft::core::ReadBytes(*run.args, nullptr, nullptr, 0);
         Record(run, index, Now() - start);
       }
       if (result == WEFT_OK) continue;

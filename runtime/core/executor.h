@@ -33,7 +33,8 @@ enum WeftResult {
   WEFT_ERROR_ASSERT = 5,    /* the assertion in step error.index does not hold */
   WEFT_ERROR_LIMIT = 6,     /* the loop in step error.index passed its limit */
   WEFT_ERROR_DEADLINE = 7,
-  WEFT_ERROR_CANCELLED = 8
+  WEFT_ERROR_CANCELLED = 8,
+  WEFT_ERROR_DEVICE = 9 /* the device failed in step error.index, or earlier; it knows why */
 };
 
 typedef struct WeftError {
@@ -75,7 +76,7 @@ WEFT_CORE_API int64_t weft_scratch_bytes(const WeftInstance* instance);
 typedef struct WeftPool WeftPool;
 /* Bytes of memory, aligned to 64, for a pool of `threads` threads, the calling one included. */
 WEFT_CORE_API size_t weft_pool_bytes(int threads);
-/* Starts the threads (fewer where the system refuses). */
+/* The threads start once a launch is worth them (fewer where the system refuses). */
 WEFT_CORE_API WeftPool* weft_pool_start(void* memory, int threads);
 /* Threads that work on a launch at most, the calling one included. */
 WEFT_CORE_API int weft_pool_threads(const WeftPool* pool);
@@ -91,6 +92,29 @@ typedef struct WeftStepProfile {
   uint64_t flops;
 } WeftStepProfile;
 
+/* A launch as a device gets it; see WEFT_STEP_LAUNCH. */
+typedef struct WeftLaunch {
+  WeftKernel kernel; /* as it stands in the plan's table: what the device made of it, cast */
+  void* const* buffers;
+  const int64_t* sizes;
+  uint32_t num_buffers;
+  uint32_t num_sizes;
+  int64_t tiles;         /* at least 1 */
+  int64_t scratch_bytes; /* for each tile that is worked on */
+} WeftLaunch;
+
+/* How steps run elsewhere than on this processor: the same loop over steps gives work to a queue
+ * of the device, which does it in order, and may do so later. Addresses are the device's. What is
+ * pointed to is the caller's again when the function returns. Each returns 0, or else the run ends
+ * with WEFT_ERROR_DEVICE. runtime/device.h makes these of C++. */
+typedef struct WeftDeviceFunctions {
+  int (*launch)(void* queue, const WeftLaunch* launch);
+  /* Within the device. */
+  int (*copy)(void* queue, void* destination, const void* source, int64_t bytes);
+  /* Waits until all work given so far is done, then copies bytes (which may be 0) to the host. */
+  int (*read)(void* queue, void* host, const void* source, int64_t bytes);
+} WeftDeviceFunctions;
+
 typedef struct WeftRunArgs {
   void* arena;            /* weft_arena_bytes, aligned to 64 */
   void* scratch;          /* weft_scratch_bytes for each thread of the pool, aligned to 64 */
@@ -101,12 +125,17 @@ typedef struct WeftRunArgs {
   WeftPool* pool;           /* null: the calling thread alone */
   int64_t deadline;         /* of CLOCK_MONOTONIC, in ns; INT64_MAX: none */
   const uint8_t* cancel;    /* null, or read atomically: not 0 means stop */
-  WeftStepProfile* profile; /* null, or num_steps entries */
+  WeftStepProfile* profile; /* null, or num_steps entries; a device is waited for at each step */
+  /* Null: this processor, with `scratch` and `pool`. Else all memory above is the device's, and
+   * work may still be under way when the run returns. */
+  const WeftDeviceFunctions* device;
+  void* queue;
 } WeftRunArgs;
 
-/* Errors: ASSERT, LIMIT, DEADLINE, CANCELLED; no variable was written then. Deadline and
- * cancellation are looked at between steps and between tiles, up to the commit step. Several
- * instances may run at once on one pool: one at a time has the other threads' help. */
+/* Errors: ASSERT, LIMIT, DEADLINE, CANCELLED: no variable was written then. DEVICE: the values of
+ * assigned variables are lost. Deadline and cancellation are looked at between steps and, on this
+ * processor, between tiles, up to the commit step. Several instances may run at once on one pool:
+ * one at a time has the other threads' help. */
 WEFT_CORE_API int weft_run(WeftInstance* instance, const WeftRunArgs* args, WeftError* error);
 
 #ifdef __cplusplus

@@ -63,8 +63,11 @@ int RunAlone(const Job& job);
 // With up to `helpers` threads of the pool beside it.
 int RunOnPool(WeftPool* pool, const Job& job, int helpers);
 
+// Bytes at an address of the run's device, once what was given to it before is done.
+int ReadBytes(const WeftRunArgs& args, void* host, const void* source, int64_t bytes);
+
 // Writes a PRINT step's line(s) to stderr.
-void Print(const WeftStep& step, const int64_t* shape, const void* data);
+int Print(const WeftRunArgs& args, const WeftStep& step, const int64_t* shape, const void* data);
 
 }  // namespace weft::core
 

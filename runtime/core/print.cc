@@ -66,12 +66,40 @@ const char* TypeName(int32_t dtype) {
 }
 
 template <typename T>
-T Load(const void* data, int64_t index) {
+T Load(const void* element) {
   T value;
-  memcpy(&value, static_cast<const char*>(data) + index * static_cast<int64_t>(sizeof(T)),
-         sizeof(T));
+  memcpy(&value, element, sizeof(T));
   return value;
 }
+
+// Elements, which may lie on a device, one after the other; read in pieces.
+class Elements {
+ public:
+  Elements(const WeftRunArgs& args, const void* data, int32_t dtype, int64_t count)
+      : args_(args),
+        next_(static_cast<const char*>(data)),
+        size_(weft::core::ElementBytes(dtype)),
+        left_(count * size_) {}
+  // Null where the device failed.
+  const void* Next() {
+    if (at_ == end_) {
+      end_ = left_ < static_cast<int64_t>(sizeof(piece_)) ? left_ : sizeof(piece_);
+      at_ = 0;
+      if (weft::core::ReadBytes(args_, piece_, next_, end_) != WEFT_OK) return nullptr;
+      next_ += end_;
+      left_ -= end_;
+    }
+    at_ += size_;
+    return piece_ + at_ - size_;
+  }
+
+ private:
+  const WeftRunArgs& args_;
+  const char* next_;
+  const int64_t size_;
+  int64_t left_, at_ = 0, end_ = 0;  // bytes
+  char piece_[512];
+};
 
 // By hand, because the compiler would call its run-time library for _Float16.
 float FromHalf(uint16_t bits) {
@@ -88,30 +116,30 @@ float FromHalf(uint16_t bits) {
   return sign != 0 ? -magnitude : magnitude;
 }
 
-void Element(Writer& writer, int32_t dtype, const void* data, int64_t index) {
+void WriteElement(Writer& writer, int32_t dtype, const void* element) {
   switch (dtype) {
     case 1:
-      return writer.Add(Load<uint8_t>(data, index) != 0 ? "true" : "false");
+      return writer.Add(Load<uint8_t>(element) != 0 ? "true" : "false");
     case 2:
-      return writer.Format("%d", Load<int8_t>(data, index));
+      return writer.Format("%d", Load<int8_t>(element));
     case 3:
-      return writer.Format("%d", Load<uint8_t>(data, index));
+      return writer.Format("%d", Load<uint8_t>(element));
     case 4:
-      return writer.Format("%d", Load<int32_t>(data, index));
+      return writer.Format("%d", Load<int32_t>(element));
     case 5:
-      return writer.Format("%lld", static_cast<long long>(Load<int64_t>(data, index)));
+      return writer.Format("%lld", static_cast<long long>(Load<int64_t>(element)));
     case 6:
-      return writer.Format("%g", static_cast<double>(FromHalf(Load<uint16_t>(data, index))));
+      return writer.Format("%g", static_cast<double>(FromHalf(Load<uint16_t>(element))));
     case 7: {
-      const uint32_t bits = static_cast<uint32_t>(Load<uint16_t>(data, index)) << 16;
+      const uint32_t bits = static_cast<uint32_t>(Load<uint16_t>(element)) << 16;
       float value;
       memcpy(&value, &bits, sizeof(value));
       return writer.Format("%g", static_cast<double>(value));
     }
     case 8:
-      return writer.Format("%.9g", static_cast<double>(Load<float>(data, index)));
+      return writer.Format("%.9g", static_cast<double>(Load<float>(element)));
     default:
-      return writer.Format("%.17g", Load<double>(data, index));
+      return writer.Format("%.17g", Load<double>(element));
   }
 }
 
@@ -119,7 +147,8 @@ void Element(Writer& writer, int32_t dtype, const void* data, int64_t index) {
 
 namespace weft::core {
 
-WEFT_CORE_WEAK void Print(const WeftStep& step, const int64_t* shape, const void* data) {
+WEFT_CORE_WEAK int Print(const WeftRunArgs& args, const WeftStep& step, const int64_t* shape,
+                         const void* data) {
   Writer writer;
   if (step.message[0] != '\0') {
     writer.Add(step.message);
@@ -139,6 +168,7 @@ WEFT_CORE_WEAK void Print(const WeftStep& step, const int64_t* shape, const void
   for (uint32_t i = 0; elements > 0 && i < step.num_sizes; ++i) writer.Add(i == 0 ? " [" : "[");
   if (step.num_sizes == 0) writer.Add(" ");
   const int64_t shown = elements < step.limit ? elements : step.limit;
+  Elements source(args, data, step.dtype, shown);
   for (int64_t index = 0; index < shown; ++index) {
     // Brackets close and open at each dimension that starts anew here.
     int brackets = 0;
@@ -151,11 +181,14 @@ WEFT_CORE_WEAK void Print(const WeftStep& step, const int64_t* shape, const void
     for (int i = 0; i < brackets; ++i) writer.Add("]");
     if (index > 0) writer.Add(", ");
     for (int i = 0; i < brackets; ++i) writer.Add("[");
-    Element(writer, step.dtype, data, index);
+    const void* element = source.Next();
+    if (element == nullptr) return WEFT_ERROR_DEVICE;
+    WriteElement(writer, step.dtype, element);
   }
   if (shown < elements) writer.Add(shown > 0 ? ", ..." : "...");
   for (uint32_t i = 0; elements > 0 && i < step.num_sizes; ++i) writer.Add("]");
   writer.Add("\n");
+  return WEFT_OK;
 }
 
 }  // namespace weft::core

@@ -7,7 +7,9 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,9 +22,13 @@ namespace {
 
 using weft::core::Job;
 
-// About ten to twenty microseconds; a pause takes 40 to 140 cycles.
-constexpr int kSpins = 400;
+// How long threads look for work before they sleep: waking one takes longer than most of what comes
+// between the launches of a run.
+constexpr int64_t kSpinNanoseconds = 100'000;
+// Pauses, of 40 to 140 cycles each, before the clock is looked at again.
+constexpr int kPauses = 16;
 constexpr int kMaxThreads = 1024;
+constexpr int kProcessorWords = 128;
 
 // How long a run that can be interrupted goes on without looking, where tiles are shorter; and how
 // long its first piece takes by the plan's figures, which a kernel may be many times slower than.
@@ -44,17 +50,38 @@ void FutexWake(std::atomic<uint32_t>* word, int threads) {
 }
 void Pause() { __builtin_ia32_pause(); }
 
+// Whether `condition` came to hold while this thread was looking.
+template <typename Condition>
+bool SpinUntil(const Condition& condition) {
+  int64_t end = 0;
+  for (;;) {
+    for (int i = 0; i < kPauses; ++i) {
+      if (condition()) return true;
+      Pause();
+    }
+    const int64_t now = weft::core::Now();
+    if (end == 0) end = now + kSpinNanoseconds;
+    if (now >= end) return false;
+  }
+}
+
 struct Worker {
   WeftPool* pool;
   pthread_t thread;
-  int number;  // 1 for the first; 0 is the calling thread
+  int number;      // 1 for the first; 0 is the calling thread
+  uint32_t epoch;  // when it was started
 };
 
 }  // namespace
 
 struct WeftPool {
+  int threads = 1;  // at most, the calling one included
+  // Threads that have started, the process that they are in, and whether the system refused one.
+  // They belong to whoever holds `busy`.
   int workers = 0;
-  pid_t process = getpid();  // that has the threads
+  pid_t process = 0;
+  bool refused = false;
+  uint64_t processors[kProcessorWords] = {};  // bits of those that the threads may use
   // The job belongs to whoever set this from 0 to 1.
   alignas(64) std::atomic<uint32_t> busy{0};
   // Counts jobs; what sleeping workers wait for.
@@ -63,6 +90,7 @@ struct WeftPool {
   std::atomic<uint32_t> stop{0};
   alignas(64) std::atomic<uint32_t> gate{0};
   std::atomic<uint32_t> owner_sleeps{0};
+  std::atomic<int> owner_processor{-1};
   alignas(64) std::atomic<int64_t> next_tile{0};
   // Why the job was interrupted.
   std::atomic<int> interrupted{WEFT_OK};
@@ -129,36 +157,75 @@ void Leave(WeftPool* pool) {
   }
 }
 
+// A system may wake a thread on the very processor that the owner keeps busy, where it helps nobody
+// (guests of a hypervisor do, since a processor that idles looks as if it were taken away). It then
+// goes to any other that it may use.
+void LeaveOwnersProcessor(WeftPool* pool) {
+  const int processor = sched_getcpu();
+  if (processor < 0 || processor != pool->owner_processor.load(std::memory_order_relaxed)) return;
+  if (processor >= 64 * kProcessorWords) return;
+  uint64_t others[kProcessorWords];
+  memcpy(others, pool->processors, sizeof(others));
+  others[processor / 64] &= ~(uint64_t{1} << (processor % 64));
+  // Refused where none is left.
+  sched_setaffinity(0, sizeof(others), reinterpret_cast<const cpu_set_t*>(others));
+}
+
 // Returns the new epoch.
 uint32_t WaitForEpochAfter(WeftPool* pool, uint32_t seen) {
-  for (int i = 0; i < kSpins; ++i) {
-    const uint32_t epoch = pool->epoch.load(std::memory_order_acquire);
-    if (epoch != seen) return epoch;
-    Pause();
-  }
+  uint32_t epoch = seen;
+  const auto changed = [&] {
+    epoch = pool->epoch.load(std::memory_order_acquire);
+    return epoch != seen;
+  };
+  LeaveOwnersProcessor(pool);
+  if (SpinUntil(changed)) return epoch;
   for (;;) {
     // In this order, and the owner in the reverse one: either it sees a sleeper, or the kernel sees
     // the new epoch.
     pool->sleepers.fetch_add(1, std::memory_order_seq_cst);
     FutexWait(&pool->epoch, seen);
     pool->sleepers.fetch_sub(1, std::memory_order_seq_cst);
-    const uint32_t epoch = pool->epoch.load(std::memory_order_acquire);
-    if (epoch != seen) return epoch;
+    if (changed()) return epoch;
   }
 }
 
 void* WorkerMain(void* argument) {
   Worker* worker = static_cast<Worker*>(argument);
   WeftPool* pool = worker->pool;
-  uint32_t seen = 0;
+  uint32_t seen = worker->epoch;
   for (;;) {
     seen = WaitForEpochAfter(pool, seen);
     if (pool->stop.load(std::memory_order_acquire) != 0) return nullptr;
+    LeaveOwnersProcessor(pool);
     if (Join(pool)) {
       DrainPool(pool, worker->number);
       Leave(pool);
     }
   }
+}
+
+// Starts threads until there are so many, as far as the system lets.
+void StartWorkers(WeftPool* pool, int workers) {
+  if (pool->refused) return;
+  if (pool->workers == 0) {
+    pool->process = getpid();
+    auto* set = reinterpret_cast<cpu_set_t*>(pool->processors);
+    sched_getaffinity(0, sizeof(pool->processors), set);  // none, where it fails
+  }
+  if (pool->process != getpid()) return;
+  // Signals are for the threads of the program, not for these.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  while (pool->workers < workers) {
+    Worker* worker = pool->worker(pool->workers);
+    *worker = {pool, {}, pool->workers + 1, pool->epoch.load(std::memory_order_relaxed)};
+    pool->refused = pthread_create(&worker->thread, nullptr, WorkerMain, worker) != 0;
+    if (pool->refused) break;
+    ++pool->workers;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void NextEpoch(WeftPool* pool, int wake) {
@@ -168,9 +235,8 @@ void NextEpoch(WeftPool* pool, int wake) {
 
 // After closing the gate: until all who joined have left.
 void WaitForOthers(WeftPool* pool) {
-  for (int i = 0; i < kSpins; ++i) {
-    if ((pool->gate.load(std::memory_order_acquire) & kRunning) == 0) return;
-    Pause();
+  if (SpinUntil([&] { return (pool->gate.load(std::memory_order_acquire) & kRunning) == 0; })) {
+    return;
   }
   pool->owner_sleeps.store(1, std::memory_order_seq_cst);
   for (;;) {
@@ -200,12 +266,14 @@ WEFT_CORE_WEAK int RunOnPool(WeftPool* pool, const Job& job, int helpers) {
                                           std::memory_order_relaxed)) {
     return RunAlone(job);
   }
+  if (helpers > pool->workers) StartWorkers(pool, helpers);
   if (helpers > pool->workers) helpers = pool->workers;
   pool->job = job;
   // Several pieces for each thread, since they start late and run at different speeds.
   const int64_t piece = job.tiles / (4 * (int64_t{helpers} + 1));
   pool->largest_piece = piece > 1 ? piece : 1;
   pool->interrupted.store(WEFT_OK, std::memory_order_relaxed);
+  pool->owner_processor.store(sched_getcpu(), std::memory_order_relaxed);
   pool->next_tile.store(0, std::memory_order_relaxed);
   pool->gate.store(kOpen | static_cast<uint32_t>(helpers) * kOnePlace, std::memory_order_release);
   NextEpoch(pool, helpers);
@@ -227,26 +295,16 @@ WEFT_CORE_DEFINITION size_t weft_pool_bytes(int threads) {
 }
 
 WEFT_CORE_DEFINITION WeftPool* weft_pool_start(void* memory, int threads) {
-  if (threads > kMaxThreads) threads = kMaxThreads;
   WeftPool* pool = ::new (memory) WeftPool;
-  // Signals are for the threads of the program, not for these.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  for (int i = 0; i + 1 < threads; ++i) {
-    Worker* worker = pool->worker(i);
-    *worker = {pool, {}, i + 1};
-    if (pthread_create(&worker->thread, nullptr, WorkerMain, worker) != 0) break;
-    ++pool->workers;
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (threads > kMaxThreads) threads = kMaxThreads;
+  if (threads > 1) pool->threads = threads;
   return pool;
 }
 
-WEFT_CORE_DEFINITION int weft_pool_threads(const WeftPool* pool) { return pool->workers + 1; }
+WEFT_CORE_DEFINITION int weft_pool_threads(const WeftPool* pool) { return pool->threads; }
 
 WEFT_CORE_DEFINITION void weft_pool_stop(WeftPool* pool) {
-  if (pool->process != getpid()) return;
+  if (pool->workers == 0 || pool->process != getpid()) return;
   pool->stop.store(1, std::memory_order_release);
   NextEpoch(pool, INT_MAX);
   for (int i = 0; i < pool->workers; ++i) pthread_join(pool->worker(i)->thread, nullptr);

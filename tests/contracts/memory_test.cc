@@ -18,6 +18,7 @@
 #include "graph/losses/losses.h"
 #include "graph/optimizers/optimizers.h"
 #include "runtime/core/executor.h"
+#include "runtime/cpu/cpu_device.h"
 #include "runtime/package.h"
 #include "runtime/session.h"
 
@@ -186,7 +187,7 @@ void ExpectContracts(const Graph& graph, const std::vector<std::string>& signatu
     options.targets = {target};
     absl::StatusOr<std::string> bytes = CompilePackage(graph, options);
     ASSERT_TRUE(bytes.ok()) << bytes.status();
-    auto package = Package::Open(Bytes::Of(*bytes));
+    auto package = Package::Open(Bytes::Of(*bytes), MakeCpuDevice(1).value());
     ASSERT_TRUE(package.ok()) << package.status();
     GuardedModel model(*package);
     std::vector<std::unique_ptr<Session>> sessions;

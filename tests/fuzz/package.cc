@@ -11,6 +11,7 @@
 
 #include "proto/container.h"
 #include "runtime/core/executor.h"
+#include "runtime/cpu/cpu_device.h"
 
 namespace weft {
 namespace {
@@ -36,7 +37,8 @@ void LayOut(const WeftPlan& plan, int64_t size) {
 }
 
 void Open(std::string_view file) {
-  absl::StatusOr<std::shared_ptr<const Package>> package = Package::Open(Bytes::Of(file));
+  static auto& device = *new std::shared_ptr<Device>(MakeCpuDevice(1).value());
+  absl::StatusOr<std::shared_ptr<const Package>> package = Package::Open(Bytes::Of(file), device);
   if (!package.ok()) return;
   for (const LoadedPlan& plan : (*package)->plans()) {
     for (const int64_t size : {int64_t{0}, int64_t{1}, int64_t{7}, INT64_MAX}) {

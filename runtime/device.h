@@ -1,0 +1,110 @@
+// Where plans run. One implementation for each kind of device: this processor (runtime/cpu), and
+// what is written for others. runtime/README.md says how they fit the executor.
+#ifndef WEFT_RUNTIME_DEVICE_H_
+#define WEFT_RUNTIME_DEVICE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto/container.h"
+#include "runtime/core/executor.h"
+
+namespace weft {
+
+class Device;
+
+// A range of a device's memory, aligned to 64 and freed at the end. Movable. The device must
+// outlive it.
+class DeviceMemory {
+ public:
+  DeviceMemory() = default;
+  DeviceMemory(Device* device, void* data, size_t size)
+      : device_(device), data_(data), size_(size) {}
+  DeviceMemory(DeviceMemory&& other) noexcept { *this = std::move(other); }
+  DeviceMemory& operator=(DeviceMemory&& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  inline ~DeviceMemory();
+
+  // An address of the device: the host may use it only where Device::is_host().
+  void* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  Device* device_ = nullptr;
+  void* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// The code of one target, loaded; its kernels stay as long as it does.
+class DeviceCode {
+ public:
+  virtual ~DeviceCode() = default;
+  // The kernel of that name, whose code starts at that offset in its section: whichever the device
+  // goes by. Another device than this processor casts its own handle. InvalidArgument where there
+  // is none.
+  virtual absl::StatusOr<WeftKernel> Find(const std::string& name, uint64_t offset) const = 0;
+};
+
+// Work for a device, done in the order in which it is given, perhaps later. One thread at a time.
+class DeviceQueue {
+ public:
+  virtual ~DeviceQueue() = default;
+  // Host memory has to stay until Finish.
+  virtual absl::Status CopyIn(void* device, const void* host, size_t bytes) = 0;
+  virtual absl::Status CopyOut(void* host, const void* device, size_t bytes) = 0;
+  // Sets what makes a run use this queue: `device` and `queue`, or `scratch` and `pool`.
+  virtual void Bind(WeftRunArgs* args) = 0;
+  // Waits until all is done. Error: whatever failed since the last Finish.
+  virtual absl::Status Finish() = 0;
+};
+
+// Thread-safe.
+class Device {
+ public:
+  virtual ~Device() = default;
+  // "cpu".
+  virtual std::string_view name() const = 0;
+  // Whether its memory is the host's: then feeds, constants and outputs are used where they lie.
+  virtual bool is_host() const = 0;
+
+  // How much of the device the code of a target uses, or -1 where it cannot run there: then `*why`
+  // gets a phrase more. `features` may be empty.
+  virtual int Suits(const std::string& target, const std::vector<std::string>& features,
+                    std::string* why) const = 0;
+  virtual absl::StatusOr<std::unique_ptr<DeviceCode>> Load(const Container& container,
+                                                           const std::string& section) = 0;
+
+  // Zeros. ResourceExhausted where memory is short.
+  virtual absl::StatusOr<DeviceMemory> Allocate(size_t size) = 0;
+  // These wait until the copy is made.
+  virtual absl::Status CopyIn(void* device, const void* host, size_t bytes) = 0;
+  virtual absl::Status CopyOut(void* host, const void* device, size_t bytes) = 0;
+
+  // How many times a queue holds the scratch that a plan states; 0 where it is on the chip.
+  virtual int scratch_copies() const = 0;
+  // `scratch_bytes`: what the plans that will run there state at most.
+  virtual absl::StatusOr<std::unique_ptr<DeviceQueue>> NewQueue(int64_t scratch_bytes) = 0;
+
+ private:
+  friend class DeviceMemory;
+  virtual void Free(void* data, size_t size) = 0;
+};
+
+DeviceMemory::~DeviceMemory() {
+  if (data_ != nullptr) device_->Free(data_, size_);
+}
+
+}  // namespace weft
+
+#endif  // WEFT_RUNTIME_DEVICE_H_
