@@ -252,7 +252,7 @@ void WaitForOthers(WeftPool* pool) {
 namespace weft::core {
 
 WEFT_CORE_WEAK int RunAlone(const Job& job) {
-  if (!job.interrupt.possible()) {
+  if (!job.interrupt.possible() || job.tiles == 1) {
     job.kernel(job.buffers, job.sizes, 0, job.tiles, job.scratch);
     return WEFT_OK;
   }
