@@ -1,5 +1,5 @@
 // The tiles of a launch, on the calling thread or shared with a pool's. Those work on one launch at
-// a time; between launches they look for work for a few microseconds, then sleep. A launch never
+// a time; between launches they look for work for a while, then sleep. A launch never
 // waits for a thread that has not joined it: tiles go to whoever is awake.
 //
 // A child that was forked has none of the threads. Its runs go on alone, and stopping the pool
