@@ -159,6 +159,13 @@ Bytes::~Bytes() {
   }
 }
 
+bool SameFile(const std::string& a, const std::string& b) {
+  if (a == b) return true;
+  struct stat first, second;
+  return stat(a.c_str(), &first) == 0 && stat(b.c_str(), &second) == 0 &&
+         first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
 absl::Status WriteFileAtomically(const std::string& path, std::string_view bytes) {
   return WriteFileAtomically(path, std::vector<std::string_view>{bytes});
 }

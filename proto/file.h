@@ -39,6 +39,9 @@ class Bytes {
   std::string path_;
 };
 
+// Whether both paths lead to the same file, which need not be there; links are followed.
+bool SameFile(const std::string& a, const std::string& b);
+
 // Writes the file atomically (beside, fsync, rename, fsync of the folder): at `path` is either the
 // old file or the whole new one. A file that is replaced keeps its permissions. A symbolic link
 // stays, and what it points to is replaced; a device or a pipe (/dev/stdout) is written to

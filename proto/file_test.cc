@@ -1,9 +1,12 @@
 #include "proto/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -99,6 +102,63 @@ TEST(WriteFileAtomically, AFailureLeavesTheOldFile) {
   EXPECT_FALSE(WriteFileAtomically(folder + "/a.d", "x").ok());
   EXPECT_EQ(Read(folder + "/a"), "old");
   EXPECT_EQ(NumFiles(folder), 2u);
+}
+
+// A child process that writes `bytes` to `path`, with `limit` as the largest file that it may
+// write, and returns 0 where the write went well. Its wait status.
+int WriteInChild(const std::string& path, const std::string& bytes, size_t limit, bool die) {
+  const pid_t child = fork();
+  if (child == 0) {
+    signal(SIGXFSZ, die ? SIG_DFL : SIG_IGN);
+    const rlimit no_core = {0, 0}, size = {limit, limit};
+    setrlimit(RLIMIT_CORE, &no_core);
+    setrlimit(RLIMIT_FSIZE, &size);
+    _exit(WriteFileAtomically(path, bytes).ok() ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return status;
+}
+
+TEST(WriteFileAtomically, AFullDiskLeavesTheOldFileAndNothingElse) {
+  const std::string folder = Folder();
+  ASSERT_TRUE(WriteFileAtomically(folder + "/a", "old").ok());
+  for (const size_t limit : {0, 1, 4096, 99'999}) {
+    const int status = WriteInChild(folder + "/a", std::string(100'000, 'n'), limit, false);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
+    EXPECT_EQ(Read(folder + "/a"), "old");
+    EXPECT_EQ(NumFiles(folder), 1u);
+  }
+  EXPECT_EQ(WriteInChild(folder + "/a", std::string(100'000, 'n'), 100'000, false), 0);
+  EXPECT_EQ(Read(folder + "/a"), std::string(100'000, 'n'));
+}
+
+// A process that ends in the middle of a write leaves the old file, and what it leaves beside does
+// not keep others from writing.
+TEST(WriteFileAtomically, ADeathInTheMiddleLeavesTheOldFile) {
+  const std::string folder = Folder();
+  ASSERT_TRUE(WriteFileAtomically(folder + "/a", "old").ok());
+  const int status = WriteInChild(folder + "/a", std::string(100'000, 'n'), 4096, true);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ) << status;
+  EXPECT_EQ(Read(folder + "/a"), "old");
+  ASSERT_TRUE(WriteFileAtomically(folder + "/a", "new").ok());
+  EXPECT_EQ(Read(folder + "/a"), "new");
+}
+
+TEST(SameFile, SeesThroughLinksAndOtherPaths) {
+  const std::string folder = Folder(), a = folder + "/a", b = folder + "/b";
+  ASSERT_TRUE(WriteFileAtomically(a, "x").ok());
+  ASSERT_TRUE(WriteFileAtomically(b, "x").ok());
+  std::filesystem::create_symlink(a, folder + "/soft");
+  std::filesystem::create_hard_link(a, folder + "/hard");
+  for (const char* other :
+       {"/a", "/soft", "/hard", "/./a", "/../SeesThroughLinksAndOtherPaths/a"}) {
+    EXPECT_TRUE(SameFile(a, folder + other)) << other;
+    EXPECT_FALSE(SameFile(b, folder + other)) << other;
+  }
+  EXPECT_TRUE(SameFile("none", "none"));
+  EXPECT_FALSE(SameFile(a, folder + "/none"));
+  EXPECT_FALSE(SameFile(a, ""));
 }
 
 TEST(Bytes, MapsFiles) {
