@@ -45,6 +45,14 @@ void SyncFolderOf(char* path) {
 
 }  // namespace
 
+bool SameFile(const char* a, const char* b) {
+  if (strcmp(a, b) == 0) return true;
+  struct statx first, second;
+  return Status(AT_FDCWD, a, &first) && Status(AT_FDCWD, b, &second) &&
+         first.stx_dev_major == second.stx_dev_major &&
+         first.stx_dev_minor == second.stx_dev_minor && first.stx_ino == second.stx_ino;
+}
+
 bool WriteFileAtomically(const char* path, const Piece* pieces, size_t count) {
   struct statx status;
   const bool exists = Status(AT_FDCWD, path, &status);
@@ -96,7 +104,8 @@ MappedFile::~MappedFile() {
 }
 
 bool MappedFile::Map(const char* path) {
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  // Without O_NONBLOCK, opening a pipe would wait for a writer.
+  const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return false;
   struct statx status;
   bool good = Status(fd, "", &status);

@@ -15,6 +15,9 @@ struct Piece {
 // A device or pipe is written to directly. Where it returns false, errno says why.
 bool WriteFileAtomically(const char* path, const Piece* pieces, size_t count);
 
+// Whether both paths lead to the same file, which need not be there.
+bool SameFile(const char* a, const char* b);
+
 // A file mapped read-only.
 class MappedFile {
  public:

@@ -201,8 +201,8 @@ int ReadOptions(int argc, char** argv, Options* options) {
 }
 
 // What is left: "--NAME=path" for inputs, "--out-NAME=path" for outputs.
-int ReadTensorOptions(int argc, char** argv, const WeftPlan& plan, Tensor* inputs,
-                      Tensor* outputs) {
+int ReadTensorOptions(int argc, char** argv, const Options& options, const WeftPlan& plan,
+                      Tensor* inputs, Tensor* outputs) {
   for (int i = 1; i < argc; ++i) {
     if (argv[i] == nullptr) continue;
     char* argument = argv[i];
@@ -237,10 +237,14 @@ int ReadTensorOptions(int argc, char** argv, const WeftPlan& plan, Tensor* input
                   plan.inputs[i].name);
     }
     for (uint32_t j = 0; j < plan.num_outputs; ++j) {
-      if (outputs[j].path != nullptr && strcmp(outputs[j].path, inputs[i].path) == 0) {
+      if (outputs[j].path != nullptr && weft::aot::SameFile(outputs[j].path, inputs[i].path)) {
         return Fail(kUsage, "--out-%s would overwrite the input '%s'", plan.outputs[j].name,
                     inputs[i].path);
       }
+    }
+    if (options.save_variables != nullptr &&
+        weft::aot::SameFile(options.save_variables, inputs[i].path)) {
+      return Fail(kUsage, "--save-variables would overwrite the input '%s'", inputs[i].path);
     }
   }
   return kOk;
@@ -442,7 +446,7 @@ struct Program {
     if (inputs == nullptr || outputs == nullptr || symbols == nullptr) {
       return Fail(kRunFailed, "no memory");
     }
-    if (int code = ReadTensorOptions(argc, argv, *plan, inputs, outputs)) return code;
+    if (int code = ReadTensorOptions(argc, argv, options, *plan, inputs, outputs)) return code;
     if (int code = ReadInputs(*plan, inputs)) return code;
     if (int code = Open(options)) return code;
     if (int code = Prepare()) return code;

@@ -88,17 +88,6 @@ int weft_model_fail(WeftModel* model, int status, const char* format, ...) {
   return status;
 }
 
-int64_t weft_dtype_bytes(int32_t dtype) {
-  constexpr int8_t kBytes[] = {0, 1, 1, 1, 4, 8, 2, 2, 4, 8};
-  return dtype >= 0 && dtype < 10 ? kBytes[dtype] : 0;
-}
-
-const char* weft_dtype_name(int32_t dtype) {
-  constexpr const char* kNames[] = {"invalid", "bool", "i8",   "u8",  "i32",
-                                    "i64",     "f16",  "bf16", "f32", "f64"};
-  return kNames[dtype >= 0 && dtype < 10 ? dtype : 0];
-}
-
 const char* weft_model_unsupported(const WeftModelTables* tables) {
   if (PickTarget(tables) != nullptr) return nullptr;
   return "this processor lacks instructions that every target of the model needs; compile it with "

@@ -24,21 +24,21 @@ class Header {
     while (!Take('}')) {
       char key[32];
       if (!Text(key, sizeof(key)) || !Take(':')) return kMalformed;
-      if (strcmp(key, "descr") == 0) {
-        char code[16];
+      if (strcmp(key, "descr") == 0 && !has_type) {
+        char code[16] = {};  // an empty one has a second character too
         if (!Text(code, sizeof(code))) return "its element type is none of Weft's";
         has_type = true;
-        if (strcmp(code, "|V2") == 0) code[0] = '<';
-        for (int32_t i = 1; i < 10; ++i) {
-          // '<' and '=' are one for elements of a single byte.
-          if (strcmp(code + 1, kCodes[i] + 1) == 0 && code[0] != '>') npy->dtype = i;
+        // Any of these means this machine's order, or that there is none.
+        const bool native = code[0] == '<' || code[0] == '|' || code[0] == '=';
+        for (int32_t i = 1; native && i < 10; ++i) {
+          if (strcmp(code + 1, kCodes[i] + 1) == 0) npy->dtype = i;
         }
         if (npy->dtype == 0) return "its element type is none of Weft's; convert it with astype";
-      } else if (strcmp(key, "fortran_order") == 0) {
+      } else if (strcmp(key, "fortran_order") == 0 && !has_order) {
         if (Word("True")) return "it is in Fortran order; save it with numpy.ascontiguousarray";
         if (!Word("False")) return kMalformed;
         has_order = true;
-      } else if (strcmp(key, "shape") == 0) {
+      } else if (strcmp(key, "shape") == 0 && !has_shape) {
         if (!Shape(npy)) return kMalformed;
         has_shape = true;
       } else {
@@ -125,6 +125,8 @@ const char* ReadNpy(const char* bytes, size_t size, Npy* npy) {
     return problem;
   }
   npy->bytes = weft_dtype_bytes(npy->dtype);
+  // Without elements the other dimensions may be anything.
+  for (int i = 0; i < npy->rank; ++i) npy->bytes = npy->shape[i] == 0 ? 0 : npy->bytes;
   for (int i = 0; i < npy->rank; ++i) {
     if (__builtin_mul_overflow(npy->bytes, npy->shape[i], &npy->bytes)) {
       return "its shape is too large";

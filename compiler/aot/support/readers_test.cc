@@ -1,0 +1,118 @@
+// The readers of files in artifacts take what proto/ writes, and nothing else.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "compiler/aot/support/file.h"
+#include "compiler/aot/support/npy.h"
+#include "compiler/aot/support/safetensors.h"
+#include "proto/npy.h"
+#include "proto/safetensors.h"
+
+namespace weft::aot {
+namespace {
+
+std::string NpyFile(std::string header, const std::string& data) {
+  header.resize(0x75, ' ');
+  return std::string("\x93NUMPY\x01\x00\x76\x00", 10) + header + "\n" + data;
+}
+
+// What is wrong, or "".
+std::string Problem(const std::string& file, Npy* npy) {
+  // A copy of exactly this size, so that a sanitizer sees a read past the end.
+  const std::vector<char> bytes(file.begin(), file.end());
+  const char* problem = ReadNpy(bytes.data(), bytes.size(), npy);
+  return problem == nullptr ? "" : problem;
+}
+
+TEST(Npy, TakesWhatIsWritten) {
+  for (int dtype = 1; dtype < kNumDataTypes; ++dtype) {
+    for (const std::vector<int64_t>& shape :
+         std::vector<std::vector<int64_t>>{{}, {3}, {2, 5}, {2, 0, 3}}) {
+      const HostTensor tensor = *HostTensor::Create(static_cast<DataType>(dtype), shape);
+      Npy npy;
+      EXPECT_EQ(Problem(weft::WriteNpy(tensor), &npy), "");
+      EXPECT_EQ(npy.dtype, dtype);
+      EXPECT_EQ(std::vector<int64_t>(npy.shape, npy.shape + npy.rank), shape);
+      EXPECT_EQ(npy.bytes, static_cast<int64_t>(tensor.size_bytes()));
+    }
+  }
+}
+
+TEST(Npy, RefusesTheRest) {
+  const std::string data(12, '\0');
+  Npy npy;
+  const std::string good =
+      NpyFile("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", data);
+  ASSERT_EQ(Problem(good, &npy), "");
+  for (size_t size = 0; size < good.size(); ++size) {
+    EXPECT_NE(Problem(good.substr(0, size), &npy), "") << size;
+  }
+  for (const char* header : {
+           "",
+           "{}",
+           "{'descr': '', 'fortran_order': False, 'shape': (3,), }",
+           "{'descr': '>f4', 'fortran_order': False, 'shape': (3,), }",
+           "{'descr': '?f4', 'fortran_order': False, 'shape': (3,), }",
+           "{'descr': '<f44444444444444444', 'fortran_order': False, 'shape': (3,), }",
+           "{'descr': '<c8', 'fortran_order': False, 'shape': (3,), }",
+           "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (3,), }",
+           "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), 'shape': (3,), }",
+           "{'descr': '<f4', 'fortran_order': True, 'shape': (3,), }",
+           "{'descr': '<f4', 'fortran_order': False, 'shape': (-3,), }",
+           "{'descr': '<f4', 'fortran_order': False, 'shape': (3, }",
+           "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296,4294967296), }",
+           "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }",
+       }) {
+    EXPECT_NE(Problem(NpyFile(header, data), &npy), "") << header;
+  }
+  // Without elements the other dimensions may be anything.
+  EXPECT_EQ(Problem(NpyFile("{'descr': '<f4', 'fortran_order': False, 'shape': "
+                            "(4294967296,4294967296,0), }",
+                            ""),
+                    &npy),
+            "");
+}
+
+const char* Remember(void* context, const SafetensorsEntry& entry) {
+  auto* seen = static_cast<std::map<std::string, std::string>*>(context);
+  (*seen)[entry.name] = std::string(entry.data, static_cast<size_t>(entry.bytes));
+  return nullptr;
+}
+
+TEST(Safetensors, EveryChangeIsNoticed) {
+  const HostTensor w = HostTensor::Of<float>({2, 2}, {1, 2, 3, 4});
+  const std::string good = WriteSafetensors({{"w", w}, {"step", HostTensor::Scalar<int64_t>(7)}},
+                                            {{"note", "a\nb\u00e9"}});
+  std::map<std::string, std::string> seen;
+  ASSERT_EQ(WalkSafetensors(good.data(), good.size(), &Remember, &seen), nullptr);
+  ASSERT_EQ(seen.size(), 2u);
+  EXPECT_EQ(seen["w"], std::string(static_cast<const char*>(w.data()), w.size_bytes()));
+  for (size_t size = 0; size < good.size(); ++size) {
+    const std::vector<char> cut(good.begin(), good.begin() + static_cast<int64_t>(size));
+    EXPECT_NE(WalkSafetensors(cut.data(), cut.size(), &Remember, &seen), nullptr) << size;
+  }
+  // A flip in the checksum's key makes it another key: then there is no checksum to compare.
+  const size_t key = good.find("weft.crc32"), key_end = key + strlen("weft.crc32");
+  for (size_t bit = 0; bit < good.size() * 8; ++bit) {
+    if (bit / 8 >= key && bit / 8 < key_end) continue;
+    std::vector<char> bad(good.begin(), good.end());
+    bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << (bit % 8)));
+    EXPECT_NE(WalkSafetensors(bad.data(), bad.size(), &Remember, &seen), nullptr) << bit;
+  }
+}
+
+TEST(SameFile, SeesThroughOtherPaths) {
+  const std::string path = testing::TempDir() + "/readers_test.npy";
+  ASSERT_TRUE(SaveNpy(path, HostTensor::Scalar<float>(1)).ok());
+  EXPECT_TRUE(SameFile(path.c_str(), (testing::TempDir() + "/./readers_test.npy").c_str()));
+  EXPECT_FALSE(SameFile(path.c_str(), "none"));
+  EXPECT_TRUE(SameFile("none", "none"));
+}
+
+}  // namespace
+}  // namespace weft::aot
