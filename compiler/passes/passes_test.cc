@@ -320,6 +320,13 @@ TEST(SimplifyTest, EveryRule) {
          return Exp(Broadcast(row, {5, 3}));
        },
        ""},
+      {"splat_constant",
+       [](Graph& g, Tensor x) {
+         HostTensor ones = *HostTensor::Create(DataType::kF32, {1 << 15, 3});
+         for (float& one : ones.mutable_values<float>()) one = 1;
+         return MatMul(x, Transpose(g.Constant(ones), {1, 0}));
+       },
+       "transpose"},
       {"reshape_to_itself", [](Graph&, Tensor x) { return Reshape(x, {2, 3}); }, "reshape"},
       {"reshape_of_reshape", [](Graph&, Tensor x) { return Reshape(Reshape(x, {6}), {2, 3}); },
        "reshape"},

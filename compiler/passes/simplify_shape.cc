@@ -14,6 +14,24 @@ mlir::Value X(Op op) { return op->getOperand(0); }
 
 bool SameType(Op op) { return X(op).getType() == op->getResult(0).getType(); }
 
+// One number in a large shape, which a file may hold in a few bytes, does not become memory.
+mlir::Value SplatConstant(Op op, OpMaker make) {
+  constexpr int64_t kMaxBytes = 1 << 16;
+  const auto elements =
+      llvm::dyn_cast<mlir::DenseElementsAttr>(llvm::cast<ir::ConstantOp>(op).getValue());
+  if (!elements || !elements.isSplat()) return {};
+  const Shape shape = ir::ShapeOf(op->getResult(0));
+  const int64_t bytes =
+      NumElements(shape).Constant().value_or(0) * SizeOf(ir::DataTypeOf(op->getResult(0)));
+  if (bytes <= kMaxBytes) return {};
+  const mlir::DenseElementsAttr scalar =
+      elements.resizeSplat(mlir::RankedTensorType::get({}, elements.getElementType()));
+  return make.Broadcast(
+      make.Make("constant", {},
+                mlir::NamedAttribute(mlir::StringAttr::get(op->getContext(), "value"), scalar)),
+      shape);
+}
+
 mlir::Value ReshapeToItself(Op op, OpMaker) { return SameType(op) ? X(op) : mlir::Value(); }
 mlir::Value ReshapeOfReshape(Op op, OpMaker make) {
   auto inner = X(op).getDefiningOp<ir::ReshapeOp>();
@@ -94,6 +112,7 @@ mlir::Value ReverseOfOnes(Op op, OpMaker) {
 
 const std::vector<SimplifyRule>& ShapeRules() {
   static const auto& rules = *new std::vector<SimplifyRule>{
+      {"splat_constant", "constant", SplatConstant},
       {"reshape_to_itself", "reshape", ReshapeToItself},
       {"reshape_of_reshape", "reshape", ReshapeOfReshape},
       {"reshape_of_splat", "reshape", ReshapeOfSplat},
