@@ -54,7 +54,9 @@ void List(const Session& session) {
 }
 
 absl::Status Run(const Flags& flags) {
-  absl::Status status = CheckOut(flags.out, flags.package, flags.feeds);
+  absl::Status status =
+      CheckNoInput("--save-checkpoint", flags.save_checkpoint, flags.package, flags.feeds);
+  if (status.ok()) status = CheckOut(flags.out, flags.package, flags.feeds);
   if (!status.ok()) return status;
   absl::StatusOr<std::unique_ptr<Session>> session = Open(flags);
   if (!session.ok()) return session.status();
@@ -101,7 +103,8 @@ int Main(int argc, char** argv) {
   program.add_option("--checkpoint", flags.checkpoint, "Values of variables, a .safetensors file");
   program.add_flag("--init", flags.init, "Run `init` first");
   program.add_option("--save-checkpoint", flags.save_checkpoint, "Write the variables afterwards");
-  program.add_option("--threads", flags.threads, "0: one per core")->check(CLI::NonNegativeNumber);
+  program.add_option("--threads", flags.threads, "0: one per core")
+      ->check(CLI::Range(0, kMaxThreads));
   program.add_option("--timeout", flags.timeout, "Give up after so many seconds");
   program.add_option("--limit", flags.limit, "Elements of a tensor that are printed at most");
   program.add_flag("--list", flags.list, "Show the package's signatures and run nothing");
@@ -120,9 +123,7 @@ int Main(int argc, char** argv) {
                "weft-run");
     return kUsage;
   }
-  const absl::Status status = Run(flags);
-  if (!status.ok()) PrintError(status, "weft-run");
-  return ExitCodeOf(status);
+  return Finish([&] { return Run(flags); }, "weft-run");
 }
 
 }  // namespace

@@ -1,9 +1,14 @@
 #include "tools/common/exit_code.h"
 
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
+#include <cstring>
+#include <new>
 #include <string>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
 
 namespace weft::cli {
 namespace {
@@ -34,12 +39,40 @@ ExitCode ExitCodeOf(const absl::Status& status) {
 }
 
 void PrintError(const absl::Status& status, const char* program) {
+  constexpr size_t kMaxLength = 1500;
   std::string message(status.message());
   // A message from below may hold more lines (a compiler's notes); the first two say what is wrong.
   size_t end = message.find('\n');
   if (end != std::string::npos) end = message.find('\n', end + 1);
   if (end != std::string::npos) message.resize(end);
+  if (message.size() > kMaxLength) {
+    constexpr size_t kEnd = 300;  // where the node is named
+    message =
+        message.substr(0, kMaxLength - kEnd) + " ... " + message.substr(message.size() - kEnd);
+  }
+  for (char& c : message) {
+    const auto code = static_cast<unsigned char>(c);
+    if ((code < 0x20 && c != '\n') || code == 0x7f) c = '?';
+  }
   std::fprintf(stderr, "%s: %s\n", program, message.c_str());
+}
+
+int Finish(const std::function<absl::Status()>& run, const char* program) {
+  // A file that passes the limit on sizes is an error of the write, as a full disk is.
+  std::signal(SIGXFSZ, SIG_IGN);
+  absl::Status status;
+  try {
+    status = run();
+  } catch (const std::bad_alloc&) {
+    status = absl::ResourceExhaustedError("there is not enough memory");
+  }
+  const bool flushed = std::fflush(stdout) == 0;
+  if ((!flushed || std::ferror(stdout) != 0) && status.ok()) {
+    status = absl::ResourceExhaustedError(absl::StrCat(
+        "cannot write to standard output", flushed ? "" : ": ", flushed ? "" : strerror(errno)));
+  }
+  if (!status.ok()) PrintError(status, program);
+  return ExitCodeOf(status);
 }
 
 }  // namespace weft::cli

@@ -2,6 +2,7 @@
 #ifndef WEFT_TOOLS_COMMON_EXIT_CODE_H_
 #define WEFT_TOOLS_COMMON_EXIT_CODE_H_
 
+#include <functional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -18,8 +19,16 @@ absl::Status AsBadInput(const absl::Status& status);
 absl::Status UsageError(const std::string& message);
 ExitCode ExitCodeOf(const absl::Status& status);
 
-// "weft: what went wrong": one line to standard error, two at most.
+// "weft: what went wrong": one line to standard error, two at most, and not too long ones, without
+// control characters that names from a file may hold.
 void PrintError(const absl::Status& status, const char* program = "weft");
+
+// Runs a command to its end: prints its error, and gives what main returns. Running out of memory,
+// and a standard output that cannot be written to, are errors as well.
+int Finish(const std::function<absl::Status()>& run, const char* program = "weft");
+
+// What --threads takes at most.
+inline constexpr int kMaxThreads = 1024;
 
 }  // namespace weft::cli
 

@@ -1,6 +1,7 @@
 #include "tools/common/signature_io.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <type_traits>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "proto/file.h"
 #include "proto/json_scanner.h"
 #include "proto/npy.h"
 #include "proto/suggest.h"
@@ -17,22 +19,47 @@
 namespace weft::cli {
 namespace {
 
-absl::StatusOr<HostTensor> ScalarOf(const std::string& text, DataType dtype) {
+// Whether `text` is a value of T, which then goes to `*value`: integers have to be whole and to
+// fit.
+template <typename T>
+bool ParseValue(const std::string& text, T* value) {
   double number = 0;
-  if (!absl::SimpleAtod(text, &number)) {
-    return UsageError(absl::StrCat("expected NAME=FILE.npy or NAME=NUMBER, got '", text, "'"));
+  if constexpr (std::is_same_v<T, bool>) {
+    return absl::SimpleAtob(text, value);
+  } else if constexpr (std::is_integral_v<T>) {
+    int64_t whole = 0;
+    if (!absl::SimpleAtoi(text, &whole)) {
+      // "1e6" is whole as well; beyond 2^53 it need not be the number meant.
+      constexpr double kExact = 9007199254740992;
+      if (!absl::SimpleAtod(text, &number) || std::trunc(number) != number ||
+          std::abs(number) > kExact) {
+        return false;
+      }
+      whole = static_cast<int64_t>(number);
+    }
+    *value = static_cast<T>(whole);
+    return static_cast<int64_t>(*value) == whole;
+  } else {
+    if (!absl::SimpleAtod(text, &number)) return false;
+    if constexpr (std::is_same_v<T, double>) {
+      *value = number;
+    } else {
+      *value = static_cast<T>(static_cast<float>(number));
+    }
+    return true;
   }
+}
+
+absl::StatusOr<HostTensor> ScalarOf(const std::string& name, const std::string& text,
+                                    DataType dtype) {
   absl::StatusOr<HostTensor> scalar = HostTensor::Create(dtype, {});
   if (!scalar.ok()) return scalar;
-  WithType(dtype, [&](auto type) {
-    using T = decltype(type);
-    *static_cast<T*>(scalar->mutable_data()) = static_cast<T>(static_cast<float>(number));
-    if constexpr (std::is_same_v<T, double> || std::is_same_v<T, int64_t> ||
-                  std::is_same_v<T, int32_t>) {
-      *static_cast<T*>(scalar->mutable_data()) = static_cast<T>(number);
-    }
+  const bool parsed = WithType(dtype, [&](auto type) {
+    return ParseValue(text, static_cast<decltype(type)*>(scalar->mutable_data()));
   });
-  return scalar;
+  if (parsed) return scalar;
+  return UsageError(absl::StrCat("feed '", name, "': expected a .npy file or a number of dtype ",
+                                 std::string(NameOf(dtype)), ", got '", text, "'"));
 }
 
 bool IsNpz(const std::string& path) { return absl::EndsWith(path, ".npz"); }
@@ -86,7 +113,7 @@ absl::StatusOr<NamedTensors> ReadFeeds(const std::vector<std::string>& feeds,
       for (const Session::ValueInfo& input : inputs) {
         if (input.name == name) dtype = input.dtype;
       }
-      tensor = ScalarOf(value, dtype);
+      tensor = ScalarOf(name, value, dtype);
       if (!tensor.ok()) return tensor.status();
     }
     tensors[name] = *std::move(tensor);
@@ -132,19 +159,24 @@ void KeepFetches(const std::vector<std::string>& fetches, NamedTensors* results)
   }
 }
 
+absl::Status CheckNoInput(const char* option, const std::string& path, const std::string& model,
+                          const std::vector<std::string>& feeds) {
+  for (const std::string& feed : feeds) {
+    if (SameFile(feed.substr(feed.find('=') + 1), path)) {
+      return UsageError(absl::StrCat(option, " '", path, "' would overwrite an input"));
+    }
+  }
+  if (!SameFile(path, model)) return absl::OkStatus();
+  return UsageError(absl::StrCat(option, " '", path, "' would overwrite the model"));
+}
+
 absl::Status CheckOut(const std::string& out, const std::string& model,
                       const std::vector<std::string>& feeds) {
   if (out.empty()) return absl::OkStatus();
   if (!IsNpz(out) && !absl::EndsWith(out, ".npy")) {
     return UsageError(absl::StrCat("--out writes .npy or .npz, got '", out, "'"));
   }
-  for (const std::string& feed : feeds) {
-    if (feed.substr(feed.find('=') + 1) == out) {
-      return UsageError(absl::StrCat("--out '", out, "' would overwrite an input"));
-    }
-  }
-  if (out == model) return UsageError(absl::StrCat("--out '", out, "' would overwrite the model"));
-  return absl::OkStatus();
+  return CheckNoInput("--out", out, model, feeds);
 }
 
 absl::Status WriteResults(const NamedTensors& results, const std::string& out, bool json,

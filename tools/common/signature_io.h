@@ -31,8 +31,10 @@ absl::Status CheckFetches(const Session::SignatureInfo& signature,
                           const std::vector<std::string>& fetches);
 void KeepFetches(const std::vector<std::string>& fetches, NamedTensors* results);
 
-// kUsage unless `out` is empty or ends in .npy or .npz and is neither the model nor one of the
-// feeds.
+// kUsage where `path` is the model or one of the feeds; `option` is for the message.
+absl::Status CheckNoInput(const char* option, const std::string& path, const std::string& model,
+                          const std::vector<std::string>& feeds);
+// That, for --out, and kUsage unless `out` is empty or ends in .npy or .npz.
 absl::Status CheckOut(const std::string& out, const std::string& model,
                       const std::vector<std::string>& feeds);
 // To the screen, up to `limit` elements of each, as text or one line of JSON; or to a .npy or .npz

@@ -169,7 +169,8 @@ absl::Status Run(const Flags& flags) {
                                  {"peak_gbs", peaks.copy_gbs},
                                  {"certificate_bytes", (*call)->peak_bytes()},
                                  {"resident_bytes", resident}};
-    std::printf("%s\n", json.dump().c_str());
+    std::printf("%s\n",
+                json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return absl::OkStatus();
   }
   std::printf("%s, %d threads, %zu runs; load %.1f ms, prepare %.1f ms\n", signature->name.c_str(),
@@ -201,7 +202,8 @@ Command AddBench(CLI::App& program) {
   app->add_option("--seconds", flags->seconds, "How long to measure")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app->add_option("--threads", flags->threads, "0: one per core")->check(CLI::NonNegativeNumber);
+  app->add_option("--threads", flags->threads, "0: one per core")
+      ->check(CLI::Range(0, kMaxThreads));
   app->add_option("--disable-pass", flags->disabled_passes,
                   "Leave out a compiler pass; repeatable");
   app->add_flag("--profile", flags->profile, "Time of each step to standard error");

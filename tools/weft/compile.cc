@@ -131,7 +131,7 @@ absl::Status Emit(const Graph& graph, const CompileOptions& options, const std::
 absl::Status Run(const Flags& flags) {
   absl::StatusOr<std::string> kind = ChooseKind(flags);
   if (!kind.ok()) return kind.status();
-  if (flags.out == flags.model || flags.out == flags.checkpoint) {
+  if (SameFile(flags.out, flags.model) || SameFile(flags.out, flags.checkpoint)) {
     return UsageError(absl::StrCat("-o '", flags.out, "' would overwrite an input"));
   }
   absl::StatusOr<bool> package = IsPackage(flags.model);
@@ -176,7 +176,7 @@ Command AddCompile(CLI::App& program) {
   app->add_option("--specialize", flags->specialize,
                   "Code of its own for sizes of an open dimension: batch=1,32; repeatable");
   app->add_option("--threads", flags->threads, "That compile at once; 0: one per core")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, kMaxThreads));
   app->add_option("--disable-pass", flags->disabled_passes, "Leave out a pass; repeatable");
   app->add_option("--dump-after-each-pass", flags->dump,
                   "Write the IR after each pass into this folder, or to standard error with -");

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "graph/graph.h"
+#include "proto/file.h"
 #include "proto/graph.pb.h"
 #include "proto/suggest.h"
 #include "tools/weft/command.h"
@@ -46,7 +47,7 @@ absl::StatusOr<Tensor> FindValue(Graph& graph, const GraphDef& def, const std::s
 }
 
 absl::Status Run(const Flags& flags) {
-  if (flags.out == flags.model) {
+  if (SameFile(flags.out, flags.model)) {
     return UsageError(absl::StrCat("-o '", flags.out, "' would overwrite the input"));
   }
   absl::StatusOr<Graph> graph = LoadGraph(flags.model);

@@ -149,7 +149,7 @@ absl::Status Run(const Flags& flags) {
     return UsageError(
         absl::StrCat("there is no --format '", format, "'", Suggestion(format, formats)));
   }
-  if (flags.out == flags.model) {
+  if (SameFile(flags.out, flags.model)) {
     return UsageError(absl::StrCat("-o '", flags.out, "' would overwrite the input"));
   }
   absl::StatusOr<bool> package = IsPackage(flags.model);

@@ -78,9 +78,7 @@ int Main(int argc, char** argv) {
   }
   for (const Command& command : commands) {
     if (!command.app->parsed()) continue;
-    const absl::Status status = command.run();
-    if (!status.ok()) PrintError(status);
-    return ExitCodeOf(status);
+    return Finish(command.run);
   }
   return kUsage;
 }

@@ -27,7 +27,10 @@ absl::Status CheckFlags(const Flags& flags) {
   if (flags.device != "cpu") {
     return UsageError(absl::StrCat("there is no device '", flags.device, "'; there is cpu"));
   }
-  return CheckOut(flags.out, flags.model, flags.feeds);
+  absl::Status status =
+      CheckNoInput("--save-checkpoint", flags.save_checkpoint, flags.model, flags.feeds);
+  if (status.ok()) status = CheckOut(flags.out, flags.model, flags.feeds);
+  return status;
 }
 
 // Whether every fetch is an output of the signature; otherwise they are nodes of the graph.
@@ -111,7 +114,8 @@ Command AddRun(CLI::App& program) {
   app->add_option("--checkpoint", flags->checkpoint, "Values of variables, a .safetensors file");
   app->add_flag("--init", flags->init, "Run `init` first, which gives variables their first value");
   app->add_option("--save-checkpoint", flags->save_checkpoint, "Write the variables afterwards");
-  app->add_option("--threads", flags->threads, "0: one per core")->check(CLI::NonNegativeNumber);
+  app->add_option("--threads", flags->threads, "0: one per core")
+      ->check(CLI::Range(0, kMaxThreads));
   app->add_option("--device", flags->device, "cpu");
   app->add_option("--timeout", flags->timeout, "Give up after so many seconds");
   app->add_option("--limit", flags->limit, "Elements of a tensor that are printed at most");

@@ -28,6 +28,8 @@
 namespace weft::cli {
 namespace {
 
+constexpr int kMaxCount = 1'000'000'000;
+
 struct Flags {
   std::string model;
   std::vector<std::string> data, test_data, ignore, disabled_passes;
@@ -174,16 +176,25 @@ absl::Status MakeFolder(const std::string& folder) {
       absl::StrCat("cannot make the folder ", folder, ": ", error.message()));
 }
 
+// As text that JSON and checkpoints can hold: what is not UTF-8 (a table in another encoding, say)
+// becomes U+FFFD.
+std::string JsonText(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+std::string Utf8(const std::string& text) {
+  return nlohmann::json::parse(JsonText(text)).get<std::string>();
+}
+
 std::map<std::string, std::string> Metadata(const Flags& flags, const LoadedData& loaded,
                                             const LearningTask& task) {
-  std::map<std::string, std::string> metadata = {{"model", flags.model},
+  std::map<std::string, std::string> metadata = {{"model", Utf8(flags.model)},
                                                  {"seed", absl::StrCat(flags.training.seed)}};
   if (!task.class_names.empty()) {
-    metadata["classes"] = nlohmann::json(task.class_names).dump();
+    metadata["classes"] = JsonText(task.class_names);
   }
   if (loaded.data.table) {
-    metadata["features"] = nlohmann::json(loaded.data.table->FeatureNames()).dump();
-    metadata["target"] = loaded.data.table->target;
+    metadata["features"] = JsonText(loaded.data.table->FeatureNames());
+    metadata["target"] = Utf8(loaded.data.table->target);
   }
   return metadata;
 }
@@ -217,7 +228,7 @@ void PrintResult(const Flags& flags, const TrainingResult& result) {
                                  {"compile_seconds", result.compile_seconds},
                                  {"peak_bytes", result.peak_bytes},
                                  {"stopped_early", result.stopped_early}};
-    std::printf("%s\n", json.dump().c_str());
+    std::printf("%s\n", JsonText(json).c_str());
     return;
   }
   if (result.history.empty()) return;
@@ -233,11 +244,29 @@ void PrintResult(const Flags& flags, const TrainingResult& result) {
               text.c_str());
 }
 
+// No output is the model or data.
+absl::Status CheckOutputs(const Flags& flags) {
+  std::vector<std::string> inputs = {flags.model};
+  for (const auto* files : {&flags.data, &flags.test_data}) {
+    for (const std::string& file : *files) inputs.push_back(file.substr(file.find('=') + 1));
+  }
+  const std::pair<const char*, const std::string*> kOutputs[] = {{"-o", &flags.out},
+                                                                 {"--report", &flags.report}};
+  for (const auto& [option, output] : kOutputs) {
+    for (const std::string& input : inputs) {
+      if (!SameFile(*output, input)) continue;
+      return UsageError(absl::StrCat(option, " '", *output, "' would overwrite an input"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Run(Flags flags) {
   if (flags.training.resume && flags.training.checkpoint_folder.empty()) {
     return UsageError("--resume wants --checkpoint FOLDER");
   }
   absl::Status status = CheckModelName(flags.model);
+  if (status.ok()) status = CheckOutputs(flags);
   LoadedData loaded;
   if (status.ok()) status = LoadData(flags, loaded);
   if (!status.ok()) return status;
@@ -349,9 +378,11 @@ Command AddTrain(CLI::App& program) {
       ->required()
       ->type_name("MODEL");
   AddDataOptions(app, flags);
-  app->add_option("--epochs", training.epochs)->check(CLI::PositiveNumber)->capture_default_str();
+  app->add_option("--epochs", training.epochs)
+      ->check(CLI::Range(1, kMaxCount))
+      ->capture_default_str();
   app->add_option("--batch", training.batch_size, "Rows per step")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, kMaxCount))
       ->capture_default_str();
   app->add_option("--seed", training.seed, "Of split, order and first values of mlp, cnn")
       ->capture_default_str();
@@ -365,7 +396,8 @@ Command AddTrain(CLI::App& program) {
   app->add_option("--report", flags->report, "HTML page to write about the run");
   app->add_option("--save-validation", flags->save_validation,
                   "Write the validation rows, as fed to the model, to NAME.npy in this folder");
-  app->add_option("--threads", flags->threads, "0: one per core")->check(CLI::NonNegativeNumber);
+  app->add_option("--threads", flags->threads, "0: one per core")
+      ->check(CLI::Range(0, kMaxThreads));
   app->add_option("--disable-pass", flags->disabled_passes,
                   "Leave out a compiler pass; repeatable");
   app->add_flag("--json", flags->json, "The result as JSON");

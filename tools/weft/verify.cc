@@ -102,7 +102,8 @@ absl::Status Run(const Flags& flags) {
   }
   if (flags.json) {
     json["agrees"] = failed.empty();
-    std::printf("%s\n", json.dump().c_str());
+    std::printf("%s\n",
+                json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
   }
   if (failed.empty()) return absl::OkStatus();
   return absl::Status(
@@ -125,7 +126,8 @@ Command AddVerify(CLI::App& program) {
   app->add_option("--rtol", flags->rtol, "Elements agree where |a - b| <= atol + rtol * |b|")
       ->capture_default_str();
   app->add_option("--atol", flags->atol)->capture_default_str();
-  app->add_option("--threads", flags->threads, "0: one per core")->check(CLI::NonNegativeNumber);
+  app->add_option("--threads", flags->threads, "0: one per core")
+      ->check(CLI::Range(0, kMaxThreads));
   app->add_flag("--json", flags->json, "Results as JSON");
   app->footer(
       "Without --inputs, a package's own golden values are used. The exit code is 1 where "
