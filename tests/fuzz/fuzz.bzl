@@ -2,7 +2,7 @@
 
 load("//third_party:build_defs.bzl", "weft_cc_binary", "weft_cc_test")
 
-def fuzz_target(name, srcs, seeds, deps, **kwargs):
+def fuzz_target(name, srcs, seeds, deps, mutations = 2000, **kwargs):
     """A function LLVMFuzzerTestOneInput.
 
     Args:
@@ -10,6 +10,7 @@ def fuzz_target(name, srcs, seeds, deps, **kwargs):
       srcs: where the function is.
       seeds: a program that writes seed files into the folder given to it.
       deps: libraries.
+      mutations: of each seed, in the test.
       **kwargs: mlir.
     """
     weft_cc_binary(
@@ -38,7 +39,7 @@ rm -r $$folder
     weft_cc_test(
         name = name + "_test",
         srcs = srcs + ["replay.cc"],
-        args = ["$(location %s_seeds.tar)" % name],
+        args = ["$(location %s_seeds.tar)" % name, str(mutations)],
         data = [name + "_seeds.tar"],
         main = False,
         deps = deps,

@@ -1,4 +1,4 @@
-// Graph files: the file as it is, and a GraphDef without the file around it.
+// Graph files: the file as it is, and a GraphDef in a file whose checksums are right.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -10,6 +10,7 @@
 #include "graph/graph.h"
 #include "proto/container.h"
 #include "proto/graph.pb.h"
+#include "tests/fuzz/mutate.h"
 
 namespace {
 
@@ -31,15 +32,37 @@ class MemoryFile {
 void Load(std::string_view bytes) {
   const MemoryFile file(bytes);
   absl::StatusOr<weft::Graph> graph = weft::Graph::Load(file.path());
-  // What loads can be written again.
-  if (graph.ok() && !graph->ToGraphDef().ok()) abort();
+  if (!graph.ok()) return;
+  // What loads can be written, and read again as the same graph.
+  absl::StatusOr<weft::GraphDef> once = graph->ToGraphDef();
+  if (!once.ok()) abort();
+  absl::StatusOr<weft::Graph> again = weft::Graph::FromGraphDef(*once);
+  if (!again.ok() || again->ToGraphDef()->SerializeAsString() != once->SerializeAsString()) abort();
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data), size);
-  Load(input);
-  Load(weft::WriteContainer({{"graph", input, 6}}));
+  if (input.starts_with("WEFTFILE")) {
+    Load(input);
+  } else {
+    Load(weft::WriteContainer({{"graph", input, 6}}));
+  }
   return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
+                                          unsigned seed) {
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  return weft::fuzz::Store(weft::fuzz::MutateContainer(input, "graph", seed), data, max_size);
+}
+
+extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* data1, size_t size1,
+                                            const uint8_t* data2, size_t size2, uint8_t* out,
+                                            size_t max_out, unsigned seed) {
+  return weft::fuzz::Store(
+      weft::fuzz::CrossMessages({reinterpret_cast<const char*>(data1), size1},
+                                {reinterpret_cast<const char*>(data2), size2}, seed),
+      out, max_out);
 }

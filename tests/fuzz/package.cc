@@ -1,22 +1,108 @@
-// Packages: the file as it is, and a manifest in a file that is otherwise whole (random bytes
-// seldom get past the checksums). What opens is also laid out for small shapes. Nothing is
-// executed: code in a package is trusted.
+// Packages: the file as it is, and a manifest in a file that is otherwise whole. Code in a package
+// is trusted, so that of the input is put aside and every kernel returns at once; everything else
+// is run: plans are laid out and executed for small and absurd shapes in memory of exactly the size
+// that they ask for, and sessions are made of them.
 #include "runtime/package.h"
 
+#include <time.h>
+
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "proto/container.h"
 #include "runtime/core/executor.h"
 #include "runtime/cpu/cpu_device.h"
+#include "runtime/session.h"
+#include "tests/fuzz/mutate.h"
 
 namespace weft {
 namespace {
 
-void LayOut(const WeftPlan& plan, int64_t size) {
+constexpr int64_t kMaxBytes = 1 << 20;
+constexpr absl::Duration kTimeLimit = absl::Milliseconds(2);  // for loops without end
+
+void Kernel(void* const*, const int64_t*, int64_t, int64_t, void*) {}
+
+// Memory of exactly this size, aligned to 64, for the sanitizer to guard.
+class Memory {
+ public:
+  Memory(int64_t size, char value) {
+    if (posix_memalign(&data_, 64, static_cast<size_t>(size)) != 0) abort();
+    if (size > 0) memset(data_, value, static_cast<size_t>(size));
+  }
+  Memory(Memory&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+  ~Memory() { free(data_); }
+  void* data() const { return data_; }
+
+ private:
+  void* data_ = nullptr;
+};
+
+int64_t BytesOf(const WeftInstance* instance, const WeftValue& value) {
+  int64_t bytes = SizeOf(static_cast<DataType>(value.dtype));
+  for (uint32_t i = 0; i < value.rank; ++i) {
+    const int64_t dim = weft_value_dim(instance, &value, i);
+    if (dim < 0 || __builtin_mul_overflow(bytes, dim, &bytes)) return INT64_MAX;
+  }
+  return bytes;
+}
+
+// Executes the plan, unless it wants much memory. `value` fills all memory, so that conditions hold
+// or do not.
+void Execute(const Package& package, const WeftPlan& plan, WeftInstance* instance, char value) {
+  std::vector<Memory> memory;
+  const auto make = [&](const WeftValue* values, uint32_t count, std::vector<void*>* addresses) {
+    for (uint32_t i = 0; i < count; ++i) {
+      const int64_t bytes = BytesOf(instance, values[i]);
+      if (bytes > kMaxBytes) return false;
+      memory.emplace_back(bytes, value);
+      addresses->push_back(memory.back().data());
+    }
+    return true;
+  };
+  std::vector<void*> inputs, outputs, variables;
+  if (!make(plan.inputs, plan.num_inputs, &inputs) ||
+      !make(plan.outputs, plan.num_outputs, &outputs) ||
+      !make(plan.variables, plan.num_variables, &variables)) {
+    return;
+  }
+  // As a session does before it runs a plan (runtime/call.cc).
+  for (uint32_t i = 0; i < plan.num_buffers; ++i) {
+    const WeftBuffer& buffer = plan.buffers[i];
+    if (buffer.space != WEFT_SPACE_CONSTANT) continue;
+    const auto size = static_cast<uint64_t>(weft_formula_value(instance, buffer.size));
+    if (size > package.constants_bytes() - buffer.constant_offset) return;
+  }
+  const int64_t arena = weft_arena_bytes(instance), scratch = weft_scratch_bytes(instance);
+  if (arena > kMaxBytes || scratch > kMaxBytes) return;
+  const Memory arena_memory(arena, value), scratch_memory(scratch, value);
+  // Steps may write to what is read only: kernels do not, but copies in a plan are not checked for
+  // it, and an executor cannot tell.
+  const Memory constants(static_cast<int64_t>(package.constants_bytes()), value);
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  WeftRunArgs args = {};
+  args.arena = arena_memory.data();
+  args.scratch = scratch_memory.data();
+  args.constants = constants.data();
+  args.variables = variables.data();
+  args.inputs = inputs.data();
+  args.outputs = outputs.data();
+  args.deadline = absl::ToInt64Nanoseconds(absl::DurationFromTimespec(now) + kTimeLimit);
+  WeftError error = {};
+  weft_run(instance, &args, &error);
+}
+
+void LayOut(const Package& package, const LoadedPlan& loaded, int64_t size) {
+  const WeftPlan& plan = loaded.tables->plan();
   std::vector<std::vector<int64_t>> shapes(plan.num_inputs);
   std::vector<const int64_t*> pointers;
   for (uint32_t i = 0; i < plan.num_inputs; ++i) {
@@ -25,26 +111,74 @@ void LayOut(const WeftPlan& plan, int64_t size) {
   }
   std::vector<int64_t> symbols(plan.num_symbols);
   weft_bind_symbols(&plan, pointers.data(), symbols.data());
-  std::vector<uint64_t> memory(weft_instance_bytes(&plan) / 8 + 8);
-  void* aligned = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) & ~63);
+  const Memory memory(static_cast<int64_t>(weft_instance_bytes(&plan)), 0);
   WeftInstance* instance = nullptr;
   WeftError error = {};
-  if (weft_instance_create(&plan, symbols.data(), aligned, &instance, &error) != WEFT_OK) return;
+  const int result = weft_instance_create(&plan, symbols.data(), memory.data(), &instance, &error);
+  if (result != WEFT_OK) return;
   weft_check_shapes(instance, pointers.data(), &error);
   if (weft_arena_bytes(instance) < 0 || weft_arena_bytes(instance) > WEFT_MAX_BYTES) {
     __builtin_trap();
   }
+  for (const char value : {0, 1}) Execute(package, plan, instance, value);
+}
+
+// Runs every signature with inputs of which each open dimension is 3.
+void RunSession(const std::string& file) {
+  SessionOptions options;
+  options.threads = 1;
+  options.max_memory_bytes = kMaxBytes;
+  absl::StatusOr<std::unique_ptr<Session>> session = Session::FromPackage(file, options);
+  if (!session.ok()) return;
+  for (const Session::SignatureInfo& signature : (*session)->Signatures()) {
+    NamedTensors feeds;
+    for (const Session::ValueInfo& input : signature.inputs) {
+      std::vector<int64_t> shape;
+      for (const std::string& dim : input.dims) {
+        shape.push_back(!dim.empty() && dim[0] >= '0' && dim[0] <= '9' ? atoi(dim.c_str()) : 3);
+      }
+      const absl::StatusOr<int64_t> elements = CheckedNumElements(shape);
+      if (!elements.ok() || *elements > kMaxBytes / 8) return;
+      feeds[input.name] = *HostTensor::Create(input.dtype, shape);
+    }
+    RunOptions run;
+    run.deadline = absl::Now() + kTimeLimit;
+    (void)(*session)->Run(signature.name, feeds, run);
+  }
+  (void)(*session)->GetVariables();
 }
 
 void Open(std::string_view file) {
   static auto& device = *new std::shared_ptr<Device>(MakeCpuDevice(1).value());
-  absl::StatusOr<std::shared_ptr<const Package>> package = Package::Open(Bytes::Of(file), device);
-  if (!package.ok()) return;
-  for (const LoadedPlan& plan : (*package)->plans()) {
-    for (const int64_t size : {int64_t{0}, int64_t{1}, int64_t{7}, INT64_MAX}) {
-      LayOut(plan.tables->plan(), size);
+  absl::StatusOr<Container> container = Container::Open(Bytes::Of(file));
+  if (!container.ok()) return;
+  // The same with harmless code.
+  std::vector<std::string> code;
+  std::vector<SectionToWrite> sections;
+  const std::vector<std::string> names = container->Names();
+  code.reserve(names.size());
+  for (const std::string& name : names) {
+    const absl::StatusOr<std::string_view> bytes = container->Section(name);
+    if (!bytes.ok()) return;
+    if (name.starts_with("code.")) {
+      constexpr char kReturn = '\xc3';
+      code.emplace_back(bytes->size(), kReturn);
+      sections.push_back({name, code.back(), 12});
+    } else {
+      sections.push_back({name, *bytes, 6});
     }
   }
+  const std::string harmless = WriteContainer(sections);
+  absl::StatusOr<std::shared_ptr<const Package>> package = Package::Open(Bytes::Of(harmless), device);
+  if (!package.ok()) return;
+  for (const LoadedPlan& plan : (*package)->plans()) {
+    const std::vector<WeftKernel> kernels(plan.tables->plan().num_kernels, &Kernel);
+    plan.tables->SetKernels(kernels);
+    for (const int64_t size : {int64_t{0}, int64_t{1}, int64_t{4}, int64_t{7}, INT64_MAX}) {
+      LayOut(**package, plan, size);
+    }
+  }
+  RunSession(harmless);
 }
 
 }  // namespace
@@ -52,9 +186,27 @@ void Open(std::string_view file) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data), size);
-  weft::Open(input);
+  if (input.starts_with("WEFTFILE")) {
+    weft::Open(input);
+    return 0;
+  }
   const std::string code(0xe00, '\xc3'), constants(80, '\0');
   weft::Open(weft::WriteContainer(
       {{"manifest", input, 6}, {"constants", constants, 6}, {"code.x86-64-v3", code, 12}}));
   return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
+                                          unsigned seed) {
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  return weft::fuzz::Store(weft::fuzz::MutateContainer(input, "manifest", seed), data, max_size);
+}
+
+extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* data1, size_t size1,
+                                            const uint8_t* data2, size_t size2, uint8_t* out,
+                                            size_t max_out, unsigned seed) {
+  return weft::fuzz::Store(
+      weft::fuzz::CrossMessages({reinterpret_cast<const char*>(data1), size1},
+                                {reinterpret_cast<const char*>(data2), size2}, seed),
+      out, max_out);
 }

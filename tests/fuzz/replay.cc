@@ -1,5 +1,6 @@
-// Runs a fuzz target without libFuzzer: on each seed, on its prefixes, and on random changes of it.
-// The same inputs each time. Usage: TEST SEEDS.tar [MUTATIONS_PER_SEED]
+// Runs a fuzz target without libFuzzer: on each seed, on prefixes of it, and on random changes of
+// it, by the target's own mutator where it has one. The same inputs each time. Usage: TEST
+// SEEDS.tar MUTATIONS_PER_SEED
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -12,10 +13,15 @@
 #include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
+extern "C" __attribute__((weak)) size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size,
+                                                                size_t max_size, unsigned seed);
 
 namespace {
 
-constexpr int kMutationsPerSeed = 2000;
+constexpr size_t kMaxGrowth = 4096;
+constexpr size_t kMaxPrefixes = 200;
+
+std::mt19937 random_bits(1);
 
 // The contents of the regular files of a tar archive.
 std::vector<std::string> ReadTar(const char* path) {
@@ -37,10 +43,10 @@ void Run(const std::string& input) {
   LLVMFuzzerTestOneInput(bytes.data(), bytes.size());
 }
 
-std::string Mutate(const std::string& seed, std::mt19937& random) {
-  std::string input = seed;
+std::string MutateBytes(std::string input) {
+  std::mt19937& random = random_bits;
   for (int changes = 1 + static_cast<int>(random() % 4); changes > 0; --changes) {
-    if (input.empty()) return input;
+    if (input.empty()) input = "x";
     const size_t at = random() % input.size();
     switch (random() % 5) {
       case 0:
@@ -64,24 +70,40 @@ std::string Mutate(const std::string& seed, std::mt19937& random) {
   return input;
 }
 
+std::string Mutate(const std::string& seed) {
+  if (LLVMFuzzerCustomMutator == nullptr || random_bits() % 4 == 0) return MutateBytes(seed);
+  std::string input = seed;
+  input.resize(seed.size() + kMaxGrowth);
+  input.resize(LLVMFuzzerCustomMutator(reinterpret_cast<uint8_t*>(input.data()), seed.size(),
+                                       input.size(), static_cast<unsigned>(random_bits())));
+  return input;
+}
+
 }  // namespace
 
+extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size) {
+  const std::string changed = MutateBytes(std::string(reinterpret_cast<char*>(data), size));
+  const size_t kept = std::min(changed.size(), max_size);
+  memcpy(data, changed.data(), kept);
+  return kept;
+}
+
 int main(int argc, char** argv) {
-  if (argc < 2) return 2;
-  const int mutations = argc > 2 ? atoi(argv[2]) : kMutationsPerSeed;
+  if (argc != 3) return 2;
+  const int mutations = atoi(argv[2]);
   const std::vector<std::string> seeds = ReadTar(argv[1]);
-  if (seeds.empty()) {
-    fprintf(stderr, "no seeds in %s\n", argv[1]);
+  if (seeds.empty() || mutations <= 0) {
+    fprintf(stderr, "no seeds in %s, or no mutations\n", argv[1]);
     return 1;
   }
   Run("");
-  std::mt19937 random(1);
   int inputs = 1;
   for (const std::string& seed : seeds) {
     Run(seed);
-    const size_t step = seed.size() / 200 + 1;
+    const size_t prefixes = std::min(kMaxPrefixes, static_cast<size_t>(mutations));
+    const size_t step = seed.size() / prefixes + 1;
     for (size_t size = 0; size < seed.size(); size += step, ++inputs) Run(seed.substr(0, size));
-    for (int i = 0; i < mutations; ++i, ++inputs) Run(Mutate(seed, random));
+    for (int i = 0; i < mutations; ++i, ++inputs) Run(Mutate(seed));
   }
   printf("%zu seeds, %d inputs\n", seeds.size(), inputs);
   return 0;

@@ -1,38 +1,85 @@
-// Files of tensors: checkpoints (safetensors), .npy and .npz.
+// Files of tensors: checkpoints (safetensors), .npy and .npz; and the readers of the first two that
+// ahead-of-time artifacts hold.
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <map>
 #include <string>
 #include <string_view>
 
+#include "compiler/aot/support/npy.h"
+#include "compiler/aot/support/safetensors.h"
 #include "proto/file.h"
+#include "proto/json_scanner.h"
 #include "proto/npy.h"
 #include "proto/safetensors.h"
 
 namespace {
 
-// Reads every element and writes the tensors again: what was read has to be whole.
-void Use(const std::map<std::string, weft::HostTensor>& tensors) {
+unsigned Sum(const void* data, size_t size) {
+  const auto* bytes = static_cast<const uint8_t*>(data);
   unsigned sum = 0;
-  for (const auto& [name, tensor] : tensors) {
-    const auto* bytes = static_cast<const uint8_t*>(tensor.data());
-    for (size_t i = 0; i < tensor.size_bytes(); ++i) sum += bytes[i];
-    const std::string text = tensor.ToString();
-    sum += static_cast<unsigned>(text.size());
-    weft::WriteNpy(tensor);
-  }
+  for (size_t i = 0; i < size; ++i) sum += bytes[i];
+  return sum;
+}
+
+void Keep(unsigned sum) {
   static volatile unsigned sink;
   sink = sum;
+}
+
+// Reads every element and writes the tensors again: what was read has to be whole.
+void Use(const std::map<std::string, weft::HostTensor>& tensors) {
+  for (const auto& [name, tensor] : tensors) {
+    Keep(Sum(tensor.data(), tensor.size_bytes()));
+    Keep(static_cast<unsigned>(tensor.ToString().size()));
+    weft::WriteNpy(tensor);
+  }
+}
+
+// Checkpoints are read back as they were, where their names are text.
+void RoundTrip(const weft::Safetensors& file) {
+  for (const auto& [name, tensor] : file.tensors) {
+    if (!weft::IsUtf8(name)) abort();
+  }
+  const auto bytes = weft::Bytes::Of(weft::WriteSafetensors(file.tensors, {}));
+  const auto again = weft::ReadSafetensors(bytes->view(), bytes);
+  if (!again.ok() || again->tensors.size() != file.tensors.size()) abort();
+  for (const auto& [name, tensor] : file.tensors) {
+    if (again->tensors.at(name).TypeString() != tensor.TypeString()) abort();
+  }
+}
+
+const char* Visit(void*, const weft::aot::SafetensorsEntry& entry) {
+  Keep(Sum(entry.data, static_cast<size_t>(entry.bytes)));
+  Keep(Sum(entry.name, strlen(entry.name)));
+  return nullptr;
+}
+
+void ReadAsArtifactsDo(const std::string_view bytes) {
+  weft::aot::WalkSafetensors(bytes.data(), bytes.size(), &Visit, nullptr);
+  weft::aot::Npy npy;
+  if (weft::aot::ReadNpy(bytes.data(), bytes.size(), &npy) != nullptr) return;
+  Keep(Sum(npy.data, static_cast<size_t>(npy.bytes)));
+  // What an artifact takes, Weft takes, for the same tensor.
+  const auto read = weft::ReadNpy(bytes, nullptr);
+  if (!read.ok() || static_cast<int>(read->dtype()) != npy.dtype || read->rank() != npy.rank ||
+      static_cast<int64_t>(read->size_bytes()) != npy.bytes) {
+    abort();
+  }
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const auto bytes = weft::Bytes::Of(std::string_view(reinterpret_cast<const char*>(data), size));
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  const auto bytes = weft::Bytes::Of(input);
   if (auto read = weft::ReadSafetensors(bytes->view(), bytes); read.ok()) {
     Use(read->tensors);
-    // Names are UTF-8 where JSON is; others must not be written.
+    RoundTrip(*read);
   }
   if (auto read = weft::ReadNpz(bytes->view(), bytes); read.ok()) Use(*read);
   if (auto read = weft::ReadNpy(bytes->view(), bytes); read.ok()) Use({{"x", *read}});
+  ReadAsArtifactsDo(input);
   return 0;
 }

@@ -1,0 +1,77 @@
+// Graphs that load are compiled, and run with small inputs: no graph makes the compiler crash or
+// hang, whatever is in it, and every package that it writes opens.
+#include <google/protobuf/stubs/logging.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "compiler/api.h"
+#include "graph/graph.h"
+#include "proto/graph.pb.h"
+#include "runtime/session.h"
+#include "tests/fuzz/mutate.h"
+
+namespace {
+
+constexpr int64_t kMaxNodes = 100;
+constexpr int64_t kMaxMemory = int64_t{1} << 22;
+constexpr absl::Duration kTimeLimit = absl::Seconds(1);
+
+void Run(weft::Session& session) {
+  for (const weft::Session::SignatureInfo& signature : session.Signatures()) {
+    weft::NamedTensors feeds;
+    for (const weft::Session::ValueInfo& input : signature.inputs) {
+      std::vector<int64_t> shape;
+      for (const std::string& dim : input.dims) {
+        // Open dimensions are 3.
+        shape.push_back(!dim.empty() && dim[0] >= '0' && dim[0] <= '9' ? atoll(dim.c_str()) : 3);
+      }
+      const absl::StatusOr<int64_t> elements = weft::CheckedNumElements(shape);
+      if (!elements.ok() || *elements > kMaxMemory / 8) return;
+      feeds[input.name] = *weft::HostTensor::Create(input.dtype, shape);
+    }
+    weft::RunOptions options;
+    options.deadline = absl::Now() + kTimeLimit;
+    (void)session.Run(signature.name, feeds, options);
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  google::protobuf::LogSilencer silencer;
+  weft::GraphDef def;
+  if (!def.ParseFromArray(data, static_cast<int>(size))) return 0;
+  absl::StatusOr<weft::Graph> graph = weft::Graph::FromGraphDef(def);
+  if (!graph.ok() || graph->NumNodes() > kMaxNodes) return 0;
+  weft::CompileOptions options;
+  options.threads = 1;
+  const absl::StatusOr<std::string> package = weft::CompilePackage(*graph, options);
+  if (!package.ok()) return 0;
+  weft::SessionOptions session_options;
+  session_options.threads = 1;
+  session_options.max_memory_bytes = kMaxMemory;
+  auto session = weft::Session::FromPackage(*package, session_options);
+  if (!session.ok()) abort();
+  Run(**session);
+  return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
+                                          unsigned seed) {
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  return weft::fuzz::Store(weft::fuzz::MutateMessage(input, seed), data, max_size);
+}
+
+extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* data1, size_t size1,
+                                            const uint8_t* data2, size_t size2, uint8_t* out,
+                                            size_t max_out, unsigned seed) {
+  return weft::fuzz::Store(
+      weft::fuzz::CrossMessages({reinterpret_cast<const char*>(data1), size1},
+                                {reinterpret_cast<const char*>(data2), size2}, seed),
+      out, max_out);
+}
