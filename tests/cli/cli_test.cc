@@ -1,16 +1,11 @@
 // The command line as people meet it: each command run as a process, its exit code, what it prints
 // and what it leaves behind.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <sys/wait.h>
+#include "tests/cli/cli.h"
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
+#include <gmock/gmock.h>
+
 #include <nlohmann/json.hpp>
 #include <string>
-#include <vector>
 
 #include "proto/npy.h"
 
@@ -20,72 +15,19 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
 
 constexpr char kCars[] = "tools/examples/data/auto_mpg.csv";
 
-std::string Read(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void Write(const fs::path& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary) << bytes;
-}
-
-struct Result {
-  int code = -1;
-  std::string out, err;
-};
-
-class Cli : public ::testing::Test {
+class Cli : public CliTest {
  protected:
-  void SetUp() override {
-    folder_ = fs::path(::testing::TempDir()) /
-              ::testing::UnitTest::GetInstance()->current_test_info()->name();
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-
-  std::string Path(const std::string& name) const { return (folder_ / name).string(); }
-
-  Result Run(const std::string& command) const {
-    const fs::path out = folder_ / ".out", err = folder_ / ".err";
-    const int status = std::system((command + " >" + out.string() + " 2>" + err.string()).c_str());
-    Result result{WIFEXITED(status) ? WEXITSTATUS(status) : -1, Read(out), Read(err)};
-    fs::remove(out);
-    fs::remove(err);
-    return result;
-  }
-  Result Weft(const std::string& arguments) const { return Run("tools/weft " + arguments); }
-  // A command that must end well.
-  std::string Ok(const std::string& arguments) const {
-    const Result result = Weft(arguments);
-    EXPECT_EQ(result.code, 0) << arguments << "\n" << result.err;
-    return result.out;
-  }
-  // A command that must fail with that code, in two lines at most.
-  std::string Fails(int code, const std::string& arguments) const {
-    const Result result = Weft(arguments);
-    EXPECT_EQ(result.code, code) << arguments << "\n" << result.err;
-    // What was said on the way ("data: ...") comes before.
-    const size_t at = result.err.find("weft: ");
-    EXPECT_NE(at, std::string::npos) << result.err;
-    const std::string message = at == std::string::npos ? "" : result.err.substr(at);
-    EXPECT_LE(std::count(message.begin(), message.end(), '\n'), 2) << message;
-    return message;
-  }
-
   // A model of the standard kind, trained a little: what most tests begin with.
   void TrainCars() {
     Ok(std::string("train mlp --data ") + kCars +
        " --target mpg --task regression --hidden 8 --epochs 2 --threads 2 --checkpoint " +
        Path("run") + " --save-validation " + Path("rows"));
   }
-
-  fs::path folder_;
 };
 
 TEST_F(Cli, HelpOfEachCommandHasAnExample) {
@@ -111,9 +53,9 @@ TEST_F(Cli, WrongUsage) {
 
 TEST_F(Cli, BadInputFiles) {
   EXPECT_THAT(Fails(3, "inspect " + Path("nothing.weft")), HasSubstr("nothing.weft"));
-  Write(Path("noise.weft"), "not a graph at all");
-  Write(Path("magic.weft"), "WEFTFILE\x01");
-  Write(Path("empty.weft"), "");
+  WriteFile(Path("noise.weft"), "not a graph at all");
+  WriteFile(Path("magic.weft"), "WEFTFILE\x01");
+  WriteFile(Path("empty.weft"), "");
   for (const char* name : {"noise.weft", "magic.weft", "empty.weft"}) {
     for (const char* command : {"inspect", "run", "bench", "verify"}) {
       EXPECT_THAT(Fails(3, std::string(command) + " " + Path(name)), HasSubstr(name));
@@ -121,7 +63,7 @@ TEST_F(Cli, BadInputFiles) {
     EXPECT_THAT(Fails(3, "compile " + Path(name) + " -o " + Path("out.weftpkg")), HasSubstr(name));
     EXPECT_FALSE(fs::exists(Path("out.weftpkg")));
   }
-  Write(Path("ragged.csv"), "a,b\n1,2\n3\n");
+  WriteFile(Path("ragged.csv"), "a,b\n1,2\n3\n");
   EXPECT_THAT(Fails(3, "train mlp --data " + Path("ragged.csv")),
               AllOf(HasSubstr("ragged.csv"), HasSubstr("line 3")));
 }
@@ -136,15 +78,15 @@ TEST_F(Cli, TrainedModelRunsTheSameFromFilePackageAndExecutable) {
        kind + " -o " + Path(kind));
     EXPECT_TRUE(fs::exists(Path(kind))) << kind;
   }
-  const Result package =
+  const Ended package =
       Run("tools/weft-run " + Path("package") + " --feed x=" + x + " --out " + Path("package.npy"));
   EXPECT_EQ(package.code, 0) << package.err;
-  const Result executable =
+  const Ended executable =
       Run(Path("executable") + " --x=" + x + " --out-y=" + Path("executable.npy"));
   EXPECT_EQ(executable.code, 0) << executable.err;
-  EXPECT_FALSE(Read(Path("graph.npy")).empty());
-  EXPECT_EQ(Read(Path("graph.npy")), Read(Path("package.npy")));
-  EXPECT_EQ(Read(Path("graph.npy")), Read(Path("executable.npy")));
+  EXPECT_FALSE(ReadFile(Path("graph.npy")).empty());
+  EXPECT_EQ(ReadFile(Path("graph.npy")), ReadFile(Path("package.npy")));
+  EXPECT_EQ(ReadFile(Path("graph.npy")), ReadFile(Path("executable.npy")));
   EXPECT_THAT(Ok("verify " + Path("package") + " --inputs x=" + x +
                  " --expected y=" + Path("graph.npy") + " --rtol 0 --atol 0"),
               HasSubstr("agrees"));
@@ -200,7 +142,7 @@ TEST_F(Cli, TrainingGoesOn) {
 TEST_F(Cli, Report) {
   Ok(std::string("train mlp --data ") + kCars + " --target origin --epochs 2 --hidden 8 --report " +
      Path("report.html"));
-  EXPECT_THAT(Read(Path("report.html")),
+  EXPECT_THAT(ReadFile(Path("report.html")),
               AllOf(HasSubstr("<!doctype html>"), HasSubstr("Japan"), HasSubstr("\"confusion\"")));
 }
 
@@ -224,7 +166,7 @@ TEST_F(Cli, Inspect) {
   EXPECT_THAT(Ok("inspect " + model + " --format dot --signature predict"),
               AllOf(StartsWith("digraph"), HasSubstr("->"), Not(HasSubstr("adamw"))));
   Ok("inspect " + model + " --format html -o " + Path("graph.html"));
-  EXPECT_THAT(Read(Path("graph.html")), HasSubstr("dense1"));
+  EXPECT_THAT(ReadFile(Path("graph.html")), HasSubstr("dense1"));
   EXPECT_THAT(Fails(2, "inspect " + model + " --format htlm"), HasSubstr("did you mean 'html'?"));
   // The text form is the same graph.
   Ok("inspect " + model + " --format textproto -o " + Path("model.textproto"));
@@ -260,7 +202,7 @@ TEST_F(Cli, Compile) {
   // The same graph and compiler give the same bytes.
   Ok("compile " + model + " -o " + Path("a.weftpkg"));
   Ok("compile " + model + " -o " + Path("b.weftpkg"));
-  EXPECT_EQ(Read(Path("a.weftpkg")), Read(Path("b.weftpkg")));
+  EXPECT_EQ(ReadFile(Path("a.weftpkg")), ReadFile(Path("b.weftpkg")));
   EXPECT_THAT(Ok("inspect " + Path("a.weftpkg")),
               AllOf(HasSubstr("signature predict"), HasSubstr("x86-64-v4")));
   EXPECT_THAT(Fails(3, "compile " + Path("a.weftpkg") + " -o " + Path("c.weftpkg")),
