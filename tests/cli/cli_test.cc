@@ -139,6 +139,18 @@ TEST_F(Cli, TrainingGoesOn) {
   EXPECT_THAT(Fails(1, train + Path("new") + " --resume"), HasSubstr("last.safetensors"));
 }
 
+// Names that are not UTF-8, as many tables have them.
+TEST_F(Cli, TablesInAnyEncoding) {
+  WriteFile(Path("latin1.csv"),
+            "a,gro\xdf\n1,caf\xe9\n2,th\xe9\n3,caf\xe9\n4,th\xe9\n5,caf\xe9\n6,th\xe9\n");
+  const std::string out =
+      Ok("train mlp --data " + Path("latin1.csv") + " --epochs 2 --hidden 4 --json --checkpoint " +
+         Path("run") + " --report " + Path("report.html"));
+  EXPECT_TRUE(nlohmann::json::accept(out)) << out;
+  EXPECT_TRUE(fs::exists(Path("run/last.safetensors")));
+  EXPECT_THAT(ReadFile(Path("report.html")), HasSubstr("caf\xef\xbf\xbd"));
+}
+
 TEST_F(Cli, Report) {
   Ok(std::string("train mlp --data ") + kCars + " --target origin --epochs 2 --hidden 8 --report " +
      Path("report.html"));

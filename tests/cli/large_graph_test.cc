@@ -1,5 +1,7 @@
-// 200,000 nodes in a line work: they are inspected, compiled and run.
+// Graphs that are large and right: 200,000 nodes in a line, and a constant of 32 TiB that is one
+// number, are inspected, compiled and run.
 #include <gmock/gmock.h>
+#include <google/protobuf/text_format.h>
 
 #include <cmath>
 #include <string>
@@ -65,6 +67,29 @@ TEST_F(LargeGraph, IsInspectedCompiledAndRun) {
   // So many roots make 1 of everything but 0; the line ends with neg.
   EXPECT_EQ(package.out, "y f32[4] [-0, -1, -1, -1]\n");
   EXPECT_EQ(Ok("run " + model + " --feed x=" + x), package.out);
+}
+
+TEST_F(LargeGraph, OneNumberInALargeShapeTakesNoMemory) {
+  proto::GraphDef def;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(R"(
+    versions { producer: 1 min_consumer: 1 }
+    name: "large"
+    nodes { name: "c" op: "constant" op_version: 1
+            attrs { name: "value" value { tensor { dtype: F32 shape: 8796093022208
+                                                   raw: "\000\000\200\077" } } } }
+    nodes { name: "e" op: "neg" op_version: 1 inputs: "c" }
+    nodes { name: "s" op: "slice" op_version: 1 inputs: "e"
+            attrs { name: "limits" value { shape { dims { size: 1002 } } } }
+            attrs { name: "starts" value { shape { dims { size: 1000 } } } }
+            attrs { name: "steps" value { ints { values: 1 } } } }
+    signatures { name: "f" outputs { name: "s" value: "s" } })",
+                                                            &def));
+  const std::string graph = def.SerializeAsString(), model = Path("large.weft");
+  WriteFile(model, WriteContainer({{"graph", graph, 6}}));
+  Ok("inspect " + model);
+  EXPECT_EQ(Ok("run " + model), "s f32[2] [-1, -1]\n");
+  Ok("compile " + model + " --target cpu:x86-64-v3 -o " + Path("large.weftpkg"));
+  EXPECT_LT(std::filesystem::file_size(Path("large.weftpkg")), 100'000u);
 }
 
 }  // namespace
