@@ -49,9 +49,9 @@ struct KernelSpec {
 // op of a body is used.
 //
 //   loop         Element-wise ops, and ops that move elements: broadcast, reshape, transpose,
-//                slice, pad, concat, reverse, iota, dim_size, constant, gather, one_hot, random_*,
-//                stack_push. All results have the domain's number of elements. Any value may be
-//                needed at any index that these ops map to; operands have any shape.
+//                slice, pad, concat, reverse, iota, dim_size, constant, gather, one_hot, random_*.
+//                All results have the domain's number of elements. Any value may be needed at any
+//                index that these ops map to; operands have any shape.
 //   row          As loop, plus reductions (reduce_*, argmax, argmin) over the innermost dimensions.
 //                The domain is [rows..., columns...]; every reduction reduces exactly the
 //                columns, with or without keep_dims, and values derived from it are broadcast back
@@ -71,7 +71,7 @@ struct KernelSpec {
 //                values of its shape, with broadcasts (and reshapes) of operands. Results have its
 //                shape.
 //   window       One of max_pool, max_unpool, max_pool_at, avg_pool, avg_pool_grad.
-//   scatter      One scatter_add.
+//   scatter      One scatter_add or stack_push.
 //   scan         One cumsum.
 //   pack         One plan.pack.
 absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& target,

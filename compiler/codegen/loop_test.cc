@@ -252,7 +252,7 @@ TEST(Loop, GatherWithIndicesOutside) {
   }
 }
 
-TEST(Loop, IotaOneHotDimSizeAndStackPush) {
+TEST(Loop, IotaOneHotAndDimSize) {
   TestFusion f;
   mlir::Value labels = f.Input(DataType::kI32, {"n"});
   mlir::Value hot = f.Op("one_hot", {labels}, "depth = \"10\", dtype = f32");
@@ -262,17 +262,6 @@ TEST(Loop, IotaOneHotDimSizeAndStackPush) {
                           "shape = [\"n\", \"10\"]");
   f.Finish("loop", {f.Op("add", {f.Op("mul", {hot, count}), f.Op("div", {rows, size})})});
   f.Check({{"n", 30}}, 1, 0, -2, 12);
-
-  TestFusion g;
-  mlir::Value x = g.Input(DataType::kF32, {"8", "n"}), value = g.Input(DataType::kF32, {"n"});
-  mlir::Value index = g.Input(DataType::kI64, {});
-  g.Finish("loop", {g.Op("stack_push", {x, value, index})});
-  EXPECT_EQ(g.spec().may_share.size(), 1u);
-  std::vector<HostTensor> inputs = g.RandomInputs({{"n", 70}});
-  for (int64_t i : {-1, 0, 7, 8}) {
-    inputs[2] = HostTensor::Scalar<int64_t>(i);
-    g.CheckOn(inputs, {{"n", 70}});
-  }
 }
 
 TEST(Loop, Random) {

@@ -5,6 +5,7 @@
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 namespace weft {
@@ -49,10 +50,77 @@ int64_t LanesFor(const Target& target, DataType dtype, const DimExpr& columns) {
   return lanes;
 }
 
+// A vector of elements of `bytes` bytes each from one place to another, as they are. The indices
+// count elements.
+void MoveElements(KernelBuilder& kb, Value from, Value from_index, Value to, Value to_index,
+                  int64_t bytes, int64_t lanes, Value mask) {
+  mlir::Type element = kb.b().getIntegerType(static_cast<unsigned>(bytes * 8));
+  mlir::Type type = element;
+  if (lanes > 0) type = mlir::VectorType::get({lanes}, element);
+  kb.StoreAt(kb.LoadAt(kb.At(from, from_index, element), type, mask), kb.At(to, to_index, element),
+             mask);
+}
+
+// One slice changes, so where the result lies in the operand's buffer only that one is written: a
+// loop that fills a stack slice by slice takes time for what it pushes, not for the whole stack.
+absl::StatusOr<KernelSpec> EmitStackPush(plan::FusionOp fusion, const Target& target,
+                                         mlir::ModuleOp kernels) {
+  absl::StatusOr<ir::StackPushOp> op = OnlyOp<ir::StackPushOp>(fusion);
+  if (!op.ok()) return op.status();
+  const int64_t bytes = SizeOf(ir::DataTypeOf(op->getX()));
+  const Shape shape = ir::ShapeOf(op->getX());
+  const DimExpr lines = shape[0], columns = Product(shape, 1, shape.size());
+  const int64_t lanes = target.Lanes(static_cast<int>(bytes));
+  const int64_t width = lanes * kVectorsPerTile;
+
+  KernelBuilder kb(fusion, kernels, target);
+  Value x = kb.BufferOf(op->getX()), value = kb.BufferOf(op->getValue());
+  Value y = kb.ResultBufferOf(op->getY());
+  Value num_lines = kb.Size(lines), num_columns = kb.Size(columns);
+  mlir::Type i64 = kb.b().getI64Type();
+  Value line = kb.LoadAt(kb.BufferOf(op->getIndex()), i64);
+  auto address = [&](Value pointer) -> Value {
+    return mlir::LLVM::PtrToIntOp::create(kb.b(), i64, pointer);
+  };
+  Value in_place = kb.Equal(address(x), address(y));
+  // Unsigned, so that negative indices are outside too.
+  Value inside = arith::CmpIOp::create(kb.b(), arith::CmpIPredicate::ult, line, num_lines);
+  kb.ForTiles([&](Value tile) {
+    Value first = kb.Mul(tile, width);
+    Value last = kb.Min(kb.Add(first, width), num_columns);
+    auto move = [&](Value from, Value from_start, Value to_start) {
+      kb.VectorFor(first, last, lanes, [&](Value column, Value mask) {
+        MoveElements(kb, from, kb.Add(from_start, column), y, kb.Add(to_start, column), bytes,
+                     lanes, mask);
+      });
+    };
+    kb.If(
+        in_place, [] {},
+        [&] {
+          kb.For(num_lines, [&](Value i) {
+            Value start = kb.Mul(i, num_columns);
+            move(x, start, start);
+          });
+        });
+    kb.If(inside, [&] { move(value, kb.I64(0), kb.Mul(line, num_columns)); });
+  });
+  KernelSpec spec;
+  spec.tiles = DimExpr::CeilDiv(columns, width);
+  // Those of the slice: the rest is only copied where somebody else needs x as it was.
+  spec.bytes = columns * DimExpr(2 * bytes);
+  spec.may_share = {
+      {static_cast<int>(mlir::cast<mlir::BlockArgument>(op->getX()).getArgNumber()), 0}};
+  kb.Finish(spec);
+  return spec;
+}
+
 }  // namespace
 
 absl::StatusOr<KernelSpec> EmitScatter(plan::FusionOp fusion, const Target& target,
                                        mlir::ModuleOp kernels) {
+  if (mlir::isa<ir::StackPushOp>(fusion.body()->front())) {
+    return EmitStackPush(fusion, target, kernels);
+  }
   absl::StatusOr<ir::ScatterAddOp> op = OnlyOp<ir::ScatterAddOp>(fusion);
   if (!op.ok()) return op.status();
   const DataType dtype = ir::DataTypeOf(op->getX());

@@ -1,4 +1,4 @@
-// Kernels of kinds "scatter" (scatter_add) and "scan" (cumsum).
+// Kernels of kinds "scatter" (scatter_add, stack_push) and "scan" (cumsum).
 #ifndef WEFT_COMPILER_CODEGEN_SCATTER_H_
 #define WEFT_COMPILER_CODEGEN_SCATTER_H_
 
@@ -9,7 +9,8 @@
 namespace weft {
 
 // A tile is a run of columns of the slices, over all indices: additions to one element come in the
-// order of the indices, whatever the number of threads.
+// order of the indices, whatever the number of threads. A stack_push whose result lies in the
+// buffer of x writes one slice and nothing else.
 absl::StatusOr<KernelSpec> EmitScatter(plan::FusionOp fusion, const Target& target,
                                        mlir::ModuleOp kernels);
 

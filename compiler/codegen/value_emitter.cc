@@ -251,7 +251,6 @@ Element ValueEmitter::EvaluateOp(mlir::Operation* op, Index& index, const Guard&
   if (mlir::isa<ir::ConcatOp>(op)) return EvaluateConcat(op, index, guard);
   if (mlir::isa<ir::GatherOp>(op)) return EvaluateGather(op, index, guard);
   if (mlir::isa<ir::OneHotOp>(op)) return EvaluateOneHot(op, index, guard);
-  if (mlir::isa<ir::StackPushOp>(op)) return EvaluateStackPush(op, index, guard);
   if (mlir::isa<ir::RandomUniformOp, ir::RandomNormalOp, ir::RandomBitsOp>(op)) {
     return EvaluateRandom(op, index, guard);
   }
@@ -526,20 +525,6 @@ Element ValueEmitter::EvaluateOneHot(mlir::Operation* op, Index& index, const Gu
   Element place = e.Cast(position, DataType::kI64);
   Element equal = e.Compare(Comparison::kEqual, place, AsElement(at.coord, DataType::kI64));
   return e.Cast(equal, dtype);
-}
-
-Element ValueEmitter::EvaluateStackPush(mlir::Operation* op, Index& index, const Guard& guard) {
-  auto push = mlir::cast<ir::StackPushOp>(op);
-  const Shape shape = ir::ShapeOf(op->getResult(0));
-  const Dimension at = DimensionAt(index, shape, 0);
-  Element old = Evaluate(push.getX(), index, guard);
-  Element place = Evaluate(push.getIndex(), {}, {guard.tail, {}});
-  Index inner(index.begin() + static_cast<int64_t>(at.end), index.end());
-  Element value = Evaluate(push.getValue(), inner, guard);
-  if (dry_) return {};
-  ScalarEmitter& e = kernel_->e();
-  Element here = e.Compare(Comparison::kEqual, AsElement(at.coord, DataType::kI64), place);
-  return e.Select(here, value, old);
 }
 
 Element ValueEmitter::EvaluateRandom(mlir::Operation* op, const Index& index, const Guard& guard) {

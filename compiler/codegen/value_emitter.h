@@ -100,7 +100,6 @@ class ValueEmitter {
   Element EvaluateConcat(mlir::Operation* op, Index& index, const Guard& guard);
   Element EvaluateGather(mlir::Operation* op, Index& index, const Guard& guard);
   Element EvaluateOneHot(mlir::Operation* op, Index& index, const Guard& guard);
-  Element EvaluateStackPush(mlir::Operation* op, Index& index, const Guard& guard);
   Element EvaluateRandom(mlir::Operation* op, const Index& index, const Guard& guard);
   Index BroadcastIndex(mlir::Operation* op, Index& index);
   Index TransposeIndex(mlir::Operation* op, Index& index);

@@ -240,6 +240,30 @@ TEST(Scatter, AddsInOrderAndDropsWhatIsOutOfRange) {
   }
 }
 
+TEST(StackPush, ReplacesOneSlice) {
+  for (const Element& element : kNumbers) {
+    for (const Ints& shape : {Ints{3, 2, 130}, Ints{4}, Ints{7, 0}, Ints{0, 4}}) {
+      SCOPED_TRACE(absl::StrCat(element.name, ShapeText(shape)));
+      WithType(element.dtype, [&](auto type) {
+        using T = decltype(type);
+        HostTensor x = Random<T>(shape, 1);
+        HostTensor value = Random<T>(Ints(shape.begin() + 1, shape.end()), 2);
+        const std::string a = Type(x, element.name), v = Type(value, element.name);
+        for (int64_t index : {-1, 0, 2, 3, 99}) {
+          auto got = RunFusion(
+              EmitScatter, "scatter",
+              absl::StrCat("^bb0(%v: ", v, ", %i: tensor<i64>, %x: ", a,
+                           "):\n%y = \"weft.stack_push\"(%x, %v, %i) : (", a, ", ", v,
+                           ", tensor<i64>) -> ", a, "\n\"plan.yield\"(%y) : (", a, ") -> ()"),
+              {value, HostTensor::Scalar<int64_t>(index), x});
+          ASSERT_TRUE(got.ok()) << got.status();
+          ExpectEqual((*got)[0], *reference::StackPush(x, value, index));
+        }
+      });
+    }
+  }
+}
+
 TEST(Scan, SumsAlongAnyAxisBothWays) {
   int number = 0;
   for (int64_t axis : {0, 1, -1}) {

@@ -43,7 +43,7 @@ OpKind KindOf(mlir::Operation* op) {
           [](auto) { return OpKind::kContraction; })
       .Case<ir::MaxPoolOp, ir::MaxUnpoolOp, ir::MaxPoolAtOp, ir::AvgPoolOp, ir::AvgPoolGradOp>(
           [](auto) { return OpKind::kWindow; })
-      .Case<ir::ScatterAddOp>([](auto) { return OpKind::kScatter; })
+      .Case<ir::ScatterAddOp, ir::StackPushOp>([](auto) { return OpKind::kScatter; })
       .Case<ir::CumSumOp>([](auto) { return OpKind::kScan; })
       .Case<plan::PackOp>([](auto) { return OpKind::kPack; })
       .Case<ir::BroadcastOp, ir::IotaOp, ir::DimSizeOp, plan::UnpackOp>(
@@ -53,8 +53,8 @@ OpKind KindOf(mlir::Operation* op) {
       })
       .Case<ir::ReshapeOp, plan::WeightOp>([](auto) { return OpKind::kAlias; })
       .Case<ir::TransposeOp, ir::ConcatOp, ir::SliceOp, ir::PadOp, ir::ReverseOp, ir::GatherOp,
-            ir::OneHotOp, ir::RandomUniformOp, ir::RandomNormalOp, ir::RandomBitsOp,
-            ir::StackPushOp>([](auto) { return OpKind::kMove; })
+            ir::OneHotOp, ir::RandomUniformOp, ir::RandomNormalOp, ir::RandomBitsOp>(
+          [](auto) { return OpKind::kMove; })
       .Default([](mlir::Operation* other) {
         const OpInfo* info = FindOp(std::string_view(other->getName().getStringRef()));
         return info != nullptr && info->elementwise ? OpKind::kElementwise : OpKind::kHost;
