@@ -507,6 +507,26 @@ std::string Where(const proto::GraphDef& def, const CheckedBody& body, const pro
   return text + SourceOf(def, node);
 }
 
+absl::Status InOneLine(const absl::Status& status) {
+  absl::string_view message = status.message();
+  constexpr size_t kEnd = kMaxMessageLength / 3;  // where the node is named
+  std::string cut;
+  if (message.size() > kMaxMessageLength) {
+    cut = absl::StrCat(message.substr(0, kMaxMessageLength - kEnd), " ... ",
+                       message.substr(message.size() - kEnd));
+    message = cut;
+  }
+  std::string text;
+  for (char c : message) {
+    if (c >= ' ' && c <= '~') {
+      text += c;
+    } else {
+      absl::StrAppend(&text, "\\x", absl::Hex(static_cast<unsigned char>(c), absl::kZeroPad2));
+    }
+  }
+  return absl::Status(status.code(), text);
+}
+
 absl::StatusOr<CheckedGraph> Check(const proto::GraphDef& def, const Weights& weights) {
   return Checker(def, weights).Run();
 }

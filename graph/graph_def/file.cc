@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "graph/graph.h"
+#include "graph/graph_def/check.h"
 #include "graph/graph_def/format.h"
 #include "proto/container.h"
 #include "proto/safetensors.h"
@@ -103,8 +104,8 @@ absl::StatusOr<Graph> Graph::FromText(std::string_view text) {
   parser.SetRecursionLimit(32);
   GraphDef def;
   if (!parser.ParseFromString(std::string(text), &def)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("expected the text of a graph, got ", error.text));
+    return graph_def::InOneLine(
+        absl::InvalidArgumentError(absl::StrCat("expected the text of a graph, got ", error.text)));
   }
   return FromGraphDef(def);
 }

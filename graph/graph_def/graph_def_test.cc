@@ -190,6 +190,31 @@ TEST(Import, Names) {
   EXPECT_THAT(Refusal([](auto& def) { def.set_name(""); }), HasSubstr("graph's name"));
 }
 
+// What a file says is shown in one line that a terminal can show, whatever it is.
+TEST(Import, MessagesAreOneLine) {
+  const std::string wild = "a\n\x1b[2J\xff";
+  const std::string messages[] = {
+      Refusal([&](auto& def) { def.mutable_nodes(1)->set_name(wild); }),
+      Refusal([&](auto& def) { def.mutable_nodes(3)->set_inputs(0, wild); }),
+      Refusal([&](auto& def) { def.mutable_nodes(1)->set_op(wild); }), Refusal([&](auto& def) {
+        def.set_source_files(0, wild), def.mutable_nodes(1)->add_inputs("x");
+      }),
+      // Found when nodes are built.
+      Refusal([&](auto& def) {
+        def.set_source_files(0, wild);
+        def.mutable_nodes(0)->mutable_attrs(0)->mutable_value()->set_dtype(proto::I32);
+      }),
+      Message(Graph::FromText("name: '" + wild).status())};
+  for (const std::string& message : messages) {
+    EXPECT_NE(message, "");
+    for (char c : message) EXPECT_TRUE(c >= ' ' && c <= '~') << message;
+  }
+  const std::string long_one =
+      Refusal([&](auto& def) { def.mutable_nodes(1)->set_op(std::string(1 << 20, 'e')); });
+  EXPECT_LT(long_one.size(), 1100u);
+  EXPECT_THAT(long_one, AllOf(HasSubstr("known op"), HasSubstr("node 'y' (model.cc:4)")));
+}
+
 TEST(Import, input_c1) {
   EXPECT_THAT(Refusal([](auto& def) {
                 def.mutable_nodes(0)->mutable_attrs(1)->mutable_value()->set_s("z");

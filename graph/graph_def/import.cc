@@ -220,8 +220,10 @@ class Importer {
 absl::StatusOr<std::unique_ptr<ir::GraphImpl>> Import(const proto::GraphDef& def,
                                                       const Weights& weights) {
   absl::StatusOr<CheckedGraph> checked = Check(def, weights);
-  if (!checked.ok()) return checked.status();
-  return Importer(def, weights, *checked).Run();
+  if (!checked.ok()) return InOneLine(checked.status());
+  absl::StatusOr<std::unique_ptr<ir::GraphImpl>> graph = Importer(def, weights, *checked).Run();
+  if (!graph.ok()) return InOneLine(graph.status());
+  return graph;
 }
 
 }  // namespace weft::graph_def
