@@ -76,7 +76,7 @@ void PassRunner::Check(const std::function<absl::Status()>& check) {
 
 const std::vector<std::string>& OptionalPasses() {
   static const auto& names = *new std::vector<std::string>{
-      "cse",           "dce",  "fold",  "fuse",     "in_place",
+      "cse",           "dce",  "fold",  "fuse",     "in_place", "merge_loops",
       "merge_kernels", "pack", "reuse", "schedule", "simplify",
   };
   return names;

@@ -11,6 +11,12 @@ absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int6
                    const Target& target, const CompileOptions& options, WeightTable& weights) {
   PassRunner run(options, function.getSymName().str() + "/");
 
+  // Bodies of functions whose gradient is the author's become part of what is around them.
+  run.Required("inline", function, [&] { return InlineCustomGradients(function); });
+
+  // While the gradient's copy of a loop is still a copy: every later pass may change one of the two.
+  run.Optional("merge_loops", function, [&] { return MergeLoops(function); });
+
   // What is known now turns into constants and sizes first: every later pass does more with it.
   if (options.freeze) {
     run.Required("freeze", function,

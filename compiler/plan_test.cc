@@ -132,6 +132,38 @@ TEST(PlanTest, LoopCarriesWithoutCopies) {
   EXPECT_GE(Copies(PlanOf(graph, "f", Without("in_place"))), 2);
 }
 
+// A loop that fills a stack writes what it pushes and no more: else its time would grow with the
+// square of the iterations.
+TEST(PlanTest, GradientsOfLoopsPushInPlace) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {64});
+  Tensor w = graph.Input("w", DataType::kF32, {64});
+  Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+  Tensor y = While(
+      {zero, x}, [](const std::vector<Tensor>& v) { return Less(v[0], 900.0); },
+      [&](const std::vector<Tensor>& v) {
+        return std::vector<Tensor>{Add(v[0], 1.0), Tanh(Mul(v[1], w))};
+      },
+      1000)[1];
+  const std::vector<Tensor> gradients = Gradients(y, {x, w});
+  graph.AddSignature("f", {{"dx", gradients[0]}, {"dw", gradients[1]}});
+  const Plan plan = PlanOf(graph, "f");
+  int pushes = 0;
+  for (const auto& block : plan.blocks()) {
+    for (const Step& step : block.steps()) {
+      if (!step.has_launch() || step.label() != "stack_push") continue;
+      ++pushes;
+      const auto& buffers = step.launch().buffers();
+      bool in_place = false;
+      for (int i = 0; i + 1 < buffers.size(); ++i) {
+        in_place |= buffers[i].buffer() == buffers[buffers.size() - 1].buffer();
+      }
+      EXPECT_TRUE(in_place) << step.label();
+    }
+  }
+  EXPECT_EQ(pushes, 1);
+}
+
 TEST(PlanTest, EqualKernelsAreOne) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {64, 32});

@@ -1,4 +1,5 @@
-// While and Cond of the builder: bodies as functions, whose use of outer values becomes operands.
+// While, Cond and CustomGradient of the builder: bodies as functions, whose use of outer values
+// becomes operands.
 #include "absl/strings/str_cat.h"
 #include "graph/graph.h"
 #include "graph/ir/graph_impl.h"
@@ -169,6 +170,72 @@ std::vector<Tensor> Cond(Tensor predicate, const std::function<std::vector<Tenso
   std::vector<Tensor> results =
       Make(graph, "cond", std::move(operands), first, second, {}, location);
   return results.empty() ? failed : results;
+}
+
+std::vector<Tensor> CustomGradient(
+    const std::vector<Tensor>& values,
+    const std::function<std::vector<Tensor>(const std::vector<Tensor>& x)>& body,
+    const std::function<std::vector<Tensor>(const std::vector<Tensor>& x,
+                                            const std::vector<Tensor>& y,
+                                            const std::vector<Tensor>& dy)>& adjoint,
+    SourceLocation location) {
+  constexpr char kName[] = "custom_gradient";
+  GraphImpl* graph = nullptr;
+  for (const Tensor& value : values) graph = graph == nullptr ? value.graph() : graph;
+  // The body runs even after an error, since the number of results is what it returns.
+  if (graph == nullptr || !CheckOperands(graph, kName, values, location)) {
+    return std::vector<Tensor>(body(std::vector<Tensor>(values.size())).size());
+  }
+  std::vector<mlir::Value> operands;
+  for (const Tensor& value : values) operands.push_back(graph->Localize(ir::ValueOf(value)));
+
+  BodyBuilder forward(graph, values);
+  const std::vector<Tensor> results = body(forward.arguments());
+  const std::vector<Tensor> failed(results.size());
+  if (!forward.End(results, location)) {
+    FailBody(graph, kName, location);
+    return failed;
+  }
+  std::vector<Tensor> types = values, x, y, dy(results.size());
+  types.insert(types.end(), results.begin(), results.end());
+  for (const Tensor& result : results) {
+    if (IsFloat(result.dtype())) types.push_back(result);
+  }
+  BodyBuilder backward(graph, types);
+  auto next = backward.arguments().begin();
+  for (size_t i = 0; i < values.size(); ++i) x.push_back(*next++);
+  for (size_t i = 0; i < results.size(); ++i) y.push_back(*next++);
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (IsFloat(results[i].dtype())) dy[i] = *next++;
+  }
+  std::vector<Tensor> gradients = adjoint(x, y, dy), of_floats;
+  if (gradients.size() != values.size()) {
+    graph->Fail(absl::StrCat(kName, ": expected the adjoint to give ", values.size(),
+                             " gradients, one for each value, got ", gradients.size()),
+                location);
+    gradients.resize(values.size());
+  }
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (IsFloat(values[i].dtype())) of_floats.push_back(gradients[i]);
+  }
+  if (!backward.End(of_floats, location)) {
+    FailBody(graph, kName, location);
+    return failed;
+  }
+  for (const BodyBuilder* each : {&forward, &backward}) {
+    if (each->captured().empty()) continue;
+    graph->Fail(absl::StrCat(kName, ": expected functions that use their arguments alone, got '",
+                             graph->Wrap(each->captured()[0]).name(),
+                             "' from outside; pass it in as a value"),
+                location);
+    return failed;
+  }
+  std::unique_ptr<mlir::Region> regions[] = {forward.TakeRegion(), backward.TakeRegion()};
+  mlir::Operation* op = graph->CreateNode(*FindOp(kName), kName, operands, {}, location, regions);
+  if (op == nullptr) return failed;
+  std::vector<Tensor> made;
+  for (mlir::Value value : op->getResults()) made.push_back(graph->Wrap(value));
+  return made;
 }
 
 }  // namespace weft

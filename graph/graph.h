@@ -201,7 +201,10 @@ std::vector<Tensor> Gradients(Tensor y, const std::vector<Tensor>& xs, Tensor dy
                               SourceLocation location = SourceLocation::current());
 
 // Runs `body` on the carried values while `condition` holds (a bool scalar). Bodies may use tensors
-// from outside: they become operands. `max_iterations` is needed to differentiate.
+// from outside: they become operands. With max_iterations > 0 the run fails where the condition
+// still holds after that many; 0 means no limit. A gradient needs the limit: it keeps what each
+// iteration began with, max_iterations times the bytes of the carried values, and runs each body
+// once more with its adjoint.
 std::vector<Tensor> While(
     const std::vector<Tensor>& initial,
     const std::function<Tensor(const std::vector<Tensor>&)>& condition,
@@ -210,6 +213,22 @@ std::vector<Tensor> While(
 std::vector<Tensor> Cond(Tensor predicate, const std::function<std::vector<Tensor>()>& then_body,
                          const std::function<std::vector<Tensor>()>& else_body,
                          SourceLocation location = SourceLocation::current());
+
+// What `body` gives for `values`, with a gradient of its author's: `adjoint` gets the values x, the
+// results y and their gradients dy (invalid for results that are not floats), and gives a gradient
+// for each value (of those that are not floats it is ignored). Both see nothing from outside but
+// their arguments: pass in what they need. Differentiable again through the adjoint's own ops; kept
+// in files. A gradient that passes rounding straight through:
+//
+//   CustomGradient({x}, [](auto& x) { return std::vector{Round(x[0])}; },
+//                  [](auto& x, auto& y, auto& dy) { return std::vector{dy[0]}; })[0]
+std::vector<Tensor> CustomGradient(
+    const std::vector<Tensor>& values,
+    const std::function<std::vector<Tensor>(const std::vector<Tensor>& x)>& body,
+    const std::function<std::vector<Tensor>(const std::vector<Tensor>& x,
+                                            const std::vector<Tensor>& y,
+                                            const std::vector<Tensor>& dy)>& adjoint,
+    SourceLocation location = SourceLocation::current());
 
 // Zeros, ones, any number, in the shape and dtype of x (a broadcast scalar: costs nothing).
 Tensor ZerosLike(Operand x);

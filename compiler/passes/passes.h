@@ -19,6 +19,10 @@ namespace weft {
 
 class WeightTable;
 
+// Puts the bodies of custom_gradient in their place.
+absl::StatusOr<bool> InlineCustomGradients(mlir::func::FuncOp function);
+// Of two loops of which one gives all that the other does, one is kept.
+absl::StatusOr<bool> MergeLoops(mlir::func::FuncOp function);
 // Puts sizes in place of open dimensions, in types and attributes.
 absl::StatusOr<bool> SpecializeDims(mlir::func::FuncOp function,
                                     const std::map<std::string, int64_t>& sizes);

@@ -585,6 +585,58 @@ TEST(FusionTest, LongLineIsSplit) {
   EXPECT_LT(f.Kinds().size(), 40u);
 }
 
+TEST(InlineTest, CustomGradientsBecomeTheirBodies) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4});
+  auto same = [](const std::vector<Tensor>&, const std::vector<Tensor>&,
+                 const std::vector<Tensor>& dy) { return dy; };
+  auto inner = [&](const std::vector<Tensor>& v) {
+    return std::vector{
+        CustomGradient(v, [](const auto& w) { return std::vector{Exp(w[0])}; }, same)[0] * v[0]};
+  };
+  graph.AddSignature("f", {{"y", Neg(CustomGradient({x}, inner, same)[0])}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  Function f(graph);
+  f.Run(InlineCustomGradients);
+  EXPECT_EQ(f.Count("weft.custom_gradient"), 0);
+  for (const char* op : {"weft.exp", "weft.mul", "weft.neg"}) EXPECT_EQ(f.Count(op), 1) << op;
+}
+
+// The results of a loop and its gradient take one loop forward and one back.
+TEST(MergeLoopsTest, TheGradientsLoopGivesTheResultsToo) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4}), w = graph.Input("w", DataType::kF32, {4});
+  Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+  auto loop = [&](double end, int64_t limit) {
+    return While(
+        {zero, x}, [&](const std::vector<Tensor>& v) { return Less(v[0], end); },
+        [&](const std::vector<Tensor>& v) {
+          Tensor inner = While(
+              {v[1]}, [](const std::vector<Tensor>& u) { return Less(ReduceMax(u[0], {0}), 0.5); },
+              [&](const std::vector<Tensor>& u) { return std::vector{u[0] * 0.5 + 0.5}; }, 9)[0];
+          return std::vector{v[0] + 1.0, Tanh(inner * w)};
+        },
+        limit);
+  };
+  const std::vector<Tensor> y = loop(3, 5);
+  Tensor dw = Gradients(y[1], {w})[0];
+  graph.AddSignature("f", {{"count", y[0]}, {"y", y[1] * 2.0}, {"dw", dw}});
+  // Others end elsewhere or have another limit.
+  graph.AddSignature("other", {{"a", y[1]}, {"b", loop(2, 5)[1]}, {"c", loop(3, 6)[1]}});
+  {
+    Function f(graph);
+    // Forward and back, each with the inner loop as it is, with stacks, and back.
+    const int before = f.Count("weft.while");
+    f.Run(MergeLoops);
+    EXPECT_LT(f.Count("weft.while"), before);
+    int outer = 0;
+    for (mlir::Operation& op : f.op().getBody().front()) outer += llvm::isa<ir::WhileOp>(op);
+    EXPECT_EQ(outer, 2);
+  }
+  Function other(graph, "other");
+  EXPECT_FALSE(*MergeLoops(other.op()));
+}
+
 TEST(FusionTest, BodiesOfControlFlow) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {4});

@@ -181,6 +181,77 @@ TEST(Gradients, OfACondWithoutAPredicateAreErrorsNotCrashes) {
   EXPECT_FALSE(graph.status().ok());
 }
 
+// A gradient that is not the derivative: rounding that lets it through, in a file and back.
+TEST(Gradients, OfTheAuthors) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {2});
+  Tensor y = CustomGradient(
+      {x}, [](const std::vector<Tensor>& v) { return std::vector<Tensor>{Round(v[0])}; },
+      [](const std::vector<Tensor>&, const std::vector<Tensor>&, const std::vector<Tensor>& dy) {
+        return std::vector<Tensor>{dy[0] * 10.0};
+      })[0];
+  y.Named("y");
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  auto back = Graph::FromGraphDef(*graph.ToGraphDef());
+  ASSERT_TRUE(back.ok()) << back.status();
+  for (Graph* each : {&graph, &*back}) {
+    Tensor square = each->Find("y") * each->Find("y");
+    Tensor dx = Gradients(square, {each->Find("x")})[0];
+    ASSERT_TRUE(each->status().ok()) << each->status();
+    const TensorMap feeds = {{"x", Vector({1.7, -3.2})}};
+    EXPECT_EQ(Value(*each, square, feeds), (std::vector<double>{4, 9}));
+    EXPECT_EQ(Value(*each, dx, feeds), (std::vector<double>{40, -60}));
+    // 10 dy for dy = 2 y, and again.
+    EXPECT_EQ(Value(*each, Gradients(dx, {each->Find("x")})[0], feeds),
+              (std::vector<double>{200, 200}));
+  }
+}
+
+TEST(Gradients, OfTheAuthorsSeeTheirArgumentsAlone) {
+  auto expect = [](const char* part, int gradients, bool outside) {
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF64, {2}), z = graph.Input("z", DataType::kF64, {2});
+    const std::vector<Tensor> y = CustomGradient(
+        {x}, [&](const auto& v) { return std::vector<Tensor>{outside ? v[0] * z : v[0]}; },
+        [&](const auto&, const auto&, const auto& dy) {
+          return std::vector<Tensor>(gradients, dy[0]);
+        });
+    ASSERT_EQ(y.size(), 1u);
+    EXPECT_FALSE(y[0].valid());
+    EXPECT_NE(graph.status().message().find(part), std::string::npos) << graph.status();
+    EXPECT_NE(graph.status().message().find("gradient_test.cc"), std::string::npos);
+  };
+  expect("got 'z' from outside; pass it in", 1, true);
+  expect("1 gradients, one for each value, got 2", 2, false);
+}
+
+int Count(const Graph& graph, const char* op) {
+  int count = 0;
+  graph.impl()->module->walk([&](mlir::Operation* each) { count += ir::IsOp(each, op); });
+  return count;
+}
+
+// A line is not printed again where a branch or an iteration runs once more for its adjoint.
+TEST(Gradients, OfControlFlowDoNotPrintAgain) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {});
+  auto branch = [&] {
+    return std::vector<Tensor>{While(
+        {Print(x, "start")}, [](const std::vector<Tensor>& v) { return Less(v[0], 9.0); },
+        [](const std::vector<Tensor>& v) {
+          return std::vector<Tensor>{Print(v[0] * v[0], "square")};
+        },
+        5)[0]};
+  };
+  Tensor y = Cond(Greater(x, 1.0), branch, [&] { return std::vector<Tensor>{x}; })[0];
+  EXPECT_EQ(Count(graph, "print"), 2);
+  Tensor dx = Gradients(y, {x})[0];
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  EXPECT_EQ(Count(graph, "print"), 2);
+  // 2, 4, 16.
+  EXPECT_NEAR(Value(graph, dx, {{"x", HostTensor::Scalar<double>(2)}})[0], 4 * 8, 1e-12);
+}
+
 TEST(Gradients, ErrorsSayWhatAndWhere) {
   auto expect = [](const Graph& graph, const std::string& part) {
     EXPECT_NE(std::string(graph.status().message()).find(part), std::string::npos)

@@ -298,7 +298,7 @@ mlir::Value ValueOf(const Tensor& tensor) {
 }
 
 std::vector<Tensor> InlineRegion(GraphImpl* graph, mlir::Region& region,
-                                 const std::vector<Tensor>& arguments) {
+                                 const std::vector<Tensor>& arguments, Prints prints) {
   mlir::Block& block = region.front();
   mlir::IRMapping mapping;
   for (size_t i = 0; i < arguments.size(); ++i) {
@@ -309,7 +309,18 @@ std::vector<Tensor> InlineRegion(GraphImpl* graph, mlir::Region& region,
   std::string_view scope = graph->prefix;
   if (scope.starts_with(body.prefix)) scope.remove_prefix(body.prefix.size());
   for (mlir::Operation& op : block.without_terminator()) {
+    if (prints == Prints::kDrop && IsOp(&op, "print")) {
+      mapping.map(op.getResult(0), mapping.lookup(op.getOperand(0)));
+      continue;
+    }
     mlir::Operation* copy = builder.clone(op, mapping);
+    if (prints == Prints::kDrop) {
+      copy->walk([](mlir::Operation* inner) {
+        if (!IsOp(inner, "print")) return;
+        inner->getResult(0).replaceAllUsesWith(inner->getOperand(0));
+        inner->erase();
+      });
+    }
     std::string name =
         body.names.Unique(std::string(scope) + std::string(NodeNameOf(copy->getLoc())));
     copy->setLoc(WithName(copy->getLoc(), name));

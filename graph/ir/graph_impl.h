@@ -141,9 +141,12 @@ inline mlir::OpBuilder AtEnd(mlir::MLIRContext* context, mlir::Block* block) {
 mlir::Value ValueOf(const Tensor& tensor);
 
 // Copies the nodes of a region's block to the end of the body under construction, with `arguments`
-// for its block arguments; gives what the block yields. For gradients of control flow.
+// for its block arguments; gives what the block yields. For gradients of control flow. Without
+// prints, what is printed is handed on as it is: a line that a forward pass writes is not written
+// again where the pass is repeated.
+enum class Prints { kKeep, kDrop };
 std::vector<Tensor> InlineRegion(GraphImpl* graph, mlir::Region& region,
-                                 const std::vector<Tensor>& arguments);
+                                 const std::vector<Tensor>& arguments, Prints prints);
 
 }  // namespace weft::ir
 

@@ -326,6 +326,12 @@ void AddControlFlow(Cases& cases) {
         Full(g, DataType::kBool, {}, 1), [&] { return Tensors{x}; },
         [&] { return Tensors{ReduceSum(x, {0})}; });
   });
+  auto first = [](const Tensors& x) { return Tensors{x[0]}; };
+  build("custom_gradient", 2, [=](Graph& g) {
+    CustomGradient({X(g)}, first, [](const Tensors&, const Tensors&, const Tensors& dy) {
+      return Tensors{ReduceSum(dy[0], {0})};
+    });
+  });
   cases.push_back({"stack_push", 0, {"f32[9, n]", "f32[n]", "i64[]"}, {}, {"f32[9, n]"}});
   cases.push_back({"stack_push", 1, {"f32[9, n]", "f32[n]", "i32[]"}});
   cases.push_back({"stack_push", 2, {"f32[9, n]", "f32[9]", "i64[]"}});

@@ -59,6 +59,26 @@ absl::Status InferCond(InferContext& c) {
   return absl::OkStatus();
 }
 
+absl::Status InferCustomGradient(InferContext& c) {
+  auto floats = [](const std::vector<TensorType>& types) {
+    std::vector<TensorType> result;
+    for (const TensorType& type : types) {
+      if (IsFloat(type.dtype)) result.push_back(type);
+    }
+    return result;
+  };
+  const InferContext::Body &body = c.bodies()[0], &adjoint = c.bodies()[1];
+  std::vector<TensorType> arguments = c.operands();
+  arguments.insert(arguments.end(), body.results.begin(), body.results.end());
+  for (TensorType& type : floats(body.results)) arguments.push_back(std::move(type));
+  absl::Status s = CheckTypes(c, 1, "body", "arguments", c.operands(), body.arguments);
+  if (s.ok()) s = CheckTypes(c, 2, "adjoint", "arguments", arguments, adjoint.arguments);
+  if (s.ok()) s = CheckTypes(c, 2, "adjoint", "results", floats(c.operands()), adjoint.results);
+  if (!s.ok()) return s;
+  for (const TensorType& type : body.results) c.AddResult(type.dtype, type.shape);
+  return absl::OkStatus();
+}
+
 absl::Status InferStackPush(InferContext& c) {
   if (c.operand(2) != TensorType{DataType::kI64, {}}) {
     return c.Error(1, "an index of type i64[]", c.operand(2).ToString());

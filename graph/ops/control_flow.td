@@ -13,7 +13,7 @@ def Weft_YieldOp : Weft_ControlFlow<"yield", "Ends a body with its results.", [P
   let gradient = NoGradient<"it has no result">;
   let has_evaluate = 0;
 }
-def Weft_WhileOp : Weft_ControlFlow<"while", "Runs `body` on the carried values as long as `condition` of them holds. Operands: first the carried values, then the captured ones, which stay the same.",
+def Weft_WhileOp : Weft_ControlFlow<"while", "Runs `body` on the carried values as long as `condition` of them holds; the run fails where it still holds after max_iterations. Operands: first the carried values, then the captured ones, which stay the same. The gradient keeps max_iterations times the bytes of the carried values that it needs.",
                                     [IsolatedFromAbove, RecursiveMemoryEffects]> {
   let arguments = (ins Variadic<Weft_Tensor>:$values, I64Attr:$num_carried, DefaultValuedAttr<I64Attr, "0">:$max_iterations);
   let results = (outs Variadic<Weft_Tensor>:$outs);
@@ -28,6 +28,14 @@ def Weft_CondOp : Weft_ControlFlow<"cond", "Runs `then_body` when the bool scala
   let regions = (region SizedRegion<1>:$then_body, SizedRegion<1>:$else_body);
   let gradient = GradientFunction;
   let constraints = ["C1: predicate is a bool scalar", "C2: both bodies take the operands and yield values of the result types"];
+}
+def Weft_CustomGradientOp : Weft_ControlFlow<"custom_gradient", "What `body` gives for the operands. Its gradient is what `adjoint` gives for the operands, the results and the gradients of the float results: one value for each float operand.",
+                                             [IsolatedFromAbove, RecursiveMemoryEffects]> {
+  let arguments = (ins Variadic<Weft_Tensor>:$values);
+  let results = (outs Variadic<Weft_Tensor>:$outs);
+  let regions = (region SizedRegion<1>:$body, SizedRegion<1>:$adjoint);
+  let gradient = GradientFunction;
+  let constraints = ["C1: body takes the operands", "C2: adjoint takes the operands, the results and values of the float results' types, and yields values of the float operands' types"];
 }
 // Written by the gradient of `while`.
 def Weft_StackPushOp : Weft_ControlFlow<"stack_push", "x with `value` in place of slice `index` of its first dimension; an index outside changes nothing.", [Pure]> {

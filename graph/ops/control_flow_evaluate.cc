@@ -6,6 +6,17 @@
 #include "graph/ops/evaluate_support.h"
 
 namespace weft {
+namespace {
+
+absl::Status SetResults(EvaluateContext& c, absl::StatusOr<std::vector<HostTensor>> results) {
+  if (!results.ok()) return results.status();
+  for (size_t i = 0; i < results->size(); ++i) {
+    c.SetResult(static_cast<int>(i), std::move((*results)[i]));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::Status EvaluateWhile(EvaluateContext& c) {
   const int64_t carried = c.attributes().Int("num_carried");
@@ -30,13 +41,11 @@ absl::Status EvaluateWhile(EvaluateContext& c) {
 
 absl::Status EvaluateCond(EvaluateContext& c) {
   const int body = c.operand(0).values<bool>()[0] ? 0 : 1;
-  absl::StatusOr<std::vector<HostTensor>> results =
-      c.RunBody(body, {std::next(c.operands().begin()), c.operands().end()});
-  if (!results.ok()) return results.status();
-  for (size_t i = 0; i < results->size(); ++i) {
-    c.SetResult(static_cast<int>(i), std::move((*results)[i]));
-  }
-  return absl::OkStatus();
+  return SetResults(c, c.RunBody(body, {std::next(c.operands().begin()), c.operands().end()}));
+}
+
+absl::Status EvaluateCustomGradient(EvaluateContext& c) {
+  return SetResults(c, c.RunBody(0, c.operands()));
 }
 
 absl::Status EvaluateStackPush(EvaluateContext& c) {

@@ -1,4 +1,5 @@
-// Element-wise ops. Integers wrap around; integer division and remainder by zero give 0. Comparisons with NaN are false, except not_equal.
+// Element-wise ops. Integers wrap around; integer division and remainder by zero give 0. Comparisons with NaN are false, except not_equal. 0 and -0 are equal:
+// which of the two maximum, minimum and sign give is left open.
 #ifndef WEFT_GRAPH_OPS_ELEMENTWISE_TD
 #define WEFT_GRAPH_OPS_ELEMENTWISE_TD
 include "graph/ir/base.td"

@@ -27,11 +27,11 @@ class Weft_ArgReduce<string mnemonic, string summary_> : Weft_Op<mnemonic, "redu
   let infer = "InferArgReduce";
   let constraints = ["C1: axis is in [-rank, rank)", "C2: the axis is not known to be empty"];
 }
-def Weft_ArgMaxOp : Weft_ArgReduce<"argmax", "Index (i64) of the first largest element; a NaN counts as larger than all.">;
-def Weft_ArgMinOp : Weft_ArgReduce<"argmin", "Index (i64) of the first smallest element; a NaN counts as smaller than all.">;
+def Weft_ArgMaxOp : Weft_ArgReduce<"argmax", "Index (i64) of the first largest element; a NaN counts as larger than all. 0 of no elements.">;
+def Weft_ArgMinOp : Weft_ArgReduce<"argmin", "Index (i64) of the first smallest element; a NaN counts as smaller than all. 0 of no elements.">;
 
 def Weft_CumSumOp : Weft_Op<"cumsum", "reduction", [Pure]> {
-  let summary = "Running sum along one axis; reverse sums from the end.";
+  let summary = "Running sum along one axis; reverse sums from the end, exclusive leaves out the element itself. bf16 and f16 add up in f32.";
   let arguments = (ins Weft_Tensor:$x, I64Attr:$axis, DefaultValuedAttr<BoolAttr, "false">:$exclusive, DefaultValuedAttr<BoolAttr, "false">:$reverse);
   let results = (outs Weft_Tensor:$y);
   let gradient = GradientRules<["CumSum(dy, axis, exclusive, !reverse)"]>;

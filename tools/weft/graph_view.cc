@@ -239,10 +239,10 @@ DimExpr FlopsOf(const std::string& op, const std::vector<Shape>& operands,
                 const std::vector<Shape>& results,
                 const std::map<std::string, std::string>& attrs) {
   static const std::set<std::string> kMoves = {
-      "reshape",       "transpose",  "broadcast",  "concat",     "slice",     "pad",
-      "gather",        "iota",       "constant",   "dim_size",   "reverse",   "cast",
-      "stop_gradient", "one_hot",    "print",      "assert",     "select_at", "while",
-      "cond",          "stack_push", "max_unpool", "max_pool_at"};
+      "reshape",       "transpose",  "broadcast",  "concat",      "slice",          "pad",
+      "gather",        "iota",       "constant",   "dim_size",    "reverse",        "cast",
+      "stop_gradient", "one_hot",    "print",      "assert",      "select_at",      "while",
+      "cond",          "stack_push", "max_unpool", "max_pool_at", "custom_gradient"};
   const OpInfo* info = FindOp(op);
   if (kMoves.count(op) || (info && (info->family == "state" || info->family == "shape"))) return 0;
   if (op == "matmul" && operands.size() == 2 && operands[0].size() >= 2) {

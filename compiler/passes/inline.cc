@@ -1,0 +1,27 @@
+// A function with a gradient of its author's is, once gradients have been taken, its body.
+#include <vector>
+
+#include "compiler/passes/passes.h"
+#include "graph/ir/dialect.h"
+
+namespace weft {
+
+absl::StatusOr<bool> InlineCustomGradients(mlir::func::FuncOp function) {
+  // Inner ones come first.
+  std::vector<ir::CustomGradientOp> ops;
+  function.walk([&](ir::CustomGradientOp op) { ops.push_back(op); });
+  for (ir::CustomGradientOp op : ops) {
+    mlir::Block& body = op.getBody().front();
+    mlir::Operation* yield = body.getTerminator();
+    for (auto [argument, operand] : llvm::zip_equal(body.getArguments(), op.getOperands())) {
+      argument.replaceAllUsesWith(operand);
+    }
+    op->getBlock()->getOperations().splice(op->getIterator(), body.getOperations(), body.begin(),
+                                           yield->getIterator());
+    op->replaceAllUsesWith(yield->getOperands());
+    op->erase();
+  }
+  return !ops.empty();
+}
+
+}  // namespace weft
