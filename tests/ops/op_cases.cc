@@ -1,5 +1,6 @@
 #include "tests/ops/op_cases.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <utility>
@@ -112,6 +113,8 @@ void AddReductions(CaseList& list) {
                               {"long_columns", {131, 37}, {0}, true},
                               {"many", {3, 5003}, {0, 1}, false},
                               {"no_elements", {2, 0}, {1}, false},
+                              {"no_rows", {0, 5}, {1}, false},
+                              {"no_columns", {3, 0, 4}, {1}, false},
                               {"one_element", {1, 1}, {1}, false}};
   for (const auto& [op, function] : reductions) {
     for (const Variant& v : variants) {
@@ -135,6 +138,11 @@ void AddReductions(CaseList& list) {
     list.Add("argmin", absl::StrCat("axis", axis), {Data({3, 5, 2})},
              [axis](const Inputs& x) { return ArgMin(x[0], axis, axis == 1); });
   }
+  list.Add("argmax", "flat", {Data({7})}, [](const Inputs& x) { return ArgMax(x[0], 0); });
+  list.Add("argmin", "flat", {Data({7})}, [](const Inputs& x) { return ArgMin(x[0], 0); });
+  list.Add("argmax", "no_rows", {Data({0, 5})}, [](const Inputs& x) { return ArgMax(x[0], 1); });
+  list.Add("argmin", "no_rows", {Data({0, 5})}, [](const Inputs& x) { return ArgMin(x[0], 1); });
+  list.Add("cumsum", "nothing", {Data({2, 0, 3})}, [](const Inputs& x) { return CumSum(x[0], 1); });
   for (bool exclusive : {false, true}) {
     for (bool reverse : {false, true}) {
       list.Add(
@@ -162,6 +170,10 @@ void AddMatMul(CaseList& list) {
   auto plain = [](const Inputs& x) { return MatMul(x[0], x[1]); };
   list.Add("matmul", "vector", {Data({1, 7}), Data({7, 1})}, plain);
   list.Add("matmul", "no_contraction", {Data({2, 0}), Data({0, 3})}, plain);
+  list.Add("matmul", "no_rows", {Data({0, 3}), Data({3, 2})}, plain);
+  list.Add("matmul", "no_columns", {Data({2, 3}), Data({3, 0})}, plain);
+  list.Add("matmul", "no_batch", {Data({0, 2, 3}), Data({0, 3, 2})}, plain);
+  list.Add("matmul", "no_batch_shared", {Data({0, 2, 3}), Data({3, 2})}, plain);
   list.Add("matmul", "rank4", {Data({2, 2, 2, 3}), Data({2, 2, 3, 2})}, plain);
   list.Add("matmul", "blocks", {Data({67, 130}), Data({130, 75})}, plain).gradient = false;
   list.Add("matmul", "blocks_shared", {Data({3, 17, 40}), Data({40, 33})}, plain).gradient = false;
@@ -193,6 +205,9 @@ void AddConvolutions(CaseList& list) {
       {"dilated", {1, 5, 6, 1}, {2, 2, 1, 1}, {1, 3, 4, 1}, {1, 1}, {0, 0, 0, 0}, {2, 2}, 1},
       {"grouped", {1, 3, 3, 4}, {2, 2, 2, 2}, {1, 2, 2, 2}, {1, 1}, {0, 0, 0, 0}, {1, 1}, 2},
       {"depthwise", {1, 3, 3, 3}, {2, 2, 1, 3}, {1, 3, 3, 3}, {1, 1}, {1, 0, 0, 1}, {1, 1}, 3},
+      {"no_batch", {0, 3, 3, 2}, {2, 2, 2, 2}, {0, 2, 2, 2}, {1, 1}, {0, 0, 0, 0}, {1, 1}, 1},
+      {"no_channels", {2, 3, 3, 0}, {2, 2, 0, 2}, {2, 2, 2, 2}, {1, 1}, {0, 0, 0, 0}, {1, 1}, 1},
+      {"no_outputs", {2, 3, 3, 2}, {2, 2, 2, 0}, {2, 2, 2, 0}, {1, 1}, {0, 0, 0, 0}, {1, 1}, 1},
       {"pointwise", {2, 2, 3, 3}, {1, 1, 3, 2}, {2, 2, 3, 2}, {1, 1}, {0, 0, 0, 0}, {1, 1}, 1},
       {"blocks", {2, 9, 11, 17}, {3, 3, 17, 37}, {2, 9, 11, 37}, {1, 1}, {1, 1, 1, 1}, {1, 1}, 1},
       {"blocks_strided",
@@ -227,11 +242,13 @@ void AddConvolutions(CaseList& list) {
     int64_t elements = 1;
     for (int64_t size : v.image) elements *= size;
     const bool small = elements < 200;
-    list.Add("conv2d", v.name, {Data(v.image), Data(v.filter)},
-             [v](const Inputs& x) {
-               return Conv2D(x[0], x[1], v.strides, v.padding, v.dilations, v.groups);
-             })
-        .gradient = small;
+    OpCase& conv =
+        list.Add("conv2d", v.name, {Data(v.image), Data(v.filter)}, [v](const Inputs& x) {
+          return Conv2D(x[0], x[1], v.strides, v.padding, v.dilations, v.groups);
+        });
+    conv.gradient = small;
+    // Batch and pixels; the gradients of this case are the other two ops with open dimensions.
+    conv.open = {{0, 1, 2}, {}};
     list.Add("conv2d_input_grad", v.name, {Data(v.output), Data(v.filter)},
              [v](const Inputs& x) {
                return Conv2DInputGrad(x[0], x[1], Dims(v.image), v.strides, v.padding, v.dilations,
@@ -258,12 +275,17 @@ void AddPooling(CaseList& list) {
       {"overlapping", {1, 5, 4, 1}, {1, 3, 4, 1}, {3, 2}, {2, 1}, {1, 1, 0, 1}},
       {"whole", {2, 3, 2, 1}, {2, 1, 1, 1}, {3, 2}, {1, 1}, {0, 0, 0, 0}},
       {"channels", {1, 4, 3, 19}, {1, 2, 2, 19}, {3, 2}, {1, 1}, {0, 0, 0, 0}},
+      {"no_batch", {0, 4, 3, 2}, {0, 2, 2, 2}, {3, 2}, {1, 1}, {0, 0, 0, 0}},
+      {"no_pixels", {1, 0, 3, 2}, {1, 1, 2, 2}, {2, 2}, {1, 1}, {1, 1, 0, 0}},
   };
   for (const Variant& v : variants) {
-    list.Add("max_pool", v.name, {Data(v.image)}, [v](Graph&, const Inputs& x) {
-      const auto result = MaxPool(x[0], v.window, v.strides, v.padding);
-      return Inputs{result.y, result.index};
-    });
+    const std::vector<std::vector<int>> open = {{0, 1, 2}};
+    list.Add("max_pool", v.name, {Data(v.image)},
+             [v](Graph&, const Inputs& x) {
+               const auto result = MaxPool(x[0], v.window, v.strides, v.padding);
+               return Inputs{result.y, result.index};
+             })
+        .open = open;
     const int64_t places = v.window[0] * v.window[1];
     list.Add("max_unpool", v.name, {Data(v.output), Index(v.output, 0, places - 1)},
              [v](const Inputs& x) {
@@ -274,9 +296,11 @@ void AddPooling(CaseList& list) {
         [v](const Inputs& x) { return MaxPoolAt(x[0], x[1], v.window, v.strides, v.padding); });
     for (bool count_padding : {false, true}) {
       const std::string name = absl::StrCat(v.name, count_padding ? "_counted" : "");
-      list.Add("avg_pool", name, {Data(v.image)}, [v, count_padding](const Inputs& x) {
-        return AvgPool(x[0], v.window, v.strides, v.padding, count_padding);
-      });
+      list.Add("avg_pool", name, {Data(v.image)},
+               [v, count_padding](const Inputs& x) {
+                 return AvgPool(x[0], v.window, v.strides, v.padding, count_padding);
+               })
+          .open = open;
       list.Add("avg_pool_grad", name, {Data(v.output)}, [v, count_padding](const Inputs& x) {
         return AvgPoolGrad(x[0], Dims(v.image), v.window, v.strides, v.padding, count_padding);
       });
@@ -286,15 +310,28 @@ void AddPooling(CaseList& list) {
 
 void AddShapes(CaseList& list) {
   list.Add("reshape", "merge", {Data({2, 3, 4})},
-           [](const Inputs& x) { return Reshape(x[0], Dims({4, 6})); });
+           [](const Inputs& x) { return Reshape(x[0], {x[0].dim(0) * x[0].dim(1), x[0].dim(2)}); })
+      .open = {{0, 1, 2}};
+  list.Add("reshape", "split", {Data({5, 12})},
+           [](const Inputs& x) { return Reshape(x[0], {x[0].dim(0), DimExpr(3), DimExpr(4)}); })
+      .open = {{0}};
+  list.Add("reshape", "nothing", {Data({0, 4})},
+           [](const Inputs& x) { return Reshape(x[0], Dims({2, 0, 2})); });
   list.Add("reshape", "to_scalar", {Data({1, 1})},
            [](const Inputs& x) { return Reshape(x[0], {}); });
   list.Add("transpose", "rotate", {Data({2, 3, 4})},
            [](const Inputs& x) { return Transpose(x[0], {2, 0, 1}); });
   list.Add("transpose", "swap", {Data({5, 3})},
            [](const Inputs& x) { return Transpose(x[0], {1, 0}); });
+  list.Add("transpose", "nothing", {Data({0, 3})},
+           [](const Inputs& x) { return Transpose(x[0], {1, 0}); });
   list.Add("broadcast", "new_and_repeated", {Data({2, 1, 3})},
-           [](const Inputs& x) { return Broadcast(x[0], Dims({2, 2, 4, 3})); });
+           [](const Inputs& x) {
+             return Broadcast(x[0], {DimExpr(2), x[0].dim(0), DimExpr(4), x[0].dim(2)});
+           })
+      .open = {{0, 2}};
+  list.Add("broadcast", "nothing", {Data({1, 3})},
+           [](const Inputs& x) { return Broadcast(x[0], Dims({0, 3})); });
   list.Add("broadcast", "scalar", {Data({})},
            [](const Inputs& x) { return Broadcast(x[0], Dims({3, 2})); });
   list.Add("broadcast", "ones_stay", {Data({1, 3})},
@@ -303,21 +340,39 @@ void AddShapes(CaseList& list) {
            [](const Inputs& x) { return Concat({x[0], x[1], x[2]}, -1); });
   list.Add("concat", "first", {Data({1, 3}), Data({2, 3})},
            [](const Inputs& x) { return Concat({x[0], x[1], x[0]}, 0); });
+  // Of the open sizes 0 and 1 nothing is left.
   list.Add("slice", "steps", {Data({3, 7})},
-           [](const Inputs& x) { return Slice(x[0], Dims({1, 0}), Dims({3, 6}), {1, 3}); });
+           [](const Inputs& x) {
+             return Slice(x[0], Dims({1, 0}),
+                          {x[0].dim(0), DimExpr::Max(x[0].dim(1) - DimExpr(1), 0)}, {1, 3});
+           })
+      .open = {{0, 1}};
   list.Add("slice", "empty", {Data({3, 4})},
            [](const Inputs& x) { return Slice(x[0], Dims({3, 1}), Dims({3, 4}), {1, 2}); });
   list.Add("pad", "all_sides", {Data({2, 3}), Data({})},
-           [](const Inputs& x) { return Pad(x[0], x[1], Dims({1, 0}), Dims({0, 2}), {0, 2}); });
+           [](const Inputs& x) { return Pad(x[0], x[1], Dims({1, 0}), Dims({0, 2}), {0, 2}); })
+      .open = {{0, 1}, {}};
   list.Add("pad", "of_nothing", {Data({0, 2}), Data({})},
            [](const Inputs& x) { return Pad(x[0], x[1], Dims({1, 1}), Dims({1, 0}), {3, 0}); });
   list.Add("reverse", "two", {Data({2, 3, 2})},
            [](const Inputs& x) { return Reverse(x[0], {0, -1}); });
-  list.Add("iota", "rows", {Data({})}, [](Graph& graph, const Inputs& x) {
-    return Iota(graph, Dims({3, 4}), 0, x[0].dtype());
-  });
+  list.Add("reverse", "nothing", {Data({0, 3})},
+           [](const Inputs& x) { return Reverse(x[0], {0, 1}); });
+  list.Add("iota", "rows", {Data({3})},
+           [](Graph& graph, const Inputs& x) {
+             return Iota(graph, {x[0].dim(0), DimExpr(4)}, 0, x[0].dtype());
+           })
+      .open = {{0}};
   list.Add("dim_size", "known", {},
            [](Graph& graph, const Inputs&) { return DimSize(graph, DimExpr(7), DataType::kI64); });
+  // Added to the input, which gives the size.
+  list.Add("dim_size", "of_an_input", {Data({3}, 0, 9)},
+           [](Graph& graph, const Inputs& x) {
+             return x[0] +
+                    Cast(DimSize(graph, x[0].dim(0) * DimExpr(2) + DimExpr(1), DataType::kI32),
+                         x[0].dtype());
+           })
+      .open = {{0}};
   list.Add("constant", "matrix", {Data({2})}, [](Graph& graph, const Inputs& x) {
     return Cast(graph.Constant(HostTensor::Of<double>({2}, {1.5, -2})), x[0].dtype());
   });
@@ -331,33 +386,48 @@ void AddIndexing(CaseList& list) {
            [](const Inputs& x) { return Gather(x[0], x[1], 1); });
   list.Add("gather", "scalar_last", {Data({2, 4}), Scalar64(2, 2)},
            [](const Inputs& x) { return Gather(x[0], x[1], -1); });
+  auto rows = [](const Inputs& x) { return Gather(x[0], x[1], 0); };
+  list.Add("gather", "from_nothing", {Data({0, 3}), Index({4}, -1, 1)}, rows);
+  list.Add("gather", "no_indices", {Data({4, 3}), Index({0}, 0, 0)}, rows);
+  list.Add("gather", "no_columns", {Data({4, 0}), Index({2}, 0, 3)}, rows);
   list.Add("scatter_add", "rows", {Data({4, 2}), Index({3, 2}, -1, 4), Data({3, 2, 2})},
            [](const Inputs& x) { return ScatterAdd(x[0], x[1], x[2]); });
   list.Add("scatter_add", "elements", {Data({5}), Index({7}, 0, 4), Data({7})},
            [](const Inputs& x) { return ScatterAdd(x[0], x[1], x[2]); });
+  auto add = [](const Inputs& x) { return ScatterAdd(x[0], x[1], x[2]); };
+  list.Add("scatter_add", "to_nothing", {Data({0, 2}), Index({3}, -1, 1), Data({3, 2})}, add);
+  list.Add("scatter_add", "no_indices", {Data({4, 2}), Index({0}, 0, 0), Data({0, 2})}, add);
+  list.Add("scatter_add", "no_columns", {Data({4, 0}), Index({3}, 0, 3), Data({3, 0})}, add);
   list.Add("one_hot", "rows", {Index({2, 3}, -1, 5), Data({})},
-           [](const Inputs& x) { return OneHot(x[0], DimExpr(5), x[1].dtype()); });
+           [](const Inputs& x) { return OneHot(x[0], DimExpr(5), x[1].dtype()); })
+      .open = {{0, 1}, {}};
+  list.Add("one_hot", "no_depth", {Index({2}, -1, 1), Data({})},
+           [](const Inputs& x) { return OneHot(x[0], DimExpr(0), x[1].dtype()); });
 }
 
 void AddRandom(CaseList& list) {
   auto dims = [](const Inputs& x) { return x[1].shape(); };
   list.Add("random_uniform", "any", {Scalar64(-9, 9), Data({5, 3})},
-           [dims](const Inputs& x) { return RandomUniform(x[0], 17, dims(x), x[1].dtype()); });
+           [dims](const Inputs& x) { return RandomUniform(x[0], 17, dims(x), x[1].dtype()); })
+      .open = {{}, {0, 1}};
   list.Add("random_normal", "any", {Scalar64(-9, 9), Data({5, 3})},
-           [dims](const Inputs& x) { return RandomNormal(x[0], 17, dims(x), x[1].dtype()); });
+           [dims](const Inputs& x) { return RandomNormal(x[0], 17, dims(x), x[1].dtype()); })
+      .open = {{}, {0, 1}};
   list.Add("random_bits", "any", {Scalar64(-9, 9)},
            [](const Inputs& x) { return RandomBits(x[0], 17, Dims({7}), DataType::kI32); });
 }
 
 void AddState(CaseList& list) {
   // Inputs stand in every graph; here one is the op under test.
-  list.Add("input", "passed_on", {Data({2, 3})}, [](const Inputs& x) { return x[0]; });
+  list.Add("input", "passed_on", {Data({2, 3})}, [](const Inputs& x) { return x[0]; }).open = {
+      {0, 1}};
   list.Add("assign", "value", {Data({2, 3})}, [](Graph& graph, const Inputs& x) {
     Variable v = graph.AddVariable("v", ZerosLike(Full(graph, x[0].dtype(), x[0].shape(), 0)));
     return v.Assign(x[0]);
   });
   list.Add("check_numerics", "fine", {Data({3})},
-           [](const Inputs& x) { return CheckNumerics(x[0], "case"); });
+           [](const Inputs& x) { return CheckNumerics(x[0], "case"); })
+      .open = {{0}};
   list.Add("print", "few", {Data({3})}, [](const Inputs& x) { return Print(x[0], "case", 2); });
   list.Add("assert", "holds", {Data({3}), Scalar64(0, 9)},
            [](const Inputs& x) { return Assert(Equal(x[1], x[1]), x[0], "case"); });
@@ -365,15 +435,19 @@ void AddState(CaseList& list) {
 
 void AddControlFlow(CaseList& list) {
   // x -> x * y + c, four times: a carried float, a captured one, a counter.
-  list.Add("while", "power", {Data({3}), Data({3})},
-           [](Graph& graph, const Inputs& x) {
-             Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
-             std::vector<Tensor> results = While(
-                 {zero, x[0]}, [](const Inputs& v) { return Less(v[0], 4.0); },
-                 [&](const Inputs& v) { return Inputs{v[0] + 1.0, v[1] * x[1] + x[0]}; }, 6);
-             return Inputs{results.at(1)};
-           })
-      .floats_only = true;
+  auto power = [](Graph& graph, const Inputs& x) {
+    Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+    std::vector<Tensor> results = While(
+        {zero, x[0]}, [](const Inputs& v) { return Less(v[0], 4.0); },
+        [&](const Inputs& v) { return Inputs{v[0] + 1.0, v[1] * x[1] + x[0]}; }, 6);
+    return Inputs{results.at(1)};
+  };
+  for (int64_t size : {3, 0}) {
+    OpCase& c = list.Add("while", size == 0 ? "power_of_nothing" : "power",
+                         {Data({size}), Data({size})}, power);
+    c.floats_only = true;
+    c.open = {{0}, {0}};
+  }
   // The number of iterations depends on the data; one carried value feeds another.
   list.Add("while", "until", {Data({}, 0.5, 0.9), Data({2})},
            [](Graph&, const Inputs& x) {
@@ -413,7 +487,8 @@ void AddControlFlow(CaseList& list) {
                return Cond(
                    predicate, [&] { return Inputs{x[0], x[1]}; },
                    [&] { return Inputs{x[1], x[1]}; });
-             });
+             })
+        .open = {{0}, {0}};
   }
   // A loop within a branch within a loop.
   list.Add("while", "nested", {Data({2}, 0.5, 1.5)},
@@ -436,11 +511,40 @@ void AddControlFlow(CaseList& list) {
              return Inputs{results.at(1)};
            })
       .floats_only = true;
+  // The true gradient of x * y * y, given by hand; an index passes through both.
+  list.Add("custom_gradient", "by_hand", {Data({3}), Data({3}), Index({2}, 0, 9)},
+           [](Graph&, const Inputs& inputs) {
+             return CustomGradient(
+                 inputs, [](const Inputs& x) { return Inputs{x[0] * x[1] * x[1], x[2]}; },
+                 [](const Inputs& x, const Inputs& y, const Inputs& dy) {
+                   return Inputs{dy[0] * x[1] * x[1], dy[0] * x[0] * x[1] * 2.0, y[1]};
+                 });
+           })
+      .floats_only = true;
+  // One within the body of another, in a loop.
+  list.Add("custom_gradient", "nested", {Data({2}, 0.8, 0.95)},
+           [](Graph&, const Inputs& inputs) {
+             auto cube = [](const Inputs& x) {
+               auto square = [](const Inputs& v) { return Inputs{v[0] * v[0]}; };
+               auto adjoint = [](const Inputs& v, const Inputs&, const Inputs& dy) {
+                 return Inputs{dy[0] * v[0] * 2.0};
+               };
+               return Inputs{CustomGradient({x[0]}, square, adjoint)[0] * x[0]};
+             };
+             auto adjoint = [](const Inputs& x, const Inputs& y, const Inputs& dy) {
+               return Inputs{dy[0] * y[0] / x[0] * 3.0};
+             };
+             return While(
+                 inputs, [](const Inputs& v) { return Greater(ReduceSum(v[0], {0}), 0.6); },
+                 [&](const Inputs& v) { return CustomGradient(v, cube, adjoint); }, 9);
+           })
+      .floats_only = true;
   for (int64_t index : {0, 2, 3}) {
-    list.Add(
-        "stack_push", absl::StrCat("at", index),
-        {Data({3, 2}), Data({2}), Scalar64(static_cast<double>(index), static_cast<double>(index))},
-        [](const Inputs& x) { return StackPush(x[0], x[1], x[2]); });
+    list.Add("stack_push", absl::StrCat("at", index),
+             {Data({3, 2}), Data({2}),
+              Scalar64(static_cast<double>(index), static_cast<double>(index))},
+             [](const Inputs& x) { return StackPush(x[0], x[1], x[2]); })
+        .open = {{1}, {0}, {}};
   }
 }
 
@@ -511,7 +615,25 @@ std::vector<OpCase> CasesOf(const OpInfo& op) {
   return cases;
 }
 
-HostTensor DrawInput(const OpCase& c, size_t index, DataType dtype) {
+namespace {
+
+bool NamesNoSizes(const OpCase& c) {
+  const OpInfo* info = FindOp(c.op);
+  return info->elementwise || info->family == "reduction" || c.op == "matmul" ||
+         c.op == "transpose" || c.op == "reverse" || c.op == "gather" || c.op == "scatter_add" ||
+         c.op == "concat";
+}
+
+bool IsOpen(const OpCase& c, size_t input, int64_t axis) {
+  if (c.inputs[input].shape[axis] <= 1) return false;
+  if (!c.open) return NamesNoSizes(c);
+  const std::vector<int>& axes = (*c.open)[input];
+  return std::find(axes.begin(), axes.end(), axis) != axes.end();
+}
+
+}  // namespace
+
+HostTensor DrawInput(const OpCase& c, size_t index, DataType dtype, Resize resize) {
   const InputSpec& spec = c.inputs[index];
   const TestInfo& test = FindOp(c.op)->test;
   double low = spec.low.value_or(test.low), high = spec.high.value_or(test.high);
@@ -520,7 +642,13 @@ HostTensor DrawInput(const OpCase& c, size_t index, DataType dtype) {
   if (spec.kind == Kind::kI64) dtype = DataType::kI64;
   if (spec.kind == Kind::kBool) dtype = DataType::kBool;
   if (whole) high = std::floor(high) + 1 - 1e-9;  // so that floor(draw) reaches the end
-  HostTensor values = *HostTensor::Create(DataType::kF64, spec.shape);
+  Sizes shape = spec.shape;
+  for (size_t axis = 0; axis < shape.size(); ++axis) {
+    if (resize != nullptr && IsOpen(c, index, static_cast<int64_t>(axis))) {
+      shape[axis] = resize(shape[axis]);
+    }
+  }
+  HostTensor values = *HostTensor::Create(DataType::kF64, shape);
   Draws draws(HashOf(c.name) + index);
   for (double& value : values.mutable_values<double>()) {
     value = low + (high - low) * draws.Next();
@@ -531,18 +659,23 @@ HostTensor DrawInput(const OpCase& c, size_t index, DataType dtype) {
 }
 
 bool CanBeOpen(const OpCase& c) {
-  const OpInfo* info = FindOp(c.op);
-  return info->elementwise || info->family == "reduction" || c.op == "matmul" ||
-         c.op == "transpose" || c.op == "reverse" || c.op == "gather" || c.op == "scatter_add" ||
-         c.op == "concat";
+  if (!c.open) return NamesNoSizes(c);
+  for (size_t i = 0; i < c.inputs.size(); ++i) {
+    for (size_t axis = 0; axis < c.inputs[i].shape.size(); ++axis) {
+      if (IsOpen(c, i, static_cast<int64_t>(axis))) return true;
+    }
+  }
+  return false;
 }
 
 Tensor MakeInput(Graph& graph, const OpCase& c, size_t index, DataType dtype, bool open) {
   const HostTensor value = DrawInput(c, index, dtype);
   std::vector<Graph::Dim> dims;
-  for (int64_t size : value.shape()) {
-    dims.push_back(open && size > 1 ? Graph::Dim(DimExpr::Symbol(absl::StrCat("s", size)))
-                                    : Graph::Dim(size));
+  for (int64_t axis = 0; axis < value.rank(); ++axis) {
+    const int64_t size = value.shape()[axis];
+    dims.push_back(open && IsOpen(c, index, axis)
+                       ? Graph::Dim(DimExpr::Symbol(absl::StrCat("s", size)))
+                       : Graph::Dim(size));
   }
   return graph.Input(absl::StrCat("x", index), value.dtype(), dims);
 }

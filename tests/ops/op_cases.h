@@ -40,10 +40,12 @@ struct OpCase {
   bool gradient = true;
   // The composition around the op wants arithmetic or fractions.
   bool floats_only = false;
+  // For each input, the axes whose size may be open: `build` takes sizes from the inputs there.
+  // nullopt: all axes of ops whose attributes name no sizes, none of others.
+  std::optional<std::vector<std::vector<int>>> open = {};
 };
 
-// Whether the case can be built over inputs whose sizes are open: those of the ops whose attributes
-// name no sizes.
+// Whether the case can be built over inputs of which some sizes are open.
 bool CanBeOpen(const OpCase& c);
 
 // The cases of an op; empty where it has none, which is right for the ops of OpsWithoutCases alone.
@@ -51,10 +53,14 @@ std::vector<OpCase> CasesOf(const OpInfo& op);
 // Declarations and terminators, which cannot be built by themselves, each with the reason.
 const std::vector<std::pair<std::string, std::string>>& OpsWithoutCases();
 
-// Elements of an operand, the same for the same case, place and dtype.
-HostTensor DrawInput(const OpCase& c, size_t index, DataType dtype);
-// The graph's input for it, named "x<index>"; where `open`, sizes above 1 are open dimensions, of
-// one name where they are equal in the case.
+// The size that an open dimension has in a run, from its size in the case.
+using Resize = int64_t (*)(int64_t size);
+
+// Elements of an operand, the same for the same case, place, dtype and sizes. With `resize`, for
+// the case built with open dimensions, which then have other sizes.
+HostTensor DrawInput(const OpCase& c, size_t index, DataType dtype, Resize resize = nullptr);
+// The graph's input for it, named "x<index>"; where `open`, sizes above 1 that may be are open
+// dimensions, of one name where they are equal in the case.
 Tensor MakeInput(Graph& graph, const OpCase& c, size_t index, DataType dtype, bool open = false);
 // The dtypes under which the case can be built: those of the op's entry, or the floats among them.
 std::vector<DataType> DTypesOf(const OpCase& c);
