@@ -17,7 +17,8 @@ namespace weft {
 Tensor Relu(Operand x);
 // x for x > 0, slope * x otherwise; the gradient at 0 is the slope.
 Tensor LeakyRelu(Operand x, double slope = 0.01);
-// x for x > 0, exp(x) - 1 otherwise (Clevert, Unterthiner, Hochreiter, 2015, alpha = 1).
+// x for x > 0, exp(x) - 1 otherwise (Clevert, Unterthiner, Hochreiter, 2015, alpha = 1). The
+// gradient at 0 is 1.
 Tensor Elu(Operand x);
 // x * Phi(x) with the normal distribution function Phi(x) = (1 + erf(x / sqrt 2)) / 2; with
 // `approximate`, 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel, 2016).

@@ -64,12 +64,13 @@ TEST(Functions, GradientsAreFinite) {
 }
 
 // Where a formula of two pieces meets, both derivatives are those of the smooth function.
-TEST(Functions, SoftplusHasItsGradientsAtZero) {
+TEST(Functions, SoftplusAndEluHaveTheirGradientsAtZero) {
   Graph graph;
   Tensor x = graph.Constant(HostTensor::Of<double>({1}, {0}));
   Tensor first = Gradients(Softplus(x), {x})[0];
   EXPECT_EQ(Value(graph, first).values<double>()[0], 0.5);
   EXPECT_EQ(Value(graph, Gradients(first, {x})[0]).values<double>()[0], 0.25);
+  EXPECT_EQ(Value(graph, Gradients(Elu(x), {x})[0]).values<double>()[0], 1);
 }
 
 TEST(Functions, LogSumExpOfInfinities) {
