@@ -13,7 +13,9 @@
 #include "graph/builder_support.h"
 #include "graph/gradient/reverse.h"
 #include "graph/ir/graph_impl.h"
+#include "graph/ir/types.h"
 #include "graph/ops/gradient_support.h"
+#include "llvm/ADT/SetVector.h"
 #include "mlir/IR/Operation.h"
 
 namespace weft {
@@ -47,13 +49,23 @@ Tensor OrZeros(Tensor gradient, Tensor like) {
 }
 
 // Whether the adjoint of the body may look at the value of argument `index`: not where it is only
-// yielded, or only the stack that something is pushed on.
+// yielded, or the stack that something is pushed on, or leads to nothing but whole numbers, as the
+// counter of iterations does.
 bool AdjointReads(mlir::Region& body, int index) {
-  for (mlir::OpOperand& use : body.getArgument(index).getUses()) {
-    mlir::Operation* user = use.getOwner();
-    if (ir::IsOp(user, "yield")) continue;
-    if (ir::IsOp(user, "stack_push") && use.getOperandNumber() == 0) continue;
-    return true;
+  llvm::SetVector<mlir::Value> values;
+  values.insert(body.getArgument(index));
+  for (size_t i = 0; i < values.size(); ++i) {
+    for (mlir::OpOperand& use : values[i].getUses()) {
+      mlir::Operation* user = use.getOwner();
+      if (ir::IsOp(user, "yield")) continue;
+      if (ir::IsOp(user, "stack_push") && use.getOperandNumber() == 0) continue;
+      // An assertion or a body may depend on it.
+      if (!ir::InfoOf(user)->pure || user->getNumRegions() > 0) return true;
+      for (mlir::Value result : user->getResults()) {
+        if (IsFloat(ir::DataTypeOf(result))) return true;
+        values.insert(result);
+      }
+    }
   }
   return false;
 }
