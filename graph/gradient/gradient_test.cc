@@ -192,7 +192,7 @@ TEST(Gradients, OfTheAuthors) {
       })[0];
   y.Named("y");
   ASSERT_TRUE(graph.status().ok()) << graph.status();
-  auto back = Graph::FromGraphDef(*graph.ToGraphDef());
+  auto back = Graph::FromText(*graph.ToText());
   ASSERT_TRUE(back.ok()) << back.status();
   for (Graph* each : {&graph, &*back}) {
     Tensor square = each->Find("y") * each->Find("y");
