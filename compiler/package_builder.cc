@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "compiler/codegen/cpu/backend.h"
+#include "compiler/codegen/llvm_lowering.h"
 #include "compiler/codegen/target.h"
 #include "compiler/pass_runner.h"
 #include "compiler/passes/weight_table.h"
@@ -49,6 +50,15 @@ int ThreadsOf(const CompileOptions& options) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+absl::StatusOr<Target> ParseTarget(const std::string& name) {
+  absl::StatusOr<Target> target = Target::Parse(name);
+  if (target.ok() && target->kind != Target::Kind::kCpu) {
+    return absl::UnimplementedError(absl::StrCat(
+        "target '", name, "': this version makes code for CPUs alone; name a cpu: target"));
+  }
+  return target;
+}
+
 class Builder {
  public:
   Builder(ir::GraphOp graph, const CompileOptions& options) : graph_(graph), options_(options) {
@@ -58,7 +68,7 @@ class Builder {
   }
 
   absl::Status AddTarget(const std::string& name, const std::vector<PlanToMake>& plans) {
-    absl::StatusOr<Target> target = Target::Parse(name);
+    absl::StatusOr<Target> target = ParseTarget(name);
     if (!target.ok()) return target.status();
     TargetPlans* made = manifest_.add_targets();
     made->set_target(name);
@@ -208,7 +218,7 @@ absl::StatusOr<std::string> BuildPackage(ir::GraphOp graph, const std::vector<Pl
 absl::StatusOr<std::string> BuildText(ir::GraphOp graph, const std::vector<PlanToMake>& plans,
                                       const CompileOptions& options, const std::string& stage) {
   Builder builder(graph, options);
-  absl::StatusOr<Target> target = Target::Parse(options.targets.at(0));
+  absl::StatusOr<Target> target = ParseTarget(options.targets.at(0));
   if (!target.ok()) return target.status();
   if (stage == "mlir") {
     std::string text;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "compiler/codegen/cpu/backend.h"
 #include "compiler/codegen/cpu/loaded_image.h"
+#include "compiler/codegen/llvm_lowering.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"

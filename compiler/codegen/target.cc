@@ -49,7 +49,26 @@ void ReadCaches(Target* target) {
 absl::Status Invalid(const std::string& name, const std::string& problem) {
   return absl::InvalidArgumentError(absl::StrCat(
       "target '", name, "': ", problem,
-      "; expected cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4, with +feature for each one added"));
+      "; expected cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4, with +feature for each one added, or "
+      "cuda:sm_70, cuda:sm_80, cuda:sm_90 or cuda:sm_90a"));
+}
+
+absl::StatusOr<Target> ParseCuda(const std::string& name, std::string_view generation) {
+  Target target;
+  target.kind = Target::Kind::kCuda;
+  target.name = name;
+  target.cpu = std::string(generation);
+  target.vector_bits = 128;
+  target.vector_registers = 0;
+  for (int sm : {70, 80, 90}) {
+    if (generation == absl::StrCat("sm_", sm)) target.sm = sm;
+  }
+  if (generation == "sm_90a") {
+    target.sm = 90;
+    target.generation_only = true;
+  }
+  if (target.sm == 0) return Invalid(name, absl::StrCat("unknown generation '", target.cpu, "'"));
+  return target;
 }
 
 }  // namespace
@@ -63,6 +82,8 @@ absl::StatusOr<Target> Target::Parse(std::string_view text) {
     LLVMInitializeX86TargetMC();
   });
   const std::string kPrefix = "cpu:";
+  const std::string kCuda = "cuda:";
+  if (name.substr(0, kCuda.size()) == kCuda) return ParseCuda(name, name.substr(kCuda.size()));
   if (name.substr(0, kPrefix.size()) != kPrefix) return Invalid(name, "unknown kind of device");
   std::vector<std::string> parts = absl::StrSplit(name.substr(kPrefix.size()), '+');
 

@@ -14,13 +14,20 @@ namespace weft {
 // A value: copy it freely. Every choice of the code generator depends on these fields alone, so
 // equal targets give equal code, on whatever machine the compiler runs.
 struct Target {
-  // As it was named: "cpu:x86-64-v3", "cpu:native".
+  enum class Kind { kCpu, kCuda };
+
+  Kind kind = Kind::kCpu;
+  // As it was named: "cpu:x86-64-v3", "cpu:native", "cuda:sm_90a".
   std::string name;
   // LLVM's name of the processor (for scheduling) and its list of features ("+avx2,+fma").
   std::string cpu;
   std::string features;
+  // Of a GPU: its compute capability times ten, 80 for sm_80; and whether code may use what that
+  // generation alone has (sm_90a).
+  int sm = 0;
+  bool generation_only = false;
   // LLVM's names of all that the processor has, those implied by others included: "avx2",
-  // "avx512f".
+  // "avx512f". Of a CPU, as is the rest.
   std::set<std::string, std::less<>> enabled;
   // Width of the widest vector register that code should use: 256 or 512.
   int vector_bits = 256;
@@ -38,7 +45,8 @@ struct Target {
   // "cpu:LEVEL[+feature...]" where LEVEL is x86-64-v3, x86-64-v4, or native (this machine's
   // processor and caches), and a feature is one of LLVM's. Error (InvalidArgument) where the name
   // is none of those, where the processor lacks AVX2, FMA or F16C, which all generated code uses,
-  // or where the features contradict it.
+  // or where the features contradict it. "cuda:sm_70", sm_80, sm_90 and sm_90a are NVIDIA's GPUs
+  // of those generations and, but for sm_90a, all later ones.
   static absl::StatusOr<Target> Parse(std::string_view name);
 };
 

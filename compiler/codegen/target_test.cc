@@ -43,9 +43,19 @@ TEST(Target, NativeIsThisMachine) {
   EXPECT_GT(target->l2_bytes, target->l1_bytes);
 }
 
+TEST(Target, GenerationsOfGpus) {
+  auto target = Target::Parse("cuda:sm_90a");
+  ASSERT_TRUE(target.ok()) << target.status();
+  EXPECT_EQ(target->kind, Target::Kind::kCuda);
+  EXPECT_EQ(target->sm, 90);
+  EXPECT_TRUE(target->generation_only);
+  EXPECT_FALSE(Target::Parse("cuda:sm_90")->generation_only);
+  EXPECT_EQ(Target::Parse("cuda:sm_70")->sm, 70);
+}
+
 TEST(Target, ErrorsSayWhatIsExpected) {
-  for (const char* name : {"", "cpu", "gpu:sm_90", "cpu:x86-64-v9", "cpu:x86-64-v3+avx1024",
-                           "cpu:x86-64-v3+", "cpu:"}) {
+  for (const char* name : {"", "cuda:", "cuda:80", "cuda:sm_60", "cuda:sm_80a", "cpu", "gpu:sm_90",
+                           "cpu:x86-64-v9", "cpu:x86-64-v3+avx1024", "cpu:x86-64-v3+", "cpu:"}) {
     auto target = Target::Parse(name);
     EXPECT_EQ(target.status().code(), absl::StatusCode::kInvalidArgument) << name;
     EXPECT_THAT(std::string(target.status().message()), HasSubstr("expected cpu:native")) << name;

@@ -9,6 +9,7 @@
 
 #include "compiler/codegen/cpu/backend.h"
 #include "compiler/codegen/cpu/loaded_image.h"
+#include "compiler/codegen/llvm_lowering.h"
 #include "compiler/codegen/target.h"
 #include "gtest/gtest.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"

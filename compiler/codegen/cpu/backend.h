@@ -6,7 +6,7 @@
 // Generated code is closed: it calls nothing and writes to no data of its own.
 //
 // All functions here may be called from several threads at once, for modules of different
-// MLIRContexts, each prepared by PrepareContext.
+// MLIRContexts, each prepared by PrepareContext (llvm_lowering.h).
 #ifndef WEFT_COMPILER_CODEGEN_CPU_BACKEND_H_
 #define WEFT_COMPILER_CODEGEN_CPU_BACKEND_H_
 
@@ -21,9 +21,6 @@
 #include "mlir/IR/BuiltinOps.h"
 
 namespace weft {
-
-// Loads the dialects that kernels are made of, and registers their translation to LLVM IR.
-void PrepareContext(mlir::MLIRContext* context);
 
 // What comes out of the backend for one module. All three consume the module: afterwards it holds
 // the LLVM dialect. Errors are Internal: a kernel that does not compile is a fault of the

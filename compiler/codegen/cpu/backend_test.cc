@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "compiler/codegen/cpu/loaded_image.h"
+#include "compiler/codegen/llvm_lowering.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mlir/IR/MLIRContext.h"
