@@ -11,6 +11,7 @@
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "graph/ops/op_info.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 namespace weft {
 namespace {
@@ -49,7 +50,7 @@ absl::Status Emit(FusionEmitter& f) {
     if (!checked.ok()) return checked;
   }
   if (f.results.empty()) return Broken(f.fusion, "it has no results");
-  if (kind == plan::kLoop) return EmitLoop(f);
+  if (kind == plan::kLoop) return f.kernel.on_gpu() ? EmitCudaLoop(f) : EmitLoop(f);
   if (reduces) {
     auto ops = f.fusion.body()->without_terminator();
     if (llvm::none_of(ops, [](mlir::Operation& op) { return IsReduction(&op); })) {
@@ -65,6 +66,14 @@ absl::Status Emit(FusionEmitter& f) {
 absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& target,
                                       mlir::ModuleOp kernels) {
   const llvm::StringRef kind = fusion.getKind();
+  if (target.kind == Target::Kind::kCuda) {
+    if (kind != plan::kLoop) {
+      return absl::UnimplementedError(absl::StrCat("no code for ", target.name,
+                                                   " is made for a fusion of kind '", kind.str(),
+                                                   "', at ", ir::Describe(fusion.getLoc())));
+    }
+    kernels.getContext()->getOrLoadDialect<mlir::NVVM::NVVMDialect>();
+  }
   if (kind == plan::kContraction) return EmitContractionKernel(fusion, target, kernels);
   if (kind == plan::kWindow) return EmitWindow(fusion, target, kernels);
   if (kind == plan::kScatter) return EmitScatter(fusion, target, kernels);

@@ -26,8 +26,10 @@ struct KernelSpec {
   std::string symbol;
   // Values of the kernel's `sizes` argument.
   std::vector<DimExpr> sizes;
-  // Number of independent tiles; fixed by the sizes alone, 0 where there is nothing to compute.
+  // Number of independent tiles; fixed by the sizes alone, 0 where there is nothing to compute. For
+  // a GPU, each is one block of `block_threads` threads, and all blocks are one launch.
   DimExpr tiles;
+  int block_threads = 0;
   // Scratch that each thread needs, in bytes.
   DimExpr scratch_bytes;
   // Work and traffic of the whole launch, for reports and for deciding about threads.

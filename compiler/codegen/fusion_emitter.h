@@ -54,6 +54,8 @@ int64_t Estimate(const DimExpr& expr);
 absl::Status EmitLoop(FusionEmitter& f);
 absl::Status EmitRow(FusionEmitter& f);
 absl::Status EmitColumn(FusionEmitter& f);
+// The same for a GPU.
+absl::Status EmitCudaLoop(FusionEmitter& f);
 
 }  // namespace weft
 

@@ -1,5 +1,8 @@
 #include "compiler/codegen/kernel_builder.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -23,14 +26,19 @@ mlir::VectorType VectorOf(Type element, int64_t lanes) {
   return mlir::VectorType::get({lanes}, element);
 }
 
-mlir::func::FuncOp NewFunction(mlir::Location location, mlir::ModuleOp kernels) {
-  mlir::ImplicitLocOpBuilder b(location, kernels.getContext());
+// A kernel for a GPU has a parameter for each buffer and, added as they are asked for, each size.
+mlir::func::FuncOp NewFunction(plan::FusionOp fusion, mlir::ModuleOp kernels,
+                               const Target& target) {
+  mlir::ImplicitLocOpBuilder b(fusion.getLoc(), kernels.getContext());
   b.setInsertionPointToEnd(kernels.getBody());
   Type pointer = LLVM::LLVMPointerType::get(b.getContext()), i64 = b.getI64Type();
   const std::string name = "kernel_" + std::to_string(std::distance(kernels.getBody()->begin(),
                                                                     kernels.getBody()->end()));
-  auto function = mlir::func::FuncOp::create(
-      b, name, b.getFunctionType({pointer, pointer, i64, i64, pointer}, {}));
+  std::vector<Type> parameters{pointer, pointer, i64, i64, pointer};
+  if (target.kind == Target::Kind::kCuda) {
+    parameters.assign(fusion->getNumOperands() + fusion->getNumResults(), pointer);
+  }
+  auto function = mlir::func::FuncOp::create(b, name, b.getFunctionType(parameters, {}));
   function.addEntryBlock();
   return function;
 }
@@ -38,7 +46,7 @@ mlir::func::FuncOp NewFunction(mlir::Location location, mlir::ModuleOp kernels) 
 }  // namespace
 
 KernelBuilder::KernelBuilder(plan::FusionOp fusion, mlir::ModuleOp kernels, const Target& target)
-    : KernelBuilder(fusion, NewFunction(fusion.getLoc(), kernels), target) {}
+    : KernelBuilder(fusion, NewFunction(fusion, kernels, target), target) {}
 
 KernelBuilder::KernelBuilder(plan::FusionOp fusion, mlir::func::FuncOp function,
                              const Target& target)
@@ -49,6 +57,10 @@ KernelBuilder::KernelBuilder(plan::FusionOp fusion, mlir::func::FuncOp function,
       function_(function) {
   auto pointer = LLVM::LLVMPointerType::get(b().getContext());
   for (unsigned i = 0; i < fusion->getNumOperands() + fusion->getNumResults(); ++i) {
+    if (on_gpu()) {
+      buffers_.push_back(function_.getArgument(i));
+      continue;
+    }
     buffers_.push_back(
         InPrologue([&] { return LoadAt(At(function_.getArgument(0), i, pointer), pointer); }));
   }
@@ -74,6 +86,14 @@ Value KernelBuilder::Size(const DimExpr& expr) {
 Value KernelBuilder::SizeArgument(const DimExpr& expr) {
   Value& value = size_values_[expr];
   if (!value) {
+    if (on_gpu()) {
+      const unsigned position = function_.getNumArguments();
+      [[maybe_unused]] const mlir::LogicalResult inserted =
+          function_.insertArgument(position, b().getI64Type(), {}, function_.getLoc());
+      value = function_.getArgument(position);
+      sizes_.push_back(expr);
+      return value;
+    }
     value = InPrologue([&] {
       const int64_t slot = static_cast<int64_t>(sizes_.size());
       return LoadAt(At(function_.getArgument(1), slot, b().getI64Type()), b().getI64Type());
@@ -156,11 +176,35 @@ Value KernelBuilder::ShuffledReverse(Value value) {
   return vector::ShuffleOp::create(b(), value, value, order);
 }
 
+int64_t KernelBuilder::KnownFactor(Value value) {
+  // Past this, nothing is gained; and 0 is a multiple of everything.
+  constexpr int64_t kLimit = 64;
+  if (auto constant = ConstantOf(value)) return std::gcd(*constant, kLimit);
+  mlir::Operation* op = value.getDefiningOp();
+  if (op == nullptr) return 1;
+  if (mlir::isa<arith::MulIOp>(op)) {
+    return std::gcd(KnownFactor(op->getOperand(0)) * KnownFactor(op->getOperand(1)), kLimit);
+  }
+  if (mlir::isa<arith::AddIOp, arith::SubIOp>(op)) {
+    return std::gcd(KnownFactor(op->getOperand(0)), KnownFactor(op->getOperand(1)));
+  }
+  return 1;
+}
+
+unsigned KernelBuilder::AlignmentAt(Value offset, int64_t element_bytes) {
+  return static_cast<unsigned>(std::min<int64_t>(16, KnownFactor(offset) * element_bytes));
+}
+
 Element KernelBuilder::Load(Value pointer, DataType dtype, const Coord& offset, int64_t lanes,
                             const Guard& guard, bool invariant) {
   Type element = e_.MemoryType(dtype, 0);
   auto load = [&](Type type, Value at, Value mask) {
-    return LoadAt(At(pointer, at, element), type, mask, invariant);
+    Value value = LoadAt(At(pointer, at, element), type, mask, invariant);
+    // Only a load known to be aligned is one instruction for several elements on a GPU.
+    if (auto op = value.getDefiningOp<LLVM::LoadOp>(); op && on_gpu()) {
+      op.setAlignment(AlignmentAt(at, SizeOf(dtype)));
+    }
+    return value;
   };
   if (offset.uniform()) {
     if (!guard.predicate) return e_.FromMemory(load(element, offset.base, nullptr), dtype);
@@ -195,6 +239,11 @@ void KernelBuilder::Store(Element x, Value pointer, const Coord& offset, int64_t
                           const Guard& guard) {
   if (lanes > 0 && !offset.uniform()) x = e_.Splat(x, lanes);
   Value mask = offset.uniform() ? Value() : VectorMask(guard, lanes);
+  if (on_gpu() && !mask) {
+    LLVM::StoreOp::create(b(), e_.ToMemory(x), Address(pointer, x.dtype, offset.base),
+                          AlignmentAt(offset.base, SizeOf(x.dtype)));
+    return;
+  }
   StoreAt(e_.ToMemory(x), Address(pointer, x.dtype, offset.base), mask);
 }
 

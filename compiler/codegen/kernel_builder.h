@@ -36,8 +36,9 @@ struct Guard {
   mlir::Value predicate;
 };
 
-// Emits into a new function that has the form of runtime/core/kernel_abi.h, with the fusion's
-// operands and then its results as buffers. The caller names it.
+// Emits into a new function with the fusion's operands and then its results as buffers. For a CPU
+// it has the form of runtime/core/kernel_abi.h. For a GPU its parameters are the buffers' addresses
+// and then the sizes (i64), and it is what one thread does. The caller names it.
 class KernelBuilder : public CodeBuilder {
  public:
   KernelBuilder(plan::FusionOp fusion, mlir::ModuleOp kernels, const Target& target);
@@ -46,6 +47,9 @@ class KernelBuilder : public CodeBuilder {
   const Target& target() const { return target_; }
   mlir::func::FuncOp function() { return function_; }
 
+  bool on_gpu() const { return target_.kind == Target::Kind::kCuda; }
+
+  // The tiles to compute and the thread's scratch; of a CPU.
   mlir::Value tile_begin() { return function_.getArgument(2); }
   mlir::Value tile_end() { return function_.getArgument(3); }
   mlir::Value scratch() { return function_.getArgument(4); }
@@ -108,6 +112,10 @@ class KernelBuilder : public CodeBuilder {
  private:
   KernelBuilder(plan::FusionOp fusion, mlir::func::FuncOp function, const Target& target);
 
+  // A number that certainly divides the value.
+  static int64_t KnownFactor(mlir::Value value);
+  // Of an element at that offset from the start of a buffer, as far as a GPU cares.
+  static unsigned AlignmentAt(mlir::Value offset, int64_t element_bytes);
   mlir::Value ShuffledReverse(mlir::Value value);
   mlir::Value VectorMask(const Guard& guard, int64_t lanes);
 
