@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "proto/pages.h"
 
 namespace weft {
 namespace {
@@ -82,12 +83,20 @@ absl::StatusOr<HostTensor> HostTensor::Create(DataType dtype, absl::Span<const i
         absl::StrCat("a tensor of shape [", absl::StrJoin(shape, ", "), "] passes 2^48 bytes"));
   }
   size_t bytes = static_cast<size_t>(*count) * SizeOf(dtype);
-  // calloc gives fresh pages without touching them; one cache line more makes room to align.
-  void* block = std::calloc(bytes + kAlignment, 1);
-  if (block == nullptr) {
+  auto no_memory = [&] {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for a tensor of ", bytes, " bytes"));
+  };
+  if (bytes >= 2 * kLargePage) {
+    void* pages = MapZeroPages(bytes);
+    if (pages == nullptr) return no_memory();
+    return View(dtype, shape, pages, std::shared_ptr<const void>(pages, [bytes](const void* p) {
+                  UnmapPages(const_cast<void*>(p), bytes);
+                }));
   }
+  // One cache line more makes room to align.
+  void* block = std::calloc(bytes + kAlignment, 1);
+  if (block == nullptr) return no_memory();
   uintptr_t address = (reinterpret_cast<uintptr_t>(block) + kAlignment - 1) & ~(kAlignment - 1);
   return View(
       dtype, shape, reinterpret_cast<void*>(address),

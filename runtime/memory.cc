@@ -7,13 +7,9 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "proto/pages.h"
 
 namespace weft {
-namespace {
-
-constexpr size_t kLargePage = size_t{2} << 20;
-
-}  // namespace
 
 Pages::~Pages() {
   if (data_ != nullptr) Free(data_, size_);
@@ -24,13 +20,11 @@ void Pages::Free(void* data, size_t size) { munmap(data, size); }
 absl::StatusOr<Pages> Pages::Allocate(size_t size) {
   Pages pages;
   if (size == 0) return pages;
-  void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED) {
+  void* data = MapZeroPages(size);
+  if (data == nullptr) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for ", size, " bytes: ", strerror(errno)));
   }
-  // Fewer misses in the page tables; only advice.
-  if (size >= 2 * kLargePage) madvise(data, size, MADV_HUGEPAGE);
   pages.data_ = data;
   pages.size_ = size;
   return pages;

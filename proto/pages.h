@@ -1,0 +1,21 @@
+// Memory straight from the operating system, for blocks of megabytes.
+#ifndef WEFT_PROTO_PAGES_H_
+#define WEFT_PROTO_PAGES_H_
+
+#include <cstddef>
+
+namespace weft {
+
+// A page that the processor translates by one entry instead of by 512.
+inline constexpr size_t kLargePage = size_t{2} << 20;
+
+// `size` > 0 bytes of zeros, writable, which take memory as they are touched. From two large pages
+// on, they start on one and the system is asked to use them. Null, with errno, where there is no
+// room.
+void* MapZeroPages(size_t size);
+// `size` as it was asked for.
+void UnmapPages(void* data, size_t size);
+
+}  // namespace weft
+
+#endif  // WEFT_PROTO_PAGES_H_
