@@ -17,7 +17,7 @@ bool SameType(Op op) { return X(op).getType() == op->getResult(0).getType(); }
 // One number in a large shape, which a file may hold in a few bytes, does not become memory.
 mlir::Value SplatConstant(Op op, OpMaker make) {
   constexpr int64_t kMaxBytes = 1 << 16;
-  const auto elements =
+  auto elements =
       llvm::dyn_cast<mlir::DenseElementsAttr>(llvm::cast<ir::ConstantOp>(op).getValue());
   if (!elements || !elements.isSplat()) return {};
   const Shape shape = ir::ShapeOf(op->getResult(0));
