@@ -8,6 +8,7 @@
 #include "compiler/api.h"
 #include "compiler/codegen/target.h"
 #include "compiler/passes/signature.h"
+#include "compiler/passes/weight_table.h"
 #include "compiler/pipeline.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/evaluate.h"
@@ -82,7 +83,8 @@ void CompareSignatures(const Graph& graph, const TensorMap& feeds) {
         mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
     const auto function = ExtractSignature(op, *request, *module);
     ASSERT_TRUE(function.ok()) << function.status();
-    const absl::Status lowered = Lower(*function, {}, target, options);
+    WeightTable weights;
+    const absl::Status lowered = Lower(*function, {}, target, options, weights);
     ASSERT_TRUE(lowered.ok()) << name << ": " << lowered;
 
     std::vector<HostTensor> arguments;

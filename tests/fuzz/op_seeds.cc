@@ -42,7 +42,10 @@ absl::Status WriteAll(const std::string& folder) {
     const size_t count = op.elementwise ? std::min<size_t>(1, cases.size()) : cases.size();
     for (size_t i = 0; i < count; ++i) {
       absl::StatusOr<std::string> seed = SeedOf(cases[i]);
-      if (!seed.ok()) return seed.status();
+      if (!seed.ok()) {
+        return absl::Status(seed.status().code(),
+                            absl::StrCat(cases[i].name, ": ", seed.status().message()));
+      }
       const std::string name = absl::StrReplaceAll(cases[i].name, {{"/", "_"}});
       absl::Status status = WriteFileAtomically(absl::StrCat(folder, "/", name), *seed);
       if (!status.ok()) return status;

@@ -358,9 +358,11 @@ void AddShapes(CaseList& list) {
            [](const Inputs& x) { return Reverse(x[0], {0, -1}); });
   list.Add("reverse", "nothing", {Data({0, 3})},
            [](const Inputs& x) { return Reverse(x[0], {0, 1}); });
-  list.Add("iota", "rows", {Data({3})},
+  // Added to the input, which gives the size.
+  list.Add("iota", "rows", {Data({3}, 0, 9)},
            [](Graph& graph, const Inputs& x) {
-             return Iota(graph, {x[0].dim(0), DimExpr(4)}, 0, x[0].dtype());
+             return Iota(graph, {x[0].dim(0), DimExpr(4)}, 0, x[0].dtype()) +
+                    Reshape(x[0], {x[0].dim(0), DimExpr(1)});
            })
       .open = {{0}};
   list.Add("dim_size", "known", {},
