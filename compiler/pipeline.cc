@@ -14,7 +14,8 @@ absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int6
   // Bodies of functions whose gradient is the author's become part of what is around them.
   run.Required("inline", function, [&] { return InlineCustomGradients(function); });
 
-  // While the gradient's copy of a loop is still a copy: every later pass may change one of the two.
+  // While the gradient's copy of a loop is still a copy: every later pass may change one of the
+  // two.
   run.Optional("merge_loops", function, [&] { return MergeLoops(function); });
 
   // What is known now turns into constants and sizes first: every later pass does more with it.

@@ -209,7 +209,8 @@ std::vector<Tensor> CustomGradient(
     if (IsFloat(results[i].dtype())) dy[i] = *next++;
   }
   std::vector<Tensor> gradients = adjoint(x, y, dy), of_floats;
-  if (gradients.size() != values.size()) {
+  const bool one_for_each = gradients.size() == values.size();
+  if (!one_for_each) {
     graph->Fail(absl::StrCat(kName, ": expected the adjoint to give ", values.size(),
                              " gradients, one for each value, got ", gradients.size()),
                 location);
@@ -222,6 +223,7 @@ std::vector<Tensor> CustomGradient(
     FailBody(graph, kName, location);
     return failed;
   }
+  if (!one_for_each) return failed;
   for (const BodyBuilder* each : {&forward, &backward}) {
     if (each->captured().empty()) continue;
     graph->Fail(absl::StrCat(kName, ": expected functions that use their arguments alone, got '",

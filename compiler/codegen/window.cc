@@ -185,6 +185,8 @@ class WindowEmitter {
     auto [row_first, row_last] = Covered(rows_, row);
     auto [column_first, column_last] = Covered(columns_, column);
     Value count = kb_.Mul(kb_.Sub(row_last, row_first), kb_.Sub(column_last, column_first));
+    // The mean of nothing is 0.
+    count = kb_.Max(count, 1);
     return kb_.Splat(arith::SIToFPOp::create(kb_.b(), compute_, count), lanes_);
   }
 

@@ -40,8 +40,8 @@ Tensor LeakyRelu(Operand x, double slope) {
 
 Tensor Elu(Operand x) {
   const CallerLocation at(x.tensor(), x.location());
-  // The branch that is not taken must not overflow: its gradient would be 0 * inf. At 0 the gradient
-  // of the minimum goes to its second operand.
+  // The branch that is not taken must not overflow: its gradient would be 0 * inf. At 0 the
+  // gradient of the minimum goes to its second operand.
   return Select(Greater(x, 0.0), x, Expm1(Minimum(0.0, x)));
 }
 

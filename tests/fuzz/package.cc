@@ -169,7 +169,8 @@ void Open(std::string_view file) {
     }
   }
   const std::string harmless = WriteContainer(sections);
-  absl::StatusOr<std::shared_ptr<const Package>> package = Package::Open(Bytes::Of(harmless), device);
+  absl::StatusOr<std::shared_ptr<const Package>> package =
+      Package::Open(Bytes::Of(harmless), device);
   if (!package.ok()) return;
   for (const LoadedPlan& plan : (*package)->plans()) {
     const std::vector<WeftKernel> kernels(plan.tables->plan().num_kernels, &Kernel);

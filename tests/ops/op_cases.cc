@@ -409,11 +409,13 @@ void AddIndexing(CaseList& list) {
 
 void AddRandom(CaseList& list) {
   auto dims = [](const Inputs& x) { return x[1].shape(); };
-  list.Add("random_uniform", "any", {Scalar64(-9, 9), Data({5, 3})},
-           [dims](const Inputs& x) { return RandomUniform(x[0], 17, dims(x), x[1].dtype()); })
+  // Added to the input, which gives the sizes.
+  list.Add(
+          "random_uniform", "any", {Scalar64(-9, 9), Data({5, 3})},
+          [dims](const Inputs& x) { return RandomUniform(x[0], 17, dims(x), x[1].dtype()) + x[1]; })
       .open = {{}, {0, 1}};
   list.Add("random_normal", "any", {Scalar64(-9, 9), Data({5, 3})},
-           [dims](const Inputs& x) { return RandomNormal(x[0], 17, dims(x), x[1].dtype()); })
+           [dims](const Inputs& x) { return RandomNormal(x[0], 17, dims(x), x[1].dtype()) + x[1]; })
       .open = {{}, {0, 1}};
   list.Add("random_bits", "any", {Scalar64(-9, 9)},
            [](const Inputs& x) { return RandomBits(x[0], 17, Dims({7}), DataType::kI32); });

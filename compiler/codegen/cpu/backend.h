@@ -30,7 +30,8 @@ absl::StatusOr<std::string> CompileToAssembly(mlir::ModuleOp module, const Targe
 absl::StatusOr<std::string> CompileToLlvmText(mlir::ModuleOp module, const Target& target);
 
 // An ELF object for each module, in the same order, made by up to `threads` threads. Modules may
-// share a context, which nobody else uses meanwhile; its threading is enabled for as long as needed.
+// share a context, which nobody else uses meanwhile; its threading is enabled for as long as
+// needed.
 absl::StatusOr<std::vector<std::string>> CompileToObjects(absl::Span<mlir::ModuleOp const> modules,
                                                           const Target& target, int threads);
 
