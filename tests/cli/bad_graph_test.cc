@@ -4,6 +4,7 @@
 #include <google/protobuf/text_format.h>
 
 #include <algorithm>
+#include <algorithm>
 #include <random>
 #include <string>
 #include <utility>
