@@ -34,6 +34,13 @@ class ContractionEmitter {
       : fusion_(fusion), target_(target), k_(fusion, kernels, target) {}
 
   absl::StatusOr<KernelSpec> Emit() {
+    absl::StatusOr<KernelSpec> spec = EmitFunction();
+    if (!spec.ok()) k_.function().erase();
+    return spec;
+  }
+
+ private:
+  absl::StatusOr<KernelSpec> EmitFunction() {
     for (mlir::Operation& op : fusion_.body()->without_terminator()) {
       if (llvm::isa<ir::MatMulOp, ir::Conv2DOp, ir::Conv2DFilterGradOp>(op)) {
         if (root_ != nullptr) return Broken(&op, "a second contraction");
@@ -64,7 +71,6 @@ class ContractionEmitter {
     return spec;
   }
 
- private:
   static DimExpr Bytes(Value value) {
     return NumElements(ir::ShapeOf(value)) * DimExpr(SizeOf(ir::DataTypeOf(value)));
   }
@@ -146,15 +152,11 @@ class ContractionEmitter {
     Value out_height = k_.Size(out[1]), out_width = k_.Size(out[2]);
     Value line = k_.Mul(width, channels);
 
-    // Offset of output pixel (line of all images' lines, column), and of a place in the window.
+    // Offset of an output line (of all images' lines), and of a place in the window.
     auto out_line = [=, this](Value index) {
       Value lines = k_.Add(k_.Mul(k_.Div(index, out_height), height),
                            k_.Mul(k_.Rem(index, out_height), strides[0]));
       return k_.Mul(lines, line);
-    };
-    auto pixel = [=, this](Value index) {
-      Value column = k_.Mul(k_.Mul(k_.Rem(index, out_width), strides[1]), channels);
-      return k_.Add(out_line(k_.Div(index, out_width)), column);
     };
     auto window_pixel = [=, this](Value index) {
       Value down = k_.Mul(k_.Mul(k_.Div(index, filter_width), dilations[0]), line);
@@ -168,19 +170,19 @@ class ContractionEmitter {
       if (pointwise && strides[0] == 1 && strides[1] == 1) {
         c_.left_row_stride = channels;
       } else {
-        c_.left_row = pixel;
+        c_.left_line = out_line;
+        c_.left_line_rows = out_width;
+        c_.left_row_stride = k_.Mul(channels, strides[1]);
       }
       c_.left_segment = [=, this](Value s) {
         return runs ? k_.Mul(k_.Mul(s, dilations[0]), line) : window_pixel(s);
       };
       c_.left_depth_stride = k_.I64(1);
     } else {
-      if (pointwise) {
-        c_.left_row_stride = k_.I64(1);
-      } else {
-        c_.left_row = [=, this](Value row) {
-          return k_.Add(window_pixel(k_.Div(row, filter_channels)), k_.Rem(row, filter_channels));
-        };
+      c_.left_row_stride = k_.I64(1);
+      if (!pointwise) {
+        c_.left_line = window_pixel;
+        c_.left_line_rows = filter_channels;
       }
       c_.left_segment = out_line;
       c_.left_depth_stride = k_.Mul(channels, strides[1]);

@@ -1,6 +1,7 @@
 #include "compiler/codegen/contraction_layout.h"
 
 #include "compiler/codegen/strided_view.h"
+#include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "llvm/Support/Casting.h"
@@ -29,6 +30,7 @@ ContractionShape MatMulShape(ir::MatMulOp op) {
   shape.columns = y[rank - 1];
   shape.segments = 1;
   shape.depth = op.getTransposeA() ? a[rank - 2] : a[rank - 1];
+  shape.left_transposed = op.getTransposeA();
   // One right operand for the whole batch: the rows of all its matrices in a line.
   if (b.size() == 2 && !op.getTransposeA()) {
     shape.rows = shape.rows * shape.batches;
@@ -56,7 +58,8 @@ ContractionShape ConvolutionShape(const Shape& filter, const Shape& out, int64_t
   return shape;
 }
 
-ContractionShape FilterGradShape(const Shape& filter, const Shape& out, int64_t groups) {
+ContractionShape FilterGradShape(const Shape& filter, const Shape& out, int64_t groups,
+                                 llvm::ArrayRef<int64_t> strides) {
   ContractionShape shape;
   shape.depthwise = groups > 1 && filter[2] == DimExpr(1) && filter[3] == DimExpr(groups);
   shape.batches = shape.depthwise ? 1 : groups;
@@ -64,6 +67,15 @@ ContractionShape FilterGradShape(const Shape& filter, const Shape& out, int64_t 
   shape.columns = shape.depthwise ? filter[3] : DividedBy(filter[3], groups);
   shape.segments = out[0] * out[1];
   shape.depth = out[2];
+  shape.left_across = true;
+  const bool pointwise = filter[0] == DimExpr(1) && filter[1] == DimExpr(1);
+  if (pointwise && strides[0] == 1 && strides[1] == 1) {
+    // Without gaps, all lines of the image are one.
+    shape.depth = shape.segments * shape.depth;
+    shape.segments = 1;
+    shape.left_across = shape.depthwise;
+    shape.left_transposed = !shape.depthwise;
+  }
   return shape;
 }
 
@@ -77,11 +89,14 @@ ContractionShape ShapeOfContraction(mlir::Operation* op) {
   }
   auto grad = llvm::cast<ir::Conv2DFilterGradOp>(op);
   return FilterGradShape(ir::ShapeOf(grad.getY()), ir::ShapeOf(grad.getDy()),
-                         static_cast<int64_t>(grad.getGroups()));
+                         static_cast<int64_t>(grad.getGroups()), grad.getStrides());
 }
 
 cpu::ContractionSchedule ScheduleOfContraction(mlir::Operation* op, const Target& target) {
   const ContractionShape shape = ShapeOfContraction(op);
+  auto matmul = llvm::dyn_cast<ir::MatMulOp>(op);
+  const bool right_in_rows = !(matmul && matmul.getTransposeB()) &&
+                             op->getOperand(1).getDefiningOp<plan::UnpackOp>() == nullptr;
   const int element_bytes = std::max(4, SizeOf(ir::DataTypeOf(op->getResult(0))));
   cpu::ContractionMachine machine;
   machine.vector_bytes = target.vector_bits / 8;
@@ -90,8 +105,9 @@ cpu::ContractionSchedule ScheduleOfContraction(mlir::Operation* op, const Target
   machine.l2_bytes = target.l2_bytes;
   return cpu::ChooseSchedule(
       {shape.batches.Constant(), shape.rows.Constant(), shape.columns.Constant(),
-       shape.segments.Constant(), shape.depth.Constant()},
-      element_bytes, shape.depthwise, machine);
+       shape.segments.Constant(), shape.depth.Constant(), shape.depthwise, shape.left_transposed,
+       shape.left_across, right_in_rows},
+      element_bytes, machine);
 }
 
 int64_t PreferredPanel(mlir::Operation* op, bool right_is_constant, const Target& target) {

@@ -19,6 +19,8 @@ struct ContractionShape {
   // A convolution of each channel by itself (or its filter's gradient): columns are channels, of
   // both operands.
   bool depthwise = false;
+  // As in kernels/cpu/contraction.h.
+  bool left_transposed = false, left_across = false;
 };
 
 // Of a weft.matmul, weft.conv2d or weft.conv2d_filter_grad.

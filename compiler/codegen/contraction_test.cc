@@ -173,6 +173,18 @@ TEST(Contraction, MatMulOfTransposes) {
   }
 }
 
+// Several blocks in every direction, the last of each not whole.
+TEST(Contraction, ManyBlocks) {
+  for (int i = 0; i < 2; ++i) {
+    CheckProduct({{}, 1131, 67, 620}, DataType::kF32, TargetName(i));
+    CheckProduct({{}, 1131, 67, 620}, DataType::kF32, TargetName(i), "m");
+    CheckProduct({{}, 301, 530, 620, true}, DataType::kF32, TargetName(i));
+    CheckProduct({{}, 107, 139, 620, true, true}, DataType::kF64, TargetName(i), "mnk");
+    CheckProduct({{}, 5, 530, 1300}, DataType::kF32, TargetName(i));
+    CheckProduct({{3}, 301, 70, 33, false, true}, DataType::kF32, TargetName(i), "b");
+  }
+}
+
 TEST(Contraction, OpenSizes) {
   int i = 0;
   for (int64_t size : {0, 1, 2, 7, 30, 500}) {
@@ -207,6 +219,9 @@ const Conv kConvs[] = {
     {{1, 18, 18, 256}, {3, 3, 256, 40}},
     {{2, 6, 7, 6}, {2, 3, 2, 3}, {1, 2}, {2, 1}, 3},
     {{1, 5, 5, 4}, {2, 2, 2, 4}, {1, 1}, {1, 1}, 2},
+    {{2, 5, 5, 70}, {1, 1, 35, 36}, {1, 1}, {1, 1}, 2},
+    {{2, 4, 5, 6}, {1, 1, 1, 6}, {1, 1}, {1, 1}, 6},
+    {{3, 45, 23, 2}, {3, 3, 2, 70}, {2, 1}},
 };
 
 Ints OutputShape(const Conv& conv) {

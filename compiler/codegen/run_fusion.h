@@ -30,8 +30,9 @@ struct FusionTiming {
 
 // `body` is the text of a fusion's region, from "^bb0(" to the yield. Operands are `inputs` (their
 // shapes must be those of the block's arguments with `symbols` put in); results get the types that
-// the yield names. Tiles are run one by one from the last to the first, as no order is promised;
-// the buffers of results hold noise before.
+// the yield names. Tiles are run one by one from the last to the first, as no order is promised,
+// and then all at once; it is an error if that gives other bits. The buffers of results hold noise
+// before.
 absl::StatusOr<std::vector<HostTensor>> RunFusion(
     const EmitFunction& emit, const std::string& kind, const std::string& body,
     const std::vector<HostTensor>& inputs, const std::map<std::string, int64_t>& symbols = {},

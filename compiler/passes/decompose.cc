@@ -1,9 +1,11 @@
 // What kernels cannot do in one launch, or do better in another form, becomes several ops:
 //   reductions       over several ranges of axes -> one after the other; over none -> the operand
 //   convolutions     with padding -> pad, then without
-//   conv2d_input_grad  -> a convolution of the spread-out gradient with the reversed filter
+//   conv2d_input_grad  -> a convolution of the gradient with the reversed filter; with strides, one
+//                         for each remainder of places in the image, with its part of the filter
 //   check_numerics   -> is_finite, reduce_and, assert
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -99,7 +101,99 @@ mlir::Value TransposedFilter(mlir::Value filter, int64_t groups, OpMaker make) {
   return make.Reshape(turned, {shape[0], shape[1], per_group, shape[2] * DimExpr(groups)});
 }
 
+// With strides, the elements of the padded image fall into phases by their remainders, and each
+// phase sees some of the filter's elements only. Along one axis, phase p has the places
+// stride * t + p for t in [0, size), and to each the elements first, first + step, ... of the
+// filter contribute: a convolution of the gradient, padded by `low` and `high`.
+struct Phase {
+  int64_t first = 0, taps = 0, step = 1, dilation = 1;
+  int64_t low = 0, high = 0;
+};
+
+Phase PhaseOf(int64_t number, int64_t stride, int64_t dilation, int64_t window, int64_t gradient,
+              int64_t size) {
+  Phase phase;
+  const int64_t divisor = std::gcd(stride, dilation);
+  phase.step = stride / divisor;
+  phase.dilation = dilation / divisor;
+  while (phase.first < phase.step && phase.first * dilation % stride != number) ++phase.first;
+  if (phase.first == phase.step || phase.first >= window) return phase;
+  phase.taps = (window - phase.first + phase.step - 1) / phase.step;
+  const int64_t shift = (phase.first * dilation - number) / stride;
+  phase.low = shift + (phase.taps - 1) * phase.dilation;
+  phase.high = size - shift - gradient;
+  return phase;
+}
+
+// Whether height and width of images are known.
+bool HasKnownSpace(mlir::Value images) {
+  const Shape shape = ir::ShapeOf(images);
+  return shape[1].IsConstant() && shape[2].IsConstant();
+}
+
+mlir::Value DecomposeStridedInputGrad(mlir::Operation* op, OpMaker make) {
+  mlir::Value dy = op->getOperand(0), filter = op->getOperand(1);
+  const Shape image = ir::ShapeOf(op->getResult(0)), out = ir::ShapeOf(dy);
+  const Shape window = ir::ShapeOf(filter);
+  const Ints strides = IntsOf(op, "strides"), padding = IntsOf(op, "padding"),
+             dilations = IntsOf(op, "dilations");
+  const int64_t groups = op->getAttrOfType<mlir::IntegerAttr>("groups").getInt();
+  int64_t sizes[2];
+  std::vector<Phase> phases[2];
+  for (size_t i = 0; i < 2; ++i) {
+    const int64_t padded = *image[i + 1].Constant() + padding[2 * i] + padding[2 * i + 1];
+    sizes[i] = (padded + strides[i] - 1) / strides[i];
+    for (int64_t p = 0; p < strides[i]; ++p) {
+      phases[i].push_back(PhaseOf(p, strides[i], dilations[i], *window[i].Constant(),
+                                  *out[i + 1].Constant(), sizes[i]));
+    }
+  }
+  const Shape part = {image[0], sizes[0], sizes[1], image[3]};
+  auto part_of = [&](const Phase& down, const Phase& across) {
+    if (down.taps == 0 || across.taps == 0) return make.Full(ir::DataTypeOf(dy), part, 0);
+    mlir::Value taps = make.Make(
+        "slice", filter,
+        {make.Dims("starts", {down.first, across.first, 0, 0}), make.Dims("limits", window),
+         make.Ints("steps", {down.step, across.step, 1, 1})});
+    mlir::Value padded =
+        make.Pad(dy, 0, {0, down.low, across.low, 0}, {0, down.high, across.high, 0}, {0, 0, 0, 0});
+    return make.Make(
+        "conv2d", {padded, TransposedFilter(taps, groups, make)},
+        {make.Ints("strides", {1, 1}), make.Ints("padding", {0, 0, 0, 0}),
+         make.Ints("dilations", {down.dilation, across.dilation}), make.Int("groups", groups)});
+  };
+  auto side_by_side = [&](const std::vector<mlir::Value>& parts, int64_t axis) {
+    return parts.size() == 1 ? parts[0] : make.Make("concat", parts, make.Int("axis", axis));
+  };
+  // [n, rows, phases of rows, columns, phases of columns, channels]
+  std::vector<mlir::Value> lines;
+  for (const Phase& down : phases[0]) {
+    std::vector<mlir::Value> parts;
+    for (const Phase& across : phases[1]) {
+      parts.push_back(
+          make.Reshape(part_of(down, across), {part[0], part[1], 1, part[2], 1, part[3]}));
+    }
+    lines.push_back(side_by_side(parts, 4));
+  }
+  const Shape padded = {part[0], sizes[0] * strides[0], sizes[1] * strides[1], part[3]};
+  mlir::Value dx = make.Reshape(side_by_side(lines, 2), padded);
+  if (padded == image) return dx;
+  const Shape starts = {0, padding[0], padding[2], 0};
+  Shape limits = image;
+  for (size_t i = 0; i < 2; ++i) limits[i + 1] = image[i + 1] + starts[i + 1];
+  return make.Make(
+      "slice", dx,
+      {make.Dims("starts", starts), make.Dims("limits", limits), make.Ints("steps", {1, 1, 1, 1})});
+}
+
 mlir::Value DecomposeInputGrad(mlir::Operation* op, OpMaker make) {
+  // With open sizes, the zeros that strides leave between the gradient's elements are multiplied.
+  const bool strided = llvm::any_of(IntsOf(op, "strides"), [](int64_t s) { return s > 1; });
+  const Shape taps = ir::ShapeOf(op->getOperand(1));
+  if (strided && HasKnownSpace(op->getResult(0)) && HasKnownSpace(op->getOperand(0)) &&
+      taps[0].IsConstant() && taps[1].IsConstant()) {
+    return DecomposeStridedInputGrad(op, make);
+  }
   mlir::Value dy = op->getOperand(0), filter = op->getOperand(1);
   const Shape image = ir::ShapeOf(op->getResult(0)), out = ir::ShapeOf(dy);
   const Shape window = ir::ShapeOf(filter);

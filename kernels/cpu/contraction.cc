@@ -1,11 +1,11 @@
 #include "kernels/cpu/contraction.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "kernels/cpu/contraction_panels.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/IR/TypeUtilities.h"
 
 namespace weft::cpu {
 namespace {
@@ -15,11 +15,15 @@ using Values = CodeBuilder::Values;
 
 int64_t RoundUp(int64_t x, int64_t multiple) { return (x + multiple - 1) / multiple * multiple; }
 
-// Elements from one panel in scratch to the next; copying in blocks of lanes writes a little more
+// Elements from one panel in scratch to the next; turning in blocks of lanes writes a little more
 // than the depth.
 int64_t ScratchPanel(const ContractionSchedule& s) {
   return RoundUp(s.pass_depth(), s.lanes) * s.panel();
 }
+
+// Elements from one strip of copied rows to the next; a line more than they need, since strips that
+// lie a power of two apart would meet in one set of the cache.
+int64_t ScratchStrip(const ContractionSchedule& s) { return s.row_tile * s.pass_depth() + s.lanes; }
 
 // Where the parts of scratch start, in bytes.
 struct ScratchLayout {
@@ -31,65 +35,57 @@ struct ScratchLayout {
       return start;
     };
     panels = take(ScratchPanel(s) * (s.column_block / s.panel()) * element_bytes);
-    partials = take(s.row_block * s.column_block * element_bytes);
-    rows = take(s.row_block * 8);
+    partials = take(s.one_pass ? 0 : s.most_rows * s.column_block * element_bytes);
+    copy = take(s.copy_rows / s.row_tile * ScratchStrip(s) * element_bytes);
+    rows = take(s.most_rows * 8);
     segments = take(s.segment_block * 8);
     total = at;
   }
-  int64_t panels, partials, rows, segments, total;
+  int64_t panels, partials, copy, rows, segments, total;
 };
 
-// Emits one tile. Values named block_* belong to the tile, those named pass_* to one block of
-// depth.
+// Values named block_* belong to the tiles that are done together, those named pass_* to one block
+// of depth.
 class Emitter {
  public:
   Emitter(CodeBuilder& builder, const Contraction& contraction, const ContractionSchedule& schedule,
           Value scratch)
-      : k_(builder), c_(contraction), s_(schedule) {
+      : k_(builder),
+        c_(contraction),
+        s_(schedule),
+        copier_(builder, contraction, schedule.lanes),
+        i64_(builder.b().getI64Type()) {
     ScratchLayout layout(schedule, ElementBytes(c_.element));
     mlir::Type byte = k_.b().getI8Type();
     panels_ = k_.At(scratch, layout.panels, byte);
     partials_ = k_.At(scratch, layout.partials, byte);
+    copy_ = k_.At(scratch, layout.copy, byte);
     row_table_ = k_.At(scratch, layout.rows, byte);
     segment_table_ = k_.At(scratch, layout.segments, byte);
     vector_ = mlir::VectorType::get({s_.lanes}, c_.element);
     one_segment_ = CodeBuilder::IsConstant(c_.segments, 1);
-    affine_ = !c_.left_row;
+    affine_ = !c_.left_line;
     auto columns = CodeBuilder::ConstantOf(c_.columns);
     whole_panels_ = columns && *columns % s_.panel() == 0;
     transposed_ = !c_.right_in_panels && !CodeBuilder::IsConstant(c_.right_column_stride, 1);
   }
 
-  void Tile(Value tile) {
-    Value column_blocks = k_.CeilDiv(c_.columns, s_.column_block);
-    Value row_blocks = k_.CeilDiv(c_.rows, s_.row_block);
-    column0_ = k_.Mul(k_.Rem(tile, column_blocks), s_.column_block);
-    Value rest = k_.Div(tile, column_blocks);
-    row0_ = k_.Mul(k_.Rem(rest, row_blocks), s_.row_block);
-    batch_ = CodeBuilder::IsConstant(c_.batches, 1) ? k_.I64(0) : k_.Div(rest, row_blocks);
-    block_rows_ = BlockSize(c_.rows, row0_, s_.row_block);
-    block_columns_ = BlockSize(c_.columns, column0_, s_.column_block);
-
-    left_ = k_.At(c_.left, c_.left_base(batch_), c_.stored);
-    if (c_.left_along_columns) left_ = k_.At(left_, column0_, c_.stored);
-    if (affine_) {
-      left_ = k_.At(left_, k_.Mul(row0_, c_.left_row_stride), c_.stored);
-    } else {
-      k_.For(block_rows_, [&](Value i) {
-        k_.StoreAt(c_.left_row(k_.Add(row0_, i)), k_.At(row_table_, i, k_.b().getI64Type()));
-      });
-    }
-    right_ = k_.At(c_.right, c_.right_base(batch_), c_.stored);
-
-    Value depth_blocks = k_.Max(k_.CeilDiv(c_.depth, s_.depth_block), k_.I64(1));
-    Value segment_blocks = k_.Max(k_.CeilDiv(c_.segments, s_.segment_block), k_.I64(1));
-    Value passes = k_.Mul(depth_blocks, segment_blocks);
-    k_.For(passes, [&](Value pass) {
-      first_ = k_.Equal(pass, k_.I64(0));
-      last_ = k_.Equal(pass, k_.Add(passes, -1));
-      if (CodeBuilder::IsConstant(passes, 1)) last_ = first_ = k_.Equal(passes, passes);
-      Pass(k_.Mul(k_.Div(pass, depth_blocks), s_.segment_block),
-           k_.Mul(k_.Rem(pass, depth_blocks), s_.depth_block));
+  void Tiles(Value begin, Value end) {
+    Value row_blocks = k_.Max(k_.CeilDiv(c_.rows, s_.row_block), 1);
+    Value column_blocks = k_.Max(k_.CeilDiv(c_.columns, s_.column_block), 1);
+    // The blocks of rows that have the same columns.
+    k_.For(k_.Div(begin, row_blocks), k_.CeilDiv(end, row_blocks), 1, [&](Value strip) {
+      Value first = k_.I64(0), last = c_.rows;
+      if (!CodeBuilder::IsConstant(row_blocks, 1)) {
+        Value before = k_.Mul(strip, row_blocks);
+        first = k_.Mul(k_.Max(k_.Sub(begin, before), 0), s_.row_block);
+        last = k_.Min(k_.Mul(k_.Sub(end, before), s_.row_block), last);
+      }
+      column0_ = k_.Mul(k_.Rem(strip, column_blocks), s_.column_block);
+      batch_ = CodeBuilder::IsConstant(c_.batches, 1) ? k_.I64(0) : k_.Div(strip, column_blocks);
+      block_columns_ = BlockSize(c_.columns, column0_, s_.column_block);
+      k_.For(first, last, s_.most_rows,
+             [&](Value row0) { Block(row0, k_.Min(k_.Sub(last, row0), s_.most_rows)); });
     });
   }
 
@@ -100,10 +96,50 @@ class Emitter {
       if (*constant > 0 && *constant % block == 0) return k_.I64(block);
       if (*constant < block) return size;
     }
-    return k_.Min(k_.Sub(size, first), k_.I64(block));
+    return k_.Min(k_.Sub(size, first), block);
   }
 
-  // Adds one block of depth to all of the tile.
+  void Block(Value row0, Value rows) {
+    row0_ = row0;
+    block_rows_ = rows;
+    left_ = k_.At(c_.left, c_.left_base(batch_), c_.stored);
+    if (c_.left_along_columns) left_ = k_.At(left_, column0_, c_.stored);
+    if (affine_) {
+      left_ = k_.At(left_, k_.Mul(row0_, c_.left_row_stride), c_.stored);
+    } else {
+      FillRowTable();
+    }
+    right_ = k_.At(c_.right, c_.right_base(batch_), c_.stored);
+
+    Value depth_blocks = k_.Max(k_.CeilDiv(c_.depth, s_.depth_block), 1);
+    Value segment_blocks = k_.Max(k_.CeilDiv(c_.segments, s_.segment_block), 1);
+    Value passes = s_.one_pass ? k_.I64(1) : k_.Mul(depth_blocks, segment_blocks);
+    k_.For(passes, [&](Value pass) {
+      first_ = k_.Equal(pass, k_.I64(0));
+      last_ = k_.Equal(pass, k_.Sub(passes, 1));
+      Pass(k_.Mul(k_.Div(pass, depth_blocks), s_.segment_block),
+           k_.Mul(k_.Rem(pass, depth_blocks), s_.depth_block));
+    });
+  }
+
+  // Offsets of the block's rows, without a division for each.
+  void FillRowTable() {
+    Value line = k_.Div(row0_, c_.left_line_rows), place = k_.Rem(row0_, c_.left_line_rows);
+    Value offset = k_.Add(c_.left_line(line), k_.Mul(place, c_.left_row_stride));
+    k_.For(block_rows_, {offset, place, line}, [&](Value i, mlir::ValueRange now) {
+      k_.StoreAt(now[0], k_.At(row_table_, i, i64_));
+      Value next = k_.Add(now[1], 1);
+      return k_.If(
+          k_.Equal(next, c_.left_line_rows), {i64_, i64_, i64_},
+          [&] {
+            Value next_line = k_.Add(now[2], 1);
+            return Values{c_.left_line(next_line), k_.I64(0), next_line};
+          },
+          [&] { return Values{k_.Add(now[0], c_.left_row_stride), next, now[2]}; });
+    });
+  }
+
+  // Adds one block of depth to all of the block.
   void Pass(Value segment0, Value depth0) {
     segments_ = BlockSize(c_.segments, segment0, s_.segment_block);
     depth_ = BlockSize(c_.depth, depth0, s_.depth_block);
@@ -114,132 +150,87 @@ class Emitter {
     } else {
       k_.For(segments_, [&](Value s) {
         k_.StoreAt(k_.Add(c_.left_segment(k_.Add(segment0, s)), into_segment),
-                   k_.At(segment_table_, s, k_.b().getI64Type()));
+                   k_.At(segment_table_, s, i64_));
       });
     }
     // Where the pass starts and ends as `right` counts depth.
-    Value first_depth = k_.Add(k_.Mul(segment0, c_.depth), depth0);
-    Value pass_depth = k_.Mul(segments_, depth_);
-    Value panels = k_.CeilDiv(block_columns_, s_.panel());
+    SetPanels(k_.Add(k_.Mul(segment0, c_.depth), depth0), k_.Mul(segments_, depth_));
 
-    panel_element_ = c_.element;
+    left_element_ = c_.stored;
+    left_depth_stride_ = c_.left_depth_stride;
+    left_first_ = k_.I64(0);
+    if (s_.copy_rows == 0) return RowTiles(k_.I64(0), block_rows_);
+    Value source = pass_left_;
+    pass_left_ = copy_;
+    left_element_ = c_.element;
+    left_depth_stride_ = k_.I64(s_.row_tile);
+    k_.For(k_.I64(0), block_rows_, s_.copy_rows, [&](Value first) {
+      Value rows = k_.Min(k_.Sub(block_rows_, first), s_.copy_rows);
+      copier_.CopyStrips(k_.At(source, first, c_.stored), c_.left_depth_stride, copy_, s_.row_tile,
+                         ScratchStrip(s_), depth_, rows);
+      left_first_ = first;
+      RowTiles(first, rows);
+    });
+  }
+
+  // Brings `depth` rows of right from number `first` on into panels, where they do not lie in some.
+  void SetPanels(Value first, Value depth) {
+    num_panels_ = k_.CeilDiv(block_columns_, s_.panel());
+    panel_stride_ = k_.I64(s_.panel());
     if (c_.right_in_panels) {
       panel_element_ = c_.stored;
-      Value panel_size = k_.Mul(k_.Mul(c_.segments, c_.depth), s_.panel());
+      Value size = k_.Mul(k_.Mul(c_.segments, c_.depth), s_.panel());
       Value first_panel = k_.Div(column0_, s_.panel());
-      Value start = k_.Mul(first_depth, s_.panel());
-      k_.For(panels, [&](Value p) {
-        Value offset = k_.Add(k_.Mul(k_.Add(first_panel, p), panel_size), start);
-        Rows(p, k_.At(right_, offset, c_.stored), k_.I64(s_.panel()));
-      });
+      panel_at_ = [=, this](Value p) {
+        Value offset = k_.Add(k_.Mul(k_.Add(first_panel, p), size), k_.Mul(first, s_.panel()));
+        return k_.At(right_, offset, c_.stored);
+      };
       return;
     }
-    Value source = k_.At(right_, k_.Mul(first_depth, c_.right_depth_stride), c_.stored);
+    Value source = k_.At(right_, k_.Mul(first, c_.right_depth_stride), c_.stored);
     source = k_.At(source, k_.Mul(column0_, c_.right_column_stride), c_.stored);
-    if (transposed_) {
-      TransposePanels(source, panels, pass_depth);
-      k_.For(panels, [&](Value p) { Rows(p, ScratchPanelAt(p), k_.I64(s_.panel())); });
-      return;
-    }
+    auto in_place = [=, this](Value p) { return k_.At(source, k_.Mul(p, s_.panel()), c_.stored); };
+    const PanelCopier::Panels scratch = {panels_, s_.vectors, ScratchPanel(s_)};
+    auto in_scratch = [=, this](Value p) {
+      return k_.At(panels_, k_.Mul(p, scratch.panel_elements), c_.element);
+    };
     // A matrix as wide as a panel is one; a depthwise filter is used once per row of the tile.
     const bool is_panel =
         whole_panels_ && CodeBuilder::IsConstant(c_.right_depth_stride, s_.panel());
-    if (is_panel || c_.left_along_columns) {
+    if (!transposed_ && (is_panel || c_.left_along_columns)) {
       panel_element_ = c_.stored;
-      k_.For(panels, [&](Value p) {
-        Rows(p, k_.At(source, k_.Mul(p, s_.panel()), c_.stored), c_.right_depth_stride);
-      });
+      panel_stride_ = c_.right_depth_stride;
+      panel_at_ = in_place;
       return;
     }
-    // Few rows read `right` where it is, but for a last panel that is not whole.
-    const int64_t pack_rows = c_.stored == c_.element ? s_.pack_rows : 0;
-    Value copy = k_.Less(k_.I64(pack_rows - 1), block_rows_);
-    if (pack_rows == 0) copy = k_.Equal(k_.I64(0), k_.I64(0));
-    Value whole = whole_panels_ ? panels : k_.Div(block_columns_, s_.panel());
-    k_.If(copy, [&] { CopyPanels(source, k_.I64(0), whole, pass_depth, /*masked=*/false); });
+    panel_element_ = c_.element;
+    panel_at_ = in_scratch;
+    if (transposed_) {
+      copier_.TransposePanels(source, c_.right_column_stride, scratch, depth, block_columns_);
+      return;
+    }
+    // Few rows read right where it is, but for a last panel that is not whole.
+    Value copy = c_.stored == c_.element ? k_.Less(k_.I64(s_.pack_rows - 1), block_rows_)
+                                         : k_.Less(k_.I64(0), k_.I64(1));
+    Value whole = whole_panels_ ? num_panels_ : k_.Div(block_columns_, s_.panel());
+    k_.If(copy, [&] {
+      copier_.CopyPanels(source, c_.right_depth_stride, scratch, k_.I64(0), whole, depth);
+    });
     if (!whole_panels_) {
-      k_.If(k_.Less(whole, panels),
-            [&] { CopyPanels(source, whole, k_.I64(1), pass_depth, /*masked=*/true); });
-    }
-    k_.For(panels, [&](Value p) {
-      Value in_scratch = copy;
-      if (!whole_panels_) {
-        in_scratch = mlir::arith::OrIOp::create(k_.b(), copy, k_.Equal(p, whole));
-      }
-      Value there = k_.At(source, k_.Mul(p, s_.panel()), c_.stored);
-      Rows(p, k_.Select(in_scratch, ScratchPanelAt(p), there),
-           k_.Select(in_scratch, k_.I64(s_.panel()), c_.right_depth_stride));
-    });
-  }
-
-  Value ScratchPanelAt(Value p) { return k_.At(panels_, k_.Mul(p, ScratchPanel(s_)), c_.element); }
-
-  // Copies `count` panels from panel `first` on, row by row: consecutive memory is read together.
-  void CopyPanels(Value source, Value first, Value count, Value depth, bool masked) {
-    Values masks(s_.vectors);
-    if (masked) masks = Masks(first);
-    k_.For(depth, [&](Value d) {
-      Value row = k_.At(source, k_.Mul(d, c_.right_depth_stride), c_.stored);
-      k_.For(count, [&](Value i) {
-        Value p = k_.Add(first, i);
-        Value from = k_.At(row, k_.Mul(p, s_.panel()), c_.stored);
-        Value to = k_.At(ScratchPanelAt(p), k_.Mul(d, s_.panel()), c_.element);
-        for (int64_t v = 0; v < s_.vectors; ++v) {
-          Value loaded = LoadWide(k_.At(from, v * s_.lanes, c_.stored), c_.stored, masks[v]);
-          k_.StoreAt(loaded, k_.At(to, v * s_.lanes, c_.element));
-        }
+      k_.If(k_.Less(whole, num_panels_), [&] {
+        copier_.CopyPanels(source, c_.right_depth_stride, scratch, whole, k_.I64(1), depth,
+                           block_columns_);
       });
-    });
-  }
-
-  // The same for a matrix whose columns are contiguous, in squares of lanes x lanes. Columns past
-  // the last repeat it: what is computed from them is not stored.
-  void TransposePanels(Value source, Value panels, Value depth) {
-    auto constant = CodeBuilder::ConstantOf(depth);
-    const bool whole = constant && *constant % s_.lanes == 0;
-    Value last = k_.Add(block_columns_, -1);
-    k_.For(k_.Mul(panels, s_.vectors), [&](Value strip) {
-      Value first_column = k_.Mul(strip, s_.lanes);
-      Values columns;
-      for (int64_t i = 0; i < s_.lanes; ++i) {
-        Value column = k_.Min(k_.Add(first_column, i), last);
-        columns.push_back(k_.At(source, k_.Mul(column, c_.right_column_stride), c_.stored));
-      }
-      Value to = k_.At(ScratchPanelAt(k_.Div(strip, s_.vectors)),
-                       k_.Mul(k_.Rem(strip, s_.vectors), s_.lanes), c_.element);
-      k_.For(k_.CeilDiv(depth, s_.lanes), [&](Value square) {
-        Value d = k_.Mul(square, s_.lanes);
-        Value mask = whole ? nullptr : k_.Mask(k_.Sub(depth, d), s_.lanes);
-        Values vectors;
-        for (Value column : columns) {
-          vectors.push_back(LoadWide(k_.At(column, d, c_.stored), c_.stored, mask));
-        }
-        Transpose(vectors);
-        Value place = k_.At(to, k_.Mul(d, s_.panel()), c_.element);
-        for (int64_t i = 0; i < s_.lanes; ++i) {
-          k_.StoreAt(vectors[i], k_.At(place, i * s_.panel(), c_.element));
-        }
-      });
-    });
-  }
-
-  // Transposes a square held in `rows` by exchanging the off-diagonal halves of ever smaller
-  // squares.
-  void Transpose(Values& rows) {
-    const int64_t n = s_.lanes;
-    for (int64_t distance = n / 2; distance > 0; distance /= 2) {
-      llvm::SmallVector<int64_t> low, high;
-      for (int64_t l = 0; l < n; ++l) {
-        low.push_back((l & distance) == 0 ? l : n + l - distance);
-        high.push_back((l & distance) == 0 ? l + distance : n + l);
-      }
-      for (int64_t i = 0; i < n; ++i) {
-        if (i & distance) continue;
-        Value a = rows[i], b = rows[i + distance];
-        rows[i] = mlir::vector::ShuffleOp::create(k_.b(), a, b, low);
-        rows[i + distance] = mlir::vector::ShuffleOp::create(k_.b(), a, b, high);
-      }
     }
+    if (CodeBuilder::IsConstant(copy, 1)) return;
+    auto is_copied = [=, this](Value p) -> Value {
+      if (whole_panels_) return copy;
+      return mlir::arith::OrIOp::create(k_.b(), copy, k_.Equal(p, whole));
+    };
+    panel_at_ = [=, this](Value p) {
+      panel_stride_ = k_.Select(is_copied(p), k_.I64(s_.panel()), c_.right_depth_stride);
+      return k_.Select(is_copied(p), in_scratch(p), in_place(p));
+    };
   }
 
   // Which lanes of each vector of panel `p` are columns; null where all are.
@@ -247,57 +238,68 @@ class Emitter {
     Values masks(s_.vectors);
     if (whole_panels_) return masks;
     for (int64_t v = 0; v < s_.vectors; ++v) {
-      masks[v] =
-          k_.Mask(k_.Sub(block_columns_, k_.Add(k_.Mul(p, s_.panel()), v * s_.lanes)), s_.lanes);
+      Value before = k_.Add(k_.Mul(p, s_.panel()), v * s_.lanes);
+      masks[v] = k_.Mask(k_.Sub(block_columns_, before), s_.lanes);
     }
     return masks;
   }
 
-  // All rows of the tile by one panel: whole register tiles, then ever smaller ones.
-  void Rows(Value p, Value panel, Value panel_stride) {
-    panel_ = panel;
-    panel_stride_ = panel_stride;
-    panel_column_ = k_.Mul(p, s_.panel());
-    masks_ = Masks(p);
-    Value row = k_.I64(0);
-    Value left = block_rows_;
-    for (int64_t size = s_.row_tile; size > 0; size /= 2) {
-      Value count = k_.Div(left, size);
-      // What remains after whole register tiles is one tile where it is known.
-      if (auto rest = CodeBuilder::ConstantOf(left); rest && *rest < size) {
-        if (*rest > 0) RegisterTile(*rest, row);
-        break;
-      }
-      Value start = row;
-      k_.For(count, [&](Value i) { RegisterTile(size, k_.Add(start, k_.Mul(i, size))); });
-      row = k_.Add(row, k_.Mul(count, size));
-      left = k_.Sub(left, k_.Mul(count, size));
+  // Rows [first, first + count) of the block.
+  void RowTiles(Value first, Value count) {
+    Value whole = k_.Div(count, s_.row_tile);
+    k_.For(whole, [&](Value i) { RowTile(s_.row_tile, k_.Add(first, k_.Mul(i, s_.row_tile))); });
+    Value done = k_.Mul(whole, s_.row_tile);
+    Value row = k_.Add(first, done), left = k_.Sub(count, done);
+    if (auto rows = CodeBuilder::ConstantOf(c_.rows)) {
+      // Only the matrix's last rows do not fill a tile.
+      const int64_t rest = *rows % s_.row_tile;
+      if (rest > 0) k_.If(k_.Less(k_.I64(0), left), [&] { RowTile(rest, row); });
+      return;
+    }
+    for (int64_t size = s_.row_tile / 2; size > 0; size /= 2) {
+      Value tiles = k_.Div(left, size);
+      k_.For(tiles, [&](Value i) { RowTile(size, k_.Add(row, k_.Mul(i, size))); });
+      row = k_.Add(row, k_.Mul(tiles, size));
+      left = k_.Sub(left, k_.Mul(tiles, size));
     }
   }
 
-  // `row` and `panel_column_` count from the start of the tile.
-  void RegisterTile(int64_t rows, Value row) {
-    Values pointers;
-    Value base = pass_left_;
-    if (c_.left_along_columns) base = k_.At(base, panel_column_, c_.stored);
-    auto row_stride =
+  // Rows of one register tile, `row` counting from the start of the block, by all panels.
+  void RowTile(int64_t rows, Value row) {
+    fixed_row_stride_ =
         affine_ ? CodeBuilder::ConstantOf(c_.left_row_stride) : std::optional<int64_t>();
-    if (affine_) {
-      base = k_.At(base, k_.Mul(row, c_.left_row_stride), c_.stored);
-      for (int64_t r = 0; r < (row_stride ? 1 : rows); ++r) {
-        pointers.push_back(k_.At(base, k_.Mul(c_.left_row_stride, r), c_.stored));
+    Values pointers;
+    if (s_.copy_rows > 0) {
+      // Strips of row_tile rows, in which rows are neighbours.
+      fixed_row_stride_ = 1;
+      Value copied = k_.Sub(row, left_first_);
+      Value strip = k_.Add(k_.Mul(k_.Div(copied, s_.row_tile), ScratchStrip(s_)),
+                           k_.Rem(copied, s_.row_tile));
+      pointers.push_back(k_.At(pass_left_, strip, left_element_));
+    } else if (affine_) {
+      Value base =
+          k_.At(pass_left_, k_.Mul(k_.Sub(row, left_first_), c_.left_row_stride), left_element_);
+      for (int64_t r = 0; r < (fixed_row_stride_ ? 1 : rows); ++r) {
+        pointers.push_back(k_.At(base, k_.Mul(c_.left_row_stride, r), left_element_));
       }
     } else {
       for (int64_t r = 0; r < rows; ++r) {
-        Value entry = k_.At(row_table_, k_.Add(row, r), k_.b().getI64Type());
-        pointers.push_back(k_.At(base, k_.LoadAt(entry, k_.b().getI64Type()), c_.stored));
+        Value entry = k_.At(row_table_, k_.Add(row, r), i64_);
+        pointers.push_back(k_.At(pass_left_, k_.LoadAt(entry, i64_), left_element_));
       }
     }
+    k_.For(num_panels_, [&](Value p) { RegisterTile(rows, row, p, pointers); });
+  }
 
+  void RegisterTile(int64_t rows, Value row, Value p, Values pointers) {
+    panel_column_ = k_.Mul(p, s_.panel());
+    masks_ = Masks(p);
+    if (c_.left_along_columns) {
+      for (Value& pointer : pointers) pointer = k_.At(pointer, panel_column_, left_element_);
+    }
     std::vector<mlir::Type> types(rows * s_.vectors, vector_);
-    Value partial =
-        k_.At(partials_, k_.Add(k_.Mul(panel_column_, s_.row_block), k_.Mul(row, s_.panel())),
-              c_.element);
+    Value partial = k_.At(
+        partials_, k_.Add(k_.Mul(row, s_.column_block), k_.Mul(panel_column_, rows)), c_.element);
     Values acc = k_.If(
         first_, types, [&] { return Values(types.size(), k_.Zero(vector_)); },
         [&] {
@@ -309,22 +311,20 @@ class Emitter {
         });
 
     // Carried: the accumulators, and the row of the panel that comes next.
-    acc.push_back(panel_);
+    acc.push_back(panel_at_(p));
     auto run = [&](Value offset, mlir::ValueRange carried) {
       Values starts;
       for (Value pointer : pointers) {
-        starts.push_back(offset == nullptr ? pointer : k_.At(pointer, offset, c_.stored));
+        starts.push_back(offset == nullptr ? pointer : k_.At(pointer, offset, left_element_));
       }
-      return k_.For(
-          depth_, Values(carried.begin(), carried.end()),
-          [&](Value d, mlir::ValueRange sums) { return Step(rows, row_stride, starts, d, sums); });
+      return k_.For(depth_, Values(carried.begin(), carried.end()),
+                    [&](Value d, mlir::ValueRange sums) { return Step(rows, starts, d, sums); });
     };
     if (one_segment_) {
       acc = run(nullptr, acc);
     } else {
       acc = k_.For(segments_, acc, [&](Value s, mlir::ValueRange carried) {
-        Value entry = k_.At(segment_table_, s, k_.b().getI64Type());
-        return run(k_.LoadAt(entry, k_.b().getI64Type()), carried);
+        return run(k_.LoadAt(k_.At(segment_table_, s, i64_), i64_), carried);
       });
     }
     acc.pop_back();
@@ -339,28 +339,29 @@ class Emitter {
   }
 
   // One step of depth: loads a row of the panel, and multiplies it by one element of each row.
-  Values Step(int64_t rows, std::optional<int64_t> row_stride, const Values& starts, Value d,
-              mlir::ValueRange carried) {
+  Values Step(int64_t rows, const Values& starts, Value d, mlir::ValueRange carried) {
     Values next(carried.begin(), carried.end());
     Value panel = next.back();
     Values right;
     for (int64_t v = 0; v < s_.vectors; ++v) {
       Value mask = c_.left_along_columns ? masks_[v] : nullptr;
-      right.push_back(LoadWide(k_.At(panel, v * s_.lanes, panel_element_), panel_element_, mask));
+      right.push_back(
+          copier_.LoadVector(k_.At(panel, v * s_.lanes, panel_element_), panel_element_, mask));
     }
-    Value offset = k_.Mul(d, c_.left_depth_stride);
+    Value offset = k_.Mul(d, left_depth_stride_);
     Values at;
-    for (Value start : starts) at.push_back(k_.At(start, offset, c_.stored));
+    for (Value start : starts) at.push_back(k_.At(start, offset, left_element_));
     for (int64_t r = 0; r < rows; ++r) {
-      Value from = row_stride ? k_.At(at[0], r * *row_stride, c_.stored) : at[r];
+      Value from = fixed_row_stride_ ? k_.At(at[0], r * *fixed_row_stride_, left_element_) : at[r];
       Value element;
       if (!c_.left_along_columns) {
-        element = k_.Splat(LoadWideScalar(from, c_.stored), s_.lanes);
+        element = k_.Splat(copier_.LoadScalar(from, left_element_), s_.lanes);
       }
       for (int64_t v = 0; v < s_.vectors; ++v) {
         Value x = element;
         if (c_.left_along_columns) {
-          x = LoadWide(k_.At(from, v * s_.lanes, c_.stored), c_.stored, masks_[v]);
+          x = copier_.LoadVector(k_.At(from, v * s_.lanes, left_element_), left_element_,
+                                 masks_[v]);
         }
         Value& sum = next[r * s_.vectors + v];
         sum = MultiplyAdd(x, right[v], sum);
@@ -370,25 +371,11 @@ class Emitter {
     return next;
   }
 
-  mlir::VectorType VectorOf(mlir::Type element) {
-    return mlir::VectorType::get({s_.lanes}, element);
-  }
-
-  // Numbers as those that are added up: a vector, or a scalar.
-  Value LoadWide(Value pointer, mlir::Type element, Value mask) {
-    return Widened(k_.LoadAt(pointer, VectorOf(element), mask), element);
-  }
-  Value LoadWideScalar(Value pointer, mlir::Type element) {
-    return Widened(k_.LoadAt(pointer, element), element);
-  }
-  Value Widened(Value x, mlir::Type element) { return element == c_.element ? x : c_.widen(x); }
-
   Value MultiplyAdd(Value x, Value y, Value sum) {
     if (mlir::isa<mlir::FloatType>(c_.element)) {
       return mlir::math::FmaOp::create(k_.b(), x, y, sum);
     }
-    Value product = mlir::arith::MulIOp::create(k_.b(), x, y);
-    return mlir::arith::AddIOp::create(k_.b(), sum, product);
+    return mlir::arith::AddIOp::create(k_.b(), sum, mlir::arith::MulIOp::create(k_.b(), x, y));
   }
 
   // Runs the epilogue on finished sums and stores its results.
@@ -449,8 +436,8 @@ class Emitter {
 
   Value LoadOperand(const EpilogueAccess& access, Value row, int64_t v) {
     if (access.along_columns) {
-      return k_.LoadAt(k_.At(row, v * s_.lanes, access.element), VectorOf(access.element),
-                       masks_[v]);
+      return k_.LoadAt(k_.At(row, v * s_.lanes, access.element),
+                       mlir::VectorType::get({s_.lanes}, access.element), masks_[v]);
     }
     return k_.Splat(k_.LoadAt(row, access.element), s_.lanes);
   }
@@ -458,13 +445,22 @@ class Emitter {
   CodeBuilder& k_;
   const Contraction& c_;
   const ContractionSchedule& s_;
+  PanelCopier copier_;
+  mlir::Type i64_;
   mlir::VectorType vector_;
   bool one_segment_, affine_, whole_panels_, transposed_;
-  Value panels_, partials_, row_table_, segment_table_;
+  Value panels_, partials_, copy_, row_table_, segment_table_;
   Value row0_, column0_, batch_, block_rows_, block_columns_, left_, right_;
-  Value first_, last_, segments_, depth_, pass_left_;
-  mlir::Type panel_element_;  // f16 and bf16 only where the panel is read in place
-  Value panel_, panel_stride_, panel_column_;
+  Value first_, last_, segments_, depth_;
+  // Left as the pass reads it: from row left_first_ on where it is copied, else from row 0.
+  Value pass_left_, left_first_, left_depth_stride_;
+  mlir::Type left_element_;
+  std::optional<int64_t> fixed_row_stride_;
+  // Right as the pass reads it.
+  Value num_panels_, panel_stride_;
+  std::function<Value(Value p)> panel_at_;
+  mlir::Type panel_element_;
+  Value panel_column_;
   Values masks_;
 };
 
@@ -476,8 +472,7 @@ int64_t ContractionScratch(const ContractionSchedule& schedule, int64_t element_
 
 void EmitContraction(CodeBuilder& builder, const Contraction& contraction,
                      const ContractionSchedule& schedule, Value begin, Value end, Value scratch) {
-  Emitter emitter(builder, contraction, schedule, scratch);
-  builder.For(builder.Sub(end, begin), [&](Value i) { emitter.Tile(builder.Add(begin, i)); });
+  Emitter(builder, contraction, schedule, scratch).Tiles(begin, end);
 }
 
 }  // namespace weft::cpu

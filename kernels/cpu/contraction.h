@@ -13,8 +13,10 @@
 //
 // A tile is a block of rows by a block of columns; tiles are independent, and each adds up its
 // depth in one fixed order, so the result does not depend on how tiles are spread over threads.
-// Within a tile, the depth goes in blocks; for each of these, a panel of `right` (a block of depth
-// by the width of the register tile) stays in the first-level cache while all rows pass by.
+// Neighbouring tiles that one thread gets are done together. Their depth goes in passes: for each,
+// the block of `right` is brought into panels as wide as the register tile, which stay in the
+// second-level cache while the rows pass by; the rows of one register tile stay in the first while
+// the panels do.
 #ifndef WEFT_KERNELS_CPU_CONTRACTION_H_
 #define WEFT_KERNELS_CPU_CONTRACTION_H_
 
@@ -33,11 +35,16 @@ struct ContractionSchedule {
   int64_t vectors = 3;         // in one row of the register tile
   int64_t row_tile = 8;        // rows of the register tile
   int64_t row_block = 192;     // rows of a tile, a multiple of row_tile
+  int64_t most_rows = 768;     // rows that are done together, a multiple of row_block
   int64_t column_block = 192;  // columns of a tile, a multiple of the panel
-  int64_t depth_block = 256;   // depth of one pass within a segment
+  int64_t depth_block = 384;   // depth of one pass within a segment
   int64_t segment_block = 1;   // segments of one pass; more than 1 only if depth <= depth_block
   // Rows from which on it pays to copy `right` into panels.
   int64_t pack_rows = 12;
+  // Rows of `left` that are copied at once, a multiple of row_tile; 0 to read it where it lies.
+  int64_t copy_rows = 0;
+  // Whether all depth is one pass, whatever the open sizes.
+  bool one_pass = false;
 
   int64_t panel() const { return lanes * vectors; }
   // Most that one pass adds up.
@@ -47,12 +54,18 @@ struct ContractionSchedule {
 // What a schedule is chosen by. Sizes that are open are absent.
 struct ContractionSizes {
   std::optional<int64_t> batches, rows, columns, segments, depth;
+  // As in Contraction.
+  bool left_along_columns = false;
+  // Rows of left are neighbours in memory, and steps of depth are not: all rows, or lines of them.
+  bool left_transposed = false, left_across = false;
+  // Rows of right lie as they are, not in panels, and not column by column.
+  bool right_in_rows = true;
 };
 struct ContractionMachine {
   int64_t vector_bytes = 64, vector_registers = 32, l1_bytes = 32 << 10, l2_bytes = 512 << 10;
 };
 ContractionSchedule ChooseSchedule(const ContractionSizes& sizes, int64_t element_bytes,
-                                   bool left_along_columns, const ContractionMachine& machine);
+                                   const ContractionMachine& machine);
 
 // A buffer that the epilogue reads or writes: element base(g) + row(i) + (j if along_columns).
 struct EpilogueAccess {
@@ -76,8 +89,10 @@ struct Contraction {
 
   mlir::Value left;
   std::function<mlir::Value(mlir::Value batch)> left_base;
-  mlir::Value left_row_stride;  // row(i) = i * left_row_stride; or else:
-  std::function<mlir::Value(mlir::Value row)> left_row;
+  // row(i) = i * left_row_stride; or, where rows go in lines of `left_line_rows`,
+  // left_line(i / left_line_rows) + i % left_line_rows * left_row_stride.
+  mlir::Value left_row_stride, left_line_rows;
+  std::function<mlir::Value(mlir::Value line)> left_line;
   std::function<mlir::Value(mlir::Value segment)> left_segment;  // unused with one segment
   mlir::Value left_depth_stride;
   // A depthwise convolution: left has a column as well, so its elements are not broadcast but go
@@ -101,8 +116,8 @@ struct Contraction {
 // Bytes of scratch that EmitContraction's code needs.
 int64_t ContractionScratch(const ContractionSchedule& schedule, int64_t element_bytes);
 
-// Emits the code that computes tiles [begin, end). Tile t is block t % C of columns, t / C % R of
-// rows, and batch t / (C * R), where C and R are the numbers of blocks of columns and rows.
+// Emits the code that computes tiles [begin, end). Tile t is block t % R of rows, t / R % C of
+// columns, and batch t / (R * C), where R and C are the numbers of blocks of rows and columns.
 void EmitContraction(CodeBuilder& builder, const Contraction& contraction,
                      const ContractionSchedule& schedule, mlir::Value begin, mlir::Value end,
                      mlir::Value scratch);

@@ -49,50 +49,88 @@ void ChooseRegisterTile(const ContractionSizes& sizes, const ContractionMachine&
   }
 }
 
+// Blocks of depth: whole segments where they are short.
+void ChooseDepth(const ContractionSizes& sizes, int64_t most, ContractionSchedule* s) {
+  // One pass a little longer beats two.
+  const int64_t longest = most * 3 / 2;
+  const int64_t depth = std::max<int64_t>(sizes.depth.value_or(0), 1);
+  const int64_t segments = std::max<int64_t>(sizes.segments.value_or(0), 1);
+  s->one_pass = sizes.depth && sizes.segments && depth <= longest / segments;
+  if (s->one_pass) {
+    s->depth_block = depth;
+    s->segment_block = segments;
+    return;
+  }
+  if (sizes.depth && sizes.segments != 1 && depth <= most) {
+    s->depth_block = depth;
+    s->segment_block = EvenBlock(sizes.segments, most / depth, 1);
+    return;
+  }
+  s->depth_block = EvenBlock(sizes.depth, most, 1);
+  s->segment_block = 1;
+}
+
 }  // namespace
 
 ContractionSchedule ChooseSchedule(const ContractionSizes& sizes, int64_t element_bytes,
-                                   bool left_along_columns, const ContractionMachine& machine) {
+                                   const ContractionMachine& machine) {
   ContractionSchedule s;
   s.lanes = machine.vector_bytes / element_bytes;
   ChooseRegisterTile(sizes, machine, &s);
-  if (left_along_columns) {
+  if (sizes.left_along_columns) {
     // Elements of the left operand are not shared by the columns: nothing to gain from many rows.
     s.vectors =
         std::min<int64_t>(CeilDiv(std::max<int64_t>(sizes.columns.value_or(64), 1), s.lanes),
                           machine.vector_registers / 8);
     s.row_tile = std::min<int64_t>(8, machine.vector_registers / 2 / s.vectors);
   }
-  // A panel fills three quarters of the first cache, the rows of a tile a third of the second.
-  s.depth_block = std::clamp<int64_t>(
-      machine.l1_bytes * 3 / 4 / (s.panel() * element_bytes) / 16 * 16, 64, 512);
-  int64_t row_block = std::clamp<int64_t>(machine.l2_bytes / 3 / (s.depth_block * element_bytes),
-                                          4 * s.row_tile, 480);
-  // A panel that one register tile passes over once need not stay in a cache.
-  if (sizes.rows && *sizes.rows <= s.row_tile) s.depth_block = 1024;
-  s.column_block = EvenBlock(sizes.columns, std::max<int64_t>(96, s.panel()), s.panel());
-
+  // The rows of a register tile fill a quarter of the first cache, the panels half of the second.
+  int64_t most_depth =
+      std::clamp<int64_t>(machine.l1_bytes / 4 / (s.row_tile * element_bytes) / 16 * 16, 128, 512);
+  // Where each step of depth is in a line of its own, all those lines do.
+  if (sizes.left_across) most_depth = std::max<int64_t>(machine.l1_bytes / 6 / 64, 64);
+  // What one register tile passes over once need not stay in a cache: few rows of right at a time
+  // are read from one end to the other.
+  const bool few_rows = sizes.rows && *sizes.rows < s.pack_rows;
+  if (few_rows && !sizes.left_across) {
+    const bool one_panel = sizes.columns && *sizes.columns <= s.panel();
+    most_depth = sizes.right_in_rows && !one_panel ? 32 : 1024;
+  }
+  ChooseDepth(sizes, most_depth, &s);
+  int64_t most_columns = std::max<int64_t>(
+      machine.l2_bytes / 2 / (std::min(s.pass_depth(), most_depth) * element_bytes), s.panel());
+  most_columns = std::min<int64_t>(most_columns, 1024);
   // Enough tiles for several threads, where the sizes are known, but not so small that reading the
   // operands again for each takes longer than the work.
-  constexpr int64_t kTiles = 8, kLeastRows = 64;
+  constexpr int64_t kTiles = 16, kLeastRows = 64, kRows = 256, kLeastColumns = 128;
   if (sizes.rows && sizes.columns && sizes.batches) {
-    const int64_t others = *sizes.batches * CeilDiv(*sizes.columns, s.column_block);
-    const int64_t wanted =
-        std::min(CeilDiv(kTiles, std::max<int64_t>(others, 1)), *sizes.rows / kLeastRows);
-    if (wanted > 1) row_block = std::min(row_block, CeilDiv(*sizes.rows, wanted));
+    const int64_t others =
+        std::max<int64_t>(*sizes.rows / kLeastRows, 1) * std::max<int64_t>(*sizes.batches, 1);
+    // Where right comes from memory and is read once, a page of each row at a time.
+    const bool from_memory =
+        few_rows &&
+        *sizes.columns * sizes.depth.value_or(1024) * element_bytes > 4 * machine.l2_bytes;
+    const int64_t least = from_memory ? 4096 / element_bytes : (few_rows ? 2 : 1) * kLeastColumns;
+    most_columns =
+        std::min(most_columns, std::max(CeilDiv(*sizes.columns, CeilDiv(kTiles, others)), least));
   }
-  s.row_block = EvenBlock(sizes.rows, row_block, s.row_tile);
+  s.column_block = EvenBlock(sizes.columns, most_columns, s.panel());
 
-  if (sizes.depth && sizes.segments != 1) {
-    // Short segments are taken several at once.
-    const int64_t depth = std::max<int64_t>(*sizes.depth, 1);
-    if (depth <= s.depth_block) {
-      s.segment_block = std::max<int64_t>(1, s.depth_block / depth);
-      if (sizes.segments) s.segment_block = EvenBlock(sizes.segments, s.segment_block, 1);
-      s.depth_block = depth;
-    }
+  s.row_block = std::max(kRows / s.row_tile * s.row_tile, s.row_tile);
+  if (sizes.rows && sizes.columns && sizes.batches) {
+    const int64_t others =
+        std::max<int64_t>(*sizes.batches * CeilDiv(*sizes.columns, s.column_block), 1);
+    const int64_t wanted =
+        std::max<int64_t>(std::min(CeilDiv(kTiles, others), *sizes.rows / kLeastRows), 1);
+    s.row_block = EvenBlock(sizes.rows, std::min(kRows, CeilDiv(*sizes.rows, wanted)), s.row_tile);
   }
-  s.depth_block = EvenBlock(sizes.depth, s.depth_block, 1);
+  // Sums that wait for the next pass fill the second cache.
+  const int64_t most_rows = s.one_pass ? 1024 : machine.l2_bytes / (s.column_block * element_bytes);
+  s.most_rows = std::max<int64_t>(most_rows / s.row_block, 1) * s.row_block;
+  if (sizes.left_transposed && sizes.columns.value_or(s.panel() + 1) > s.panel()) {
+    constexpr int64_t kCopied = 96;
+    s.copy_rows = std::max<int64_t>(kCopied / s.row_tile, 1) * s.row_tile;
+  }
   return s;
 }
 

@@ -1,5 +1,6 @@
 // GFLOP/s of single contraction kernels on one thread, beside the peak of this machine's
 // multipliers measured in the same run: how good the generated code is, with no session around it.
+// Usage: contractions [TARGET [PART_OF_A_NAME...]]: those rows whose names have such a part.
 #include <immintrin.h>
 #include <time.h>
 
@@ -43,7 +44,14 @@ WEFT_PEAK(Peak512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps)
 WEFT_PEAK(Peak256, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps)
 #undef WEFT_PEAK
 
-double Peak() { return __builtin_cpu_supports("avx512f") ? Peak512() : Peak256(); }
+// What the command line asks for.
+std::string target_name = "cpu:native";
+std::vector<std::string> wanted;
+
+double Peak() {
+  const bool wide = Target::Parse(target_name).value_or(Target()).vector_bits == 512;
+  return wide ? Peak512() : Peak256();
+}
 
 std::string Type(const std::vector<int64_t>& shape) {
   std::string text = "tensor<";
@@ -64,6 +72,11 @@ HostTensor Filled(const std::vector<int64_t>& shape) {
 void Report(const std::string& name, const std::string& op, const std::string& attributes,
             const std::vector<int64_t>& left, const std::vector<int64_t>& right,
             const std::vector<int64_t>& result) {
+  if (!wanted.empty() && std::none_of(wanted.begin(), wanted.end(), [&](const std::string& part) {
+        return name.find(part) != std::string::npos;
+      })) {
+    return;
+  }
   const std::string a = Type(left), b = Type(right), y = Type(result);
   const std::string body =
       absl::StrCat("^bb0(%a: ", a, ", %b: ", b, "):\n%y = \"weft.", op, "\"(%a, %b) {", attributes,
@@ -71,7 +84,7 @@ void Report(const std::string& name, const std::string& op, const std::string& a
   FusionTiming timing;
   const double before = Peak();
   auto got = RunFusion(EmitContractionKernel, "contraction", body, {Filled(left), Filled(right)},
-                       {}, "cpu:native", &timing);
+                       {}, target_name, &timing);
   if (!got.ok()) {
     std::printf("%-36s %s\n", name.c_str(), std::string(got.status().message()).c_str());
     return;
@@ -148,4 +161,8 @@ void Main() {
 }  // namespace
 }  // namespace weft
 
-int main() { weft::Main(); }
+int main(int argc, char** argv) {
+  if (argc > 1) weft::target_name = argv[1];
+  for (int i = 2; i < argc; ++i) weft::wanted.push_back(argv[i]);
+  weft::Main();
+}
