@@ -33,12 +33,18 @@ class Accumulator {
                                const Coord& number, mlir::Value mask, int64_t lanes);
   // All lanes in one scalar, in an order that depends on their number alone.
   std::vector<mlir::Value> Join(std::vector<mlir::Value> values, int64_t lanes);
-  Element Result(const std::vector<mlir::Value>& values);
-
- private:
+  // What two parts of the elements come to together.
   std::vector<mlir::Value> Combine(const std::vector<mlir::Value>& a,
                                    const std::vector<mlir::Value>& b);
+  Element Result(const std::vector<mlir::Value>& values);
 
+  // Whether many elements one after the other lose digits.
+  bool IsFloatSum() const { return is_sum_ && IsFloat(dtype_); }
+  DataType dtype() const { return dtype_; }
+  // That of the carried value.
+  DataType wide_dtype() const { return wide_; }
+
+ private:
   mlir::Operation* op_;
   KernelBuilder& kernel_;
   bool is_arg_, is_max_, is_sum_, is_prod_, is_and_, is_or_;

@@ -112,4 +112,46 @@ void FusionEmitter::FindSharing(const std::vector<size_t>& result_numbers) {
   }
 }
 
+bool FusionEmitter::PassesCaches() const {
+  const auto bytes = spec.bytes.Constant();
+  return bytes && *bytes >= 2 * target.l3_bytes;
+}
+
+Value FusionEmitter::Stream(size_t i, const DimExpr& extent, int64_t lanes) {
+  Value result = fusion.getOuts()[i];
+  const int size = SizeOf(ir::DataTypeOf(result));
+  const auto length = extent.Constant();
+  const auto bytes = (NumElements(ir::ShapeOf(result)) * size).Constant();
+  // Lines are written whole, and a small result may stay in the cache.
+  if (!PassesCaches() || !length || *length % lanes != 0 || *length * size % 64 != 0 || !bytes ||
+      *bytes < target.l3_bytes / 2) {
+    return {};
+  }
+  Value pointer = kernel.Buffer(ResultBuffer(i));
+  Value stream = kernel.IsAligned(pointer);
+  // Lines that have just been read are in the cache.
+  for (const auto& [operand, shared] : spec.may_share) {
+    if (shared != static_cast<int>(i)) continue;
+    stream = kernel.Both(stream, kernel.AreDifferent(pointer, kernel.Buffer(operand)));
+  }
+  return stream;
+}
+
+std::vector<int> FusionEmitter::StreamedOperands(const DimExpr& num_elements) {
+  std::vector<int> operands;
+  for (int i = 0; i < static_cast<int>(fusion.getInputs().size()); ++i) {
+    const Shape shape = ir::ShapeOf(fusion.getInputs()[static_cast<unsigned>(i)]);
+    if (NumElements(shape) == num_elements && values.ReadInPlace(i)) operands.push_back(i);
+  }
+  return operands;
+}
+
+void FusionEmitter::PrefetchRange(const DimExpr& num_elements, Value first, Value last) {
+  for (int operand : StreamedOperands(num_elements)) {
+    const DataType dtype = ir::DataTypeOf(fusion.getInputs()[static_cast<unsigned>(operand)]);
+    kernel.For(first, last, 64 / SizeOf(dtype),
+               [&](Value at) { kernel.Prefetch(kernel.Buffer(operand), dtype, at); });
+  }
+}
+
 }  // namespace weft

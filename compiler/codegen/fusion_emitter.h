@@ -32,6 +32,19 @@ struct FusionEmitter {
   int64_t ChooseLanes(const DimExpr& extent) const;
   // Pairs of operands read in place and results of the same size in bytes.
   void FindSharing(const std::vector<size_t>& result_numbers);
+  // Whether what the kernel reads and writes is known to be so much that nothing of it is left in
+  // the caches for the next one.
+  bool PassesCaches() const;
+  // Whether to store vectors of `lanes` elements of result `i`, which are neighbours along
+  // `extent`, past the caches (KernelBuilder::Store): null for never. To be asked after
+  // FindSharing.
+  mlir::Value Stream(size_t i, const DimExpr& extent, int64_t lanes);
+  // Asks for all lines of operands that are read in place, have `num_elements` elements and lie at
+  // [first, last) of them: at once, since requests then overlap as those of a loop over the
+  // elements do not.
+  void PrefetchRange(const DimExpr& num_elements, mlir::Value first, mlir::Value last);
+  // Operands that are read in place and have `num_elements` elements.
+  std::vector<int> StreamedOperands(const DimExpr& num_elements);
 
   plan::FusionOp fusion;
   const Target& target;

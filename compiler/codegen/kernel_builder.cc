@@ -236,15 +236,40 @@ Element KernelBuilder::Load(Value pointer, DataType dtype, const Coord& offset, 
 }
 
 void KernelBuilder::Store(Element x, Value pointer, const Coord& offset, int64_t lanes,
-                          const Guard& guard) {
+                          const Guard& guard, Value stream) {
   if (lanes > 0 && !offset.uniform()) x = e_.Splat(x, lanes);
   Value mask = offset.uniform() ? Value() : VectorMask(guard, lanes);
+  Value value = e_.ToMemory(x), address = Address(pointer, x.dtype, offset.base);
   if (on_gpu() && !mask) {
-    LLVM::StoreOp::create(b(), e_.ToMemory(x), Address(pointer, x.dtype, offset.base),
-                          AlignmentAt(offset.base, SizeOf(x.dtype)));
+    LLVM::StoreOp::create(b(), value, address, AlignmentAt(offset.base, SizeOf(x.dtype)));
     return;
   }
-  StoreAt(e_.ToMemory(x), Address(pointer, x.dtype, offset.base), mask);
+  if (!stream || mask || offset.uniform()) return StoreAt(value, address, mask);
+  streams_ = true;
+  const int64_t alignment = std::min<int64_t>(64, lanes * SizeOf(x.dtype));
+  If(
+      stream,
+      [&] {
+        LLVM::StoreOp::create(b(), value, address, static_cast<unsigned>(alignment),
+                              /*isVolatile=*/false, /*isNonTemporal=*/true);
+      },
+      [&] { StoreAt(value, address); });
+}
+
+void KernelBuilder::Prefetch(Value pointer, DataType dtype, Value offset) {
+  // Not "inbounds": that would promise what callers need not.
+  Value at = LLVM::GEPOp::create(b(), pointer.getType(), e_.MemoryType(dtype, 0), pointer,
+                                 llvm::ArrayRef<LLVM::GEPArg>{offset});
+  LLVM::Prefetch::create(b(), at, /*rw=*/0, /*hint=*/3, /*cache=*/1);
+}
+
+Value KernelBuilder::IsAligned(Value pointer) {
+  Value address = LLVM::PtrToIntOp::create(b(), b().getI64Type(), pointer);
+  return Equal(arith::AndIOp::create(b(), address, I64(63)), I64(0));
+}
+
+Value KernelBuilder::AreDifferent(Value pointer, Value other) {
+  return LLVM::ICmpOp::create(b(), LLVM::ICmpPredicate::ne, pointer, other);
 }
 
 Value KernelBuilder::LoadWide(Value pointer, DataType dtype, Value index, int64_t lanes,
@@ -261,6 +286,10 @@ void KernelBuilder::StoreRounded(Value value, Value pointer, DataType dtype, Val
 }
 
 void KernelBuilder::Finish() {
+  if (streams_) {
+    // What went past the caches is ordered before whatever tells other threads of it.
+    LLVM::CallIntrinsicOp::create(b(), b().getStringAttr("llvm.x86.sse.sfence"), ValueRange());
+  }
   mlir::func::ReturnOp::create(b());
   // Innermost loops first, so that code moves as far as it can.
   function_.walk([&](scf::ForOp loop) {

@@ -85,9 +85,16 @@ class KernelBuilder : public CodeBuilder {
   // zero or undefined. `invariant`: nothing in this kernel writes there.
   Element Load(mlir::Value pointer, DataType dtype, const Coord& offset, int64_t lanes,
                const Guard& guard, bool invariant);
-  // `offset` has a step of 1, or x is a scalar.
-  void Store(Element x, mlir::Value pointer, const Coord& offset, int64_t lanes,
-             const Guard& guard);
+  // `offset` has a step of 1, or x is a scalar. Where `stream` (if not null) holds at run time, a
+  // vector without mask goes past the caches; the address is then a multiple of the vector's size,
+  // or of 64 bytes.
+  void Store(Element x, mlir::Value pointer, const Coord& offset, int64_t lanes, const Guard& guard,
+             mlir::Value stream = nullptr);
+  // Asks for the cache line of an element, which need not lie in the buffer.
+  void Prefetch(mlir::Value pointer, DataType dtype, mlir::Value offset);
+  // Whether a pointer is a multiple of 64.
+  mlir::Value IsAligned(mlir::Value pointer);
+  mlir::Value AreDifferent(mlir::Value pointer, mlir::Value other);
   // `lanes` elements from number `index` on as sums are kept, in f32 for f16 and bf16; and back,
   // rounded. Lanes outside of the mask (null: none) read as 0 and are not written.
   mlir::Value LoadWide(mlir::Value pointer, DataType dtype, mlir::Value index, int64_t lanes,
@@ -126,6 +133,7 @@ class KernelBuilder : public CodeBuilder {
   Values buffers_;
   std::vector<DimExpr> sizes_;
   std::map<DimExpr, mlir::Value> size_values_;
+  bool streams_ = false;
 };
 
 }  // namespace weft

@@ -1,6 +1,8 @@
 // Loops against the reference evaluator: what moves elements, and every element type.
 #include <sys/mman.h>
 
+#include <cstring>
+
 #include "compiler/codegen/test_fusion.h"
 #include "gmock/gmock.h"
 
@@ -98,6 +100,39 @@ TEST(Loop, FloatFunctionsOfEveryFloat) {
   }
 }
 
+// Division by one number for many lanes, which takes a shorter way where it gives the same bits.
+TEST(Loop, QuotientsByOneNumber) {
+  for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+    TestFusion f(target);
+    mlir::Value x = f.Input(DataType::kF32, {"rows", "512"}),
+                d = f.Input(DataType::kF32, {"rows", "1"});
+    f.Finish("loop", {f.Op("div", {x, f.Op("broadcast", {d}, "shape = [\"rows\", \"512\"]")})});
+    const int64_t rows = 2000;
+    std::vector<HostTensor> inputs = f.RandomInputs({{"rows", rows}}, 0.5, 2);
+    const float inf = std::numeric_limits<float>::infinity();
+    const float special[] = {
+        0,      -0.0f,    inf,     -inf,          std::numeric_limits<float>::quiet_NaN(),
+        1e-45f, 1e-38f,   3e38f,   0x1.fffffep0f, -1,
+        3,      0x1p-72f, 0x1p96f, 0x1p-30f};
+    auto xs = inputs[0].mutable_values<float>(), ds = inputs[1].mutable_values<float>();
+    uint32_t random = 1;
+    for (int64_t row = 0; row < rows; ++row) {
+      auto next = [&] { return random = random * 1664525 + 1013904223; };
+      // Fractions of all kinds; some rows with exponents from far and wide, some with special ones.
+      ds[row] = std::ldexp(1.0f + static_cast<float>(next() >> 9) * 0x1p-23f,
+                           row % 3 == 0 ? static_cast<int>(next() >> 24) - 140 : 0);
+      if (row % 7 == 0) ds[row] = special[static_cast<size_t>(row / 7) % std::size(special)];
+      for (int64_t c = 0; c < 512; ++c) {
+        float& value = xs[row * 512 + c];
+        value = std::ldexp(1.0f + static_cast<float>(next() >> 9) * 0x1p-23f,
+                           row % 5 == 0 ? static_cast<int>(next() >> 24) - 140 : 0);
+        if (row % 11 == 0 && c % 100 == 7) value = special[next() >> 28 & 7];
+      }
+    }
+    f.CheckOn(inputs, {{"rows", rows}});
+  }
+}
+
 TEST(Loop, NanRules) {
   TestFusion f;
   mlir::Value x = f.Input(DataType::kF32, {"9"}), y = f.Input(DataType::kF32, {"9"});
@@ -174,6 +209,89 @@ TEST(Loop, TransposesOfEveryDType) {
     g.Finish("loop", {g.Op("transpose", {x}, "permutation = array<i64: 1, 0>")});
     g.Check({{"n", 41}});
     g.Check({{"n", 200}});
+  }
+}
+
+TEST(Loop, TransposesAroundTheBlocks) {
+  for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+    for (DataType dtype : {DataType::kF32, DataType::kF64, DataType::kBF16, DataType::kBool}) {
+      SCOPED_TRACE(std::string(NameOf(dtype)) + target);
+      TestFusion f(target);
+      f.Finish("loop",
+               {f.Op("transpose", {f.Input(dtype, {"n", "m"})}, "permutation = array<i64: 1, 0>")});
+      for (int64_t n : {1, 7, 31, 32, 64, 65, 130}) {
+        for (int64_t m : {1, 16, 33, 64, 127}) f.Check({{"n", n}, {"m", m}});
+      }
+      TestFusion g(target);
+      g.Finish("loop", {g.Op("transpose", {g.Input(dtype, {"3", "48", "n", "40"})},
+                             "permutation = array<i64: 0, 3, 2, 1>")});
+      for (int64_t n : {0, 1, 5}) g.Check({{"n", n}});
+    }
+  }
+}
+
+// Operands that are read across, in place, and both, and only in part.
+TEST(Loop, TransposesAmongOtherWork) {
+  for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+    TestFusion f(target);
+    mlir::Value x = f.Input(DataType::kF32, {"b", "70", "70"}),
+                y = f.Input(DataType::kF32, {"b", "70", "70"});
+    mlir::Value bias = f.Input(DataType::kF32, {"70", "1"}),
+                wide = f.Input(DataType::kF64, {"70", "70"});
+    const std::string turn = "permutation = array<i64: 0, 2, 1>",
+                      shape = "shape = [\"b\", \"70\", \"70\"]";
+    mlir::Value sum = f.Op("add", {f.Op("transpose", {x}, turn), f.Op("mul", {x, y})});
+    sum = f.Op("sub", {sum, f.Op("broadcast", {bias}, shape)});
+    mlir::Value w = f.Op("transpose", {wide}, "permutation = array<i64: 1, 0>");
+    sum = f.Op("add", {sum, f.Op("cast", {f.Op("broadcast", {w}, shape)}, "dtype = f32")});
+    mlir::Value part = f.Op("slice", {x},
+                            "starts = [\"0\", \"0\", \"0\"], limits = [\"b\", \"70\", \"35\"], "
+                            "steps = array<i64: 1, 1, 1>");
+    part = f.Op("concat", {part, part}, "axis = 2");
+    f.Finish("loop", {f.Op("add", {sum, f.Op("transpose", {part}, turn)}), f.Op("neg", {y})});
+    for (int64_t b : {0, 1, 3}) f.Check({{"b", b}});
+  }
+}
+
+// Results that go past the caches, with and without the alignment that this needs.
+TEST(Loop, PastTheCaches) {
+  for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+    for (DataType dtype : {DataType::kF32, DataType::kF64, DataType::kBF16, DataType::kU8}) {
+      SCOPED_TRACE(std::string(NameOf(dtype)) + target);
+      TestFusion f(WithoutCaches(target));
+      mlir::Value x = f.Input(dtype, {"65536"}), y = f.Input(dtype, {"65536"});
+      f.Finish("loop", {f.Op("add", {x, y})});
+      EXPECT_THAT(f.text(), testing::HasSubstr("nontemporal"));
+      EXPECT_THAT(f.text(), testing::HasSubstr("sfence"));
+      EXPECT_THAT(f.text(), testing::HasSubstr("prefetch"));
+      f.Check({});
+      TestFusion g(WithoutCaches(target));
+      x = g.Input(dtype, {"70", "320"}), y = g.Input(dtype, {"320"});
+      g.Finish("loop", {g.Op("add", {x, g.Op("broadcast", {y}, "shape = [\"70\", \"320\"]")})});
+      g.Check({});
+      TestFusion h(WithoutCaches(target));
+      h.Finish("loop", {h.Op("transpose", {h.Input(dtype, {"256", "192"})},
+                             "permutation = array<i64: 1, 0>")});
+      EXPECT_THAT(h.text(), testing::HasSubstr("nontemporal"));
+      h.Check({});
+    }
+    // Odd addresses, and the operand's own buffer.
+    TestFusion f(WithoutCaches(target));
+    f.Finish("loop", {f.Op("neg", {f.Input(DataType::kF32, {"32768"})})});
+    std::vector<float> from(32768 + 16), to(32768 + 16);
+    for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<float>(i);
+    for (int64_t shift = 0; shift < 16; ++shift) {
+      void* buffers[] = {from.data(), to.data() + shift};
+      const int64_t size = 32768;
+      f.kernel()(buffers, &size, 0, 2, nullptr);
+      for (int64_t i = 0; i < size; ++i)
+        ASSERT_EQ(to[static_cast<size_t>(i + shift)], -from[static_cast<size_t>(i)]);
+    }
+    void* same[] = {from.data(), from.data()};
+    const int64_t size = 32768;
+    f.kernel()(same, &size, 0, 2, nullptr);
+    for (int64_t i = 0; i < size; ++i)
+      ASSERT_EQ(from[static_cast<size_t>(i)], -static_cast<float>(i));
   }
 }
 
@@ -389,6 +507,36 @@ TEST(Loop, CastsOfNumbersBetweenOthers) {
       return 0;
     });
     f.CheckOn(inputs, {});
+  }
+}
+
+// Four positions share a block of random words, however the loop walks over them.
+TEST(Loop, RandomInAnyLoop) {
+  for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+    std::vector<HostTensor> flat;
+    for (const char* width : {"24", "12", "8", "3", "1"}) {
+      SCOPED_TRACE(std::string(width) + target);
+      TestFusion f(target);
+      mlir::Value stream = f.Input(DataType::kI64, {}), bias = f.Input(DataType::kF32, {width});
+      const std::string shape = std::string("shape = [\"n\", \"") + width + "\"]";
+      mlir::Value wide = f.Op("broadcast", {bias}, shape);
+      mlir::Value uniform = f.Op("random_uniform", {stream}, "seed = 9, dtype = f32, " + shape);
+      mlir::Value normal = f.Op("random_normal", {stream}, "seed = 9, dtype = f32, " + shape);
+      mlir::Value bits = f.Op("random_bits", {stream}, "seed = 9, dtype = i32, " + shape);
+      f.Finish("loop", {f.Op("add", {uniform, wide}), f.Op("add", {normal, wide}), bits});
+      const int64_t columns = std::stoi(width), rows = 120 / columns;
+      std::vector<HostTensor> inputs = f.RandomInputs({{"n", rows}}, 0, 0);
+      inputs[0] = HostTensor::Scalar<int64_t>(0x123456789abcLL);
+      const std::vector<HostTensor> got = f.Run(inputs, {{"n", rows}});
+      const std::vector<HostTensor> want = f.Evaluate(inputs, {{"n", rows}});
+      for (size_t i : {0u, 2u}) {
+        EXPECT_EQ(std::memcmp(got[i].data(), want[i].data(), want[i].size_bytes()), 0);
+      }
+      if (flat.empty()) flat = got;
+      for (size_t i = 0; i < got.size(); ++i) {
+        EXPECT_EQ(std::memcmp(got[i].data(), flat[i].data(), flat[i].size_bytes()), 0) << i;
+      }
+    }
   }
 }
 

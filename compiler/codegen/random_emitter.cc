@@ -66,55 +66,109 @@ class Words {
 
 }  // namespace
 
+namespace {
+
+Value Interleave(mlir::ImplicitLocOpBuilder& b, Value even, Value odd) {
+  const int64_t lanes = ScalarEmitter::LanesOf(even);
+  llvm::SmallVector<int64_t> order;
+  for (int64_t i = 0; i < lanes; ++i) {
+    order.push_back(i);
+    order.push_back(lanes + i);
+  }
+  return mlir::vector::ShuffleOp::create(b, even, odd, order);
+}
+
+// The words of all positions: one for each, or those of its pair in the block.
+class Source {
+ public:
+  Source(KernelBuilder& kernel, int64_t seed, Value stream, const Coord& position, int64_t lanes,
+         bool whole_blocks)
+      : b_(kernel.b()),
+        lanes_(position.uniform() ? 0 : lanes),
+        whole_blocks_(whole_blocks && lanes_ >= 4 && lanes_ % 4 == 0),
+        w_(kernel, whole_blocks_ ? lanes_ / 4 : lanes_) {
+    Value block;
+    if (whole_blocks_) {
+      block = kernel.Expand({kernel.Div(position.base, kernel.I64(4)), 1, {}}, lanes_ / 4);
+    } else {
+      index_ = kernel.Expand(position, lanes_);
+      block = w_.Shift(index_, 2);
+    }
+    Value stream_low = arith::AndIOp::create(b_, stream, kernel.I64(0xffffffff));
+    Value stream_high = arith::ShRUIOp::create(b_, stream, kernel.I64(32));
+    words_ = w_.Philox({w_.Low(block), w_.High(block), w_.Splat(stream_high), w_.Const(0)},
+                       kernel.I64(seed), stream_low);
+    if (whole_blocks_) return;
+    odd_ = w_.Equal(w_.And(index_, w_.Const(1)), w_.Const(1));
+    second_ = w_.Equal(w_.And(index_, w_.Const(2)), w_.Const(2));
+  }
+
+  // Each position's own word.
+  Value Own() {
+    if (whole_blocks_) {
+      return Interleave(b_, Interleave(b_, words_[0], words_[2]),
+                        Interleave(b_, words_[1], words_[3]));
+    }
+    return w_.Select(second_, w_.Select(odd_, words_[3], words_[2]),
+                     w_.Select(odd_, words_[1], words_[0]));
+  }
+
+  // Word `i` (0 or 1) of the pair that a position is in; where blocks are whole, of each pair once.
+  Value OfPair(int i) {
+    if (whole_blocks_) return Interleave(b_, words_[i], words_[2 + i]);
+    return w_.Select(second_, words_[2 + i], words_[i]);
+  }
+  // What was computed from OfPair, for each position: `even` for the first of a pair.
+  Value ToPositions(Value even, Value odd) {
+    if (whole_blocks_) return Interleave(b_, even, odd);
+    return arith::SelectOp::create(b_, odd_, odd, even);
+  }
+
+ private:
+  mlir::ImplicitLocOpBuilder& b_;
+  int64_t lanes_;
+  bool whole_blocks_;
+  Words w_;
+  Value index_, odd_, second_;
+  std::array<Value, 4> words_;
+};
+
+}  // namespace
+
 Element EmitRandom(KernelBuilder& kernel, RandomKind kind, DataType dtype, int64_t seed,
-                   Value stream, const Coord& position, int64_t lanes) {
+                   Value stream, const Coord& position, int64_t lanes, bool whole_blocks) {
   mlir::ImplicitLocOpBuilder& b = kernel.b();
   ScalarEmitter& e = kernel.e();
-  if (position.uniform()) lanes = 0;
-  Words w(kernel, lanes);
-  Value index = kernel.Expand(position, lanes);
-  Value block = w.Shift(index, 2);
-  Value stream_low = arith::AndIOp::create(b, stream, kernel.I64(0xffffffff));
-  Value stream_high = arith::ShRUIOp::create(b, stream, kernel.I64(32));
-  const std::array<Value, 4> words =
-      w.Philox({w.Low(block), w.High(block), w.Splat(stream_high), w.Const(0)}, kernel.I64(seed),
-               stream_low);
-  Value odd = w.Equal(w.And(index, w.Const(1)), w.Const(1));
-  Value second = w.Equal(w.And(index, w.Const(2)), w.Const(2));
-  auto pick = [&](int offset_even, int offset_odd) {
-    Value first_pair = w.Select(odd, words[offset_odd], words[offset_even]);
-    Value second_pair = w.Select(odd, words[2 + offset_odd], words[2 + offset_even]);
-    return w.Select(second, second_pair, first_pair);
-  };
+  Source source(kernel, seed, stream, position, lanes, whole_blocks);
   if (kind == RandomKind::kBits) {
-    return {arith::TruncIOp::create(b, e.RegisterType(DataType::kI32, lanes), pick(0, 1)),
-            DataType::kI32};
+    return e.Cast({source.Own(), DataType::kI64}, DataType::kI32);
   }
+  const DataType real = ScalarEmitter::AccumulatorType(dtype);
   if (kind == RandomKind::kUniform) {
     // As many bits as the type holds, so that the result stays below 1.
     const int bits = dtype == DataType::kF64    ? 32
                      : dtype == DataType::kF16  ? 11
                      : dtype == DataType::kBF16 ? 8
                                                 : 24;
-    Element number{w.Shift(pick(0, 1), 32 - bits), DataType::kI64};
+    Value own = source.Own();
+    Value shift = kernel.Expand({kernel.I64(32 - bits), 0, {}}, ScalarEmitter::LanesOf(own));
+    Element number{arith::ShRUIOp::create(b, own, shift), DataType::kI64};
     if (dtype != DataType::kF64) {
       // 24 bits at most: conversion from i32 is one instruction everywhere.
       number = e.Cast(number, DataType::kI32);
     }
-    const DataType real = ScalarEmitter::AccumulatorType(dtype);
     Element result = e.Mul(e.Cast(number, real), e.Constant(real, 1.0 / (int64_t{1} << bits)));
     return {result.value, dtype};
   }
   // Box and Muller, from the words of the pair.
-  const DataType real = ScalarEmitter::AccumulatorType(dtype);
-  auto number = [&](Value word) { return e.Cast({word, DataType::kI64}, real); };
-  Element radius_word = number(pick(0, 0)), angle_word = number(pick(1, 1));
+  auto number = [&](int word) { return e.Cast({source.OfPair(word), DataType::kI64}, real); };
+  Element radius_word = number(0), angle_word = number(1);
   Element u = e.Mul(e.Add(radius_word, e.Constant(real, 0.5)), e.Constant(real, 0x1p-32));
   Element t = e.Mul(angle_word, e.Constant(real, 2 * std::numbers::pi * 0x1p-32));
   Element radius = e.Sqrt(e.Mul(e.Constant(real, -2), e.Log(u)));
   math::SineCosine turn = math::SinCosOfTurn(b, t.value);
-  Element wave = e.Select({odd, DataType::kBool}, {turn.sine, real}, {turn.cosine, real});
-  return e.FromAccumulator(e.Mul(radius, wave), dtype);
+  Element cosine = e.Mul(radius, {turn.cosine, real}), sine = e.Mul(radius, {turn.sine, real});
+  return e.FromAccumulator({source.ToPositions(cosine.value, sine.value), real}, dtype);
 }
 
 }  // namespace weft

@@ -139,6 +139,62 @@ TEST(Column, Reductions) {
   }
 }
 
+// Sums of millions of floats, as exact as a few roundings allow.
+TEST(Row, LongSumsStayAccurate) {
+  const int64_t n = (1 << 22) + 5;
+  for (const char* target : kTargets) {
+    TestFusion row(target);
+    row.Finish("row",
+               {row.Op("reduce_sum", {row.Input(DataType::kF32, {"n"})}, "axes = array<i64: 0>")});
+    row.Check({{"n", n}}, 6, 0, 0, 1);
+    TestFusion column(target);
+    mlir::Value x = column.Input(DataType::kF32, {"n", "3"});
+    column.Finish("column", {column.Op("reduce_sum", {x}, "axes = array<i64: 0>"),
+                             column.Op("reduce_max", {x}, "axes = array<i64: 0>")});
+    column.Check({{"n", n / 4}}, 64, 0, 0, 1);
+  }
+}
+
+TEST(Row, PastTheCaches) {
+  for (const char* target : kTargets) {
+    TestFusion f(WithoutCaches(target));
+    const std::string shape = "shape = [\"50\", \"320\"]";
+    mlir::Value x = f.Input(DataType::kF32, {"50", "320"});
+    mlir::Value max = f.Op("reduce_max", {x}, "axes = array<i64: 1>, keep_dims = true");
+    mlir::Value exp = f.Op("exp", {f.Op("sub", {x, f.Op("broadcast", {max}, shape)})});
+    mlir::Value sum = f.Op("reduce_sum", {exp}, "axes = array<i64: 1>, keep_dims = true");
+    f.Finish("row", {f.Op("div", {exp, f.Op("broadcast", {sum}, shape)})});
+    EXPECT_NE(f.text().find("nontemporal"), std::string::npos);
+    EXPECT_NE(f.text().find("sfence"), std::string::npos);
+    f.Check({}, 64, 1);
+  }
+}
+
+// Rows so long that their columns are added up in pieces.
+TEST(Column, ManyColumns) {
+  for (const char* target : kTargets) {
+    for (DataType dtype : {DataType::kF32, DataType::kF16, DataType::kI8, DataType::kI64}) {
+      SCOPED_TRACE(absl::StrCat(std::string(NameOf(dtype)), target));
+      TestFusion f(target);
+      mlir::Value x = f.Input(dtype, {"outer", "n", "inner"});
+      mlir::Value sum = f.Op("reduce_sum", {x}, "axes = array<i64: 1>");
+      mlir::Value max = f.Op("reduce_max", {f.Op("add", {x, x})}, "axes = array<i64: 1>");
+      f.Finish("column", {f.Op("add", {sum, sum}), max});
+      for (int64_t inner : {1, 63, 512, 700, 2100}) {
+        for (int64_t n : {0, 1, 7, 8, 23}) {
+          f.Check({{"outer", 2}, {"n", n}, {"inner", inner}}, IsFloat(dtype) ? 64 : 0, 8);
+        }
+      }
+    }
+    TestFusion f(target);
+    mlir::Value x = f.Input(DataType::kF32, {"20", "30", "1100"}),
+                bias = f.Input(DataType::kF32, {"30", "1"});
+    x = f.Op("add", {x, f.Op("broadcast", {bias}, "shape = [\"20\", \"30\", \"1100\"]")});
+    f.Finish("column", {f.Op("reduce_sum", {x}, "axes = array<i64: 0, 1>")});
+    f.Check({}, 64, 8);
+  }
+}
+
 TEST(Column, WorkBeforeAndAfterAndSeveralResults) {
   for (const char* target : kTargets) {
     TestFusion f(target);

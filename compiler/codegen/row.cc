@@ -7,7 +7,6 @@
 #include "compiler/codegen/accumulator.h"
 #include "compiler/codegen/fusion_emitter.h"
 #include "graph/ir/types.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
 namespace weft {
 
@@ -19,6 +18,8 @@ namespace {
 // In units of CostOf: a transcendental function.
 constexpr int kWorthKeeping = 16;
 constexpr int64_t kLongestKept = 32768;
+// Elements that one lane of a float sum adds up before they go to the rest.
+constexpr int64_t kStepsPerBlock = 256;
 
 class Row {
  public:
@@ -72,9 +73,14 @@ class Row {
     for (size_t i = 0; i < space.size(); ++i) {
       if (space[i].Constant() == 1) continue;
       (i < split ? rows_ : columns_).push_back(space[i]);
+      last_root_ = static_cast<int>(i);
     }
     lanes_ = columns_.empty() ? 0 : f_.ChooseLanes(columns_.back());
     f_.FindSharing(domain_results_);
+    for (size_t i = 0; i < f_.results.size(); ++i) {
+      streams_.push_back(lanes_ > 0 ? f_.Stream(i, columns_.back(), lanes_) : Value());
+    }
+    ChoosePrefetchPass();
     ChooseKept();
     const int64_t per_tile =
         std::max<int64_t>(1, kElementsPerTile / std::max<int64_t>(1, Estimate(columns_total_)));
@@ -200,24 +206,42 @@ class Row {
     StoreResults(row_results_, row, {}, 0, {unit, 0, {}});
   }
 
-  // While this row is written, the operands' next one comes into the cache: the first pass over it
-  // then need not wait.
+  // In one pass over a row, the operands' next row comes into the cache, so that the first pass
+  // over that need not wait: in the pass that computes most, if that writes nothing, since memory
+  // that reads and writes in turn is slow; else in the last.
+  void ChoosePrefetchPass() {
+    const int last = LastLevel();
+    prefetch_pass_ = last + 1;
+    std::vector<int> costs(static_cast<size_t>(last) + 1, 0);
+    std::map<mlir::Operation*, int> seen;
+    for (const Reduction& reduction : reductions_) {
+      std::vector<Value> needed = {reduction.accumulator.op()->getOperand(0)};
+      while (!needed.empty()) {
+        mlir::Operation* op = needed.back().getDefiningOp();
+        needed.pop_back();
+        if (op == nullptr || IsReduction(op) || !seen.emplace(op, 0).second) continue;
+        costs[static_cast<size_t>(reduction.level)] += CostOf(op);
+        for (Value operand : op->getOperands()) needed.push_back(operand);
+      }
+    }
+    const auto most = std::max_element(costs.begin(), costs.end());
+    if (*most >= kWorthKeeping) prefetch_pass_ = static_cast<int>(most - costs.begin());
+    // This row, what is kept of it and the next one lie in the second cache together.
+    int64_t bytes = 0;
+    prefetched_ = f_.StreamedOperands(rows_total_ * columns_total_);
+    for (int operand : prefetched_) {
+      bytes += SizeOf(ir::DataTypeOf(f_.fusion.getInputs()[static_cast<unsigned>(operand)]));
+    }
+    if (4 * bytes * Estimate(columns_total_) > f_.target.l2_bytes) prefetched_.clear();
+  }
+
   void PrefetchNextRow(const Index& index) {
-    if (lanes_ == 0) return;
+    if (lanes_ == 0 || pass_ != prefetch_pass_ || prefetched_.empty()) return;
     Value next = kernel_.Add(f_.values.Offset(index).base, kernel_.Size(columns_total_));
-    for (size_t operand = 0; operand < f_.fusion.getInputs().size(); ++operand) {
-      Value x = f_.fusion.getInputs()[operand];
-      if (!IsOfDomain(x) || !f_.values.ReadInPlace(static_cast<int>(operand))) continue;
-      const DataType dtype = ir::DataTypeOf(x);
-      const int64_t lanes_per_line = 64 / SizeOf(dtype);
-      for (int64_t lane = 0; lane < lanes_; lane += lanes_per_line) {
-        // After the last row it is outside the buffer, which a prefetch may be.
-        Value buffer = kernel_.Buffer(static_cast<int>(operand));
-        Value offset = kernel_.Add(next, kernel_.I64(lane));
-        Value at = mlir::LLVM::GEPOp::create(kernel_.b(), buffer.getType(),
-                                             kernel_.e().MemoryType(dtype, 0), buffer,
-                                             llvm::ArrayRef<mlir::LLVM::GEPArg>{offset});
-        mlir::LLVM::Prefetch::create(kernel_.b(), at, /*rw=*/0, /*hint=*/3, /*cache=*/1);
+    for (int operand : prefetched_) {
+      const DataType dtype = ir::DataTypeOf(f_.fusion.getInputs()[static_cast<unsigned>(operand)]);
+      for (int64_t lane = 0; lane < lanes_; lane += 64 / SizeOf(dtype)) {
+        kernel_.Prefetch(kernel_.Buffer(operand), dtype, kernel_.Add(next, kernel_.I64(lane)));
       }
     }
   }
@@ -231,81 +255,124 @@ class Row {
       elements.push_back(lanes > 0 ? kernel_.e().Splat(x, lanes) : x);
     }
     for (size_t i = 0; i < numbers.size(); ++i) {
-      kernel_.Store(elements[i], kernel_.Buffer(f_.ResultBuffer(numbers[i])), offset, lanes, guard);
+      kernel_.Store(elements[i], kernel_.Buffer(f_.ResultBuffer(numbers[i])), offset, lanes, guard,
+                    streams_[numbers[i]]);
     }
   }
 
   using Body = std::function<std::vector<Value>(const Index&, Value tail, ValueRange)>;
+  // For sums of many elements: blocks of a long row are added up one by one, so that errors grow
+  // with the length of a block and the number of them, not with their product.
+  struct Blocks {
+    std::function<std::vector<Value>()> start;
+    std::function<std::vector<Value>(const std::vector<Value>&, const std::vector<Value>&)> combine;
+  };
 
   // The columns of one row, the innermost by lanes.
   std::vector<Value> ForColumns(const Index& index, size_t depth, std::vector<Value> carried,
-                                const Body& body) {
+                                const Body& body, const Blocks* blocks = nullptr) {
     if (columns_.empty()) return body(index, nullptr, carried);
-    auto inner = [&](Value i, int64_t step) {
+    const DimExpr& extent = columns_[depth];
+    auto inner = [&](Value i, int64_t step, int root) {
       Index at = index;
-      at.push_back({columns_[depth], {i, step, {}}, -1});
+      at.push_back({extent, {i, step, {}}, root});
       return at;
     };
     if (depth + 1 < columns_.size()) {
-      return kernel_.For(kernel_.I64(0), kernel_.Size(columns_[depth]), 1, carried,
-                         [&](Value i, ValueRange values) {
-                           ValueEmitter::Scope scope(f_.values);
-                           return ForColumns(inner(i, 0), depth + 1,
-                                             std::vector<Value>(values.begin(), values.end()),
-                                             body);
-                         });
+      return kernel_.For(
+          kernel_.I64(0), kernel_.Size(extent), 1, carried, [&](Value i, ValueRange values) {
+            ValueEmitter::Scope scope(f_.values);
+            return ForColumns(inner(i, 0, -1), depth + 1,
+                              std::vector<Value>(values.begin(), values.end()), body, blocks);
+          });
     }
-    return kernel_.VectorFor(kernel_.I64(0), kernel_.Size(columns_[depth]),
-                             columns_[depth].Constant(), lanes_, carried,
-                             [&](Value i, Value tail, ValueRange values) {
-                               ValueEmitter::Scope scope(f_.values);
-                               return body(inner(i, lanes_ > 0 ? 1 : 0), tail, values);
-                             });
+    auto range = [&](Value begin, Value end, std::optional<int64_t> length,
+                     std::vector<Value> start) {
+      return kernel_.VectorFor(
+          begin, end, length, lanes_, start, [&](Value i, Value tail, ValueRange values) {
+            ValueEmitter::Scope scope(f_.values);
+            return body(inner(i, lanes_ > 0 ? 1 : 0, last_root_), tail, values);
+          });
+    };
+    Value zero = kernel_.I64(0), end = kernel_.Size(extent);
+    const auto length = extent.Constant();
+    const int64_t block = kStepsPerBlock * std::max<int64_t>(1, lanes_);
+    if (blocks == nullptr || (length && *length <= block)) {
+      return range(zero, end, length, carried);
+    }
+    std::optional<int64_t> block_length;
+    if (length && *length % block == 0) block_length = block;
+    return kernel_.For(zero, end, block, carried, [&](Value first, ValueRange values) {
+      Value last = kernel_.Min(kernel_.Add(first, kernel_.I64(block)), end);
+      return blocks->combine(std::vector<Value>(values.begin(), values.end()),
+                             range(first, last, block_length, blocks->start()));
+    });
+  }
+
+  // Calls make(accumulator, its part of `values`) for the reductions of a level, and joins what
+  // they return.
+  template <typename Make>
+  std::vector<Value> ForReductions(int level, const std::vector<Value>& values, const Make& make) {
+    std::vector<Value> all;
+    size_t at = 0;
+    for (Reduction& reduction : reductions_) {
+      if (reduction.level != level) continue;
+      const size_t size = values.empty() ? 0 : reduction.accumulator.size();
+      const auto begin = values.begin() + static_cast<int64_t>(at);
+      for (Value value : make(reduction.accumulator,
+                              std::vector<Value>(begin, begin + static_cast<int64_t>(size)), at)) {
+        all.push_back(value);
+      }
+      at += size;
+    }
+    return all;
   }
 
   // One pass over the row for all reductions of a level.
   void Reduce(const Index& row, int level) {
     pass_ = level;
     f_.values.set_lanes(lanes_);
-    std::vector<Value> carried;
-    for (Reduction& reduction : reductions_) {
-      if (reduction.level != level) continue;
-      for (Value value : reduction.accumulator.Start(lanes_)) carried.push_back(value);
-    }
-    carried = ForColumns(row, 0, carried, [&](const Index& index, Value tail, ValueRange values) {
+    using Values = std::vector<Value>;
+    auto start = [&] {
+      return ForReductions(level, {}, [&](Accumulator& accumulator, const Values&, size_t) {
+        return accumulator.Start(lanes_);
+      });
+    };
+    const Blocks blocks{start, [&](const Values& a, const Values& b) {
+                          return ForReductions(
+                              level, a,
+                              [&](Accumulator& accumulator, const Values& own, size_t at) {
+                                const auto other = b.begin() + static_cast<int64_t>(at);
+                                return accumulator.Combine(
+                                    own, Values(other, other + static_cast<int64_t>(own.size())));
+                              });
+                        }};
+    const bool sums = llvm::any_of(reductions_, [&](Reduction& reduction) {
+      return reduction.level == level && reduction.accumulator.IsFloatSum();
+    });
+    auto add = [&](const Index& index, Value tail, ValueRange values) {
       const Coord number =
           f_.values.Offset(Index(index.begin() + static_cast<int64_t>(row.size()), index.end()));
-      std::vector<Value> next;
-      size_t at = 0;
-      for (Reduction& reduction : reductions_) {
-        if (reduction.level != level) continue;
-        const size_t size = reduction.accumulator.size();
-        std::vector<Value> own(values.begin() + static_cast<int64_t>(at),
-                               values.begin() + static_cast<int64_t>(at + size));
-        Element x =
-            f_.values.Evaluate(reduction.accumulator.op()->getOperand(0), index, {tail, {}});
-        for (Value value : reduction.accumulator.Add(own, x, number, tail, lanes_)) {
-          next.push_back(value);
-        }
-        at += size;
-      }
+      PrefetchNextRow(index);
+      Values next = ForReductions(level, Values(values.begin(), values.end()),
+                                  [&](Accumulator& accumulator, const Values& own, size_t) {
+                                    Element x = f_.values.Evaluate(accumulator.op()->getOperand(0),
+                                                                   index, {tail, {}});
+                                    return accumulator.Add(own, x, number, tail, lanes_);
+                                  });
       for (const Kept& kept : kept_) {
         if (kept.pass != level) continue;
         Element x = f_.values.Evaluate(kept.value, index, {tail, {}});
         kernel_.Store(kernel_.e().Splat(x, lanes_), kept.row, number, lanes_, {});
       }
       return next;
-    });
-    size_t at = 0;
-    for (Reduction& reduction : reductions_) {
-      if (reduction.level != level) continue;
-      Accumulator& accumulator = reduction.accumulator;
-      std::vector<Value> own(carried.begin() + static_cast<int64_t>(at),
-                             carried.begin() + static_cast<int64_t>(at + accumulator.size()));
-      at += accumulator.size();
+    };
+    const Values sum = ForColumns(row, 0, start(), add, sums ? &blocks : nullptr);
+    ForReductions(level, sum, [&](Accumulator& accumulator, Values own, size_t) {
       if (lanes_ > 0) own = accumulator.Join(own, lanes_);
       reduced_[accumulator.op()->getResult(0).getAsOpaquePointer()] = accumulator.Result(own);
-    }
+      return Values();
+    });
   }
 
   FusionEmitter& f_;
@@ -316,9 +383,13 @@ class Row {
   std::vector<DimExpr> rows_, columns_;
   std::vector<size_t> domain_results_, row_results_;
   int64_t lanes_ = 0;
-  int pass_ = -1;  // before the first: a dry run
+  int last_root_ = -1;  // of the innermost coordinate
+  int pass_ = -1;       // before the first: a dry run
   std::vector<Kept> kept_;
   std::map<mlir::Operation*, int> costs_;
+  std::vector<Value> streams_;  // for each result, see FusionEmitter::Stream
+  int prefetch_pass_ = 0;
+  std::vector<int> prefetched_;  // operands
 };
 
 }  // namespace

@@ -253,6 +253,9 @@ Element ScalarEmitter::Mul(Element a, Element b) {
 
 Element ScalarEmitter::Div(Element a, Element b) {
   if (!IsFloat(a.dtype)) return IntegerDivision(a, b, /*remainder=*/false);
+  if (a.dtype != DataType::kF64 && LanesOf(a.value) > 1 && LanesOf(b.value) == 0) {
+    return Rounded(math::DivideByUniform(b_, a.value, b.value), a.dtype);
+  }
   Unify(a, b);
   return Rounded(arith::DivFOp::create(b_, a.value, b.value), a.dtype);
 }

@@ -11,6 +11,7 @@
 #include "graph/ops/evaluate.h"
 #include "graph/ops/infer.h"
 #include "graph/ops/op_info.h"
+#include "llvm/Support/raw_ostream.h"
 #include "mlir/AsmParser/AsmParser.h"
 
 namespace weft {
@@ -68,7 +69,13 @@ double UlpOf(DataType dtype, double x) {
 
 }  // namespace
 
-TestFusion::TestFusion(const std::string& target) : target_(*Target::Parse(target)) {
+Target WithoutCaches(const std::string& name) {
+  Target target = *Target::Parse(name);
+  target.l3_bytes = 1024;
+  return target;
+}
+
+TestFusion::TestFusion(const Target& target) : target_(target) {
   context_.loadDialect<ir::WeftDialect, plan::PlanDialect>();
   module_ = std::make_unique<TestModule>(context_, target_);
   graph_ = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context_));
@@ -172,8 +179,18 @@ void TestFusion::Finish(const std::string& kind, std::vector<mlir::Value> result
   auto spec = EmitKernel(fusion_, target_, module_->module());
   ASSERT_TRUE(spec.ok()) << spec.status();
   spec_ = *spec;
-  if (getenv("WEFT_TEST_PRINT_KERNEL") != nullptr) module_->module().dump();
+  llvm::raw_string_ostream(text_) << module_->module();
+  if (getenv("WEFT_TEST_PRINT_KERNEL") != nullptr) std::printf("%s\n", text_.c_str());
   module_->Compile();
+}
+
+std::vector<int64_t> TestFusion::ResultBytes(const Symbols& symbols) {
+  std::vector<int64_t> bytes;
+  for (mlir::Value result : fusion_.getOuts()) {
+    bytes.push_back(*NumElements(ir::ShapeOf(result)).Evaluate(symbols) *
+                    SizeOf(ir::DataTypeOf(result)));
+  }
+  return bytes;
 }
 
 std::vector<HostTensor> TestFusion::RandomInputs(const Symbols& symbols, double low, double high,

@@ -20,7 +20,9 @@ using Symbols = std::map<std::string, int64_t>;
 
 class TestFusion {
  public:
-  explicit TestFusion(const std::string& target = "cpu:native");
+  explicit TestFusion(const std::string& target = "cpu:native")
+      : TestFusion(*Target::Parse(target)) {}
+  explicit TestFusion(const Target& target);
 
   // An operand: "f32", {"batch", "10"}.
   mlir::Value Input(DataType dtype, std::initializer_list<const char*> shape);
@@ -33,8 +35,12 @@ class TestFusion {
   // Ends the body and compiles the kernel.
   void Finish(const std::string& kind, std::vector<mlir::Value> results);
   const KernelSpec& spec() const { return spec_; }
+  // The kernel as it was emitted.
+  const std::string& text() const { return text_; }
   WeftKernel kernel() const { return module_->Find(spec_.symbol); }
 
+  // Sizes in bytes of the results.
+  std::vector<int64_t> ResultBytes(const Symbols& symbols);
   // Values between low and high (integers: whole numbers), for each operand.
   std::vector<HostTensor> RandomInputs(const Symbols& symbols, double low = -2, double high = 2,
                                        int seed = 1);
@@ -56,7 +62,11 @@ class TestFusion {
   std::unique_ptr<mlir::Block> block_;
   plan::FusionOp fusion_;
   KernelSpec spec_;
+  std::string text_;
 };
+
+// The target with a last-level cache so small that everything passes it.
+Target WithoutCaches(const std::string& target);
 
 }  // namespace weft
 

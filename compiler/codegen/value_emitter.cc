@@ -71,7 +71,7 @@ Index ValueEmitter::BeginDryRun(const std::vector<DimExpr>& space) {
   moved_operands_.clear();
   visited_.clear();
   has_lane_index_ = false;
-  crossed_root_.reset();
+  reads_.clear();
   Index index;
   for (size_t i = 0; i < space.size(); ++i) {
     if (space[i].Constant() != 1) index.push_back({space[i], {}, static_cast<int>(i)});
@@ -203,11 +203,7 @@ Element ValueEmitter::EvaluateArgument(mlir::BlockArgument argument, const Index
     }
     if (in_place && !index.empty()) in_place = index[0].root >= 0;
     if (!in_place) moved_operands_.insert(operand);
-    for (const IndexEntry& entry : index) {
-      if (entry.root == last_root_ && index.back().root >= 0 && index.back().root != last_root_) {
-        crossed_root_ = index.back().root;
-      }
-    }
+    reads_.emplace_back(operand, index);
     return {{}, dtype};
   }
   return kernel_->Load(kernel_->Buffer(operand), dtype, Offset(index), lanes_, guard,
@@ -529,8 +525,12 @@ Element ValueEmitter::EvaluateOneHot(mlir::Operation* op, Index& index, const Gu
 
 Element ValueEmitter::EvaluateRandom(mlir::Operation* op, const Index& index, const Guard& guard) {
   Element stream = Evaluate(op->getOperand(0), {}, {guard.tail, {}});
+  // Lanes along the innermost coordinate begin at multiples of their number.
+  const bool whole_blocks =
+      !index.empty() && index.back().root >= 0 && index.back().root == last_root_ &&
+      (index.size() == 1 || index.back().extent.Constant().value_or(1) % 4 == 0);
   if (dry_) {
-    has_lane_index_ = true;
+    if (!whole_blocks) has_lane_index_ = true;
     return {};
   }
   const RandomKind kind = mlir::isa<ir::RandomBitsOp>(op)     ? RandomKind::kBits
@@ -538,7 +538,7 @@ Element ValueEmitter::EvaluateRandom(mlir::Operation* op, const Index& index, co
                                                               : RandomKind::kUniform;
   const int64_t seed = op->getAttrOfType<mlir::IntegerAttr>("seed").getInt();
   return EmitRandom(*kernel_, kind, ir::DataTypeOf(op->getResult(0)), seed, stream.value,
-                    Offset(index), lanes_);
+                    Offset(index), lanes_, whole_blocks);
 }
 
 }  // namespace weft

@@ -24,7 +24,9 @@ namespace weft {
 struct IndexEntry {
   DimExpr extent;
   Coord coord;
-  // The coordinate of the iteration space that this is, unchanged; -1 where it is none.
+  // The coordinate of the iteration space (its place in what SplitSpace gave) that this is,
+  // unchanged; -1 where it is none or nobody needs to know. Lanes along the last such coordinate
+  // begin at multiples of their number.
   int root = -1;
 };
 using Index = std::vector<IndexEntry>;
@@ -78,9 +80,9 @@ class ValueEmitter {
   // only, and whether some index was computed per lane.
   bool ReadInPlace(int operand) const { return !moved_operands_.count(operand); }
   bool has_lane_index() const { return has_lane_index_; }
-  // The coordinate along which some operand is contiguous that is read across (the innermost one
-  // being further out there), if there is such an operand.
-  std::optional<int> crossed_root() const { return crossed_root_; }
+  // Where it read operands: each operand and index once. Entries have no coordinates; those that
+  // are coordinates of the iteration space unchanged have their roots.
+  const std::vector<std::pair<int, Index>>& reads() const { return reads_; }
   // Ops that the last dry run met.
   const std::set<mlir::Operation*>& visited() const { return visited_; }
 
@@ -133,7 +135,7 @@ class ValueEmitter {
   std::set<int> moved_operands_;
   std::set<mlir::Operation*> visited_;
   bool has_lane_index_ = false;
-  std::optional<int> crossed_root_;
+  std::vector<std::pair<int, Index>> reads_;
 };
 
 // The product of dimensions [begin, end).

@@ -1,6 +1,7 @@
 #include "kernels/cpu/contraction_panels.h"
 
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "kernels/cpu/transpose.h"
+#include "mlir/IR/BuiltinTypes.h"
 
 namespace weft::cpu {
 
@@ -66,7 +67,7 @@ void PanelCopier::TransposePanels(Value source, Value stride, const Panels& pane
       for (Value start : starts) {
         vectors.push_back(LoadVector(k_.At(start, d, c_.stored), c_.stored, mask));
       }
-      Transpose(vectors);
+      TransposeSquare(k_.b(), vectors);
       Value out = k_.At(to, k_.Mul(d, panel), c_.element);
       for (int64_t i = 0; i < lanes_; ++i) {
         k_.StoreAt(vectors[i], k_.At(out, i * panel, c_.element));
@@ -91,23 +92,6 @@ void PanelCopier::CopyStrips(Value source, Value stride, Value to, int64_t strip
       copy(k_.Add(k_.Mul(whole, strip_elements), r), k_.Add(k_.Mul(whole, strip), r), c_.stored);
     });
   });
-}
-
-// Transposes a square held in `rows` by exchanging the off-diagonal halves of ever smaller squares.
-void PanelCopier::Transpose(Values& rows) {
-  for (int64_t distance = lanes_ / 2; distance > 0; distance /= 2) {
-    std::vector<int64_t> low, high;
-    for (int64_t l = 0; l < lanes_; ++l) {
-      low.push_back((l & distance) == 0 ? l : lanes_ + l - distance);
-      high.push_back((l & distance) == 0 ? l + distance : lanes_ + l);
-    }
-    for (int64_t i = 0; i < lanes_; ++i) {
-      if (i & distance) continue;
-      Value a = rows[i], b = rows[i + distance];
-      rows[i] = mlir::vector::ShuffleOp::create(k_.b(), a, b, low);
-      rows[i + distance] = mlir::vector::ShuffleOp::create(k_.b(), a, b, high);
-    }
-  }
 }
 
 }  // namespace weft::cpu

@@ -42,8 +42,6 @@ class PanelCopier {
   mlir::Value LoadScalar(mlir::Value pointer, mlir::Type element);
 
  private:
-  void Transpose(CodeBuilder::Values& rows);
-
   CodeBuilder& k_;
   const Contraction& c_;
   int64_t lanes_;

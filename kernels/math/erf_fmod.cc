@@ -30,7 +30,7 @@ Value Erf(mlir::ImplicitLocOpBuilder& b, Value x) {
   // bound on, it is 1 to the last bit.
   Value a = f.Clamp(f.Abs(x), 0.0, f.is_f64() ? 6.0 : 4.0);
   Value two = f.Const(2.0);
-  Value t = f.Div(f.Sub(a, two), f.Add(a, two));
+  Value t = f.Mul(f.Sub(a, two), f.Reciprocal(f.Add(a, two)));
   Value q = f.Polynomial(
       t,
       {0.255395676, -0.427185848, 0.241658211, -0.0789785233, 0.00373214135, 0.00699485541,

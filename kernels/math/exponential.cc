@@ -90,15 +90,23 @@ Value Tanh(mlir::ImplicitLocOpBuilder& b, Value x) {
   Reduced reduced = Reduce(f, f.Add(bounded, bounded));
   Value power = PowerOfTwo(f, reduced.n);
   Value m = f.Fma(reduced.expm1, power, f.Sub(power, f.Const(1.0)));
-  return f.Div(m, f.Add(m, f.Const(2.0)));
+  return f.Quotient(m, f.Add(m, f.Const(2.0)));
 }
 
 Value Logistic(mlir::ImplicitLocOpBuilder& b, Value x) {
   FloatOps f(b, x.getType());
-  // At the upper bound of -x the power of two is infinite, and the result 0.
-  Value bounded = f.is_f64() ? f.Clamp(x, -710.0, 708.0) : f.Clamp(x, -89.0, 87.0);
-  Value e = ExpOfModerate(f, f.Neg(bounded));
-  return f.Div(f.Const(1.0), f.Add(e, f.Const(1.0)));
+  if (f.is_f64()) {
+    // At the upper bound of -x the power of two is infinite, and the result 0.
+    Value e = ExpOfModerate(f, f.Neg(f.Clamp(x, -710.0, 708.0)));
+    return f.Div(f.Const(1.0), f.Add(e, f.Const(1.0)));
+  }
+  // Beyond the bound results are below the normal numbers. Half of 1 + e stays in the range of
+  // Reciprocal.
+  const double bound = 87.33654;
+  Value e = ExpOfModerate(f, f.Neg(f.Clamp(x, -bound, bound)));
+  Value half = f.Const(0.5);
+  Value y = f.Mul(f.Reciprocal(f.Fma(e, half, half)), half);
+  return f.Select(f.Less(x, f.Const(-bound)), f.Const(0.0), y);
 }
 
 }  // namespace weft::math

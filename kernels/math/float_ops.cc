@@ -60,6 +60,25 @@ Value FloatOps::CopySign(Value magnitude, Value sign) {
 }
 Value FloatOps::Trunc(Value a) { return mlir::math::TruncOp::create(b_, a); }
 
+Value FloatOps::Reciprocal(Value a) {
+  if (f64_) return Div(Const(1.0), a);
+  // Taking the bits from those of (about) 1 squared turns the exponent around and the fraction into
+  // a first guess, off by an eighth at most. Each step leaves the third power of the error:
+  // 1 / a = r / (1 - e) with e = 1 - a r.
+  Value r = FromBits(BitsSub(BitsConst(0x7EF311C7), Bits(a)));
+  for (int step = 0; step < 2; ++step) {
+    Value e = Fma(Neg(a), r, Const(1.0));
+    r = Fma(Mul(r, e), Add(e, Const(1.0)), r);
+  }
+  return r;
+}
+
+Value FloatOps::Quotient(Value a, Value b) {
+  if (f64_) return Div(a, b);
+  Value r = Reciprocal(b), q = Mul(a, r);
+  return Fma(Fma(Neg(q), b, a), r, q);
+}
+
 Value FloatOps::Less(Value a, Value b) {
   return arith::CmpFOp::create(b_, arith::CmpFPredicate::OLT, a, b);
 }

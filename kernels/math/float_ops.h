@@ -39,6 +39,11 @@ class FloatOps {
   mlir::Value Abs(mlir::Value a);
   mlir::Value CopySign(mlir::Value magnitude, mlir::Value sign);
   mlir::Value Trunc(mlir::Value a);
+  // 1 / a for a in [2^-125, 2^125], to one unit. In f32 by multiplications: a processor takes as
+  // long for one division as for ten of them.
+  mlir::Value Reciprocal(mlir::Value a);
+  // a / b to one unit, for such b and a result that is a normal number or 0.
+  mlir::Value Quotient(mlir::Value a, mlir::Value b);
 
   // Ordered comparisons: false where an operand is NaN.
   mlir::Value Less(mlir::Value a, mlir::Value b);

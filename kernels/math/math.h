@@ -39,6 +39,9 @@ mlir::Value Erf(mlir::ImplicitLocOpBuilder& b, mlir::Value x);
 mlir::Value Atan2(mlir::ImplicitLocOpBuilder& b, mlir::Value y, mlir::Value x);
 // 1 unit in f32, 8 in f64.
 mlir::Value Pow(mlir::ImplicitLocOpBuilder& b, mlir::Value x, mlir::Value y);
+// Each lane of the f32 vector `x` divided by a scalar, as division rounds it: several times as fast
+// where no lane is extremely large or small.
+mlir::Value DivideByUniform(mlir::ImplicitLocOpBuilder& b, mlir::Value x, mlir::Value divisor);
 // The remainder of a / b with the sign of a: exact.
 mlir::Value Fmod(mlir::ImplicitLocOpBuilder& b, mlir::Value a, mlir::Value d);
 
