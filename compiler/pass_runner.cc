@@ -77,7 +77,7 @@ void PassRunner::Check(const std::function<absl::Status()>& check) {
 const std::vector<std::string>& OptionalPasses() {
   static const auto& names = *new std::vector<std::string>{
       "cse",           "dce",  "fold",  "fuse",     "in_place", "merge_loops",
-      "merge_kernels", "pack", "reuse", "schedule", "simplify",
+      "merge_kernels", "pack", "reuse", "schedule", "simplify", "split_reductions",
   };
   return names;
 }

@@ -43,6 +43,9 @@ absl::StatusOr<bool> EliminateDeadCode(mlir::func::FuncOp function);
 // What kernels cannot do in one launch, or do better in another form, becomes several ops: see
 // decompose.cc for the list.
 absl::StatusOr<bool> Decompose(mlir::func::FuncOp function);
+// Reductions of much to little become two, of which the first makes enough partial results for many
+// threads.
+absl::StatusOr<bool> SplitReductions(mlir::func::FuncOp function);
 // Right operands of contractions are packed where the code generator asks for it: `panel_of` gives
 // the columns of a panel for a contraction whose right operand is a constant or not, 0 to leave it.
 absl::StatusOr<bool> PackContractions(

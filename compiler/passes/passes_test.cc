@@ -234,6 +234,64 @@ TEST(DecomposeTest, ReductionOverSeveralRanges) {
   EXPECT_EQ(f.Count("weft.reduce_prod"), 0);
 }
 
+// Shapes of what reductions make, in order.
+std::vector<std::string> ReducedShapes(mlir::func::FuncOp function) {
+  std::vector<std::string> shapes;
+  function.walk([&](ir::ReduceSumOp op) { shapes.push_back(ToString(ir::ShapeOf(op.getY()))); });
+  return shapes;
+}
+
+TEST(SplitReductionsTest, CutsWhereDimensionsMeetOrInside) {
+  struct Case {
+    Shape shape;
+    std::vector<int64_t> axes;
+    std::vector<std::string> made;
+  };
+  for (const Case& c : std::vector<Case>{{{512, 512}, {0, 1}, {"[512]", "[]"}},
+                                         {{262144}, {0}, {"[64]", "[]"}},
+                                         {{2, 131072}, {1}, {"[2, 32]", "[2]"}},
+                                         {{64, 14, 14, 32}, {0, 1, 2}, {"[64, 32]", "[32]"}},
+                                         {{16384, 32}, {0}, {"[64, 32]", "[32]"}},
+                                         {{5, 7, 9973}, {0, 1, 2}, {"[5, 7]", "[]"}}}) {
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {c.shape.begin(), c.shape.end()});
+    graph.AddSignature("f", {{"y", ReduceSum(x * x, c.axes)}});
+    Function f(graph);
+    f.Run(SplitReductions);
+    EXPECT_EQ(ReducedShapes(f.op()), c.made) << ToString(c.shape);
+    // The square is still of the first reduction's kernel.
+    ASSERT_TRUE(FormFusions(f.op(), true, {}).ok());
+    EXPECT_EQ(f.Kinds().size(), 2u) << ToString(c.shape);
+  }
+}
+
+TEST(SplitReductionsTest, LeavesOthersAlone) {
+  Graph graph;
+  Tensor few = graph.Input("few", DataType::kF32, {100, 100});
+  Tensor rows = graph.Input("rows", DataType::kF32, {64, 8192});
+  Tensor prime = graph.Input("prime", DataType::kF32, {1000003});
+  Tensor long_row = graph.Input("long", DataType::kF32, {1, 262144});
+  graph.AddSignature("f", {{"few", ReduceSum(few, {0, 1})},
+                           {"rows", ReduceSum(rows, {1})},
+                           {"prime", ReduceSum(prime, {0})},
+                           {"softmax", long_row / ReduceSum(long_row, {1}, true)}});
+  Function f(graph);
+  absl::StatusOr<bool> changed = SplitReductions(f.op());
+  ASSERT_TRUE(changed.ok());
+  EXPECT_FALSE(*changed);
+}
+
+TEST(SplitReductionsTest, NarrowSumsStayWide) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kBF16, {512, 512});
+  graph.AddSignature("f", {{"y", ReduceSum(x, {0, 1})}});
+  Function f(graph);
+  absl::StatusOr<bool> changed = SplitReductions(f.op());
+  ASSERT_TRUE(changed.ok());
+  EXPECT_TRUE(*changed);
+  f.op().walk([](ir::ReduceSumOp op) { EXPECT_EQ(ir::DataTypeOf(op.getY()), DataType::kF32); });
+}
+
 TEST(DecomposeTest, Convolutions) {
   for (const int64_t groups : {1, 2}) {
     for (const int64_t stride : {1, 2}) {
