@@ -4,7 +4,6 @@
 #include <google/protobuf/text_format.h>
 
 #include <algorithm>
-#include <algorithm>
 #include <random>
 #include <string>
 #include <utility>

@@ -15,10 +15,21 @@ namespace {
 // The most bytes that one access of a thread moves.
 constexpr int64_t kAccessBytes = 16;
 
+// Whether some operand is read with another coordinate than `last`, the results' innermost one,
+// varying fastest.
+bool ReadsAcross(const FusionEmitter& f, int last) {
+  for (const auto& [operand, index] : f.values.reads()) {
+    for (size_t i = 0; i + 1 < index.size(); ++i) {
+      if (index[i].root == last) return true;
+    }
+  }
+  return false;
+}
+
 // Elements that one thread computes: whole accesses of the widest dtype that the body meets, where
 // those are neighbours in the results. 0 is one element, by scalar code.
-int64_t LanesPerThread(const FusionEmitter& f, const std::vector<DimExpr>& space) {
-  if (space.empty() || f.values.has_lane_index() || f.values.crossed_root()) return 0;
+int64_t LanesPerThread(const FusionEmitter& f, const std::vector<DimExpr>& space, int last) {
+  if (space.empty() || f.values.has_lane_index() || ReadsAcross(f, last)) return 0;
   int64_t bytes = 1;
   auto consider = [&](Value value) {
     bytes = std::max<int64_t>(bytes, SizeOf(ir::DataTypeOf(value)));
@@ -46,17 +57,21 @@ absl::Status EmitCudaLoop(FusionEmitter& f) {
     f.spec.tiles = 0;
     return absl::OkStatus();
   }
+  const std::vector<DimExpr> split = f.values.SplitSpace({total}, [&](const Index& index) {
+    for (Value result : f.results) f.values.Evaluate(result, index, {});
+  });
   std::vector<DimExpr> space;
-  for (const DimExpr& extent : f.values.SplitSpace({total}, [&](const Index& index) {
-         for (Value result : f.results) f.values.Evaluate(result, index, {});
-       })) {
-    if (extent.Constant() != 1) space.push_back(extent);
+  int last = -1;  // the root of the innermost coordinate
+  for (size_t i = 0; i < split.size(); ++i) {
+    if (split[i].Constant() == 1) continue;
+    space.push_back(split[i]);
+    last = static_cast<int>(i);
   }
   std::vector<size_t> all(f.results.size());
   for (size_t i = 0; i < all.size(); ++i) all[i] = i;
   f.FindSharing(all);
 
-  const int64_t lanes = LanesPerThread(f, space);
+  const int64_t lanes = LanesPerThread(f, space, last);
   f.values.set_lanes(lanes);
   std::vector<DimExpr> units = space;
   if (lanes > 0) units.back() = DimExpr::CeilDiv(units.back(), lanes);
