@@ -214,7 +214,8 @@ struct DimExprImpl {
     return sum;
   }
   // A lower bound that keeps together what the terms share: e + c*max(a,b) is at least e + c*a and
-  // e + c*b; e - c*min(a,b) likewise; e - c*floordiv(a,n) is at least e - c*a where a >= 0. For
+  // e + c*b; e - c*min(a,b) likewise; e - c*n*floordiv(a,n) is at least e - c*a, and e -
+  // c*floordiv(a,n) where a >= 0. For
   // e + c*min(a,b) and e - c*max(a,b) it is the lower of the two. Tried only where the terms one by
   // one do not give a bound >= 0, which is what most ask for; `budget` bounds the cases.
   static std::optional<int64_t> Lower(const DimExpr& e, int* budget) {
@@ -232,7 +233,12 @@ struct DimExprImpl {
         return Lower(rest + part * DimExpr(term.coefficient), budget);
       };
       if (atom.op == '/') {
-        if (term.coefficient < 0 && Lower(atom.a, budget).value_or(-1) >= 0) raise(with(atom.a));
+        const int64_t n = *atom.b.Constant();
+        if (term.coefficient < 0 && term.coefficient % n == 0) {
+          raise(Lower(rest + atom.a * DimExpr(term.coefficient / n), budget));
+        } else if (term.coefficient < 0 && Lower(atom.a, budget).value_or(-1) >= 0) {
+          raise(with(atom.a));
+        }
         continue;
       }
       std::optional<int64_t> a = with(atom.a), b = with(atom.b);

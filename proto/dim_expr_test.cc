@@ -113,6 +113,8 @@ TEST(DimExpr, Bounds) {
   EXPECT_EQ(P("batch-min(batch,32)").LowerBound(), 0);
   EXPECT_EQ(P("max(batch,32)-batch").LowerBound(), 0);
   EXPECT_EQ(P("a-floordiv(a,3)").LowerBound(), 0);
+  EXPECT_EQ(P("a-2*floordiv(a,2)+1").LowerBound(), 1);
+  EXPECT_EQ(P("a-3*floordiv(a+2,3)+3").LowerBound(), 1);
   EXPECT_EQ(P("a-max(a-1,0)").LowerBound(), 0);
   EXPECT_EQ(P("a-max(a+1,0)").LowerBound(), -1);
 }

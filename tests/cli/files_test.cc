@@ -98,10 +98,10 @@ TEST_F(CliFiles, FeedsOfEveryWrongKind) {
            AllOf(HasSubstr("'x'"), HasSubstr("f64[2, 3]"), HasSubstr("f32[batch, 3]")));
   WriteFile(Path("rank.npy"), WriteNpy(HostTensor::Of<float>({3}, {1, 2, 3})));
   RunFails(1, rest + "--feed x=" + Path("rank.npy"),
-           AllOf(HasSubstr("'x'"), HasSubstr("rank 1 instead of 2")));
+           AllOf(HasSubstr("'x'"), HasSubstr("expected rank 2, got 1")));
   WriteFile(Path("dim.npy"), WriteNpy(HostTensor::Of<float>({1, 2}, {1, 2})));
   RunFails(1, rest + "--feed x=" + Path("dim.npy"),
-           AllOf(HasSubstr("'x'"), HasSubstr("dimension 1 has to be 3")));
+           AllOf(HasSubstr("'x'"), HasSubstr("expected dimension 1 of size 3")));
   // The executable takes the same files.
   const std::string program = "--variables=" + values_ + " --n=" + n_;
   EXPECT_THAT(ProgramFails(2, program), HasSubstr("needs --x=FILE.npy"));

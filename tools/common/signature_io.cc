@@ -161,6 +161,7 @@ void KeepFetches(const std::vector<std::string>& fetches, NamedTensors* results)
 
 absl::Status CheckNoInput(const char* option, const std::string& path, const std::string& model,
                           const std::vector<std::string>& feeds) {
+  if (path.empty()) return absl::OkStatus();
   for (const std::string& feed : feeds) {
     if (SameFile(feed.substr(feed.find('=') + 1), path)) {
       return UsageError(absl::StrCat(option, " '", path, "' would overwrite an input"));
