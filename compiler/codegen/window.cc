@@ -199,7 +199,14 @@ class WindowEmitter {
       const bool wants_place = outputs_[1] != nullptr;
       Values carried = {start};
       if (wants_place) {
-        carried.push_back(Place(Covered(rows_, row).first, Covered(columns_, column).first));
+        auto [row_first, row_last] = Covered(rows_, row);
+        auto [column_first, column_last] = Covered(columns_, column);
+        // Of a window with nothing in it, the first.
+        Value some = arith::AndIOp::create(b, kb_.Less(row_first, row_last),
+                                           kb_.Less(column_first, column_last));
+        Value none = kb_.I64(0);
+        carried.push_back(
+            Place(kb_.Select(some, row_first, none), kb_.Select(some, column_first, none)));
       }
       Values best = OverWindow(
           row, column, carried,

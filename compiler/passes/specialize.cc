@@ -77,14 +77,14 @@ absl::StatusOr<bool> FreezeVariables(mlir::func::FuncOp function,
     mlir::Value argument = function.getArgument(static_cast<unsigned>(num_inputs + i));
     auto value = values.find(variables[i]);
     if (value == values.end()) {
-      return absl::InvalidArgumentError(absl::StrCat("variable '", variables[i],
-                                                     "' has no value to freeze; give one, or do "
-                                                     "not freeze"));
+      return absl::FailedPreconditionError(absl::StrCat("variable '", variables[i],
+                                                        "' has no value to freeze; give one, or do "
+                                                        "not freeze"));
     }
     Shape shape;
     for (int64_t size : value->second.shape()) shape.push_back(size);
     if (value->second.dtype() != ir::DataTypeOf(argument) || shape != ir::ShapeOf(argument)) {
-      return absl::InvalidArgumentError(
+      return absl::FailedPreconditionError(
           absl::StrCat("variable '", variables[i], "': expected a value of type ",
                        ir::TypeString(argument.getType()), ", got ", value->second.TypeString()));
     }

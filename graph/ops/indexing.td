@@ -13,7 +13,7 @@ def Weft_GatherOp : Weft_Indexing<"gather", "Slices of x along `axis` at the ind
   let arguments = (ins Weft_Tensor:$x, Weft_Tensor:$indices, DefaultValuedAttr<I64Attr, "0">:$axis);
   let constraints = ["C1: indices are i32 or i64", "C2: axis is in [-rank, rank)"];
 }
-def Weft_ScatterAddOp : Weft_Indexing<"scatter_add", "x with each slice of `updates` added at its index along axis 0, in the order of the indices."> {
+def Weft_ScatterAddOp : Weft_Indexing<"scatter_add", "x with each slice of `updates` added at its index along axis 0, in the order of the indices, each time rounded to the dtype."> {
   let arguments = (ins Weft_Tensor:$x, Weft_Tensor:$indices, Weft_Tensor:$updates);
   let dtypes = Numbers;
   let constraints = ["C1: indices are i32 or i64", "C2: updates has the shape of indices followed by that of x without its first dimension, and x's dtype"];

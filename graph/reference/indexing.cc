@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <type_traits>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -64,7 +65,11 @@ absl::StatusOr<HostTensor> ScatterAdd(const HostTensor& x, const HostTensor& ind
     for (T value : in) total.push_back(LoadForSum(value));
     for (int64_t place : places) {
       for (int64_t i = 0; i < view.inner; ++i, ++update) {
-        if (place >= 0 && place < view.size) total[place * view.inner + i] += LoadForSum(*update);
+        if (place < 0 || place >= view.size) continue;
+        Accumulator<T>& sum = total[place * view.inner + i];
+        sum += LoadForSum(*update);
+        // Narrow numbers are rounded each time: kernels add to what lies in memory.
+        if constexpr (sizeof(T) == 2 && !std::is_integral_v<T>) sum = LoadForSum(Store<T>(sum));
       }
     }
     absl::Span<T> out = y->mutable_values<T>();

@@ -22,6 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
@@ -98,10 +99,12 @@ TEST_F(CliFiles, FeedsOfEveryWrongKind) {
            AllOf(HasSubstr("'x'"), HasSubstr("f64[2, 3]"), HasSubstr("f32[batch, 3]")));
   WriteFile(Path("rank.npy"), WriteNpy(HostTensor::Of<float>({3}, {1, 2, 3})));
   RunFails(1, rest + "--feed x=" + Path("rank.npy"),
-           AllOf(HasSubstr("'x'"), HasSubstr("expected rank 2, got 1")));
+           AllOf(HasSubstr("'x'"),
+                 AnyOf(HasSubstr("rank 1 instead of 2"), HasSubstr("expected rank 2, got 1"))));
   WriteFile(Path("dim.npy"), WriteNpy(HostTensor::Of<float>({1, 2}, {1, 2})));
   RunFails(1, rest + "--feed x=" + Path("dim.npy"),
-           AllOf(HasSubstr("'x'"), HasSubstr("expected dimension 1 of size 3")));
+           AllOf(HasSubstr("'x'"), AnyOf(HasSubstr("dimension 1 has to be 3"),
+                                         HasSubstr("expected dimension 1 of size 3"))));
   // The executable takes the same files.
   const std::string program = "--variables=" + values_ + " --n=" + n_;
   EXPECT_THAT(ProgramFails(2, program), HasSubstr("needs --x=FILE.npy"));
@@ -211,7 +214,7 @@ TEST_F(CliFiles, OutputsThatCannotBeWritten) {
   RunFails(1, run + " --out " + Path("folder.npz"), HasSubstr("folder.npz"));
   EXPECT_THAT(Fails(1, "compile " + model_ + " --emit package -o /dev/full"),
               HasSubstr("/dev/full"));
-  const Ended full = Run("tools/weft inspect " + model_ + " > /dev/full");
+  const Ended full = Run("(tools/weft inspect " + model_ + " > /dev/full)");
   EXPECT_EQ(full.code, 1);
   EXPECT_THAT(full.err, HasSubstr("standard output"));
   fs::remove(Path("folder.npz"));
@@ -269,7 +272,7 @@ TEST_F(CliFiles, WritesThatAreCutShort) {
   for (const std::string& command : commands) {
     const Ended ended = Run(limit + command);
     EXPECT_EQ(ended.code, 1) << command << "\n" << ended.err;
-    EXPECT_THAT(ended.err, HasSubstr("out")) << command;
+    EXPECT_THAT(ended.err, AnyOf(HasSubstr("out"), HasSubstr("set TMPDIR"))) << command;
   }
   std::vector<std::pair<std::string, std::string>> after;
   for (const std::string& name : Files()) after.emplace_back(name, ReadFile(Path(name)));

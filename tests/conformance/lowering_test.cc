@@ -15,6 +15,7 @@
 #include "graph/interpreter.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/graph_impl.h"
+#include "graph/ir/types.h"
 #include "graph/reference/elementwise.h"
 #include "gtest/gtest.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -86,6 +87,17 @@ void CompareSignatures(const Graph& graph, const TensorMap& feeds) {
     WeightTable weights;
     const absl::Status lowered = Lower(*function, {}, target, options, weights);
     ASSERT_TRUE(lowered.ok()) << name << ": " << lowered;
+    // The interpreter takes constants from the graph alone.
+    function->walk([&](plan::WeightOp weight) {
+      mlir::OpBuilder builder(weight);
+      mlir::OperationState constant(weight.getLoc(), "weft.constant");
+      constant.addTypes(weight->getResultTypes());
+      constant.addAttribute(
+          "value",
+          ir::ElementsAttrOf(&context, weights.at(static_cast<int64_t>(weight.getIndex()))));
+      weight->replaceAllUsesWith(builder.create(constant));
+      weight->erase();
+    });
 
     std::vector<HostTensor> arguments;
     for (const auto& [input, value] : request->inputs) arguments.push_back(feeds.at(input));

@@ -340,11 +340,10 @@ void AddShapes(CaseList& list) {
            [](const Inputs& x) { return Concat({x[0], x[1], x[2]}, -1); });
   list.Add("concat", "first", {Data({1, 3}), Data({2, 3})},
            [](const Inputs& x) { return Concat({x[0], x[1], x[0]}, 0); });
-  list.Add("slice", "steps", {Data({3, 7})},
-           [](const Inputs& x) {
-             return Slice(x[0], Dims({1, 0}),
-                          {x[0].dim(0), DimExpr::Max(x[0].dim(1) - DimExpr(1), 0)}, {1, 3});
-           });
+  list.Add("slice", "steps", {Data({3, 7})}, [](const Inputs& x) {
+    return Slice(x[0], Dims({1, 0}), {x[0].dim(0), DimExpr::Max(x[0].dim(1) - DimExpr(1), 0)},
+                 {1, 3});
+  });
   list.Add("slice", "empty", {Data({3, 4})},
            [](const Inputs& x) { return Slice(x[0], Dims({3, 1}), Dims({3, 4}), {1, 2}); });
   list.Add("pad", "all_sides", {Data({2, 3}), Data({})},

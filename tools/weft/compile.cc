@@ -148,6 +148,11 @@ absl::Status Run(const Flags& flags) {
   if (flags.out == "-" && !text) return UsageError("-o - prints text: mlir, llvm or asm");
   const absl::Time start = absl::Now();
   absl::Status status = Emit(*graph, *options, *kind, flags.out);
+  if (absl::IsFailedPrecondition(status) && flags.freeze) {
+    // A variable without a value, or with one that does not fit: the file is at fault.
+    status = AsBadInput(
+        absl::InvalidArgumentError(absl::StrCat(flags.checkpoint, ": ", status.message())));
+  }
   if (!status.ok()) return status;
   std::fprintf(stderr, "%s: %s for %s, %.2f s\n", flags.out.c_str(), kind->c_str(),
                absl::StrJoin(options->targets, ", ").c_str(),

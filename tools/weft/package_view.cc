@@ -186,6 +186,11 @@ absl::StatusOr<std::string> PackageText(const std::string& path, bool as_json, b
   if (!container.ok()) return AsBadInput(container.status());
   absl::StatusOr<std::string_view> section = container->Section("manifest");
   if (!section.ok()) return AsBadInput(section.status());
+  // The others are checked as they are read, which tells a damaged file.
+  for (const std::string& name : container->Names()) {
+    absl::StatusOr<std::string_view> other = container->Section(name);
+    if (!other.ok()) return AsBadInput(other.status());
+  }
   PackageManifest manifest;
   if (!manifest.ParseFromArray(section->data(), static_cast<int>(section->size()))) {
     return AsBadInput(absl::InvalidArgumentError(absl::StrCat(path, ": the manifest is damaged")));
