@@ -88,7 +88,7 @@ void CompareSignatures(const Graph& graph, const TensorMap& feeds) {
     const absl::Status lowered = Lower(*function, {}, target, options, weights);
     ASSERT_TRUE(lowered.ok()) << name << ": " << lowered;
     // The interpreter takes constants from the graph alone.
-    function->walk([&](plan::WeightOp weight) {
+    mlir::func::FuncOp(*function).walk([&](plan::WeightOp weight) {
       mlir::OpBuilder builder(weight);
       mlir::OperationState constant(weight.getLoc(), "weft.constant");
       constant.addTypes(weight->getResultTypes());
