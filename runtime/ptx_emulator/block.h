@@ -1,0 +1,114 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/ptx_emulator/launch_state.h"
+#include "runtime/ptx_emulator/shared_memory.h"
+#include "runtime/ptx_emulator/warp.h"
+
+namespace weft::ptx {
+
+class AsyncCopies;
+
+// Barriers 0 to 15 are the block's; this one is that of its cluster, which is the block alone.
+inline constexpr uint32_t kClusterBarrier = 16;
+
+// Runs blocks, one after the other: the warps of a block take turns. One Block per host thread; Run
+// may be called for many positions.
+class Block {
+ public:
+  explicit Block(LaunchState& launch);
+  ~Block();
+
+  void Run(Dim3 position);
+
+  LaunchState& launch() { return launch_; }
+  const Dim3& position() const { return position_; }
+  uint32_t thread_count() const { return thread_count_; }
+  Dim3 ThreadAt(int warp, int lane) const;
+  SharedMemory& shared() { return *shared_; }
+  HappensBefore& order() { return order_; }
+  AsyncCopies& async() { return *async_; }
+  // Instructions that the warps of this block ran.
+  int64_t steps() const { return steps_; }
+
+  // A split of `warp` arrives at the barrier of `instruction` with the lanes of `mask`; it is
+  // released when all are there.
+  void ArriveAtBarrier(Warp& warp, int split, const Instruction& instruction, uint32_t mask);
+
+  SharedMemory::Accessor Accessor(const Warp& warp, int lane) const;
+  // A race that a check of shared memory found, if any.
+  void ReportRace(Warp& warp, int lane, uint32_t address, std::string race);
+
+  // The accesses of threads, checked. `address` is of the given space; a generic one may lie in
+  // any. Load returns false, and zeros, where the bytes cannot be read; Store drops what cannot be
+  // written.
+  bool Load(Warp& warp, int lane, Space space, uint64_t address, int bytes, void* value,
+            bool synchronizing = false);
+  void Store(Warp& warp, int lane, Space space, uint64_t address, int bytes, const void* value,
+             bool defined, bool synchronizing = false);
+  // The bytes of an atomic operation, null where it cannot be done. `acquire_release`: it orders
+  // the accesses around it.
+  std::byte* Atomic(Warp& warp, int lane, Space space, uint64_t address, int bytes);
+
+  // Finds a generic address' space and its address there.
+  static std::pair<Space, uint64_t> Classify(Space space, uint64_t address);
+  // Checks bounds, alignment, freed memory, and regions; reports and returns null where the access
+  // is wrong.
+  struct GlobalBytes {
+    std::byte* data = nullptr;
+    uint8_t* written = nullptr;
+  };
+  GlobalBytes Global(Warp& warp, int lane, uint64_t address, uint64_t bytes, bool write);
+  bool CheckAlignment(Warp& warp, int lane, Space space, uint64_t address, uint64_t bytes);
+  // The same for shared memory; false where it is wrong.
+  bool CheckShared(Warp& warp, int lane, uint64_t address, uint64_t bytes, uint64_t alignment,
+                   bool write);
+
+ private:
+  struct Barrier {
+    uint32_t arrived = 0;   // threads
+    uint32_t expected = 0;  // 0: nobody arrived yet
+    BarrierOperation operation = BarrierOperation::kSync;
+    uint32_t count = 0;  // of true predicates
+    bool all = true;
+    bool any = false;
+    VectorClock clock{};
+    struct Waiting {
+      int warp;
+      int split;
+      const Instruction* instruction;
+      uint32_t mask;
+    };
+    std::vector<Waiting> waiting;
+  };
+
+  void Open(Barrier& barrier);
+  void ReportDeadlock();
+  bool CheckRegions(Warp& warp, int lane, uint64_t address, uint64_t bytes, bool write);
+  struct LocalBytes {
+    std::byte* data = nullptr;
+    uint8_t* written = nullptr;
+  };
+  LocalBytes Local(Warp& warp, int lane, uint64_t address, uint64_t bytes);
+  const std::byte* ParameterBytes(Warp& warp, int lane, uint64_t address, uint64_t bytes);
+
+  LaunchState& launch_;
+  Dim3 position_;
+  uint32_t thread_count_ = 0;
+  HappensBefore order_;
+  std::unique_ptr<SharedMemory> shared_;
+  std::unique_ptr<AsyncCopies> async_;
+  std::vector<std::unique_ptr<Warp>> warps_;
+  std::array<Barrier, kClusterBarrier + 1> barriers_;
+  std::vector<Allocation*> hints_;  // by instruction: the allocation it touched last
+  std::vector<uint32_t> region_hints_;
+  int64_t steps_ = 0;
+};
+
+}  // namespace weft::ptx

@@ -1,0 +1,351 @@
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "runtime/ptx_emulator/async.h"
+#include "runtime/ptx_emulator/block.h"
+#include "runtime/ptx_emulator/lanes.h"
+#include "runtime/ptx_emulator/tensor_map.h"
+#include "runtime/ptx_emulator/text.h"
+
+// cp.async.bulk: plain pieces of memory, and boxes of tensors (TMA). What is loaded arrives when a
+// wait on its mbarrier would otherwise fail; what is stored is read from shared memory as late as a
+// wait for its group allows.
+namespace weft::ptx {
+namespace {
+
+struct Detail {
+  int64_t other_offset = 0;  // of the operand that is not instruction.offset's
+  int64_t barrier_offset = 0;
+  bool other_short = false;
+  bool barrier_short = false;
+  int rank = 0;  // 0: a plain piece
+};
+
+uint64_t At(Warp& warp, const Ref& ref, bool is_short, int64_t offset, int lane) {
+  return (is_short ? warp.Lanes<uint32_t>(ref)[lane] : warp.Lanes<uint64_t>(ref)[lane]) +
+         static_cast<uint64_t>(offset);
+}
+
+// A row of a box: where it lies in global memory, null where all of it is outside of the tensor,
+// and at which byte of the box it begins.
+struct Row {
+  std::byte* data = nullptr;
+  uint8_t* written = nullptr;
+  uint32_t offset = 0;
+  uint32_t before = 0;  // bytes outside of the tensor at the start
+  uint32_t inside = 0;  // bytes inside, behind those
+};
+
+// The rows of the box at the coordinates. Everything inside of the tensor has to be in an
+// allocation.
+std::vector<Row> RowsOf(Warp& warp, int lane, const TensorMap& map, const int32_t* coordinates,
+                        bool write) {
+  std::vector<Row> rows;
+  uint32_t count = 1;
+  for (int i = 1; i < map.rank; ++i) count *= map.box[i];
+  const uint32_t row_bytes = map.box[0] * map.element_bytes;
+  for (uint32_t r = 0; r < count; ++r) {
+    Row row;
+    row.offset = r * row_bytes;
+    uint64_t address = map.address;
+    bool inside = true;
+    uint32_t rest = r;
+    for (int i = 1; i < map.rank; ++i) {
+      const int64_t at = coordinates[i] + int64_t{rest % map.box[i]};
+      rest /= map.box[i];
+      inside &= at >= 0 && static_cast<uint64_t>(at) < map.sizes[i];
+      address += static_cast<uint64_t>(at) * map.stride_bytes[i];
+    }
+    const int64_t first = std::max<int64_t>(coordinates[0], 0);
+    const int64_t end =
+        std::min<int64_t>(int64_t{coordinates[0]} + map.box[0], static_cast<int64_t>(map.sizes[0]));
+    if (inside && first < end) {
+      row.before = static_cast<uint32_t>(first - coordinates[0]) * map.element_bytes;
+      row.inside = static_cast<uint32_t>(end - first) * map.element_bytes;
+      const Block::GlobalBytes bytes = warp.block().Global(
+          warp, lane, address + static_cast<uint64_t>(first) * map.element_bytes, row.inside,
+          write);
+      row.data = bytes.data;
+      row.written = bytes.written;
+    }
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+void CheckWritten(Warp& warp, int lane, const uint8_t* written, uint64_t bytes,
+                  std::string_view what) {
+  if (std::memchr(written, 0, bytes) != nullptr) {
+    warp.Report(FindingKind::kUninitializedMemory, lane,
+                Cat("copies bytes of ", what, " that were never written"));
+  }
+}
+
+bool ReadMap(Warp& warp, int lane, uint64_t address, TensorMap* map) {
+  std::byte encoded[kTensorMapBytes];
+  for (int i = 0; i < kTensorMapBytes; i += 16) {
+    if (!warp.block().Load(warp, lane, Space::kGeneric, address + i, 16, encoded + i)) return false;
+  }
+  if (address % 64 == 0 && DecodeTensorMap(encoded, map)) return true;
+  warp.Report(FindingKind::kMisuse, lane,
+              address % 64 != 0 ? "a tensor map has to be aligned to 64 bytes"
+                                : "what the address points to is no tensor map",
+              address);
+  return false;
+}
+
+// Puts one row into shared memory, swizzled, with zeros for what is outside of the tensor.
+void PlaceRow(SharedMemory& shared, uint32_t base, const Row& row, uint32_t row_bytes,
+              uint32_t swizzle) {
+  std::vector<std::byte> bytes(row_bytes);
+  if (row.data != nullptr) std::memcpy(bytes.data() + row.before, row.data, row.inside);
+  for (uint32_t i = 0; i < row_bytes; i += 16)
+    std::memcpy(shared.data(Swizzle(base + row.offset + i, swizzle)), bytes.data() + i, 16);
+}
+
+struct Request {
+  uint32_t shared = 0;
+  uint32_t bytes = 0;
+  uint32_t row_bytes = 0;
+  uint32_t swizzle = 0;
+  std::vector<Row> rows;
+};
+
+// The global side of a request: the rows of a box, or one piece.
+bool FillRequest(Warp& warp, const Instruction& instruction, const Detail& detail, int lane,
+                 bool store, const Ref& global, const Ref* rest, Request* request) {
+  const uint64_t address = At(warp, global, store ? instruction.short_address : detail.other_short,
+                              store ? instruction.offset : detail.other_offset, lane);
+  if (detail.rank == 0) {
+    request->bytes = request->row_bytes = warp.Lanes<uint32_t>(rest[0])[lane];
+    if (request->bytes == 0 || request->bytes % 16 != 0 || address % 16 != 0) {
+      warp.Report(FindingKind::kMisaligned, lane,
+                  Cat("a bulk copy of ", request->bytes,
+                      " bytes: expected size and addresses to be multiples of 16"),
+                  address);
+      return false;
+    }
+    const Block::GlobalBytes bytes =
+        warp.block().Global(warp, lane, address, request->bytes, store);
+    if (bytes.data == nullptr) return false;
+    request->rows.push_back({bytes.data, bytes.written, 0, 0, request->bytes});
+    return true;
+  }
+  TensorMap map;
+  if (!ReadMap(warp, lane, address, &map)) return false;
+  if (map.rank != detail.rank) {
+    warp.Report(FindingKind::kMisuse, lane,
+                Cat("copies a box of ", detail.rank, " dimensions of a tensor map of ", map.rank),
+                address);
+    return false;
+  }
+  int32_t coordinates[5] = {};
+  for (int i = 0; i < detail.rank; ++i) coordinates[i] = warp.Lanes<int32_t>(rest[i])[lane];
+  request->rows = RowsOf(warp, lane, map, coordinates, store);
+  request->row_bytes = map.box[0] * map.element_bytes;
+  request->bytes = request->row_bytes * static_cast<uint32_t>(request->rows.size());
+  request->swizzle = map.swizzle_bytes;
+  return true;
+}
+
+void RequireAllDefined(Warp& warp, const Instruction& instruction, uint32_t mask) {
+  for (int i = 0; i < instruction.source_count; ++i)
+    warp.RequireDefined(instruction.sources[i], mask, "an operand of a bulk copy");
+}
+
+// sources: destination in shared memory, source, mbarrier, then the size or the coordinates.
+void LoadBulk(Warp& warp, const Instruction& instruction, uint32_t mask) {
+  const auto& detail = *reinterpret_cast<const Detail*>(instruction.detail);
+  RequireAllDefined(warp, instruction, mask);
+  Block& block = warp.block();
+  for (int lane : LanesOf(mask)) {
+    const uint64_t to =
+        Block::Classify(Space::kShared, At(warp, instruction.sources[0], instruction.short_address,
+                                           instruction.offset, lane))
+            .second;
+    const uint64_t barrier =
+        Block::Classify(Space::kShared, At(warp, instruction.sources[2], detail.barrier_short,
+                                           detail.barrier_offset, lane))
+            .second;
+    Request request;
+    if (!FillRequest(warp, instruction, detail, lane, false, instruction.sources[1],
+                     instruction.sources + 3, &request))
+      continue;
+    if (!block.CheckShared(warp, lane, to, request.bytes, detail.rank == 0 ? 16 : 128, true))
+      continue;
+    if (!block.CheckShared(warp, lane, barrier, 8, 8, false)) continue;
+    const auto at = static_cast<uint32_t>(barrier);
+    if (block.async().Find(warp, lane, at) == nullptr) continue;
+    for (const Row& row : request.rows) {
+      if (row.data != nullptr) CheckWritten(warp, lane, row.written, row.inside, "global memory");
+    }
+    request.shared = static_cast<uint32_t>(to);
+    const int bytes = static_cast<int>(request.bytes);
+    SharedMemory& shared = block.shared();
+    block.ReportRace(
+        warp, lane, request.shared,
+        shared.Write(block.order(), block.Accessor(warp, lane), request.shared, bytes, nullptr));
+    shared.BeginAsync(request.shared, bytes, true);
+    block.async().Enqueue([&block, request = std::move(request), at, bytes] {
+      SharedMemory& memory = block.shared();
+      memory.EndAsync(request.shared, bytes, true);
+      for (const Row& row : request.rows)
+        PlaceRow(memory, request.shared, row, request.row_bytes, request.swizzle);
+      memory.SetWritten(request.shared, bytes, true);
+      memory.ForgetAccesses(request.shared, bytes);
+      block.async().CompleteTransactions(at, bytes);
+    });
+  }
+}
+
+// sources: destination in global memory or tensor map, source in shared memory, then the size or
+// the coordinates.
+void StoreBulk(Warp& warp, const Instruction& instruction, uint32_t mask) {
+  const auto& detail = *reinterpret_cast<const Detail*>(instruction.detail);
+  RequireAllDefined(warp, instruction, mask);
+  Block& block = warp.block();
+  for (int lane : LanesOf(mask)) {
+    const uint64_t from =
+        Block::Classify(Space::kShared, At(warp, instruction.sources[1], detail.other_short,
+                                           detail.other_offset, lane))
+            .second;
+    auto request = std::make_shared<Request>();
+    if (!FillRequest(warp, instruction, detail, lane, true, instruction.sources[0],
+                     instruction.sources + 2, request.get()))
+      continue;
+    if (!block.CheckShared(warp, lane, from, request->bytes, detail.rank == 0 ? 16 : 128, false))
+      continue;
+    request->shared = static_cast<uint32_t>(from);
+    const int bytes = static_cast<int>(request->bytes);
+    SharedMemory& shared = block.shared();
+    if (!shared.Written(request->shared, bytes)) {
+      warp.Report(FindingKind::kUninitializedMemory, lane,
+                  Cat("stores bytes that were never written, ", shared.Describe(request->shared)),
+                  from);
+    }
+    block.ReportRace(
+        warp, lane, request->shared,
+        shared.Read(block.order(), block.Accessor(warp, lane), request->shared, bytes));
+    shared.BeginAsync(request->shared, bytes, false);
+    auto taken = std::make_shared<std::vector<std::byte>>(bytes);
+    AsyncCopies::Bulk bulk;
+    bulk.read_done = [&block, request, taken, bytes] {
+      SharedMemory& memory = block.shared();
+      memory.EndAsync(request->shared, bytes, false);
+      for (int i = 0; i < bytes; i += 16)
+        std::memcpy(taken->data() + i, memory.data(Swizzle(request->shared + i, request->swizzle)),
+                    16);
+    };
+    bulk.done = [request, taken] {
+      for (const Row& row : request->rows) {
+        if (row.data == nullptr) continue;
+        std::memcpy(row.data, taken->data() + row.offset + row.before, row.inside);
+        std::memset(row.written, 1, row.inside);
+      }
+    };
+    block.async().IssueBulk(warp, lane, std::move(bulk));
+  }
+}
+
+void Commit(Warp& warp, const Instruction&, uint32_t mask) {
+  for (int lane : LanesOf(mask)) warp.block().async().CommitBulk(warp, lane);
+}
+
+void Wait(Warp& warp, const Instruction& instruction, uint32_t mask) {
+  for (int lane : LanesOf(mask)) {
+    warp.block().async().WaitBulk(warp, lane, static_cast<int>(instruction.detail & 0xffffffff),
+                                  (instruction.detail >> 32) != 0);
+  }
+}
+
+void Nothing(Warp&, const Instruction&, uint32_t) {}
+
+// Adds an address; returns its offset and whether it has 32 bits.
+std::pair<int64_t, bool> AddAddress(StatementDecoder& d, const Operand& operand) {
+  Instruction& instruction = d.instruction();
+  instruction.short_address = false;
+  d.Address(operand);
+  return {instruction.offset, instruction.short_address};
+}
+
+void AddCoordinates(StatementDecoder& d, const Operand& address, int rank) {
+  if (address.elements.size() != 2 || address.elements[1].kind != Operand::Kind::kVector ||
+      address.elements[1].elements.size() != static_cast<size_t>(rank)) {
+    return d.Fail(Cat("expected [tensor map, {", rank, " coordinates}]"));
+  }
+  for (const Operand& coordinate : address.elements[1].elements) d.Source(coordinate, Type::kB32);
+}
+
+}  // namespace
+
+void DecodeBulkCopy(StatementDecoder& d) {
+  Instruction& instruction = d.instruction();
+  if (d.Take("commit_group")) {
+    d.ExpectOperands(0, 0);
+    return d.Execute(&Commit);
+  }
+  if (d.Take("wait_group")) {
+    const bool read = d.Take("read");
+    d.ExpectOperands(1, 1);
+    const int64_t groups = d.Immediate(0);
+    if (groups < 0 || groups > 1 << 20) d.Fail("expected a number of groups");
+    instruction.detail =
+        static_cast<uint64_t>(groups & 0xffffffff) | (read ? uint64_t{1} << 32 : 0);
+    return d.Execute(&Wait);
+  }
+  Detail detail;
+  const bool prefetch = d.Take("prefetch");
+  if (d.Take("tensor")) {
+    constexpr std::string_view kRanks[] = {"1d", "2d", "3d", "4d", "5d"};
+    for (int i = 0; i < 5; ++i) {
+      if (d.Take(kRanks[i])) detail.rank = i + 1;
+    }
+    if (detail.rank == 0) d.Fail("expected .1d to .5d");
+    d.Take("tile");
+  }
+  size_t operands = d.operand_count();
+  if (d.Take("L2::cache_hint")) --operands;
+  if (prefetch) {
+    d.Take("L2");
+    d.Take("global");
+    return d.Execute(&Nothing);
+  }
+  const std::string_view to = d.TakeNext(), from = d.TakeNext();
+  const size_t size_operands = detail.rank == 0 ? 1 : 0;
+  if ((to == "shared::cluster" || to == "shared::cta") && from == "global") {
+    if (!d.Take("mbarrier::complete_tx::bytes")) d.Fail("expected .mbarrier::complete_tx::bytes");
+    if (operands != 3 + size_operands) return d.Fail("expected destination, source and mbarrier");
+    const auto [shared_offset, shared_short] = AddAddress(d, d.operand(0));
+    std::tie(detail.other_offset, detail.other_short) = AddAddress(d, d.operand(1));
+    std::tie(detail.barrier_offset, detail.barrier_short) =
+        AddAddress(d, d.operand(2 + size_operands));
+    instruction.offset = shared_offset;
+    instruction.short_address = shared_short;
+    if (detail.rank == 0) {
+      d.Source(2, Type::kU32);
+    } else {
+      AddCoordinates(d, d.operand(1), detail.rank);
+    }
+    d.Execute(&LoadBulk);
+  } else if (to == "global" && (from == "shared::cta" || from == "shared::cluster")) {
+    if (!d.Take("bulk_group")) d.Fail("expected .bulk_group");
+    if (operands != 2 + size_operands) return d.Fail("expected destination and source");
+    const auto [global_offset, global_short] = AddAddress(d, d.operand(0));
+    std::tie(detail.other_offset, detail.other_short) = AddAddress(d, d.operand(1));
+    instruction.offset = global_offset;
+    instruction.short_address = global_short;
+    if (detail.rank == 0) {
+      d.Source(2, Type::kU32);
+    } else {
+      AddCoordinates(d, d.operand(0), detail.rank);
+    }
+    d.Execute(&StoreBulk);
+  } else {
+    return d.Fail("expected .shared::cluster.global or .global.shared::cta");
+  }
+  instruction.detail = reinterpret_cast<uint64_t>(d.builder().KeepData(detail));
+}
+
+}  // namespace weft::ptx

@@ -1,0 +1,154 @@
+#include "runtime/ptx_emulator/global_memory.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "runtime/ptx_emulator/text.h"
+
+namespace weft::ptx {
+namespace {
+
+constexpr uint64_t kAlignment = 512;
+constexpr uint64_t kRedZone = 4096;
+
+constexpr uint64_t kRoundUp = kAlignment - 1;
+
+}  // namespace
+
+absl::StatusOr<uint64_t> GlobalMemory::Allocate(uint64_t bytes, std::string name, bool constant) {
+  if (bytes > limit_ || used_ > limit_ - bytes) {
+    return absl::ResourceExhaustedError(Cat("out of device memory: ", bytes, " bytes for ", name,
+                                            ", ", used_, " of ", limit_, " bytes are in use"));
+  }
+  auto allocation = std::make_unique<Allocation>();
+  const uint64_t rounded = std::max((bytes + kRoundUp) & ~kRoundUp, kAlignment);
+  allocation->data.reset(static_cast<std::byte*>(std::aligned_alloc(64, rounded)));
+  allocation->written.reset(static_cast<uint8_t*>(std::calloc(rounded, 1)));
+  if (allocation->data == nullptr || allocation->written == nullptr) {
+    return absl::ResourceExhaustedError(
+        Cat("the host has no memory for ", bytes, " bytes of ", name));
+  }
+  // Unwritten memory holds no zeros by chance.
+  std::memset(allocation->data.get(), 0xcd, rounded);
+  allocation->address = next_;
+  allocation->bytes = bytes;
+  allocation->name = name.empty() ? absl::StrFormat("allocation 0x%x", next_) : std::move(name);
+  allocation->constant = constant;
+  next_ += rounded + kRedZone;
+  used_ += bytes;
+  const uint64_t address = allocation->address;
+  allocations_.emplace(address, std::move(allocation));
+  return address;
+}
+
+absl::Status GlobalMemory::Free(uint64_t address) {
+  const auto found = allocations_.find(address);
+  if (found == allocations_.end() || found->second->freed) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "expected the start of an allocation to free, got 0x%x, %s", address, Describe(address)));
+  }
+  used_ -= found->second->bytes;
+  found->second->freed = true;
+  found->second->data.reset();
+  found->second->written.reset();
+  return absl::OkStatus();
+}
+
+Allocation* GlobalMemory::Find(uint64_t address) const {
+  auto after = allocations_.upper_bound(address);
+  if (after == allocations_.begin()) return nullptr;
+  Allocation* allocation = std::prev(after)->second.get();
+  return address - allocation->address < allocation->bytes ? allocation : nullptr;
+}
+
+std::string GlobalMemory::Describe(uint64_t address) const {
+  const auto after = allocations_.upper_bound(address);
+  const auto show = [](const Allocation& a) {
+    return Cat(a.name, " (", a.bytes, " bytes", a.freed ? ", freed)" : ")");
+  };
+  if (after != allocations_.begin()) {
+    const Allocation& before = *std::prev(after)->second;
+    const uint64_t offset = address - before.address;
+    if (offset < before.bytes) return Cat("byte ", offset, " of ", show(before));
+    const bool nearer =
+        after == allocations_.end() || offset - before.bytes <= after->first - address;
+    if (nearer) return Cat(offset - before.bytes, " bytes past the end of ", show(before));
+  }
+  if (after != allocations_.end() && after->first - address <= kRedZone) {
+    return Cat(after->first - address, " bytes before the start of ", show(*after->second));
+  }
+  return "in no allocation";
+}
+
+absl::StatusOr<Allocation*> GlobalMemory::Range(uint64_t address, uint64_t bytes) const {
+  Allocation* allocation = Find(address);
+  if (allocation == nullptr && bytes == 0) return nullptr;
+  if (allocation == nullptr || allocation->freed ||
+      bytes > allocation->bytes - (address - allocation->address)) {
+    return absl::OutOfRangeError(
+        absl::StrFormat("expected %d bytes of one allocation from 0x%x, which is %s", bytes,
+                        address, Describe(address)));
+  }
+  return allocation;
+}
+
+absl::Status GlobalMemory::Write(uint64_t address, const void* source, uint64_t bytes) {
+  absl::StatusOr<Allocation*> allocation = Range(address, bytes);
+  if (!allocation.ok()) return allocation.status();
+  if (bytes == 0) return absl::OkStatus();
+  const uint64_t offset = address - (*allocation)->address;
+  std::memcpy((*allocation)->data.get() + offset, source, bytes);
+  std::memset((*allocation)->written.get() + offset, 1, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status GlobalMemory::Read(uint64_t address, void* destination, uint64_t bytes) const {
+  absl::StatusOr<Allocation*> allocation = Range(address, bytes);
+  if (!allocation.ok()) return allocation.status();
+  if (bytes != 0)
+    std::memcpy(destination, (*allocation)->data.get() + (address - (*allocation)->address), bytes);
+  return absl::OkStatus();
+}
+
+absl::Status GlobalMemory::Fill(uint64_t address, uint8_t value, uint64_t bytes) {
+  absl::StatusOr<Allocation*> allocation = Range(address, bytes);
+  if (!allocation.ok()) return allocation.status();
+  if (bytes == 0) return absl::OkStatus();
+  const uint64_t offset = address - (*allocation)->address;
+  std::memset((*allocation)->data.get() + offset, value, bytes);
+  std::memset((*allocation)->written.get() + offset, 1, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status GlobalMemory::CopyWithin(uint64_t to, uint64_t from, uint64_t bytes) {
+  absl::StatusOr<Allocation*> target = Range(to, bytes);
+  if (!target.ok()) return target.status();
+  absl::StatusOr<Allocation*> source = Range(from, bytes);
+  if (!source.ok()) return source.status();
+  if (bytes == 0) return absl::OkStatus();
+  const uint64_t at = to - (*target)->address;
+  const uint64_t of = from - (*source)->address;
+  std::memmove((*target)->data.get() + at, (*source)->data.get() + of, bytes);
+  std::memmove((*target)->written.get() + at, (*source)->written.get() + of, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status GlobalMemory::MarkUnwritten(uint64_t address, uint64_t bytes) {
+  absl::StatusOr<Allocation*> allocation = Range(address, bytes);
+  if (!allocation.ok()) return allocation.status();
+  if (bytes != 0)
+    std::memset((*allocation)->written.get() + (address - (*allocation)->address), 0, bytes);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> GlobalMemory::CountUnwritten(uint64_t address, uint64_t bytes) const {
+  absl::StatusOr<Allocation*> allocation = Range(address, bytes);
+  if (!allocation.ok()) return allocation.status();
+  if (bytes == 0) return 0;
+  const uint8_t* first = (*allocation)->written.get() + (address - (*allocation)->address);
+  return std::count(first, first + bytes, 0);
+}
+
+}  // namespace weft::ptx

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace weft::ptx {
+
+struct FreeDeleter {
+  void operator()(void* memory) const { std::free(memory); }
+};
+
+// One allocation of device memory: the bytes, and for each byte whether it was ever written.
+struct Allocation {
+  uint64_t address = 0;
+  uint64_t bytes = 0;
+  std::string name;
+  bool constant = false;  // kernels may not write it
+  bool freed = false;
+  std::unique_ptr<std::byte, FreeDeleter> data;
+  std::unique_ptr<uint8_t, FreeDeleter> written;
+};
+
+// The global memory of the device. Addresses are the device's own, never used twice, and unmapped
+// bytes lie between allocations, so that whatever goes past an end is found. Thread-safe for
+// kernels' accesses; allocation and release must not run beside a launch.
+class GlobalMemory {
+ public:
+  explicit GlobalMemory(uint64_t limit) : limit_(limit) {}
+
+  // ResourceExhausted beyond the limit. Aligned to 512 bytes. `name` is for messages.
+  absl::StatusOr<uint64_t> Allocate(uint64_t bytes, std::string name, bool constant = false);
+  // InvalidArgument unless `address` is the start of an allocation that lives.
+  absl::Status Free(uint64_t address);
+
+  // OutOfRange unless the bytes lie in one living allocation. Reading does not need them to be
+  // written.
+  absl::Status Write(uint64_t address, const void* source, uint64_t bytes);
+  absl::Status Read(uint64_t address, void* destination, uint64_t bytes) const;
+  absl::Status Fill(uint64_t address, uint8_t value, uint64_t bytes);
+  absl::Status CopyWithin(uint64_t to, uint64_t from, uint64_t bytes);
+  // Declares the bytes unwritten, as when an arena gives them to another buffer.
+  absl::Status MarkUnwritten(uint64_t address, uint64_t bytes);
+  // How many of the bytes were never written.
+  absl::StatusOr<uint64_t> CountUnwritten(uint64_t address, uint64_t bytes) const;
+
+  // The allocation that `address` lies in, freed ones too; null if none.
+  Allocation* Find(uint64_t address) const;
+  // "byte 12 of x (400 bytes)", "4 bytes past the end of x (400 bytes)", or that nothing is near.
+  std::string Describe(uint64_t address) const;
+
+  uint64_t used() const { return used_; }
+
+ private:
+  absl::StatusOr<Allocation*> Range(uint64_t address, uint64_t bytes) const;
+
+  uint64_t limit_;
+  uint64_t used_ = 0;
+  uint64_t next_ = uint64_t{1} << 36;
+  std::map<uint64_t, std::unique_ptr<Allocation>> allocations_;  // by address
+};
+
+}  // namespace weft::ptx

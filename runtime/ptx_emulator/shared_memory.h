@@ -1,0 +1,139 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "runtime/ptx_emulator/program.h"
+
+namespace weft::ptx {
+
+inline constexpr int kMaxWarps = 32;
+
+// What each warp has seen of each other: entry w of warp v is the clock of w up to which all that w
+// did comes before what v does now.
+using VectorClock = std::array<uint32_t, kMaxWarps>;
+
+// The order between the warps of a block. A warp's own clock moves on at each of its
+// synchronisations.
+class HappensBefore {
+ public:
+  void Reset() {
+    for (int w = 0; w < kMaxWarps; ++w) {
+      clocks_[w].fill(0);
+      clocks_[w][w] = 1;
+    }
+  }
+  uint32_t Now(int warp) const { return clocks_[warp][warp]; }
+  uint32_t Seen(int warp, int other) const { return clocks_[warp][other]; }
+  // Adds what `warp` did and saw to `clock`, and begins the warp's next interval.
+  void Publish(int warp, VectorClock& clock) {
+    for (int w = 0; w < kMaxWarps; ++w)
+      clock[w] = clock[w] > clocks_[warp][w] ? clock[w] : clocks_[warp][w];
+    ++clocks_[warp][warp];
+  }
+  // What is in `clock` comes before what `warp` does from now on.
+  void Observe(int warp, const VectorClock& clock) {
+    for (int w = 0; w < kMaxWarps; ++w) {
+      if (w != warp && clocks_[warp][w] < clock[w]) clocks_[warp][w] = clock[w];
+    }
+  }
+  // The lanes of the warp synchronise with one another.
+  void Advance(int warp) { ++clocks_[warp][warp]; }
+
+ private:
+  std::array<VectorClock, kMaxWarps> clocks_;
+};
+
+// The shared memory of a block: bytes, whether they were written, which asynchronous operation is
+// under way on them, and for each byte who wrote and read it last, by which races are found.
+class SharedMemory {
+ public:
+  explicit SharedMemory(const Kernel& kernel, uint32_t dynamic_bytes);
+
+  void Reset();
+
+  std::byte* data(uint32_t address) { return data_.data() + address; }
+  uint32_t end() const { return end_; }
+  // The variable in which all the bytes lie, or null.
+  const PlacedVariable* Find(uint32_t address, uint64_t bytes) const;
+  std::string Describe(uint32_t address) const;
+  const PlacedVariable& dynamic() const { return dynamic_; }
+
+  // A thread's access to bytes that lie in a variable. All return an empty text, or what is wrong.
+  struct Accessor {
+    int warp = 0;
+    int lane = 0;
+    int line = 0;
+  };
+  // `synchronizing`: volatile, relaxed or acquire, so that it may meet atomics.
+  std::string Read(const HappensBefore& order, const Accessor& by, uint32_t address, int bytes,
+                   bool synchronizing = false);
+  // Before the bytes change; `value` is what they become, null where that is not known yet.
+  std::string Write(const HappensBefore& order, const Accessor& by, uint32_t address, int bytes,
+                    const std::byte* value);
+  std::string Atomic(const HappensBefore& order, const Accessor& by, uint32_t address, int bytes);
+
+  bool Written(uint32_t address, int bytes) const;
+  void SetWritten(uint32_t address, int bytes, bool written);
+  // Marks bytes that an asynchronous operation will write (or read) until it is waited for. Marks
+  // count.
+  void BeginAsync(uint32_t address, int bytes, bool write);
+  void EndAsync(uint32_t address, int bytes, bool write);
+  // An asynchronous operation wrote the bytes: whoever may read them has waited for it.
+  void ForgetAccesses(uint32_t address, int bytes);
+  // What is under way on the bytes that forbids the access, or null.
+  const char* InFlight(uint32_t address, int bytes, bool write) const;
+
+  // The clock that travels through a word by atomics and mbarriers.
+  VectorClock& Synchronization(uint32_t address) { return synchronization_[address]; }
+
+ private:
+  static constexpr uint8_t kSeveralLanes = 32;
+  struct Cell {
+    uint32_t write_clock = 0;  // 0: nobody
+    uint32_t read_clock = 0;
+    uint32_t write_line = 0;
+    uint32_t read_line = 0;
+    uint8_t write_warp = 0;
+    uint8_t write_lane = 0;
+    uint8_t read_warp = 0;
+    uint8_t read_lane = 0;
+    bool write_atomic = false;
+    uint32_t readers = 0;  // index of a set, where several warps read without order between them
+  };
+  struct Reader {
+    uint32_t clock = 0;
+    uint8_t lane = 0;
+  };
+  using ReaderSet = std::array<Reader, kMaxWarps>;
+
+  bool Ordered(const HappensBefore& order, const Accessor& by, int warp, int lane,
+               uint32_t clock) const;
+  std::string CheckAgainstWrite(const HappensBefore& order, const Accessor& by, const Cell& cell,
+                                uint32_t address, std::string_view verb) const;
+  std::string CheckAgainstReads(const HappensBefore& order, const Accessor& by, const Cell& cell,
+                                uint32_t address) const;
+  std::string Race(std::string_view verb, std::string_view earlier, int warp, int lane,
+                   uint32_t line, uint32_t address) const;
+  void RecordWrite(const HappensBefore& order, const Accessor& by, Cell& cell, bool atomic);
+  void RecordRead(const HappensBefore& order, const Accessor& by, Cell& cell);
+
+  const Kernel& kernel_;
+  PlacedVariable dynamic_;
+  uint32_t end_ = 0;
+  std::vector<std::byte> data_;
+  std::vector<uint8_t> written_;
+  std::vector<uint16_t> async_writes_;
+  std::vector<uint16_t> async_reads_;
+  int async_marks_ = 0;
+  std::vector<Cell> cells_;
+  std::vector<ReaderSet> reader_sets_;
+  std::vector<uint32_t> free_reader_sets_;
+  std::map<uint32_t, VectorClock> synchronization_;
+};
+
+}  // namespace weft::ptx

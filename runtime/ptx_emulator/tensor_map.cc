@@ -1,0 +1,87 @@
+#include "runtime/ptx_emulator/tensor_map.h"
+
+#include <cstring>
+
+#include "runtime/ptx_emulator/text.h"
+
+namespace weft::ptx {
+namespace {
+
+constexpr uint64_t kMagic = 0x50414d524f534e54;
+
+struct Encoded {
+  uint64_t magic;
+  uint64_t address;
+  uint64_t strides[4];
+  uint32_t sizes[5];
+  uint16_t box[5];
+  uint8_t rank, element_bytes, swizzle;
+};
+static_assert(sizeof(Encoded) <= kTensorMapBytes);
+
+}  // namespace
+
+absl::Status EncodeTensorMap(const TensorMap& map, void* encoded) {
+  const auto error = [](const std::string& message) {
+    return absl::InvalidArgumentError("tensor map: " + message);
+  };
+  if (map.rank < 1 || map.rank > 5) return error(Cat("expected 1 to 5 dimensions, got ", map.rank));
+  if (map.address % 16 != 0) return error("expected an address that is a multiple of 16");
+  const uint32_t e = map.element_bytes;
+  if (e != 1 && e != 2 && e != 4 && e != 8)
+    return error(Cat("expected elements of 1, 2, 4 or 8 bytes, got ", e));
+  for (int i = 0; i < map.rank; ++i) {
+    if (map.sizes[i] == 0 || map.sizes[i] > uint64_t{1} << 32)
+      return error(Cat("expected a size of 1 to 2^32, got ", map.sizes[i]));
+    if (map.box[i] == 0 || map.box[i] > 256)
+      return error(
+          Cat("expected a box of 1 to 256 elements along each dimension, got ", map.box[i]));
+    if (i > 0 && (map.stride_bytes[i] % 16 != 0 || map.stride_bytes[i] >= uint64_t{1} << 40)) {
+      return error(
+          Cat("expected strides that are multiples of 16 below 2^40, got ", map.stride_bytes[i]));
+    }
+  }
+  const uint32_t row = map.box[0] * e;
+  if (row % 16 != 0)
+    return error(Cat("expected an innermost row of the box of a multiple of 16 bytes, got ", row));
+  if (map.swizzle_bytes != 0 && map.swizzle_bytes != 32 && map.swizzle_bytes != 64 &&
+      map.swizzle_bytes != 128) {
+    return error("expected a swizzle of 0, 32, 64 or 128 bytes");
+  }
+  if (map.swizzle_bytes != 0 && row > map.swizzle_bytes) {
+    return error(Cat("expected an innermost row of the box of at most the swizzle's ",
+                     map.swizzle_bytes, " bytes, got ", row));
+  }
+  Encoded bytes{};
+  bytes.magic = kMagic;
+  bytes.address = map.address;
+  for (int i = 0; i < map.rank; ++i) {
+    if (i > 0) bytes.strides[i - 1] = map.stride_bytes[i];
+    bytes.sizes[i] = static_cast<uint32_t>(map.sizes[i] - 1);
+    bytes.box[i] = static_cast<uint16_t>(map.box[i]);
+  }
+  bytes.rank = static_cast<uint8_t>(map.rank);
+  bytes.element_bytes = static_cast<uint8_t>(e);
+  bytes.swizzle = static_cast<uint8_t>(map.swizzle_bytes);
+  std::memset(encoded, 0, kTensorMapBytes);
+  std::memcpy(encoded, &bytes, sizeof bytes);
+  return absl::OkStatus();
+}
+
+bool DecodeTensorMap(const void* encoded, TensorMap* map) {
+  Encoded bytes;
+  std::memcpy(&bytes, encoded, sizeof bytes);
+  if (bytes.magic != kMagic || bytes.rank < 1 || bytes.rank > 5) return false;
+  map->address = bytes.address;
+  map->rank = bytes.rank;
+  map->element_bytes = bytes.element_bytes;
+  map->swizzle_bytes = bytes.swizzle;
+  for (int i = 0; i < bytes.rank; ++i) {
+    map->sizes[i] = uint64_t{bytes.sizes[i]} + 1;
+    map->stride_bytes[i] = i > 0 ? bytes.strides[i - 1] : 0;
+    map->box[i] = bytes.box[i];
+  }
+  return true;
+}
+
+}  // namespace weft::ptx

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "absl/status/status.h"
+
+namespace weft::ptx {
+
+// What cuTensorMapEncodeTiled is told: a tensor in global memory and the box of it that one copy
+// moves. Dimension 0 is the innermost.
+struct TensorMap {
+  uint64_t address = 0;  // a multiple of 16
+  int rank = 0;          // 1 to 5
+  uint32_t element_bytes = 0;
+  std::array<uint64_t, 5> sizes{};  // in elements
+  std::array<uint64_t, 5>
+      stride_bytes{};             // of dimensions 1 and up: multiples of 16; [0] is not used
+  std::array<uint32_t, 5> box{};  // elements, at most 256 along each dimension
+  uint32_t swizzle_bytes = 0;     // 0, 32, 64, 128: what the box's innermost row fits in
+};
+
+inline constexpr int kTensorMapBytes = 128;
+
+// Writes the form in which a kernel takes the map: 128 bytes that mean something to this emulator
+// alone. InvalidArgument for a map that the driver would refuse.
+absl::Status EncodeTensorMap(const TensorMap& map, void* encoded);
+// False if the bytes are no tensor map.
+bool DecodeTensorMap(const void* encoded, TensorMap* map);
+
+// Where a byte of shared memory lies under a swizzle: bits of the 16-byte column exchanged by those
+// of the row.
+inline uint32_t Swizzle(uint32_t address, uint32_t swizzle_bytes) {
+  switch (swizzle_bytes) {
+    case 32:
+      return address ^ (address >> 3 & 0x10);
+    case 64:
+      return address ^ (address >> 3 & 0x30);
+    case 128:
+      return address ^ (address >> 3 & 0x70);
+    default:
+      return address;
+  }
+}
+
+}  // namespace weft::ptx

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "runtime/ptx_emulator/program.h"
+
+namespace weft::ptx {
+
+class Warp;
+
+// The asynchronous matrix products of a warp's part of its warpgroup. They read shared memory and
+// write their accumulators when they are waited for; until then both are marked.
+class WarpgroupProducts {
+ public:
+  struct Product {
+    const Instruction* instruction = nullptr;
+    uint64_t a = 0, b = 0;  // descriptors
+    bool accumulate = true;
+    std::vector<uint32_t> a_registers;  // 32 lanes of each, where A is in registers
+    std::vector<uint32_t> reads;        // 16 bytes of shared memory each
+  };
+
+  void Reset();
+  void Fence() { fenced_ = true; }
+  void Issue(Warp& warp, Product product);
+  void Commit();
+  // Until at most `groups` are under way.
+  void Wait(Warp& warp, int groups);
+
+  bool any() const { return under_way_ > 0; }
+  // Whether the instruction touches registers that a product under way reads or writes.
+  bool Touches(const Instruction& instruction) const;
+  bool fenced() const { return fenced_; }
+  // A register that products use was written by another instruction: a fence has to come before the
+  // next product.
+  void NoteWrite() { fenced_ = false; }
+
+ private:
+  void Complete(Warp& warp, const Product& product);
+
+  bool fenced_ = false;
+  int under_way_ = 0;
+  std::vector<Product> open_;
+  std::deque<std::vector<Product>> groups_;
+  std::vector<uint16_t> marked_;  // by id of a register: how many products write it
+};
+
+}  // namespace weft::ptx
