@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kMaxCallDepth = 32;
 constexpr size_t kMaxInstructions = 1 << 20;
+constexpr int kMaxInlinedCalls = 1 << 16;
 constexpr uint64_t kMaxLocalBytes = 512 << 10;
 constexpr uint64_t kMaxSharedBytes = 1 << 20;
 constexpr uint64_t kMaxRegisterBytes = 8 << 20;
@@ -430,6 +431,9 @@ absl::Status KernelBuilder::EmitCall(Frame& frame, const Statement& statement) {
     return Error(statement.line, Cat("call: ", name, " has ", callee->parameters,
                                      " parameters and ", callee->results, " results, got ",
                                      arguments->size(), " and ", results->size()));
+  }
+  if (++inlined_calls_ > kMaxInlinedCalls) {
+    return Error(statement.line, "the kernel is too large with its calls inlined");
   }
   Frame inner;
   inner.function = callee;

@@ -86,6 +86,7 @@ class KernelBuilder {
   std::vector<int> returns_;  // branches to the end of the function that is being inlined
   uint32_t sink_ = 0;
   std::vector<const Function*> calls_;
+  int inlined_calls_ = 0;
 };
 
 // What the families' decoders see of one statement: its modifiers, taken one by one, and its

@@ -128,6 +128,25 @@ int32_t Dp2a(uint32_t a, uint32_t b, int32_t c) {
   return static_cast<int32_t>(sum);
 }
 
+// Two numbers of 16 bits in a register.
+template <auto F>
+struct PairFunction;
+template <class T, T (*F)(T, T)>
+struct PairFunction<F> {
+  static uint32_t Apply(uint32_t a, uint32_t b) {
+    const auto half = [](uint32_t bits, int i) { return static_cast<T>(bits >> (16 * i)); };
+    return static_cast<uint16_t>(F(half(a, 0), half(b, 0))) |
+           uint32_t{static_cast<uint16_t>(F(half(a, 1), half(b, 1)))} << 16;
+  }
+};
+// Null for another type than pairs.
+template <uint16_t (*Unsigned)(uint16_t, uint16_t), int16_t (*Signed)(int16_t, int16_t)>
+Execute ForPairs(Type type) {
+  if (type == Type::kU16x2) return Map<&PairFunction<Unsigned>::Apply>;
+  if (type == Type::kS16x2) return Map<&PairFunction<Signed>::Apply>;
+  return nullptr;
+}
+
 // The carry flag is a register of the warp that no PTX names: the last predicate-sized source and
 // result.
 template <class T, bool Subtract, bool Multiply, bool High, bool In, bool Out>
@@ -177,6 +196,10 @@ void DecodeMinMax(StatementDecoder& d) {
   } else {
     d.Execute(ForIntegers(type, []<class T>(T) { return Maximum ? Map<&Max<T>> : Map<&Min<T>>; }));
   }
+  if (const Execute pairs = Maximum ? ForPairs<&Max<uint16_t>, &Max<int16_t>>(type)
+                                    : ForPairs<&Min<uint16_t>, &Min<int16_t>>(type)) {
+    if (!relu) d.Execute(pairs);
+  }
   Operands(d, type, 2);
 }
 
@@ -191,6 +214,11 @@ void DecodeAddSub(StatementDecoder& d) {
       if constexpr (sizeof(T) >= 4) return &Carry<T, Subtract, false, false, false, true>;
       return nullptr;
     }));
+  } else if (type == Type::kU16x2 || type == Type::kS16x2) {
+    if (!saturate) {
+      d.Execute(Subtract ? ForPairs<&Sub<uint16_t>, &Sub<int16_t>>(type)
+                         : ForPairs<&Add<uint16_t>, &Add<int16_t>>(type));
+    }
   } else if (saturate) {
     if (type == Type::kS32) d.Execute(Subtract ? Map<&SubSaturated> : Map<&AddSaturated>);
   } else {

@@ -154,6 +154,16 @@ TEST(Integer, SaturationSignAndDotProducts) {
   EXPECT_EQ(RunRows<int32_t>("mul24.lo.u32 %d, %a0, 2;", std::vector<uint32_t>{0xff000003})[0], 6);
 }
 
+TEST(Integer, Pairs) {
+  const std::vector<uint32_t> a = {0xffff0001}, b = {0x00010003};
+  EXPECT_EQ(RunRows<uint32_t>("add.u16x2 %d, %a0, %a1;", a, b)[0], 0x00000004u);
+  EXPECT_EQ(RunRows<uint32_t>("add.s16x2 %d, %a0, %a1;", a, b)[0], 0x00000004u);
+  EXPECT_EQ(RunRows<uint32_t>("min.s16x2 %d, %a0, %a1;", a, b)[0], 0xffff0001u);
+  EXPECT_EQ(RunRows<uint32_t>("min.u16x2 %d, %a0, %a1;", a, b)[0], 0x00010001u);
+  EXPECT_EQ(RunRows<uint32_t>("max.s16x2 %d, %a0, %a1;", a, b)[0], 0x00010003u);
+  EXPECT_EQ(RunRows<uint32_t>("max.u16x2 %d, %a0, %a1;", a, b)[0], 0xffff0003u);
+}
+
 TEST(Bits, Shifts) {
   const std::vector<uint32_t> by = {0, 1, 31, 32, 33, 64, 200};
   const std::vector<int32_t> value(by.size(), static_cast<int32_t>(0x80000003u));

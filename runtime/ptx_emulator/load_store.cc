@@ -150,8 +150,9 @@ void Nothing(Warp&, const Instruction&, uint32_t) {}
 // Hints about caches change no value.
 void DecodePrefetch(StatementDecoder& d) {
   d.TakeSpace();
-  d.TakeOneOf({"L1", "L2", "L2::evict_last", "L2::evict_normal"});
-  d.Take("tensormap");
+  while (d.TakeOneOf({"L1", "L2", "L2::evict_last", "L2::evict_normal", "L2::128B", "tensormap"}) >=
+         0) {
+  }
   if (d.operand_count() < 1) d.Fail("expected an address");
   d.Address(0);
   d.Execute(&Nothing);

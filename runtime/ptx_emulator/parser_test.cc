@@ -244,6 +244,12 @@ TEST(Parser, InliningIsBounded) {
   for (int i = 1; i <= 24; ++i)
     text += Cat(".func f", i, "() { call f", i - 1, "; call f", i - 1, "; ret; }\n");
   text += ".visible .entry k() { call f24; ret; }\n";
+  // Calls that leave nothing behind count as well.
+  std::string hollow = Header() + ".func f0() { }\n";
+  for (int i = 1; i <= 24; ++i) {
+    hollow += Cat(".func f", i, "() { call f", i - 1, "; call f", i - 1, "; }\n");
+  }
+  EXPECT_FALSE(Emulator().Load(hollow + ".visible .entry k() { call f24; ret; }\n").ok());
   Emulator emulator;
   EXPECT_THAT(std::string(emulator.Load(text).status().message()), HasSubstr("too large"));
   EXPECT_THAT(
