@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_ASYNC_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_ASYNC_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -95,3 +96,5 @@ class AsyncCopies {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_ASYNC_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_BLOCK_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_BLOCK_H_
 
 #include <array>
 #include <cstdint>
@@ -112,3 +113,5 @@ class Block {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_BLOCK_H_

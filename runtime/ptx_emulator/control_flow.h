@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_CONTROL_FLOW_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_CONTROL_FLOW_H_
 
 #include "runtime/ptx_emulator/program.h"
 
@@ -10,3 +11,5 @@ namespace weft::ptx {
 void AnalyzeControlFlow(Kernel& kernel);
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_CONTROL_FLOW_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_DECODE_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_DECODE_H_
 
 #include <map>
 #include <memory>
@@ -203,3 +204,5 @@ std::vector<Opcode> AsyncCopyOpcodes();
 std::vector<Opcode> WarpgroupOpcodes();
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_DECODE_H_

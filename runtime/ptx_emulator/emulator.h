@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_EMULATOR_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_EMULATOR_H_
 
 #include <cstdint>
 #include <map>
@@ -124,3 +125,5 @@ class Emulator {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_EMULATOR_H_

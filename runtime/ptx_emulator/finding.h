@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_FINDING_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_FINDING_H_
 
 #include <cstdint>
 #include <string>
@@ -50,3 +51,5 @@ struct Finding {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_FINDING_H_

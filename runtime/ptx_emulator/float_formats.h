@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_FLOAT_FORMATS_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_FLOAT_FORMATS_H_
 
 #include <bit>
 #include <cmath>
@@ -185,3 +186,5 @@ T FlushSubnormal(T value) {
 }
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_FLOAT_FORMATS_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_GLOBAL_MEMORY_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_GLOBAL_MEMORY_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -68,3 +69,5 @@ class GlobalMemory {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_GLOBAL_MEMORY_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_LANES_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_LANES_H_
 
 #include <tuple>
 #include <type_traits>
@@ -80,3 +81,5 @@ template <class T>
 using Wrapping = std::conditional_t<sizeof(T) < 4, uint32_t, std::make_unsigned_t<T>>;
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_LANES_H_

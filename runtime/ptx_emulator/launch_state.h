@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_LAUNCH_STATE_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_LAUNCH_STATE_H_
 
 #include <atomic>
 #include <cstddef>
@@ -59,3 +60,5 @@ struct LaunchState {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_LAUNCH_STATE_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_LEXER_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_LEXER_H_
 
 #include <cstdint>
 #include <string_view>
@@ -50,3 +51,5 @@ class Lexer {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_LEXER_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_PARSER_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_PARSER_H_
 
 #include <memory>
 #include <string>
@@ -13,3 +14,5 @@ namespace weft::ptx {
 absl::StatusOr<std::unique_ptr<Module>> Parse(std::string text);
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_PARSER_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_PARSER_INTERNAL_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_PARSER_INTERNAL_H_
 
 #include <optional>
 #include <string_view>
@@ -116,3 +117,5 @@ class BodyParser {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_PARSER_INTERNAL_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_PROGRAM_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_PROGRAM_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -159,3 +160,5 @@ struct Kernel {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_PROGRAM_H_

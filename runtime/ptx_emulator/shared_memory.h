@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_SHARED_MEMORY_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_SHARED_MEMORY_H_
 
 #include <array>
 #include <cstddef>
@@ -137,3 +138,5 @@ class SharedMemory {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_SHARED_MEMORY_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_SYNTAX_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_SYNTAX_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -129,3 +130,5 @@ struct Module {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_SYNTAX_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_TENSOR_MAP_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_TENSOR_MAP_H_
 
 #include <array>
 #include <cstdint>
@@ -44,3 +45,5 @@ inline uint32_t Swizzle(uint32_t address, uint32_t swizzle_bytes) {
 }
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_TENSOR_MAP_H_

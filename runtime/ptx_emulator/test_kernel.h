@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_TEST_KERNEL_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_TEST_KERNEL_H_
 
 #include <cstring>
 #include <initializer_list>
@@ -118,3 +119,5 @@ std::vector<R> RunRows(std::string_view statements, const std::vector<A>&... inp
 }
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_TEST_KERNEL_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_TEXT_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_TEXT_H_
 
 #include <charconv>
 #include <string>
@@ -44,3 +45,5 @@ inline std::vector<std::string_view> SplitAtDots(std::string_view text) {
 }
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_TEXT_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_TYPES_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_TYPES_H_
 
 #include <cstdint>
 #include <optional>
@@ -77,3 +78,5 @@ struct Dim3 {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_TYPES_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_WARP_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_WARP_H_
 
 #include <bit>
 #include <cstddef>
@@ -176,3 +177,5 @@ class LanesOf {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_WARP_H_

@@ -1,4 +1,5 @@
-#pragma once
+#ifndef WEFT_RUNTIME_PTX_EMULATOR_WGMMA_H_
+#define WEFT_RUNTIME_PTX_EMULATOR_WGMMA_H_
 
 #include <cstdint>
 #include <deque>
@@ -48,3 +49,5 @@ class WarpgroupProducts {
 };
 
 }  // namespace weft::ptx
+
+#endif  // WEFT_RUNTIME_PTX_EMULATOR_WGMMA_H_
