@@ -179,6 +179,12 @@ TEST(Hopper, TensorMapsThatTheDriverRefuses) {
   EXPECT_TRUE(refused([](TensorMap& m) { m.stride_bytes[1] = 100; }));
   EXPECT_TRUE(refused([](TensorMap& m) { m.box[0] = 257; }));
   EXPECT_TRUE(refused([](TensorMap& m) { m.box[0] = 128; }));
+  EXPECT_TRUE(refused([](TensorMap& m) {
+    m.rank = 3;
+    m.sizes[2] = 100;
+    m.stride_bytes[2] = 1280;
+    m.box = {64, 256, 64};
+  }));
   EXPECT_TRUE(refused([](TensorMap& m) { m.sizes[0] = 0; }));
 }
 

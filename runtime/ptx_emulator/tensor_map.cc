@@ -9,6 +9,15 @@ namespace {
 
 constexpr uint64_t kMagic = 0x50414d524f534e54;
 
+// No box fits in shared memory beyond this.
+constexpr uint64_t kMaxBoxBytes = 256 << 10;
+
+uint64_t BoxBytes(const TensorMap& map) {
+  uint64_t bytes = map.element_bytes;
+  for (int i = 0; i < map.rank && bytes <= kMaxBoxBytes; ++i) bytes *= map.box[i];
+  return bytes;
+}
+
 struct Encoded {
   uint64_t magic;
   uint64_t address;
@@ -52,6 +61,9 @@ absl::Status EncodeTensorMap(const TensorMap& map, void* encoded) {
     return error(Cat("expected an innermost row of the box of at most the swizzle's ",
                      map.swizzle_bytes, " bytes, got ", row));
   }
+  if (BoxBytes(map) > kMaxBoxBytes) {
+    return error(Cat("expected a box of at most ", kMaxBoxBytes, " bytes"));
+  }
   Encoded bytes{};
   bytes.magic = kMagic;
   bytes.address = map.address;
@@ -81,7 +93,7 @@ bool DecodeTensorMap(const void* encoded, TensorMap* map) {
     map->stride_bytes[i] = i > 0 ? bytes.strides[i - 1] : 0;
     map->box[i] = bytes.box[i];
   }
-  return true;
+  return BoxBytes(*map) <= kMaxBoxBytes;
 }
 
 }  // namespace weft::ptx
