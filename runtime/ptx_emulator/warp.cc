@@ -150,13 +150,11 @@ int64_t Warp::Run(int64_t steps) {
       const int candidate = (next_split_ + i) % count;
       if (splits_[candidate].state == Split::State::kReady) chosen = candidate;
     }
-    if (chosen < 0) {
-      ArriveTogether();
-      break;
-    }
+    if (chosen < 0) break;
     RunSplit(chosen, &steps);
     next_split_ = chosen + 1;
   }
+  if (!ready()) ArriveTogether();
   return budget - steps;
 }
 
