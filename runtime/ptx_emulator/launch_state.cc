@@ -20,7 +20,8 @@ void LaunchState::Report(Finding finding) {
   std::lock_guard<std::mutex> lock(mutex);
   if (EndsLaunch(finding.kind)) stop = true;
   for (Finding& known : findings) {
-    if (known.kind == finding.kind && known.ptx_line == finding.ptx_line) {
+    if (known.kind == finding.kind && known.ptx_line == finding.ptx_line &&
+        known.instruction == finding.instruction) {
       ++known.occurrences;
       return;
     }
