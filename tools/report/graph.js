@@ -1,21 +1,9 @@
-// The graph view: scopes open and close, the view moves and zooms, a click shows what a node is. GraphView in page.h names the fields of the page's JSON.
-const data = JSON.parse(document.getElementById('data').textContent);
-const SVG = 'http://www.w3.org/2000/svg';
-const view = document.getElementById('view'), details = document.getElementById('details'), world = document.createElementNS(SVG, 'g');
+// The graph view: scopes open and close, the view moves and zooms, a click or a key shows what a node is.
+const MOST_DRAWN = 2500;  // boxes that "Open all" draws: more would neither be read nor be quick
+const view = document.getElementById('view'), details = document.getElementById('details'), status = document.getElementById('status');
+const world = svg('g');
 view.append(world);
 
-function element(tag, attributes = {}, ...children) {
-  const e = document.createElement(tag);
-  for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v);
-  e.append(...children);
-  return e;
-}
-function svg(tag, attributes = {}, text) {
-  const e = document.createElementNS(SVG, tag);
-  for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v);
-  if (text !== undefined) e.textContent = text;
-  return e;
-}
 function amount(v) {
   if (!v) return '0';
   const units = ['', 'k', 'M', 'G', 'T'];
@@ -28,83 +16,33 @@ const FAMILIES = {elementwise: 'element-wise', linear_algebra: 'matrix product',
 const HUES = {linear_algebra: 'linear', control_flow: 'control'};
 const color = family => `var(--${HUES[family] || (FAMILIES[family] ? family : 'shape')})`;
 
-// The tree of scopes: every node is a leaf at the end of its path.
-const root = {path: '', name: '', children: new Map(), parent: null, open: true, scope: true};
-const byName = new Map();
-for (const node of data.nodes) {
-  const parts = node.name.split('/');
-  let at = root;
-  for (const part of parts.slice(0, -1)) {
-    let child = at.children.get(part + '/');
-    if (!child) at.children.set(part + '/', child = {path: at.path + part + '/', name: part, children: new Map(), parent: at, open: false, scope: true});
-    at = child;
-  }
-  const leaf = {node, name: parts[parts.length - 1], path: node.name, parent: at, users: new Set()};
-  at.children.set(leaf.name, leaf);
-  byName.set(node.name, leaf);
-}
-const producer = reference => byName.get(reference.replace(/:\d+$/, ''));
-for (const leaf of byName.values()) for (const input of leaf.node.inputs) producer(input)?.users.add(leaf);
+let root = null, shown = new Set(), selected = null, found = [], foundAt = -1, drawn = [];
 
-let selected = null, shown = new Set(byName.keys()), found = new Set();
-
-function choose(signature) {
-  const s = data.signatures.find(s => s.name === signature);
-  shown = s ? new Set(s.nodes) : new Set(byName.keys());
-  for (const leaf of byName.values()) leaf.visible = shown.has(leaf.path);
-  const mark = item => item.visible = item.scope ? [...item.children.values()].map(mark).some(Boolean) : item.visible;
-  mark(root);
-  count(root);
-}
-// Totals of a scope over the nodes that are shown.
-function count(item) {
-  if (!item.scope) { item.total = {nodes: 1, flops: item.node.flops || 0, bytes: item.node.bytes || 0}; return item.total; }
-  item.total = {nodes: 0, flops: 0, bytes: 0};
-  for (const child of item.children.values()) {
-    if (!child.visible) continue;
-    const t = count(child);
-    item.total.nodes += t.nodes; item.total.flops += t.flops; item.total.bytes += t.bytes;
-  }
-  return item.total;
-}
-
-const measure = document.createElement('canvas').getContext('2d');
+// Sizes and places.
+const measure = document.createElement('canvas').getContext('2d'), font = getComputedStyle(document.body).fontFamily;
 function textWidth(text, size, weight) {
-  measure.font = `${weight} ${size}px ${getComputedStyle(document.body).fontFamily}`;
+  measure.font = `${weight} ${size}px ${font}`;
   return measure.measureText(text).width;
 }
 const short = (text, n) => text.length > n ? text.slice(0, n - 1) + '…' : text;
 function labels(item) {
-  if (item.scope) return [short(item.name, 34), `${item.total.nodes} nodes${item.total.flops ? `, ${amount(item.total.flops)}FLOP` : ''}`];
+  if (item.scope) return [short(item.name, 40), `${item.total.nodes} nodes${item.total.flops ? `, ${amount(item.total.flops)}FLOP` : ''}`];
   return [item.name.startsWith(item.node.op) ? short(item.name, 34) : item.node.op + '  ' + short(item.name, 26), short(item.node.results.join(', '), 40)];
 }
 function size(item) {
   if (item.scope && item.open) {
-    const children = [...item.children.values()].filter(c => c.visible);
-    children.forEach(size);
-    const index = new Map(children.map((c, i) => [c, i])), edges = new Map();
-    // An edge between leaves stands, at this level, between the children that hold them.
-    const within = leaf => { let at = leaf; while (at && at.parent !== item) at = at.parent; return at; };
-    for (const name of shown) {
-      const leaf = byName.get(name), to = within(leaf);
-      if (!to) continue;
-      for (const input of leaf.node.inputs) {
-        const source = producer(input), from = source?.visible ? within(source) : null;
-        if (!from || from === to) continue;
-        const key = index.get(from) + ',' + index.get(to);
-        if (!edges.has(key)) edges.set(key, {from, to, ends: []});
-        edges.get(key).ends.push([source, leaf]);
-      }
+    item.children.forEach(size);
+    if (!item.laid) {
+      const index = new Map(item.children.map((c, i) => [c, i])), edges = [...item.edges.values()];
+      item.laid = layoutLayers(item.children, edges.map(e => [index.get(e.from), index.get(e.to)]));
+      edges.forEach((e, i) => { e.points = item.laid.paths[i]; });
     }
-    item.edges = [...edges.values()];
-    const laid = layoutLayers(children, item.edges.map(e => [index.get(e.from), index.get(e.to)]));
-    item.edges.forEach((e, i) => { e.points = laid.paths[i]; });
     item.inset = item === root ? 0 : 14;
     item.head = item === root ? 0 : 30;
     const title = item === root ? 0 : textWidth(labels(item)[0], 12.5, 600) + 60;
-    item.width = Math.max(laid.width, title - 2 * item.inset) + 2 * item.inset;
-    item.height = laid.height + item.head + item.inset;
-    item.shift = (item.width - laid.width) / 2;
+    item.width = Math.max(item.laid.width, title - 2 * item.inset) + 2 * item.inset;
+    item.height = item.laid.height + item.head + item.inset;
+    item.shift = (item.width - item.laid.width) / 2;
     return;
   }
   const [name, sub] = labels(item);
@@ -121,17 +59,16 @@ function curve(points) {
   return d;
 }
 function drawItem(item, parent) {
-  const g = svg('g', {transform: `translate(${item.x.toFixed(1)},${item.y.toFixed(1)})`, class: item.scope ? 'node scope' + (item.open ? '' : ' closed') : 'node'});
-  const rect = svg('rect', {width: item.width, height: item.height, rx: item.scope ? 9 : 6});
-  g.append(rect);
-  const [name, sub] = labels(item);
+  const kind = ['node', item.scope && 'scope', item.scope && !item.open && 'closed', item.bundle && 'bundle'].filter(Boolean).join(' ');
+  const g = svg('g', {transform: `translate(${item.x.toFixed(1)},${item.y.toFixed(1)})`, class: kind});
+  const box = svg('rect', {width: item.width, height: item.height, rx: item.scope ? 9 : 6}), [name, sub] = labels(item);
+  g.append(box);
   if (!item.scope) {
     const c = color(item.node.family);
-    rect.setAttribute('style', `fill: color-mix(in srgb, ${c} var(--fill), var(--card)); stroke: ${c}`);
+    box.setAttribute('style', `fill: color-mix(in srgb, ${c} var(--fill), var(--card)); stroke: ${c}`);
     g.append(svg('text', {class: 'name', x: 11, y: 17}, name), svg('text', {class: 'sub', x: 11, y: 31}, sub));
   } else {
-    const middle = item.open ? 15 : item.height / 2;
-    const plus = svg('g', {class: 'plus', transform: `translate(${item.width - 17},${middle})`});
+    const plus = svg('g', {class: 'plus', transform: `translate(${item.width - 17},${item.open ? 15 : item.height / 2})`});
     plus.append(svg('circle', {r: 9}), svg('path', {d: item.open ? 'M-4,0H4' : 'M-4,0H4M0,-4V4'}), svg('title', {}, item.open ? 'close' : 'open'));
     plus.addEventListener('click', e => { e.stopPropagation(); toggle(item); });
     g.append(svg('text', {class: item.open ? 'title' : 'name', x: 11, y: item.open ? 20 : 17}, name));
@@ -139,34 +76,50 @@ function drawItem(item, parent) {
     g.append(plus);
     if (item.open) drawInside(item, g);
   }
+  // How much of the work is in it, at a glance.
+  const part = root.total.flops ? item.total.flops / root.total.flops : 0;
+  if (part > 0.01 && !(item.scope && item.open)) {
+    g.append(svg('rect', {class: 'cost', x: 6, y: item.height - 4, width: ((item.width - 12) * part).toFixed(1), height: 2.5, rx: 1.2}));
+  }
   g.addEventListener('click', e => { e.stopPropagation(); if (!moved) select(item); });
   g.addEventListener('dblclick', e => { e.stopPropagation(); if (item.scope) toggle(item); });
-  if (found.has(item.path) || (item.scope && !item.open && [...found].some(f => f.startsWith(item.path)))) g.classList.add('found');
   item.drawn = g;
+  drawn.push(item);
   parent.append(g);
 }
 function drawInside(item, parent) {
   const inner = svg('g', {transform: `translate(${(item.shift || 0).toFixed(1)},${item.head})`});
-  for (const edge of item.edges) {
-    edge.drawn = svg('path', {class: 'edge', d: curve(edge.points), 'marker-end': 'url(#arrow)'});
-    edge.drawn.append(svg('title', {}, edge.ends.slice(0, 12).map(([a, b]) => `${a.path} → ${b.path}`).join('\n') + (edge.ends.length > 12 ? `\nand ${edge.ends.length - 12} more` : '')));
+  for (const edge of item.edges.values()) {
+    const more = edge.ends.length > 12 ? `\nand ${edge.ends.length - 12} more` : '';
+    edge.drawn = svg('path', {class: 'edge', d: curve(edge.points), 'marker-end': 'url(#arrow)'},
+      svg('title', {}, edge.ends.slice(0, 12).map(([a, b]) => `${a.path} → ${b.path}`).join('\n') + more));
     inner.append(edge.drawn);
   }
-  for (const child of item.children.values()) if (child.visible) drawItem(child, inner);
+  for (const child of item.children) drawItem(child, inner);
   parent.append(inner);
 }
 function draw() {
-  for (const item of everything(root)) { item.drawn = null; }
+  for (const item of drawn) item.drawn = null;
+  drawn = [];
   size(root);
-  world.replaceChildren();
-  const defs = svg('defs'), marker = svg('marker', {id: 'arrow', viewBox: '0 0 8 8', refX: 7.5, refY: 4, markerWidth: 6, markerHeight: 6, orient: 'auto'});
-  marker.append(svg('path', {d: 'M0,1L8,4L0,7z', fill: 'var(--soft)'}));
-  defs.append(marker);
-  world.append(defs);
+  const arrow = svg('marker', {id: 'arrow', viewBox: '0 0 8 8', refX: 7.5, refY: 4, markerWidth: 6, markerHeight: 6, orient: 'auto'},
+    svg('path', {d: 'M0,1L8,4L0,7z', fill: 'var(--soft)'}));
+  world.replaceChildren(svg('defs', {}, arrow));
   drawInside(root, world);
   light();
 }
-function* everything(item) { yield item; if (item.scope) for (const c of item.children.values()) yield* everything(c); }
+// What is selected, its edges, and what was found: in itself, or in a closed scope.
+function light() {
+  const marked = new Set();
+  for (const leaf of found) for (let at = leaf; at; at = at.parent) marked.add(at);
+  for (const item of drawn) {
+    item.drawn.classList.toggle('selected', item === selected);
+    item.drawn.classList.toggle('found', marked.has(item) && !(item.scope && item.open));
+  }
+  for (const item of [root, ...drawn.filter(i => i.scope && i.open)]) {
+    for (const e of item.edges.values()) e.drawn?.classList.toggle('lit', !!selected && e.ends.some(([a, b]) => inside(a, selected) !== inside(b, selected)));
+  }
+}
 
 // The view: what part of the world is seen.
 let scale = 1, x = 0, y = 0, moved = false;
@@ -177,12 +130,93 @@ function fit() {
   x = (box.width - root.width * scale) / 2; y = Math.max(20, (box.height - root.height * scale) / 2);
   place();
 }
-view.addEventListener('wheel', e => {
-  e.preventDefault();
-  const box = view.getBoundingClientRect(), px = e.clientX - box.left, py = e.clientY - box.top;
-  const factor = Math.exp(-e.deltaY * (e.deltaMode === 1 ? 0.05 : 0.0015)), next = Math.min(6, Math.max(0.02, scale * factor));
+// Text too small to read helps nobody: a tall graph starts at its top instead.
+function fitReadably() {
+  fit();
+  if (scale >= 0.6) return;
+  scale = 0.8; x = (view.clientWidth - root.width * scale) / 2; y = 20;
+  place();
+}
+function zoom(factor, px = view.clientWidth / 2, py = view.clientHeight / 2) {
+  const next = Math.min(6, Math.max(0.01, scale * factor));
   x = px - (px - x) * next / scale; y = py - (py - y) * next / scale; scale = next;
   place();
+}
+// Where the item's left top is in the world.
+function position(item) {
+  let px = 0, py = 0;
+  for (let at = item; at && at !== root; at = at.parent) { px += at.x + (at.parent.shift || 0); py += at.y + at.parent.head; }
+  return [px, py];
+}
+function center(item) {
+  const [px, py] = position(item), box = view.getBoundingClientRect();
+  if (scale < 0.5) scale = 0.9;
+  x = box.width / 2 - (px + item.width / 2) * scale; y = box.height / 2 - (py + item.height / 2) * scale;
+  place();
+}
+function reveal(item) {
+  const box = view.getBoundingClientRect(), at = item.drawn?.firstChild.getBoundingClientRect();
+  if (!at || at.left < box.left || at.top < box.top || at.right > box.right || at.bottom > box.bottom) center(item);
+}
+function stale(item) { for (let at = item.parent; at; at = at.parent) at.laid = null; }
+function toggle(item) {
+  const [bx, by] = position(item);
+  item.open = !item.open;
+  stale(item);
+  draw();
+  // The item stays where it was on the screen.
+  const [ax, ay] = position(item);
+  x += (bx - ax) * scale; y += (by - ay) * scale;
+  place();
+}
+function show(item) {
+  for (let at = item.parent; at; at = at.parent) if (!at.open) { at.open = true; stale(at); }
+  draw();
+  center(item);
+  select(item);
+}
+function select(item) {
+  selected = item;
+  light();
+  describe(item);
+}
+// Level by level, as far as that can be drawn.
+function openAll() {
+  let boxes = root.children.length, left = 0;
+  for (let level = root.children; level.length; level = level.flatMap(i => i.scope && i.open ? i.children : [])) {
+    for (const item of level) {
+      if (!item.scope) continue;
+      item.laid = null;
+      item.open = boxes + item.children.length <= MOST_DRAWN;
+      if (item.open) boxes += item.children.length; else ++left;
+    }
+  }
+  root.laid = null;
+  draw();
+  fit();
+  status.textContent = left ? `${left} of the largest scopes stay closed` : '';
+}
+function closeAll() {
+  for (const item of everything(root)) if (item !== root && item.open) { item.open = false; stale(item); }
+  draw();
+  fitReadably();
+}
+function choose(signature) {
+  const s = data.signatures.find(s => s.name === signature);
+  shown = s ? new Set(s.nodes) : new Set(byName.keys());
+  root = treeOf(shown);
+  // A small graph is shown whole.
+  if (shown.size <= 40) for (const item of everything(root)) if (item.scope) item.open = true;
+  selected = null;
+  search();
+  draw();
+  fitReadably();
+}
+
+view.addEventListener('wheel', e => {
+  e.preventDefault();
+  const box = view.getBoundingClientRect();
+  zoom(Math.exp(-e.deltaY * (e.deltaMode === 1 ? 0.05 : 0.0015)), e.clientX - box.left, e.clientY - box.top);
 }, {passive: false});
 view.addEventListener('pointerdown', e => {
   if (e.button !== 0) return;
@@ -199,142 +233,58 @@ view.addEventListener('pointerdown', e => {
   addEventListener('pointerup', up);
 });
 view.addEventListener('click', () => { if (!moved) select(null); });
+
+// From the selected box to a neighbour: along its edges, or beside it.
+function step(key) {
+  const siblings = selected.parent.children, edges = [...selected.parent.edges.values()], mid = i => i.x + i.width / 2;
+  const candidates = key === 'ArrowDown' ? edges.filter(e => e.from === selected).map(e => e.to) : key === 'ArrowUp' ? edges.filter(e => e.to === selected).map(e => e.from)
+    : siblings.filter(i => i !== selected && Math.abs(i.y - selected.y) < 60 && (key === 'ArrowLeft' ? mid(i) < mid(selected) : mid(i) > mid(selected)));
+  candidates.sort((a, b) => Math.abs(mid(a) - mid(selected)) - Math.abs(mid(b) - mid(selected)));
+  if (!candidates.length) return;
+  select(candidates[0]);
+  reveal(candidates[0]);
+}
 addEventListener('keydown', e => {
-  if (e.target.tagName === 'INPUT' || e.target.tagName === 'SELECT') return;
-  const box = view.getBoundingClientRect();
-  const zoom = f => { x = box.width / 2 - (box.width / 2 - x) * f; y = box.height / 2 - (box.height / 2 - y) * f; scale *= f; };
-  const act = {'+': () => zoom(1.25), '-': () => zoom(0.8), '0': fit, ArrowLeft: () => { x += 60; }, ArrowRight: () => { x -= 60; },
-    ArrowUp: () => { y += 60; }, ArrowDown: () => { y -= 60; }, Escape: () => select(null)}[e.key];
-  if (act) { act(); place(); e.preventDefault(); }
+  if (e.target.tagName === 'INPUT' || e.target.tagName === 'SELECT' || e.ctrlKey || e.metaKey || e.altKey) return;
+  const arrow = {ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60]}[e.key];
+  const act = arrow ? () => { if (selected && selected.drawn && !e.shiftKey) step(e.key); else { x += arrow[0]; y += arrow[1]; place(); } }
+    : {'+': () => zoom(1.25), '=': () => zoom(1.25), '-': () => zoom(0.8), '0': fit, '/': () => searchBox.focus(), Escape: () => select(null),
+      Enter: e.target === view || e.target === document.body ? () => { if (selected?.scope) toggle(selected); } : null}[e.key];
+  if (act) { act(); e.preventDefault(); }
 });
 
-// Where the item's left top is in the world.
-function position(item) {
-  let px = 0, py = 0;
-  for (let at = item; at && at !== root; at = at.parent) { px += at.x + (at.parent.shift || 0); py += at.y + at.parent.head; }
-  return [px, py];
+const searchBox = document.getElementById('search');
+function search() {
+  const words = searchBox.value.toLowerCase().split(/\s+/).filter(Boolean);
+  foundAt = -1;
+  found = !words.length ? [] : [...byName.values()].filter(leaf => {
+    leaf.text ||= `${leaf.path} ${leaf.node.op} ${leaf.node.results.join(' ')} ${leaf.node.source}`.toLowerCase();
+    return shown.has(leaf.path) && words.every(w => leaf.text.includes(w));
+  });
+  status.textContent = words.length ? `${found.length} found` : '';
+  describe(selected);
 }
-function toggle(item) {
-  const [bx, by] = position(item);
-  item.open = !item.open;
-  draw();
-  // The item stays where it was on the screen.
-  const [ax, ay] = position(item);
-  x += (bx - ax) * scale; y += (by - ay) * scale;
-  place();
-}
-function show(item) {
-  for (let at = item.parent; at; at = at.parent) at.open = true;
-  draw();
-  const [px, py] = position(item), box = view.getBoundingClientRect();
-  if (scale < 0.5) scale = 0.9;
-  x = box.width / 2 - (px + item.width / 2) * scale; y = box.height / 2 - (py + item.height / 2) * scale;
-  place();
-  select(item);
-}
-function select(item) {
-  selected = item;
-  light();
-  describe(item);
-}
-const inside = (leaf, item) => { for (let at = leaf; at; at = at.parent) if (at === item) return true; return false; };
-function light() {
-  for (const item of everything(root)) {
-    if (item.drawn) item.drawn.classList.toggle('selected', item === selected);
-    if (item.scope && item.open && item.edges) {
-      for (const e of item.edges) e.drawn?.classList.toggle('lit', !!selected && e.ends.some(([a, b]) => inside(a, selected) !== inside(b, selected)));
-    }
-  }
-}
-
-function link(item) {
-  const a = element('a', {tabindex: 0, role: 'button'}, item.path);
-  a.addEventListener('click', () => show(item));
-  a.addEventListener('keydown', e => { if (e.key === 'Enter') show(item); });
-  return a;
-}
-function rows(pairs) {
-  const table = element('table');
-  for (const [k, v] of pairs) if (v !== '' && v !== null && v !== undefined) table.append(element('tr', {}, element('td', {}, k), element('td', {}, v)));
-  return table;
-}
-function list(title, items) {
-  if (!items.length) return [];
-  const ul = element('ul');
-  for (const i of items.slice(0, 60)) ul.append(element('li', {}, ...[].concat(i)));
-  if (items.length > 60) ul.append(element('li', {class: 'soft'}, `and ${items.length - 60} more`));
-  return [element('h3', {}, title), ul];
-}
-const costRows = t => [['Work', t.flops ? amount(t.flops) + 'FLOP' : ''], ['Traffic', t.bytes ? amount(t.bytes) + 'B read and written' : '']];
-function share(part, whole) {
-  const p = whole ? 100 * part / whole : 0, bar = element('div', {class: 'bar'}, element('i', {style: `width: ${p.toFixed(1)}%`}));
-  return element('div', {}, `${p < 0.1 && p > 0 ? '< 0.1' : p.toFixed(1)} % of what is shown`, bar);
-}
-function describe(item) {
-  details.replaceChildren();
-  if (!item) {
-    details.append(element('h2', {}, data.name || 'graph'), rows([['Nodes shown', shown.size], ...costRows(root.total), ['Sizes', data.sizes]]));
-    for (const s of data.signatures) {
-      details.append(...list(`Signature ${s.name}`, [...s.inputs.map(i => `${i.name}  ${i.type}`), ...s.outputs.map(o => `→ ${o.name}  ${o.type}`)]));
-    }
-    details.append(...list('Variables', data.variables.map(v => `${v.name}  ${v.type}${v.trainable ? '' : ' (not trained)'}`)));
-    details.append(element('p', {class: 'soft'}, 'Drag to move, wheel to zoom, click for details, double click or ⊕ to open a scope.'));
-    return;
-  }
-  if (item.scope) {
-    const ops = new Map();
-    for (const leaf of everything(item)) if (!leaf.scope && leaf.visible) ops.set(leaf.node.op, (ops.get(leaf.node.op) || 0) + 1);
-    details.append(element('h2', {}, item.path), rows([['Scope of', `${item.total.nodes} nodes`], ...costRows(item.total), ['Share of work', share(item.total.flops, root.total.flops)]]));
-    details.append(...list('Ops in it', [...ops].sort((a, b) => b[1] - a[1]).map(([op, n]) => `${n} × ${op}`)));
-    return;
-  }
-  const n = item.node, c = color(n.family);
-  const op = element('span', {}, element('i', {style: `display:inline-block;width:.75em;height:.75em;border-radius:3px;margin-right:.4em;background:${c}`}), n.op);
-  details.append(element('h2', {}, n.name));
-  details.append(rows([['Op', op], ['Result', n.results.join('\n')], ['Source', element('span', {class: 'mono'}, n.source)], ['Forward', n.forward ? element('span', {class: 'mono'}, n.forward) : ''],
-    ...costRows(item.total), ['Formula', n.flops_text ? element('span', {class: 'mono'}, n.flops_text + ' FLOP') : ''], ['Share of work', n.flops ? share(n.flops, root.total.flops) : '']]));
-  details.append(...list('Attributes', n.attributes.map(([k, v]) => `${k} = ${v}`)));
-  details.append(...list('Inputs', n.inputs.map(i => { const p = producer(i); return p ? [link(p), `  ${p.node.results[+(i.match(/:(\d+)$/) || [0, 0])[1]] || ''}`] : i; })));
-  details.append(...list('Used by', [...item.users].filter(u => u.visible).map(u => link(u))));
-}
+searchBox.addEventListener('input', () => { selected = null; search(); light(); });
+searchBox.addEventListener('keydown', e => {
+  if (e.key === 'Escape') { searchBox.value = ''; search(); light(); view.focus(); }
+  if (e.key !== 'Enter' || !found.length) return;
+  foundAt = (foundAt + (e.shiftKey ? found.length - 1 : 1) + (foundAt < 0 && e.shiftKey ? 1 : 0)) % found.length;
+  show(found[foundAt]);
+  status.textContent = `${foundAt + 1} of ${found.length}`;
+});
 
 document.getElementById('title').textContent = data.name || 'graph';
 document.title = `${data.name || 'graph'} – graph`;
 const chooser = document.getElementById('signature');
 chooser.append(element('option', {value: ''}, 'everything'));
 for (const s of data.signatures) chooser.append(element('option', {value: s.name}, s.name));
-const first = ['predict', 'eval_step'].find(n => data.signatures.some(s => s.name === n)) || '';
-chooser.value = first;
-chooser.addEventListener('change', () => { choose(chooser.value); select(null); draw(); fit(); });
-const setAll = open => { for (const item of everything(root)) if (item.scope) item.open = open || item === root; draw(); fit(); };
-document.getElementById('open').addEventListener('click', () => setAll(true));
-document.getElementById('close').addEventListener('click', () => setAll(false));
+chooser.value = ['predict', 'eval_step'].find(n => data.signatures.some(s => s.name === n)) || '';
+chooser.addEventListener('change', () => choose(chooser.value));
+document.getElementById('open').addEventListener('click', openAll);
+document.getElementById('close').addEventListener('click', closeAll);
 document.getElementById('fit').addEventListener('click', fit);
-document.getElementById('search').addEventListener('input', e => {
-  const words = e.target.value.toLowerCase().split(/\s+/).filter(Boolean);
-  found = new Set();
-  if (words.length) {
-    for (const leaf of byName.values()) {
-      const text = `${leaf.path} ${leaf.node.op} ${leaf.node.results.join(' ')} ${leaf.node.source}`.toLowerCase();
-      if (leaf.visible && words.every(w => text.includes(w))) found.add(leaf.path);
-    }
-  }
-  document.getElementById('status').textContent = words.length ? `${found.size} found` : '';
-  draw();
-});
-document.getElementById('search').addEventListener('keydown', e => { if (e.key === 'Enter' && found.size) show(byName.get([...found][0])); });
 const families = new Set(data.nodes.map(n => n.family));
 for (const [family, label] of Object.entries(FAMILIES)) {
   if (families.has(family)) document.getElementById('legend').append(element('span', {}, element('i', {style: `background: ${color(family)}`}), label));
 }
-choose(first);
-// A small graph is shown whole.
-if (shown.size <= 40) for (const item of everything(root)) if (item.scope) item.open = true;
-draw();
-fit();
-// Text too small to read helps nobody: a tall graph starts at its top instead.
-if (scale < 0.6) {
-  scale = 0.8; x = (view.clientWidth - root.width * scale) / 2; y = 20;
-  place();
-}
-describe(null);
+choose(chooser.value);

@@ -1,4 +1,3 @@
-'use strict';
 // Layered layout (Sugiyama): ranks by longest path, order by barycentres, places by pulling towards neighbours.
 // `boxes`: [{width, height}], `edges`: [[from, to]] between indices. Sets x, y (left top) of each box; returns {width, height,
 // paths}, where a path is the points that an edge passes, in the order of `edges`.

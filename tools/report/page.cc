@@ -4,9 +4,12 @@
 #include <string_view>
 
 #include "absl/strings/str_replace.h"
+#include "tools/report/graph_details_js.h"
 #include "tools/report/graph_html.h"
 #include "tools/report/graph_js.h"
+#include "tools/report/graph_model_js.h"
 #include "tools/report/layout_js.h"
+#include "tools/report/shared_js.h"
 #include "tools/report/style_css.h"
 #include "tools/report/training_html.h"
 #include "tools/report/training_js.h"
@@ -71,9 +74,14 @@ json ToJson(const TrainingReport& report) {
   for (const auto& group : report.facts) {
     facts.push_back({{"title", group.title}, {"rows", group.rows}});
   }
-  json page = {{"title", report.title}, {"subtitle", report.subtitle},
-               {"tiles", tiles},        {"history", history},
-               {"facts", facts},        {"target", report.target}};
+  json page = {{"title", report.title},
+               {"subtitle", report.subtitle},
+               {"tiles", tiles},
+               {"history", history},
+               {"facts", facts},
+               {"target", report.target},
+               {"best_epoch", report.best_epoch},
+               {"judged", report.judged}};
   if (!report.confusion.empty()) {
     page["confusion"] = {{"classes", report.classes}, {"counts", report.confusion}};
   }
@@ -93,17 +101,19 @@ json ToJson(const TrainingReport& report) {
 }  // namespace
 
 std::string TrainingPage(const TrainingReport& report) {
-  const std::string data = Embedded(ToJson(report));
-  return absl::StrReplaceAll(
-      View(TrainingHtml()),
-      {{"{{style}}", View(StyleCss())}, {"{{data}}", data}, {"{{script}}", View(TrainingJs())}});
+  return absl::StrReplaceAll(View(TrainingHtml()), {{"{{style}}", View(StyleCss())},
+                                                    {"{{data}}", Embedded(ToJson(report))},
+                                                    {"{{shared}}", View(SharedJs())},
+                                                    {"{{script}}", View(TrainingJs())}});
 }
 
 std::string GraphPage(const GraphView& view) {
-  const std::string data = Embedded(ToJson(view));
   return absl::StrReplaceAll(View(GraphHtml()), {{"{{style}}", View(StyleCss())},
-                                                 {"{{data}}", data},
+                                                 {"{{data}}", Embedded(ToJson(view))},
+                                                 {"{{shared}}", View(SharedJs())},
                                                  {"{{layout}}", View(LayoutJs())},
+                                                 {"{{model}}", View(GraphModelJs())},
+                                                 {"{{details}}", View(GraphDetailsJs())},
                                                  {"{{script}}", View(GraphJs())}});
 }
 

@@ -25,6 +25,8 @@ struct TrainingReport {
   };
   std::vector<Tile> tiles;  // the figures at the top
   std::vector<EpochMetrics> history;
+  int64_t best_epoch = 0;  // 0: none was chosen
+  std::string judged;      // what matrix, scatter and samples are of: "359 test rows, epoch 21"
   // Classification: counts[truth][predicted].
   std::vector<std::string> classes;
   std::vector<std::vector<int64_t>> confusion;

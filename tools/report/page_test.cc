@@ -56,6 +56,8 @@ TEST(TrainingPage, CarriesTheRun) {
   TrainingReport report;
   report.title = "digits";
   report.history = {{1, {{"loss", 2.0}}, {{"loss", 1.5}, {"accuracy", 0.5}}}};
+  report.best_epoch = 1;
+  report.judged = "8 test rows, epoch 1";
   report.classes = {"0", "1"};
   report.confusion = {{3, 1}, {0, 4}};
   report.samples = {{1, 1, {255}, "0", "1", 0.7}};
@@ -65,6 +67,8 @@ TEST(TrainingPage, CarriesTheRun) {
   EXPECT_EQ(data["history"][0]["validation"]["accuracy"], 0.5);
   EXPECT_EQ(data["confusion"]["counts"][0][1], 1);
   EXPECT_EQ(data["samples"][0]["pixels"][0], 255);
+  EXPECT_EQ(data["best_epoch"], 1);
+  EXPECT_EQ(data["judged"], "8 test rows, epoch 1");
   EXPECT_FALSE(data.contains("scatter"));
 }
 

@@ -1,20 +1,5 @@
 'use strict';
 // Draws the training report from the JSON in the page: TrainingReport in page.h names its fields.
-const data = JSON.parse(document.getElementById('data').textContent);
-const SVG = 'http://www.w3.org/2000/svg';
-
-function element(tag, attributes = {}, ...children) {
-  const e = document.createElement(tag);
-  for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v);
-  e.append(...children);
-  return e;
-}
-function svg(tag, attributes = {}, text) {
-  const e = document.createElementNS(SVG, tag);
-  for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v);
-  if (text !== undefined) e.textContent = text;
-  return e;
-}
 function number(v) {
   if (v === null || !isFinite(v)) return '–';
   const a = Math.abs(v);
@@ -27,7 +12,7 @@ function card(parent, title, ...children) {
   return c;
 }
 
-const tip = document.getElementById('tip');
+const judged = data.judged || 'Validation rows only', tip = document.getElementById('tip');
 function showTip(event, text) {
   tip.textContent = text;
   tip.style.display = 'block';
@@ -45,6 +30,15 @@ function ticks(low, high, count) {
   return out;
 }
 
+// 1, 2, 5, 10, 20 ... within [low, high]; all digits where that is less than a decade.
+function logarithmicTicks(low, high) {
+  const digits = high / low < 10 ? [1, 2, 3, 4, 5, 6, 7, 8, 9] : high / low < 1e4 ? [1, 2, 5] : [1], out = [];
+  for (let p = Math.floor(Math.log10(low)); p <= Math.log10(high); ++p) {
+    for (const d of digits) if (d * 10 ** p >= low && d * 10 ** p <= high) out.push(d * 10 ** p);
+  }
+  return out;
+}
+
 // One chart: lines [{name, color, x: [], y: []}].
 function chart(title, lines, logarithmic) {
   lines = lines.filter(l => l.y.some(v => v !== null && isFinite(v)));
@@ -59,16 +53,20 @@ function chart(title, lines, logarithmic) {
   const y0 = f(low) - pad, y1 = f(high) + pad;
   const X = x => L + (x - x0) / (x1 - x0) * (W - L - R);
   const Y = y => T + (1 - (f(y) - y0) / (y1 - y0)) * (H - T - B);
-  const s = svg('svg', {viewBox: `0 0 ${W} ${H}`, role: 'img', 'aria-label': title});
-  let marks = logarithmic ? ticks(y0, y1, 4).map(t => 10 ** t) : ticks(y0, y1, 5);
+  const s = svg('svg', {viewBox: `0 0 ${W} ${H}`, role: 'img', 'aria-label': `${title} by epoch`});
+  const marks = logarithmic ? logarithmicTicks(10 ** y0, 10 ** y1) : ticks(y0, y1, 5);
   for (const t of marks) {
     s.append(svg('line', {class: 'axis', x1: L, x2: W - R, y1: Y(t), y2: Y(t)}));
-    s.append(svg('text', {x: L - 8, y: Y(t) + 4, 'text-anchor': 'end'}, number(+t.toPrecision(2))));
+    s.append(svg('text', {x: L - 8, y: Y(t) + 4, 'text-anchor': 'end'}, number(+t.toPrecision(3))));
   }
   for (const t of ticks(x0, x1, 6).filter(Number.isInteger)) {
     s.append(svg('text', {x: X(t), y: H - B + 18, 'text-anchor': 'middle'}, t));
   }
   s.append(svg('text', {x: (L + W - R) / 2, y: H - 2, 'text-anchor': 'middle'}, 'epoch'));
+  if (data.best_epoch) {
+    s.append(svg('line', {class: 'best', x1: X(data.best_epoch), x2: X(data.best_epoch), y1: T, y2: H - B}));
+    s.append(svg('text', {x: X(data.best_epoch) + (data.best_epoch > (x0 + x1) / 2 ? -5 : 5), y: T + 10, 'text-anchor': data.best_epoch > (x0 + x1) / 2 ? 'end' : 'start'}, 'best'));
+  }
   for (const l of lines) {
     const points = l.x.map((x, i) => [x, l.y[i]]).filter(p => p[1] !== null && isFinite(p[1]) && (!logarithmic || p[1] > 0));
     s.append(svg('polyline', {fill: 'none', stroke: `var(--${l.color})`, 'stroke-width': 2, 'stroke-linejoin': 'round',
@@ -125,7 +123,7 @@ if (data.confusion) {
     table.append(tr);
   });
   card('results', 'Confusion matrix', element('div', {class: 'scroll'}, table),
-    element('p', {class: 'soft', style: 'margin:.6rem 0 0;font-size:.85rem'}, 'Rows: what it is. Columns: what the model says. Validation rows only.'));
+    element('p', {class: 'soft note'}, `Rows: what it is. Columns: what the model says. ${judged}.`));
 }
 
 if (data.scatter) {
@@ -139,10 +137,13 @@ if (data.scatter) {
   }
   s.append(svg('line', {x1: X(low), y1: Y(low), x2: X(high), y2: Y(high), stroke: 'var(--soft)', 'stroke-dasharray': '5 5'}));
   for (const [truth, predicted] of data.scatter) {
-    s.append(svg('circle', {cx: X(truth), cy: Y(predicted), r: 3.2, fill: 'var(--accent)', 'fill-opacity': .55}));
+    const dot = svg('circle', {cx: X(truth), cy: Y(predicted), r: 3.2, fill: 'var(--accent)', 'fill-opacity': .55});
+    dot.addEventListener('mousemove', e => showTip(e, `true ${number(truth)}\npredicted ${number(predicted)}`));
+    dot.addEventListener('mouseleave', hideTip);
+    s.append(dot);
   }
   s.append(svg('text', {x: (L + W) / 2, y: H - 2, 'text-anchor': 'middle'}, `true ${data.target || 'value'}`));
-  card('results', 'Predicted against true', s, element('p', {class: 'soft', style: 'margin:.4rem 0 0;font-size:.85rem'}, 'On the dashed line both are equal. Validation rows only.'));
+  card('results', 'Predicted against true', s, element('p', {class: 'soft note'}, `On the dashed line both are equal. ${judged}.`));
 }
 
 if (data.samples && data.samples.length) {
@@ -157,7 +158,7 @@ if (data.samples && data.samples.length) {
     const sure = element('div', {class: 'soft'}, sample.probability === null ? '' : (100 * sample.probability).toFixed(0) + ' %');
     box.append(element('div', {class: 'sample'}, canvas, said, sure));
   }
-  card('results', 'Least certain of the validation images', box);
+  card('results', 'Mistaken and least certain', box, element('p', {class: 'soft note'}, `What the model says, and how sure it is. ${judged}.`));
 }
 
 for (const group of data.facts) {
