@@ -173,6 +173,7 @@ struct PlannerState {
 
   absl::StatusOr<std::string> Make(const PlanRequest& request) {
     const std::lock_guard<std::mutex> lock(mutex);
+    if (absl::Status status = RenewContext(); !status.ok()) return status;
     const ir::GraphOp op = GraphOpOf(graph);
     const bool by_name = request.fetches_size() > 0 || request.targets_size() > 0;
     if (!by_name && request.signature().empty()) {
@@ -188,9 +189,22 @@ struct PlannerState {
     return BuildPackage(op, {{*wanted, *sizes}}, {*wanted}, options);
   }
 
+  // Types and attributes that compilations make stay in the context for as long as it lives: now and
+  // then the graph moves to a new one.
+  absl::Status RenewContext() {
+    constexpr int kMaxUses = 64;
+    if (++uses <= kMaxUses) return absl::OkStatus();
+    absl::StatusOr<Graph> fresh = graph.Clone();
+    if (!fresh.ok()) return fresh.status();
+    graph = *std::move(fresh);
+    uses = 1;
+    return absl::OkStatus();
+  }
+
   std::mutex mutex;
   Graph graph;
   CompileOptions options;
+  int uses = 0;  // of the graph's context
 };
 
 absl::StatusOr<std::vector<PlanToMake>> AllPlans(const Graph& graph,

@@ -1,11 +1,16 @@
 // The compiler as a whole: graphs compiled and run, against the reference evaluator.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "compiler/api.h"
+#include "compiler/pass_runner.h"
 #include "graph/graph.h"
 #include "graph/interpreter.h"
 #include "graph/layers/functions.h"
@@ -237,6 +242,42 @@ TEST(CompilerTest, FreezesAndCarriesVariables) {
   }
 }
 
+// Weights that lie outside of the IR, as every pass finds them and as none does.
+TEST(CompilerTest, FrozenWeightsWithoutEachPass) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n", 64});
+  Variable w = graph.AddVariable("w", Full(graph, DataType::kF32, {64, 48}, 0));
+  Variable v = graph.AddVariable("v", Full(graph, DataType::kF32, {48, 64}, 0));
+  Tensor both = MatMul(x, w) + MatMul(x, Transpose(v, {1, 0}));
+  graph.AddSignature("f",
+                     {{"y", Tanh(both) * ReduceSum(Reshape(w, {48, 64}), {1})}, {"w", w.Read()}});
+  CompileOptions options;
+  options.signatures = {"f"};
+  options.variables = {{"w", Random(DataType::kF32, {64, 48}, 1)},
+                       {"v", Random(DataType::kF32, {48, 64}, 2)}};
+  const NamedTensors feeds = {{"x", Random(DataType::kF32, {5, 64}, 3)}};
+  auto run = [&] {
+    auto package = CompilePackage(graph, options);
+    EXPECT_TRUE(package.ok()) << package.status();
+    auto session = Session::FromPackage(*package);
+    EXPECT_TRUE(session.ok()) << session.status();
+    auto results = (*session)->Run("f", feeds);
+    EXPECT_TRUE(results.ok()) << results.status();
+    return *results;
+  };
+  const NamedTensors expected = run();
+  options.freeze = true;
+  std::vector<std::vector<std::string>> choices = {{}, OptionalPasses()};
+  for (const std::string& pass : OptionalPasses()) choices.push_back({pass});
+  for (const std::vector<std::string>& disabled : choices) {
+    SCOPED_TRACE(disabled.empty() ? "all passes" : "without " + disabled[0]);
+    options.disabled_passes = disabled;
+    const NamedTensors actual = run();
+    ExpectNear(actual.at("y"), expected.at("y"), 1e-5);
+    ExpectNear(actual.at("w"), expected.at("w"), 0);
+  }
+}
+
 TEST(CompilerTest, SpecializedPlansGiveTheSame) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {"n", "m"});
@@ -277,6 +318,59 @@ TEST(CompilerTest, SessionWithPlanner) {
   EXPECT_NE(missing.status().message().find("'x'"), std::string::npos) << missing.status();
   const auto unknown = (*session)->Run({}, {"ee"});
   EXPECT_NE(unknown.status().message().find("'e'"), std::string::npos) << unknown.status();
+}
+
+// Compilers of different graphs share nothing that changes, and those of one planner take turns.
+TEST(CompilerTest, ManyAtOnce) {
+  const Graph graph = VariablesGraph();
+  const absl::StatusOr<std::string> alone = CompilePackage(graph, {});
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  Graph softmax;
+  Tensor x = softmax.Input("x", DataType::kF32, {"n", "m"});
+  softmax.AddSignature("f", {{"y", Softmax(x)}});
+  absl::StatusOr<Planner> planner = MakePlanner(softmax);
+  ASSERT_TRUE(planner.ok()) << planner.status();
+  auto session = Session::WithPlanner(*planner);
+  ASSERT_TRUE(session.ok()) << session.status();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      CompileOptions options;
+      options.threads = 2;
+      const absl::StatusOr<std::string> package = CompilePackage(VariablesGraph(), options);
+      EXPECT_TRUE(package.ok() && *package == *alone) << package.status();
+      for (int64_t n = 1; n < 4; ++n) {
+        const auto y = (*session)->Run("f", {{"x", Random(DataType::kF32, {n, 3 + t}, 1)}});
+        EXPECT_TRUE(y.ok()) << y.status();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+// A planner that serves ever new shapes does not take ever more memory.
+TEST(CompilerTest, PlannersForgetWhatTheyMade) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n", "m"});
+  graph.AddSignature("f", {{"y", Exp(ReduceSum(Tanh(x) * x, {1}))}});
+  absl::StatusOr<Planner> planner = MakePlanner(graph);
+  ASSERT_TRUE(planner.ok()) << planner.status();
+  SessionOptions few;
+  few.max_cached_plans = 2;
+  auto session = Session::WithPlanner(*planner, few);
+  ASSERT_TRUE(session.ok()) << session.status();
+  auto resident = [] {
+    long pages = 0, all = 0;
+    std::ifstream("/proc/self/statm") >> all >> pages;
+    return pages * sysconf(_SC_PAGESIZE);
+  };
+  long before = 0;
+  for (int64_t n = 1; n <= 300; ++n) {
+    const auto y = (*session)->Run("f", {{"x", Random(DataType::kF32, {n, 2 * n + 1}, 1)}});
+    ASSERT_TRUE(y.ok()) << y.status();
+    if (n == 100) before = resident();
+  }
+  EXPECT_LT(resident() - before, 48 << 20);
 }
 
 TEST(CompilerTest, SameBytesWhateverTheThreads) {

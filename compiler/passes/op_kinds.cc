@@ -6,7 +6,9 @@
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "graph/ops/op_info.h"
+#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "mlir/Support/TypeID.h"
 
 namespace weft {
 namespace {
@@ -17,6 +19,17 @@ OpKind ReductionKind(mlir::Operation* op) {
   DimExpr inner = 1;
   for (size_t i = static_cast<size_t>(range.end); i < shape.size(); ++i) inner = inner * shape[i];
   return inner == DimExpr(1) ? OpKind::kRowReduction : OpKind::kColumnReduction;
+}
+
+// What the op table says, found by the op's class: passes ask often.
+bool IsElementwise(mlir::Operation* op) {
+  thread_local llvm::DenseMap<mlir::TypeID, bool> known;
+  auto [entry, is_new] = known.try_emplace(op->getName().getTypeID(), false);
+  if (is_new) {
+    const OpInfo* info = FindOp(std::string_view(op->getName().getStringRef()));
+    entry->second = info != nullptr && info->elementwise;
+  }
+  return entry->second;
 }
 
 }  // namespace
@@ -56,8 +69,7 @@ OpKind KindOf(mlir::Operation* op) {
             ir::OneHotOp, ir::RandomUniformOp, ir::RandomNormalOp, ir::RandomBitsOp>(
           [](auto) { return OpKind::kMove; })
       .Default([](mlir::Operation* other) {
-        const OpInfo* info = FindOp(std::string_view(other->getName().getStringRef()));
-        return info != nullptr && info->elementwise ? OpKind::kElementwise : OpKind::kHost;
+        return IsElementwise(other) ? OpKind::kElementwise : OpKind::kHost;
       });
 }
 
