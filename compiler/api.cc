@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "compiler/check_options.h"
+#include "compiler/codegen/target.h"
 #include "compiler/package_builder.h"
 #include "compiler/pass_runner.h"
 #include "graph/ir/dialect.h"
@@ -53,22 +55,6 @@ std::vector<PlanToMake> PlansOf(const SignatureRequest& request,
     }
   }
   return plans;
-}
-
-absl::Status CheckOptions(const Graph& graph, const CompileOptions& options) {
-  if (!graph.status().ok()) return graph.status();
-  if (options.targets.empty()) {
-    return absl::InvalidArgumentError("expected a target, got none; \"cpu:native\" is one");
-  }
-  for (auto& [symbol, sizes] : options.specialize) {
-    for (int64_t size : sizes) {
-      if (size < 0) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("expected sizes of '", symbol, "' that are not negative, got ", size));
-      }
-    }
-  }
-  return CheckDisabledPasses(options);
 }
 
 // A value by its name, "node" or "node:1".
@@ -209,7 +195,9 @@ struct PlannerState {
 
 absl::StatusOr<std::vector<PlanToMake>> AllPlans(const Graph& graph,
                                                  const CompileOptions& options) {
-  if (absl::Status status = CheckOptions(graph, options); !status.ok()) return status;
+  absl::Status valid = graph.status();
+  if (valid.ok()) valid = CheckOptions(options);
+  if (!valid.ok()) return valid;
   absl::StatusOr<std::vector<SignatureRequest>> signatures = Signatures(graph, options.signatures);
   if (!signatures.ok()) return signatures.status();
   if (signatures->empty()) {
@@ -225,6 +213,25 @@ absl::StatusOr<std::vector<PlanToMake>> AllPlans(const Graph& graph,
 
 }  // namespace
 
+absl::Status CheckOptions(const CompileOptions& options) {
+  if (options.targets.empty()) {
+    return absl::InvalidArgumentError("expected a target, got none; \"cpu:native\" is one");
+  }
+  for (const std::string& name : options.targets) {
+    absl::StatusOr<Target> target = Target::Parse(name);
+    if (!target.ok()) return target.status();
+  }
+  for (auto& [symbol, sizes] : options.specialize) {
+    for (int64_t size : sizes) {
+      if (size < 0) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("expected sizes of '", symbol, "' that are not negative, got ", size));
+      }
+    }
+  }
+  return CheckDisabledPasses(options);
+}
+
 absl::StatusOr<std::string> CompilePackage(const Graph& graph, const CompileOptions& options) {
   absl::StatusOr<std::vector<PlanToMake>> plans = AllPlans(graph, options);
   if (!plans.ok()) return plans.status();
@@ -234,7 +241,9 @@ absl::StatusOr<std::string> CompilePackage(const Graph& graph, const CompileOpti
 }
 
 absl::StatusOr<Planner> MakePlanner(const Graph& graph, CompileOptions options) {
-  if (absl::Status status = CheckOptions(graph, options); !status.ok()) return status;
+  absl::Status valid = graph.status();
+  if (valid.ok()) valid = CheckOptions(options);
+  if (!valid.ok()) return valid;
   absl::StatusOr<Graph> copy = graph.Clone();
   if (!copy.ok()) return copy.status();
   auto state = std::make_shared<PlannerState>(*std::move(copy), std::move(options));
