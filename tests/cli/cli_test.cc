@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 
 #include "proto/npy.h"
@@ -14,6 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -34,9 +36,14 @@ TEST_F(Cli, HelpOfEachCommandHasAnExample) {
   EXPECT_THAT(Ok("--help"), HasSubstr("Exit codes"));
   for (const char* command : {"train", "run", "compile", "inspect", "grad", "verify", "bench"}) {
     EXPECT_THAT(Ok(std::string(command) + " --help"),
-                HasSubstr("Example: weft " + std::string(command)))
+                AllOf(HasSubstr("Usage: weft " + std::string(command) + " MODEL"),
+                      ContainsRegex("Examples?: weft " + std::string(command))))
         << command;
+    EXPECT_EQ(Ok("help " + std::string(command)), Ok(std::string(command) + " --help"));
   }
+  // Lines fit a terminal.
+  std::istringstream lines(Ok("train --help"));
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
   EXPECT_THAT(Ok("--version"), StartsWith("weft "));
 }
 
@@ -47,7 +54,14 @@ TEST_F(Cli, WrongUsage) {
   EXPECT_THAT(Fails(2, "compile"), HasSubstr("weft compile --help"));
   EXPECT_THAT(Fails(2, std::string("train mpl --data ") + kCars), HasSubstr("did you mean 'mlp'?"));
   EXPECT_THAT(Fails(2, std::string("train mlp --task regresion --data ") + kCars),
-              HasSubstr("--task is one of"));
+              HasSubstr("did you mean 'regression'?"));
+  EXPECT_THAT(Fails(2, std::string("train mlp --epochs ten --data ") + kCars),
+              HasSubstr("--epochs: expected a whole number from 1 to 1000000000, got 'ten'"));
+  EXPECT_THAT(Fails(2, std::string("train mlp --target mgp --data ") + kCars),
+              HasSubstr("no column 'mgp'; did you mean 'mpg'?"));
+  EXPECT_THAT(Fails(2, std::string("train mlp --data ") + kCars + " " + kCars),
+              HasSubstr("--data takes one value each time"));
+  EXPECT_THAT(Fails(2, "--frobnicate"), HasSubstr("expected a command"));
   EXPECT_EQ(Run("tools/weft").code, 2);
 }
 
@@ -105,16 +119,29 @@ TEST_F(Cli, WrongFeeds) {
   TrainCars();
   const std::string run = "run " + Path("run/model.weft") + " --checkpoint " +
                           Path("run/last.safetensors") + " --signature predict";
-  EXPECT_THAT(Fails(2, run), HasSubstr("input 'x' (f32[batch, 9]) is not fed"));
+  EXPECT_THAT(Fails(2, run), HasSubstr("input 'x' (f32[batch, 9]) is not given; x=FILE.npy"));
   EXPECT_THAT(Fails(2, run + " --feed xx=" + Path("rows/x.npy")),
               HasSubstr("no input 'xx'; did you mean 'x'?"));
   ASSERT_TRUE(SaveNpy(Path("narrow.npy"), HostTensor::Of<float>({1, 2}, {1, 2})).ok());
-  EXPECT_THAT(Fails(1, run + " --feed x=" + Path("narrow.npy")),
-              AllOf(HasSubstr("x"), HasSubstr("9")));
+  EXPECT_THAT(Fails(3, run + " --feed x=" + Path("narrow.npy")),
+              HasSubstr("narrow.npy: expected f32[batch, 9] for input 'x', got f32[1, 2]"));
   ASSERT_TRUE(SaveNpy(Path("int.npy"), HostTensor::Of<int32_t>({1}, {1})).ok());
-  EXPECT_THAT(Fails(1, run + " --feed x=" + Path("int.npy")), HasSubstr("i32"));
+  EXPECT_THAT(Fails(3, run + " --feed x=" + Path("int.npy")), HasSubstr("i32"));
+  ASSERT_TRUE(
+      SaveNpy(Path("double.npy"), HostTensor::Of<double>({1, 9}, std::vector<double>(9))).ok());
+  EXPECT_THAT(Fails(3, run + " --feed x=" + Path("double.npy")), HasSubstr("float32"));
+  EXPECT_THAT(Fails(2, run + " --feed x=3"), HasSubstr("expected x=FILE.npy"));
+  EXPECT_THAT(Fails(2, run + " --feed " + Path("rows/x.npy")), HasSubstr("there is x"));
+  EXPECT_THAT(Fails(2, run + " --disable-pass fuze --feed x=" + Path("rows/x.npy")),
+              HasSubstr("'fuse'"));
   EXPECT_THAT(Fails(2, run + " --feed x=" + Path("rows/x.npy") + " --out " + Path("rows/x.npy")),
               HasSubstr("overwrite"));
+  // By another path, too.
+  const std::string before = ReadFile(Path("rows/x.npy"));
+  EXPECT_THAT(
+      Fails(2, run + " --feed x=" + Path("rows/x.npy") + " --out " + Path("rows/../rows/x.npy")),
+      HasSubstr("overwrite"));
+  EXPECT_EQ(ReadFile(Path("rows/x.npy")), before);
   EXPECT_THAT(Fails(2, run + " --feed x=" + Path("rows/x.npy") + " --fetch z"),
               HasSubstr("no output 'z'"));
   EXPECT_THAT(Fails(2, "run " + Path("run/model.weft") + " --signature predcit"),
@@ -136,7 +163,98 @@ TEST_F(Cli, TrainingGoesOn) {
   const auto more = nlohmann::json::parse(Ok(train + Path("a") + " --epochs 5 --resume"));
   EXPECT_EQ(more["history"].size(), 5u);
   EXPECT_EQ(more["history"][3], all["history"][3]);
-  EXPECT_THAT(Fails(1, train + Path("new") + " --resume"), HasSubstr("last.safetensors"));
+  EXPECT_THAT(Fails(3, train + Path("new") + " --resume"), HasSubstr("last.safetensors"));
+  EXPECT_THAT(Fails(3, train + Path("a") + " --epochs 9 --resume --hidden 4"),
+              HasSubstr("--resume goes on with the model"));
+}
+
+TEST_F(Cli, CtrlCLosesNothing) {
+  const std::string train = std::string("train mlp --data ") + kCars +
+                            " --target mpg --hidden 8 --batch 8 --seed 3 --checkpoint ";
+  // Epochs enough that it cannot be done before the signal comes.
+  const std::string log = Path("log");
+  const Ended result =
+      Run("{ tools/weft " + train + Path("run") + " --epochs 1000000 --learning-rate 0.0001 2> " +
+          log + " & until grep -q 'epoch 1/' " + log +
+          "; do kill -0 $! || break; sleep 0.05; done; kill -INT $!; wait $!; }");
+  EXPECT_EQ(result.code, 130) << result.err;
+  const std::string said = ReadFile(log);
+  EXPECT_THAT(said, AllOf(HasSubstr("weft: interrupted in epoch"),
+                          HasSubstr("last.safetensors, and --resume goes on")));
+  const auto history = nlohmann::json::parse(ReadFile(Path("run/history.json")));
+  ASSERT_GT(history.size(), 0u);
+  const Ended more = Weft(train + Path("run") + " --json --resume --epochs " +
+                          std::to_string(history.size() + 1) + " --learning-rate 0.0001");
+  EXPECT_EQ(more.code, 0) << more.err;
+  const auto json = nlohmann::json::parse(more.out);
+  EXPECT_EQ(json["history"].size(), history.size() + 1);
+  EXPECT_LE(json["steps"], 40);
+}
+
+TEST_F(Cli, TestRowsChooseNothing) {
+  const std::string train =
+      std::string("train mlp --data ") + kCars + " --target mpg --hidden 8 --epochs 30 --seed 3 ";
+  const Ended plain = Weft(train);
+  EXPECT_THAT(plain.out, AllOf(HasSubstr("training  "), HasSubstr("validation  ")));
+  EXPECT_THAT(plain.err, HasSubstr("these rows flatter it; --test 0.1"));
+  const auto json = nlohmann::json::parse(Ok(train + "--test 0.2 --json --checkpoint " +
+                                             Path("run") + " --save-test " + Path("test") +
+                                             " --report " + Path("run/report.html")));
+  EXPECT_EQ(json["rows"]["training"], 236);
+  EXPECT_EQ(json["rows"]["validation"], 78);
+  EXPECT_EQ(json["rows"]["test"], 78);
+  EXPECT_GT(json["test"]["last"]["mae"], 0);
+  EXPECT_THAT(ReadFile(Path("run/report.html")), HasSubstr("78 test rows"));
+  // What is printed is what the checkpoint says of the rows that were saved.
+  const int best = json["best_epoch"];
+  const char* which = best < 30 ? "best" : "last";
+  const auto eval = nlohmann::json::parse(
+      Ok("run " + Path("run/model.weft") + " --signature eval_step --json --checkpoint " +
+         Path("run/") + which + ".safetensors --feed x=" + Path("test/x.npy") +
+         " --feed y=" + Path("test/y.npy")));
+  EXPECT_NEAR(eval["outputs"]["mae"]["values"].get<double>(),
+              json["test"][which]["mae"].get<double>(), 1e-5);
+  EXPECT_THAT(Fails(2, train + "--test 0.9 --validation 0.2"), HasSubstr("none to train on"));
+  EXPECT_THAT(Fails(2, train + "--validation 0 --patience 3"), HasSubstr("--validation"));
+}
+
+TEST_F(Cli, WhatCannotBeWrittenIsFoundBeforeTraining) {
+  const std::string train = std::string("train mlp --data ") + kCars + " --epochs 2 ";
+  for (const char* option : {"--report /nowhere/r.html", "-o /nowhere/m.weft"}) {
+    const Ended result = Weft(train + option);
+    EXPECT_EQ(result.code, 1) << result.err;
+    EXPECT_THAT(result.err, AllOf(HasSubstr("no folder /nowhere"), Not(HasSubstr("epoch"))));
+  }
+  WriteFile(Path("d.csv"), ReadFile(kCars));
+  EXPECT_THAT(Fails(2, "train mlp --data " + Path("d.csv") + " -o " + Path("./d.csv")),
+              HasSubstr("overwrite"));
+  EXPECT_EQ(ReadFile(Path("d.csv")), ReadFile(kCars));
+}
+
+TEST_F(Cli, TrainingSignaturesOfAPackage) {
+  TrainCars();
+  const std::string package = Path("train.weftpkg"), values = Path("w.safetensors");
+  const Ended compiled = Weft("compile " + Path("run/model.weft") + " -o " + package);
+  EXPECT_THAT(compiled.err, HasSubstr("holds no values of variables"));
+  const auto run = [&](const std::string& arguments) {
+    const Ended result = Run("tools/weft-run " + package + " " + arguments);
+    EXPECT_EQ(result.code, 0) << arguments << result.err;
+    return result.out;
+  };
+  const std::string feeds =
+      " --feed x=" + Path("rows/x.npy") + " --feed y=" + Path("rows/y.npy") + " --json";
+  run("--signature init --save-checkpoint " + values);
+  const std::string checkpoint = " --checkpoint " + values;
+  const auto loss = [&] {
+    return nlohmann::json::parse(
+               run("--signature eval_step" + checkpoint + feeds))["outputs"]["loss"]["values"]
+        .get<double>();
+  };
+  const double before = loss();
+  for (int i = 0; i < 5; ++i) {
+    run("--signature train_step" + checkpoint + feeds + " --save-checkpoint " + values);
+  }
+  EXPECT_LT(loss(), before);
 }
 
 // Names that are not UTF-8, as many tables have them.
@@ -180,6 +298,10 @@ TEST_F(Cli, Inspect) {
   Ok("inspect " + model + " --format html -o " + Path("graph.html"));
   EXPECT_THAT(ReadFile(Path("graph.html")), HasSubstr("dense1"));
   EXPECT_THAT(Fails(2, "inspect " + model + " --format htlm"), HasSubstr("did you mean 'html'?"));
+  EXPECT_THAT(Fails(2, "inspect " + model + " --size btach=3"), HasSubstr("did you mean 'batch'?"));
+  EXPECT_THAT(Fails(2, "inspect " + model + " --size batch=3,4"), HasSubstr("one size"));
+  EXPECT_THAT(Fails(2, "inspect " + model + " -o " + Path("run/./model.weft")),
+              HasSubstr("overwrite"));
   // The text form is the same graph.
   Ok("inspect " + model + " --format textproto -o " + Path("model.textproto"));
   EXPECT_EQ(Ok("inspect " + Path("model.textproto") + " --json"),
@@ -206,17 +328,37 @@ TEST_F(Cli, Compile) {
               HasSubstr("did you mean 'package'?"));
   EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --signature predit"),
               HasSubstr("did you mean 'predict'?"));
-  EXPECT_NE(Weft("compile " + model + " -o " + Path("x.weftpkg") + " --target cpu:z80").code, 0);
+  EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --target cpu:z80"),
+              HasSubstr("expected cpu:native"));
+  EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --specialize btach=32"),
+              HasSubstr("did you mean 'batch'?"));
+  EXPECT_THAT(
+      Fails(2, "compile " + model + " -o " + Path("run/../run/model.weft") + " --emit package"),
+      HasSubstr("overwrite"));
   EXPECT_FALSE(fs::exists(Path("x.weftpkg")));
   EXPECT_THAT(Fails(1, "compile " + model + " -o /nowhere/x.weftpkg"), HasSubstr("/nowhere"));
   EXPECT_THAT(Ok("compile " + model + " --signature predict --emit llvm -o -"),
               HasSubstr("define"));
+  // The folder is made.
+  Ok("compile " + model + " --signature predict -o " + Path("d.weftpkg") +
+     " --dump-after-each-pass " + Path("dumps/of/predict"));
+  EXPECT_GT(std::distance(fs::directory_iterator(Path("dumps/of/predict")), {}), 5);
+  EXPECT_THAT(Fails(1, "compile " + model + " -o " + Path("e.weftpkg") +
+                           " --dump-after-each-pass " + model + "/dumps"),
+              HasSubstr("cannot make the folder"));
   // The same graph and compiler give the same bytes.
   Ok("compile " + model + " -o " + Path("a.weftpkg"));
   Ok("compile " + model + " -o " + Path("b.weftpkg"));
   EXPECT_EQ(ReadFile(Path("a.weftpkg")), ReadFile(Path("b.weftpkg")));
   EXPECT_THAT(Ok("inspect " + Path("a.weftpkg")),
-              AllOf(HasSubstr("signature predict"), HasSubstr("x86-64-v4")));
+              AllOf(HasSubstr("signature predict"), HasSubstr("x86-64-v4"), HasSubstr("memory ")));
+  const auto inspected = nlohmann::json::parse(
+      Ok("inspect " + Path("a.weftpkg") + " --json --signature predict --size batch=100"));
+  ASSERT_EQ(inspected["signatures"].size(), 1u);
+  EXPECT_EQ(inspected["signatures"][0]["memory"]["sizes"], "batch=100");
+  EXPECT_GT(inspected["signatures"][0]["memory"]["bytes"], 100 * 8 * 4);
+  EXPECT_THAT(Fails(2, "inspect " + Path("a.weftpkg") + " --signature predit"),
+              HasSubstr("did you mean 'predict'?"));
   EXPECT_THAT(Fails(3, "compile " + Path("a.weftpkg") + " -o " + Path("c.weftpkg")),
               HasSubstr("is a package"));
 }
@@ -229,6 +371,8 @@ TEST_F(Cli, Bench) {
   EXPECT_GT(json["median_ms"], 0);
   EXPECT_GE(json["max_ms"], json["median_ms"]);
   EXPECT_GT(json["certificate_bytes"], 0);
+  EXPECT_THAT(Fails(2, "bench " + Path("run/model.weft") + " --size btach=7"),
+              HasSubstr("did you mean 'batch'?"));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 namespace weft::cli {
@@ -15,27 +16,40 @@ namespace {
 
 constexpr char kExitCode[] = "weft.exit_code";
 
-absl::Status Marked(absl::Status status, const char* code) {
+absl::Status Marked(absl::Status status, int code) {
   // The first mark stays: whoever saw the error first knows best.
   if (!status.ok() && !status.GetPayload(kExitCode)) {
-    status.SetPayload(kExitCode, absl::Cord(code));
+    const std::string text = absl::StrCat(code);
+    status.SetPayload(kExitCode, absl::Cord(text));
   }
   return status;
 }
 
 }  // namespace
 
-absl::Status AsUsage(const absl::Status& status) { return Marked(status, "2"); }
-absl::Status AsBadInput(const absl::Status& status) { return Marked(status, "3"); }
+absl::Status AsUsage(const absl::Status& status) { return Marked(status, kUsage); }
+absl::Status AsBadInput(const absl::Status& status) { return Marked(status, kBadInput); }
 absl::Status UsageError(const std::string& message) {
   return AsUsage(absl::InvalidArgumentError(message));
 }
 
-ExitCode ExitCodeOf(const absl::Status& status) {
+absl::Status InterruptedError(const std::string& message, int signal) {
+  return Marked(absl::CancelledError(message), kInterrupted + signal);
+}
+
+int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return kOk;
   const auto payload = status.GetPayload(kExitCode);
-  if (!payload) return kRunFailed;
-  return *payload == "2" ? kUsage : kBadInput;
+  int code = kRunFailed;
+  if (payload && !absl::SimpleAtoi(std::string(*payload), &code)) code = kRunFailed;
+  return code;
+}
+
+absl::Status Reworded(const absl::Status& status, const std::string& message) {
+  absl::Status reworded(status.code(), message);
+  status.ForEachPayload(
+      [&](absl::string_view url, const absl::Cord& payload) { reworded.SetPayload(url, payload); });
+  return reworded;
 }
 
 void PrintError(const absl::Status& status, const char* program) {

@@ -9,15 +9,18 @@
 
 namespace weft::cli {
 
-// What the program returns to the shell.
-enum ExitCode { kOk = 0, kRunFailed = 1, kUsage = 2, kBadInput = 3 };
+// What the program returns to the shell; kInterrupted plus a signal's number where one ended it.
+enum ExitCode { kOk = 0, kRunFailed = 1, kUsage = 2, kBadInput = 3, kInterrupted = 128 };
 
 // Marks an error so that it ends the program with that code; what a status says otherwise does not
 // matter. An error that nobody marked is kRunFailed.
 absl::Status AsUsage(const absl::Status& status);
 absl::Status AsBadInput(const absl::Status& status);
 absl::Status UsageError(const std::string& message);
-ExitCode ExitCodeOf(const absl::Status& status);
+absl::Status InterruptedError(const std::string& message, int signal);
+int ExitCodeOf(const absl::Status& status);
+// The error in other words; how it ends the program stays.
+absl::Status Reworded(const absl::Status& status, const std::string& message);
 
 // "weft: what went wrong": one line to standard error, two at most, and not too long ones, without
 // control characters that names from a file may hold.

@@ -1,8 +1,10 @@
 #include "tools/common/signature_io.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 #include <type_traits>
 #include <utility>
 
@@ -10,11 +12,11 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "proto/file.h"
 #include "proto/json_scanner.h"
 #include "proto/npy.h"
 #include "proto/suggest.h"
 #include "tools/common/exit_code.h"
+#include "tools/common/outputs.h"
 
 namespace weft::cli {
 namespace {
@@ -62,6 +64,66 @@ absl::StatusOr<HostTensor> ScalarOf(const std::string& name, const std::string& 
                                  std::string(NameOf(dtype)), ", got '", text, "'"));
 }
 
+// kBadInput where a tensor read from `file` is not of that type. Open dimensions take any size
+// here; the run says where two of one name differ.
+absl::Status CheckFits(const std::string& file, const HostTensor& tensor,
+                       const Session::ValueInfo& value, const char* kind) {
+  bool fits = tensor.dtype() == value.dtype && tensor.shape().size() == value.dims.size();
+  for (size_t i = 0; i < value.dims.size() && fits; ++i) {
+    int64_t size = 0;
+    if (absl::SimpleAtoi(value.dims[i], &size)) fits = tensor.shape()[i] == size;
+  }
+  if (fits) return absl::OkStatus();
+  std::string advice;
+  if (tensor.dtype() == DataType::kF64 && value.dtype == DataType::kF32) {
+    advice = "; NumPy's default is f64: save it as float32";
+  }
+  return AsBadInput(absl::InvalidArgumentError(
+      absl::StrCat(file, ": expected ", TypeText(value), " for ", kind, " '", value.name, "', got ",
+                   tensor.TypeString(), advice)));
+}
+
+template <typename T>
+std::string JsonNumber(T value) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return value ? "true" : "false";
+  } else if constexpr (std::is_integral_v<T>) {
+    return absl::StrCat(static_cast<int64_t>(value));
+  } else if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
+    // JSON has no numbers for these.
+    if (std::isnan(value)) return "\"NaN\"";
+    if (std::isinf(value)) return value > 0 ? "\"Infinity\"" : "\"-Infinity\"";
+    char text[32];
+    return std::string(text, std::to_chars(text, text + sizeof(text), value).ptr);
+  } else {
+    return JsonNumber(static_cast<float>(value));
+  }
+}
+
+// Nested lists, the shape's last dimension innermost.
+std::string JsonValues(const HostTensor& tensor) {
+  if (tensor.num_elements() == 0) return "[]";
+  std::string json;
+  WithType(tensor.dtype(), [&](auto type) {
+    using T = decltype(type);
+    const T* next = static_cast<const T*>(tensor.data());
+    const std::function<void(size_t)> append = [&](size_t dim) {
+      if (dim == tensor.shape().size()) {
+        json += JsonNumber<T>(*next++);
+        return;
+      }
+      json += '[';
+      for (int64_t i = 0; i < tensor.shape()[dim]; ++i) {
+        if (i > 0) json += ',';
+        append(dim + 1);
+      }
+      json += ']';
+    };
+    append(0);
+  });
+  return json;
+}
+
 bool IsNpz(const std::string& path) { return absl::EndsWith(path, ".npz"); }
 
 }  // namespace
@@ -93,44 +155,64 @@ absl::StatusOr<Session::SignatureInfo> FindSignature(const Session& session,
 }
 
 absl::StatusOr<NamedTensors> ReadFeeds(const std::vector<std::string>& feeds,
-                                       const std::vector<Session::ValueInfo>& inputs) {
+                                       const std::vector<Session::ValueInfo>& values,
+                                       const char* kind) {
+  std::vector<std::string> names;
+  for (const Session::ValueInfo& value : values) names.push_back(value.name);
   NamedTensors tensors;
+  const auto add = [&](const std::string& file, const std::string& name,
+                       HostTensor tensor) -> absl::Status {
+    const auto known = std::find(names.begin(), names.end(), name);
+    if (!values.empty() && known == names.end()) {
+      return UsageError(
+          absl::StrCat("there is no ", kind, " '", name, "'", Suggestion(name, names)));
+    }
+    if (known != names.end()) {
+      absl::Status fits = CheckFits(file, tensor, values[known - names.begin()], kind);
+      if (!fits.ok()) return fits;
+    }
+    if (tensors.emplace(name, std::move(tensor)).second) return absl::OkStatus();
+    return UsageError(absl::StrCat(kind, " '", name, "' is given twice"));
+  };
   for (const std::string& feed : feeds) {
     const size_t equals = feed.find('=');
+    if (equals == std::string::npos && absl::EndsWith(feed, ".npy")) {
+      return UsageError(absl::StrCat("expected NAME=", feed, ", got ", feed,
+                                     names.empty() ? "" : "; there is ",
+                                     absl::StrJoin(names, ", ")));
+    }
+    absl::Status status;
     if (equals == std::string::npos) {
       auto all = LoadNpz(feed);
       if (!all.ok()) return AsBadInput(all.status());
-      for (auto& [name, tensor] : *all) tensors[name] = std::move(tensor);
-      continue;
-    }
-    const std::string name = feed.substr(0, equals), value = feed.substr(equals + 1);
-    absl::StatusOr<HostTensor> tensor;
-    if (absl::EndsWith(value, ".npy")) {
-      tensor = LoadNpy(value);
-      if (!tensor.ok()) return AsBadInput(tensor.status());
-    } else {
-      DataType dtype = DataType::kF32;
-      for (const Session::ValueInfo& input : inputs) {
-        if (input.name == name) dtype = input.dtype;
+      for (auto& [name, tensor] : *all) {
+        if (status.ok()) status = add(feed, name, std::move(tensor));
       }
-      tensor = ScalarOf(name, value, dtype);
+    } else if (const std::string value = feed.substr(equals + 1); absl::EndsWith(value, ".npy")) {
+      absl::StatusOr<HostTensor> tensor = LoadNpy(value);
+      if (!tensor.ok()) return AsBadInput(tensor.status());
+      status = add(value, feed.substr(0, equals), *std::move(tensor));
+    } else {
+      const std::string name = feed.substr(0, equals);
+      const auto known = std::find(names.begin(), names.end(), name);
+      const bool scalar = known == names.end() || values[known - names.begin()].dims.empty();
+      if (!scalar) {
+        return UsageError(absl::StrCat("expected ", name, "=FILE.npy, since ", kind, " '", name,
+                                       "' is ", TypeText(values[known - names.begin()]), ", got '",
+                                       value, "'"));
+      }
+      const DataType dtype =
+          known == names.end() ? DataType::kF32 : values[known - names.begin()].dtype;
+      absl::StatusOr<HostTensor> tensor = ScalarOf(name, value, dtype);
       if (!tensor.ok()) return tensor.status();
+      status = add(value, name, *std::move(tensor));
     }
-    tensors[name] = *std::move(tensor);
+    if (!status.ok()) return status;
   }
-  std::vector<std::string> names;
-  for (const Session::ValueInfo& input : inputs) names.push_back(input.name);
-  if (inputs.empty()) return tensors;
-  for (const auto& [name, tensor] : tensors) {
-    if (!std::count(names.begin(), names.end(), name)) {
-      return UsageError(absl::StrCat("there is no input '", name, "'", Suggestion(name, names)));
-    }
-  }
-  for (const Session::ValueInfo& input : inputs) {
-    if (!tensors.count(input.name)) {
-      return UsageError(absl::StrCat("input '", input.name, "' (", TypeText(input),
-                                     ") is not fed; --feed ", input.name, "=FILE.npy"));
-    }
+  for (const Session::ValueInfo& value : values) {
+    if (tensors.count(value.name)) continue;
+    return UsageError(absl::StrCat(kind, " '", value.name, "' (", TypeText(value),
+                                   ") is not given; ", value.name, "=FILE.npy"));
   }
   return tensors;
 }
@@ -159,25 +241,11 @@ void KeepFetches(const std::vector<std::string>& fetches, NamedTensors* results)
   }
 }
 
-absl::Status CheckNoInput(const char* option, const std::string& path, const std::string& model,
-                          const std::vector<std::string>& feeds) {
-  if (path.empty()) return absl::OkStatus();
-  for (const std::string& feed : feeds) {
-    if (SameFile(feed.substr(feed.find('=') + 1), path)) {
-      return UsageError(absl::StrCat(option, " '", path, "' would overwrite an input"));
-    }
-  }
-  if (!SameFile(path, model)) return absl::OkStatus();
-  return UsageError(absl::StrCat(option, " '", path, "' would overwrite the model"));
-}
-
-absl::Status CheckOut(const std::string& out, const std::string& model,
-                      const std::vector<std::string>& feeds) {
-  if (out.empty()) return absl::OkStatus();
-  if (!IsNpz(out) && !absl::EndsWith(out, ".npy")) {
+absl::Status CheckOut(const std::string& out, const std::vector<std::string>& inputs) {
+  if (!out.empty() && !IsNpz(out) && !absl::EndsWith(out, ".npy")) {
     return UsageError(absl::StrCat("--out writes .npy or .npz, got '", out, "'"));
   }
-  return CheckNoInput("--out", out, model, feeds);
+  return CheckOutput("--out", out, inputs);
 }
 
 absl::Status WriteResults(const NamedTensors& results, const std::string& out, bool json,
@@ -187,8 +255,8 @@ absl::Status WriteResults(const NamedTensors& results, const std::string& out, b
     for (const auto& [name, tensor] : results) {
       absl::StrAppend(&text, text.empty() ? "" : ",", JsonQuote(name), ":{\"dtype\":\"",
                       std::string(NameOf(tensor.dtype())), "\",\"shape\":[",
-                      absl::StrJoin(tensor.shape(), ","),
-                      "],\"text\":", JsonQuote(tensor.ToString(limit)), "}");
+                      absl::StrJoin(tensor.shape(), ","), "]",
+                      out.empty() ? absl::StrCat(",\"values\":", JsonValues(tensor)) : "", "}");
     }
     std::printf("{\"outputs\":{%s}}\n", text.c_str());
   } else if (out.empty()) {
@@ -204,6 +272,11 @@ absl::Status WriteResults(const NamedTensors& results, const std::string& out, b
                                    "or write an .npz file"));
   }
   return SaveNpy(out, results.begin()->second);
+}
+
+absl::Status WithHint(const absl::Status& status, const char* options) {
+  if (!absl::StrContains(status.message(), "has no value")) return status;
+  return Reworded(status, absl::StrCat(status.message(), "\n(", options, ")"));
 }
 
 }  // namespace weft::cli

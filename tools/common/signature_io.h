@@ -18,9 +18,12 @@ absl::StatusOr<Session::SignatureInfo> FindSignature(const Session& session,
                                                      const std::string& name);
 
 // "NAME=FILE.npy", "NAME=NUMBER" (a scalar of the dtype that the signature wants), or "FILE.npz"
-// for all in it. A file that cannot be read is kBadInput, everything else kUsage.
+// for all in it. `values` are what has to be fed, and nothing else (nodes of a graph may be: then
+// there are none, and nothing is checked); `kind` is what messages call one. A file that cannot be
+// read or does not fit is kBadInput, everything else kUsage.
 absl::StatusOr<NamedTensors> ReadFeeds(const std::vector<std::string>& feeds,
-                                       const std::vector<Session::ValueInfo>& inputs);
+                                       const std::vector<Session::ValueInfo>& values,
+                                       const char* kind = "input");
 
 // "f32[batch, 784]".
 std::string TypeText(const Session::ValueInfo& value);
@@ -31,16 +34,15 @@ absl::Status CheckFetches(const Session::SignatureInfo& signature,
                           const std::vector<std::string>& fetches);
 void KeepFetches(const std::vector<std::string>& fetches, NamedTensors* results);
 
-// kUsage where `path` is the model or one of the feeds; `option` is for the message.
-absl::Status CheckNoInput(const char* option, const std::string& path, const std::string& model,
-                          const std::vector<std::string>& feeds);
-// That, for --out, and kUsage unless `out` is empty or ends in .npy or .npz.
-absl::Status CheckOut(const std::string& out, const std::string& model,
-                      const std::vector<std::string>& feeds);
-// To the screen, up to `limit` elements of each, as text or one line of JSON; or to a .npy or .npz
-// file.
+// CheckOutput of tools/common/outputs.h for --out, which besides has to end in .npy or .npz.
+absl::Status CheckOut(const std::string& out, const std::vector<std::string>& inputs);
+// To a .npy or .npz file, or else to the screen: up to `limit` elements of each as text, or one
+// line of JSON with all elements in nested lists.
 absl::Status WriteResults(const NamedTensors& results, const std::string& out, bool json,
                           int64_t limit);
+
+// Where a run failed since variables have no values: the options that give them some.
+absl::Status WithHint(const absl::Status& status, const char* options = "--checkpoint FILE");
 
 }  // namespace weft::cli
 

@@ -190,8 +190,10 @@ class Reader {
  private:
   absl::StatusOr<size_t> Field(const std::string& name) const {
     if (std::optional<size_t> i = IndexOf(names_, name)) return *i;
-    return absl::InvalidArgumentError(
-        absl::StrCat("there is no column '", name, "'", Suggestion(name, names_)));
+    const std::string message =
+        absl::StrCat("there is no column '", name, "'", Suggestion(name, names_));
+    return options_.like ? absl::InvalidArgumentError(message)
+                         : absl::FailedPreconditionError(message);
   }
 
   absl::Status ChooseTarget() {
@@ -229,7 +231,7 @@ class Reader {
       for (const CsvColumn& column : options_.like->columns) {
         absl::StatusOr<size_t> field = Field(column.name);
         if (!field.ok()) return field.status();
-        AddFeature(*field, column.categories);
+        AddFeature(*field, column.categories, column.mean);
       }
       return absl::OkStatus();
     }
@@ -241,7 +243,8 @@ class Reader {
             absl::StrCat("column '", names_[i], "' is text with more than ", kMaxCategories,
                          " different values; leave it out (--ignore ", names_[i], ")"));
       }
-      AddFeature(i, column.all_numbers ? std::vector<std::string>{} : Sorted(column.values));
+      const double mean = column.present > 0 ? column.sum / static_cast<double>(column.present) : 0;
+      AddFeature(i, column.all_numbers ? std::vector<std::string>{} : Sorted(column.values), mean);
     }
     if (features_.empty()) {
       return absl::InvalidArgumentError("expected a column besides the target, got none");
@@ -249,15 +252,14 @@ class Reader {
     return absl::OkStatus();
   }
 
-  void AddFeature(size_t field, const std::vector<std::string>& categories) {
-    const ColumnSurvey& column = survey_.columns[field];
+  void AddFeature(size_t field, const std::vector<std::string>& categories, double mean) {
     Encoder& feature = features_.emplace_back();
     feature.name = names_[field];
     feature.field = field;
     feature.categories = Indexed(categories);
-    if (column.present > 0) feature.mean = column.sum / static_cast<double>(column.present);
+    feature.mean = mean;
     width_ += feature.width();
-    data_.columns.push_back({names_[field], categories});
+    data_.columns.push_back({names_[field], categories, mean});
   }
 
   // Whether the row is left out for a missing value.

@@ -26,8 +26,8 @@ struct CsvOptions {
   // column is of numbers and no field of it comes again below.
   Header header = Header::kAutomatic;
   Missing missing = Missing::kRefuse;
-  // For files that go with an earlier one, such as a test set beside its training set: the classes
-  // and categories of that one, so that both encode alike.
+  // For files that go with an earlier one, such as a test set beside its training set: the classes,
+  // categories and means of that one, so that both encode alike.
   const struct CsvData* like = nullptr;
 };
 
@@ -36,6 +36,7 @@ struct CsvColumn {
   // Empty for a column of numbers. Otherwise the values it takes, sorted; it becomes one column of
   // zeros and ones for each.
   std::vector<std::string> categories;
+  double mean = 0;  // of the numbers there are: what Missing::kMean fills in
 };
 
 struct CsvData {
@@ -53,7 +54,8 @@ struct CsvData {
 
 // Error (InvalidArgument), with the line: a row with more or fewer fields than the first, an open
 // quote, a missing value where that is refused, no rows, a column of text with more than 256
-// different values, a name in `options` that no column has (the nearest is suggested).
+// different values. FailedPrecondition: a name in `options` that no column has (the nearest is
+// suggested).
 absl::StatusOr<CsvData> ParseCsv(std::string_view text, const CsvOptions& options = {});
 
 }  // namespace weft

@@ -112,6 +112,11 @@ TEST(Csv, MissingValues) {
   ASSERT_TRUE(filled.ok()) << filled.status();
   EXPECT_THAT(filled->x.values<float>(), ElementsAre(1, 3, 5));
   EXPECT_THAT(Error(text, mean), HasSubstr("column 'y' has no value"));
+  // A test set is filled in with what the training set says.
+  mean.like = &*filled;
+  const auto later = ParseCsv("a,y\n100,1.5\n,2.5\n", mean);
+  ASSERT_TRUE(later.ok()) << later.status();
+  EXPECT_THAT(later->x.values<float>(), ElementsAre(100, 3));
 }
 
 TEST(Csv, EncodesLikeAnEarlierFile) {

@@ -89,7 +89,12 @@ class Loader {
       if (name.empty()) name = array->rank() > 1 ? "x" : "y";
       return Add(name, *std::move(array));
     }
-    if (LooksLikeText(bytes)) return AddTable(bytes);
+    if (LooksLikeText(bytes)) {
+      if (source.name.empty()) return AddTable(bytes);
+      return absl::InvalidArgumentError(absl::StrCat(
+          "a table becomes x and y by itself (--target says which column is y); leave out '",
+          source.name, "='"));
+    }
     return absl::InvalidArgumentError("expected data as npz, npy, idx or CSV, got something else");
   }
 
@@ -172,16 +177,22 @@ std::vector<int64_t> Shuffled(int64_t n, uint64_t seed) {
   return order;
 }
 
-Split SplitRows(int64_t n, double fraction, uint64_t seed) {
-  Split split;
-  int64_t held_out = std::llround(static_cast<double>(n) * fraction);
-  if (fraction > 0) held_out = std::max<int64_t>(held_out, 1);
-  held_out = std::clamp<int64_t>(held_out, 0, n);
+Split SplitRows(int64_t n, double validation, double test, uint64_t seed) {
+  const auto rows = [n](double share) {
+    const int64_t least = share > 0 ? 1 : 0;
+    return std::max<int64_t>(std::llround(static_cast<double>(n) * share), least);
+  };
+  const int64_t testing = std::min(rows(test), n);
+  const int64_t validating = std::min(rows(validation), n - testing);
   const std::vector<int64_t> order = Shuffled(n, seed);
-  split.training.assign(order.begin(), order.end() - held_out);
-  split.validation.assign(order.end() - held_out, order.end());
-  std::sort(split.training.begin(), split.training.end());
-  std::sort(split.validation.begin(), split.validation.end());
+  const auto test_begin = order.end() - testing, validation_begin = test_begin - validating;
+  Split split;
+  split.training.assign(order.begin(), validation_begin);
+  split.validation.assign(validation_begin, test_begin);
+  split.test.assign(test_begin, order.end());
+  for (auto* part : {&split.training, &split.validation, &split.test}) {
+    std::sort(part->begin(), part->end());
+  }
   return split;
 }
 

@@ -46,12 +46,13 @@ absl::StatusOr<DataSet> LoadDataSet(const std::vector<std::string>& specificatio
 // (Fisher-Yates on SplitMix64).
 std::vector<int64_t> Shuffled(int64_t n, uint64_t seed);
 
-// Splits row numbers: the first part of Shuffled(n, seed) trains, the rest validates. `fraction` of
-// the rows, rounded, but at least one, validate where it is above 0. Both are sorted.
+// Splits row numbers by Shuffled(n, seed): its end tests, what lies before that validates, the rest
+// trains; so the test rows stay the same whatever share validates. Shares of the rows are rounded,
+// but at least one row where a share is above 0. All are sorted.
 struct Split {
-  std::vector<int64_t> training, validation;
+  std::vector<int64_t> training, validation, test;
 };
-Split SplitRows(int64_t n, double fraction, uint64_t seed);
+Split SplitRows(int64_t n, double validation, double test, uint64_t seed);
 
 // Mean and standard deviation of each feature (the elements of a row) over some rows. A feature
 // that does not change has deviation 1, so that dividing by it is safe.

@@ -93,15 +93,20 @@ TEST(Shuffled, IsAPermutationThatStaysTheSame) {
 }
 
 TEST(SplitRows, KeepsEveryRowOnce) {
-  const Split split = SplitRows(1797, 0.2, 1);
-  EXPECT_EQ(split.training.size(), 1438u);
-  EXPECT_EQ(split.validation.size(), 359u);
+  const Split split = SplitRows(1797, 0.1, 0.2, 1);
+  EXPECT_EQ(split.training.size(), 1258u);
+  EXPECT_EQ(split.validation.size(), 180u);
+  EXPECT_EQ(split.test.size(), 359u);
   std::vector<int64_t> all = split.training;
   all.insert(all.end(), split.validation.begin(), split.validation.end());
+  all.insert(all.end(), split.test.begin(), split.test.end());
   std::sort(all.begin(), all.end());
   for (int64_t i = 0; i < 1797; ++i) ASSERT_EQ(all[i], i);
-  EXPECT_EQ(SplitRows(3, 0.001, 1).validation.size(), 1u);
-  EXPECT_TRUE(SplitRows(3, 0, 1).validation.empty());
+  // The test rows do not depend on what else is done.
+  EXPECT_EQ(SplitRows(1797, 0.5, 0.2, 1).test, split.test);
+  EXPECT_EQ(SplitRows(3, 0.001, 0, 1).validation.size(), 1u);
+  EXPECT_EQ(SplitRows(3, 0, 0, 1).training.size(), 3u);
+  EXPECT_TRUE(SplitRows(3, 1, 1, 1).training.empty());
 }
 
 TEST(Statistics, OverSomeRows) {

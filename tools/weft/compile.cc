@@ -1,9 +1,10 @@
 // weft compile: ahead of time, to what a program links or runs.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,8 +14,11 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "compiler/api.h"
+#include "compiler/check_options.h"
 #include "proto/file.h"
 #include "proto/suggest.h"
+#include "tools/common/command_line.h"
+#include "tools/common/outputs.h"
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"
 
@@ -56,7 +60,7 @@ absl::StatusOr<std::string> ChooseKind(const Flags& flags) {
 }
 
 absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
-                                         const std::string& kind) {
+                                         const std::string& kind, absl::Status& dumped) {
   CompileOptions options;
   options.signatures = flags.signatures;
   const std::vector<std::string> names = graph.SignatureNames();
@@ -71,7 +75,8 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
     // What leaves this machine picks its code where it runs.
     options.targets = {"cpu:x86-64-v3", "cpu:x86-64-v4"};
   }
-  absl::StatusOr<std::map<std::string, std::vector<int64_t>>> sizes = ParseSizes(flags.specialize);
+  absl::StatusOr<std::map<std::string, std::vector<int64_t>>> sizes = ParseSizes(
+      flags.specialize, flags.specialize.empty() ? std::set<std::string>() : OpenDimensions(graph));
   if (!sizes.ok()) return sizes.status();
   options.specialize = *std::move(sizes);
   if (!flags.checkpoint.empty()) {
@@ -93,8 +98,8 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
     options.explain = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
   }
   if (!flags.dump.empty()) {
-    options.dump = [folder = flags.dump, count = 0](const std::string& pass,
-                                                    const std::string& ir) mutable {
+    options.dump = [&dumped, folder = flags.dump, count = 0](const std::string& pass,
+                                                             const std::string& ir) mutable {
       if (folder == "-") {
         std::fprintf(stderr, "// ---- after %s\n%s\n", pass.c_str(), ir.c_str());
         return;
@@ -104,10 +109,11 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
       char number[8];
       std::snprintf(number, sizeof(number), "%03d", count++);
       const std::string path = absl::StrCat(folder, "/", number, "_", name, ".mlir");
-      const absl::Status status = WriteFileAtomically(path, ir);
-      if (!status.ok()) PrintError(status);
+      // The first file that cannot be written is reported once, when all is done.
+      if (dumped.ok()) dumped = WriteFileAtomically(path, ir);
     };
   }
+  if (absl::Status valid = CheckOptions(options); !valid.ok()) return AsUsage(valid);
   return options;
 }
 
@@ -128,35 +134,53 @@ absl::Status Emit(const Graph& graph, const CompileOptions& options, const std::
   return WriteFileAtomically(out, *bytes);
 }
 
+// What stands beside the main output: a header.
+std::string HeaderOf(const std::string& kind, const std::string& out) {
+  if (kind != "object" && kind != "shared") return "";
+  return std::filesystem::path(out).replace_extension(".h").string();
+}
+
+absl::Status CheckFlags(const Flags& flags, const std::string& kind) {
+  const bool text = kind == "mlir" || kind == "llvm" || kind == "asm";
+  if (flags.out == "-" && !text) return UsageError("-o - prints text: mlir, llvm or asm");
+  const std::vector<std::string> inputs = {flags.model, flags.checkpoint};
+  absl::Status status = CheckOutput("-o", flags.out, inputs);
+  if (status.ok()) status = CheckOutput("the header of -o", HeaderOf(kind, flags.out), inputs);
+  if (status.ok() && !flags.dump.empty() && flags.dump != "-") status = MakeFolder(flags.dump);
+  return status;
+}
+
 absl::Status Run(const Flags& flags) {
   absl::StatusOr<std::string> kind = ChooseKind(flags);
   if (!kind.ok()) return kind.status();
-  if (SameFile(flags.out, flags.model) || SameFile(flags.out, flags.checkpoint)) {
-    return UsageError(absl::StrCat("-o '", flags.out, "' would overwrite an input"));
-  }
-  absl::StatusOr<bool> package = IsPackage(flags.model);
-  if (!package.ok()) return package.status();
-  if (*package) {
-    return AsBadInput(absl::InvalidArgumentError(absl::StrCat(
-        flags.model, " is a package, which is compiled already; give the graph file")));
-  }
-  absl::StatusOr<Graph> graph = LoadGraph(flags.model);
+  absl::Status status = CheckFlags(flags, *kind);
+  if (!status.ok()) return status;
+  absl::StatusOr<Graph> graph = LoadGraphNotPackage(flags.model);
   if (!graph.ok()) return graph.status();
-  absl::StatusOr<CompileOptions> options = OptionsOf(flags, *graph, *kind);
+  absl::Status dumped;
+  absl::StatusOr<CompileOptions> options = OptionsOf(flags, *graph, *kind, dumped);
   if (!options.ok()) return options.status();
-  const bool text = *kind == "mlir" || *kind == "llvm" || *kind == "asm";
-  if (flags.out == "-" && !text) return UsageError("-o - prints text: mlir, llvm or asm");
   const absl::Time start = absl::Now();
-  absl::Status status = Emit(*graph, *options, *kind, flags.out);
+  status = Emit(*graph, *options, *kind, flags.out);
   if (absl::IsFailedPrecondition(status) && flags.freeze) {
     // A variable without a value, or with one that does not fit: the file is at fault.
     status = AsBadInput(
         absl::InvalidArgumentError(absl::StrCat(flags.checkpoint, ": ", status.message())));
   }
+  if (status.ok()) status = dumped;
   if (!status.ok()) return status;
-  std::fprintf(stderr, "%s: %s for %s, %.2f s\n", flags.out.c_str(), kind->c_str(),
+  const std::string header = HeaderOf(*kind, flags.out);
+  const std::string written = flags.out == "-"
+                                  ? "standard output"
+                                  : absl::StrCat(flags.out, header.empty() ? "" : " and ", header);
+  std::fprintf(stderr, "%s: %s for %s, %.2f s\n", written.c_str(), kind->c_str(),
                absl::StrJoin(options->targets, ", ").c_str(),
                absl::ToDoubleSeconds(absl::Now() - start));
+  if (*kind == "package" && flags.checkpoint.empty() && !graph->Variables().empty()) {
+    std::fprintf(stderr,
+                 "It holds no values of variables: run init or give a checkpoint where it runs, or "
+                 "compile with --checkpoint.\n");
+  }
   return absl::OkStatus();
 }
 
@@ -165,32 +189,48 @@ absl::Status Run(const Flags& flags) {
 Command AddCompile(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
   CLI::App* app = program.add_subcommand("compile", "Compiles a graph file ahead of time");
-  app->add_option("model", flags->model, "Graph file (.weft, .textproto)")
+  app->add_option("MODEL", flags->model, "Graph file (.weft, .textproto)")
       ->required()
       ->type_name("MODEL");
-  app->add_option("-o,--out", flags->out, "File to write; - prints text")->required();
-  app->add_option("--emit", flags->emit,
-                  absl::StrCat(absl::StrJoin(Kinds(), ", "),
-                               "; told from the name of the output if not given"));
-  app->add_option("--target", flags->targets,
-                  "cpu:x86-64-v3, cpu:x86-64-v4, cpu:native; repeatable: the best that the machine "
-                  "can run is picked there");
-  app->add_option("--signature", flags->signatures, "Signatures to compile; all if not given");
-  app->add_option("--checkpoint", flags->checkpoint, "Values of variables, a .safetensors file");
+  app->add_option("-o,--out", flags->out, "File to write; - prints text")
+      ->required()
+      ->type_name("FILE");
+  app->add_option(
+         "--emit", flags->emit,
+         absl::StrCat(absl::StrJoin(Kinds(), ", "),
+                      "; told from the name of the output if not given: .o, .so, .weftpkg, "
+                      ".mlir, .ll, .s"))
+      ->type_name("KIND");
+  AddRepeatable(
+      app, "--target", flags->targets,
+      "cpu:x86-64-v3, cpu:x86-64-v4, cpu:native, +FEATURE for each one added; repeatable: "
+      "the best that the machine can run is picked there. For artifacts both levels, for "
+      "text this machine, if not given")
+      ->type_name("TARGET");
+  AddRepeatable(app, "--signature", flags->signatures,
+                "Signatures to compile; all if not given; repeatable")
+      ->type_name("NAME");
+  app->add_option("--checkpoint", flags->checkpoint, "Values of variables: a .safetensors file")
+      ->type_name("FILE");
   app->add_flag("--freeze", flags->freeze, "Compile those values in as constants");
-  app->add_option("--specialize", flags->specialize,
-                  "Code of its own for sizes of an open dimension: batch=1,32; repeatable");
-  app->add_option("--threads", flags->threads, "That compile at once; 0: one per core")
-      ->check(CLI::Range(0, kMaxThreads));
-  app->add_option("--disable-pass", flags->disabled_passes, "Leave out a pass; repeatable");
+  AddRepeatable(app, "--specialize", flags->specialize,
+                "Code of its own for sizes of an open dimension, such as batch=1,32; repeatable")
+      ->type_name("DIM=SIZES");
+  app->add_option("--threads", flags->threads, "Threads that compile at once; 0: one per core")
+      ->type_name("N")
+      ->check(WholeNumber(0, kMaxThreads));
+  AddDisablePass(app, flags->disabled_passes);
   app->add_option("--dump-after-each-pass", flags->dump,
-                  "Write the IR after each pass into this folder, or to standard error with -");
-  app->add_flag("--time-passes", flags->timing, "Milliseconds of each pass to standard error");
+                  "Write the IR after each pass into this folder, or to standard error with -")
+      ->type_name("FOLDER");
+  app->add_flag("--time-passes", flags->timing, "Milliseconds of each pass, to standard error");
   app->add_flag("--explain", flags->explain,
-                "For each edge of the graph: fused or not, by which rule, bytes saved");
+                "For each edge of the graph, to standard error: fused or not, by which rule, bytes "
+                "saved");
   app->footer(
-      "Example: weft compile digits.weft --checkpoint run/best.safetensors --freeze "
-      "--signature predict -o digits.weftpkg");
+      "Examples: weft compile digits.weft --checkpoint run/best.safetensors --freeze \\\n"
+      "              --signature predict -o digits.weftpkg\n"
+      "          weft compile digits.weft --signature predict --emit mlir -o -");
   return {app, [flags] { return Run(*flags); }};
 }
 

@@ -1,5 +1,4 @@
 // weft grad: differentiates a graph file.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -12,6 +11,8 @@
 #include "proto/file.h"
 #include "proto/graph.pb.h"
 #include "proto/suggest.h"
+#include "tools/common/command_line.h"
+#include "tools/common/outputs.h"
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"
 
@@ -47,10 +48,9 @@ absl::StatusOr<Tensor> FindValue(Graph& graph, const GraphDef& def, const std::s
 }
 
 absl::Status Run(const Flags& flags) {
-  if (SameFile(flags.out, flags.model)) {
-    return UsageError(absl::StrCat("-o '", flags.out, "' would overwrite the input"));
-  }
-  absl::StatusOr<Graph> graph = LoadGraph(flags.model);
+  absl::Status status = CheckOutput("-o", flags.out, {flags.model});
+  if (!status.ok()) return status;
+  absl::StatusOr<Graph> graph = LoadGraphNotPackage(flags.model);
   if (!graph.ok()) return graph.status();
   absl::StatusOr<GraphDef> def = graph->ToGraphDef();
   if (!def.ok()) return def.status();
@@ -75,7 +75,7 @@ absl::Status Run(const Flags& flags) {
   }
   graph->AddSignature(flags.signature, outputs);
   if (!graph->status().ok()) return graph->status();
-  absl::Status status = graph->Save(flags.out);
+  status = graph->Save(flags.out);
   if (!status.ok()) return status;
   std::fprintf(stderr, "%s: signature %s with %zu gradients, %lld nodes in all\n",
                flags.out.c_str(), flags.signature.c_str(), gradients.size(),
@@ -88,22 +88,27 @@ absl::Status Run(const Flags& flags) {
 Command AddGrad(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
   CLI::App* app = program.add_subcommand("grad", "Adds gradients to a graph file");
-  app->add_option("model", flags->model, "Graph file (.weft, .textproto)")
+  app->add_option("MODEL", flags->model, "Graph file (.weft, .textproto)")
       ->required()
       ->type_name("MODEL");
   app->add_option("--of", flags->of,
-                  "What is differentiated: a node, or an output of a signature; the sum of its "
-                  "elements where it is not a scalar")
-      ->required();
+                  "What is differentiated: a node, or an output of a signature (OUTPUT or "
+                  "SIGNATURE.OUTPUT); the sum of its elements where it is not a scalar")
+      ->required()
+      ->type_name("VALUE");
   app->add_option("--wrt", flags->wrt, "By what: nodes, inputs or variables; a,b or repeated")
       ->required()
-      ->delimiter(',');
-  app->add_option("-o,--out", flags->out, "Graph file to write")->required();
+      ->allow_extra_args(false)
+      ->delimiter(',')
+      ->type_name("VALUES");
+  app->add_option("-o,--out", flags->out, "Graph file to write")->required()->type_name("FILE");
   app->add_option("--signature", flags->signature,
                   "Name of the signature added, which gives `value` and `d_NAME` for each")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->type_name("NAME");
   app->footer(
-      "Example: weft grad model.weft --of loss --wrt dense/weights,dense/bias -o grad.weft");
+      "Example: weft grad digits.weft --of eval_step.loss --wrt hidden/kernel,hidden/bias -o "
+      "g.weft");
   return {app, [flags] { return Run(*flags); }};
 }
 

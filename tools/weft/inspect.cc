@@ -1,10 +1,9 @@
 // weft inspect: what is in a graph file or a package.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,6 +13,8 @@
 #include "absl/strings/str_replace.h"
 #include "proto/file.h"
 #include "proto/suggest.h"
+#include "tools/common/command_line.h"
+#include "tools/common/outputs.h"
 #include "tools/report/page.h"
 #include "tools/weft/command.h"
 #include "tools/weft/graph_view.h"
@@ -122,13 +123,12 @@ std::string DotOf(const GraphView& view) {
 }
 
 absl::StatusOr<std::string> GraphText(const Flags& flags, const std::string& format) {
-  absl::StatusOr<std::map<std::string, std::vector<int64_t>>> parsed = ParseSizes(flags.sizes);
-  if (!parsed.ok()) return parsed.status();
-  std::map<std::string, int64_t> sizes;
-  for (const auto& [name, values] : *parsed) sizes[name] = values[0];
   absl::StatusOr<Graph> graph = LoadGraph(flags.model);
   if (!graph.ok()) return graph.status();
-  absl::StatusOr<GraphView> view = ViewOf(*graph, sizes);
+  absl::StatusOr<std::map<std::string, int64_t>> sizes = ParseSingleSizes(
+      flags.sizes, flags.sizes.empty() ? std::set<std::string>() : OpenDimensions(*graph));
+  if (!sizes.ok()) return sizes.status();
+  absl::StatusOr<GraphView> view = ViewOf(*graph, *sizes);
   if (!view.ok()) return view.status();
   if (!flags.signature.empty()) {
     absl::Status status = Restrict(*view, flags.signature);
@@ -144,14 +144,8 @@ absl::StatusOr<std::string> GraphText(const Flags& flags, const std::string& for
 
 absl::Status Run(const Flags& flags) {
   const std::string format = flags.json ? "json" : flags.format;
-  const std::vector<std::string> formats = {"text", "json", "dot", "html", "textproto", "mlir"};
-  if (!std::count(formats.begin(), formats.end(), format)) {
-    return UsageError(
-        absl::StrCat("there is no --format '", format, "'", Suggestion(format, formats)));
-  }
-  if (SameFile(flags.out, flags.model)) {
-    return UsageError(absl::StrCat("-o '", flags.out, "' would overwrite the input"));
-  }
+  absl::Status status = CheckOutput("-o", flags.out, {flags.model});
+  if (!status.ok()) return status;
   absl::StatusOr<bool> package = IsPackage(flags.model);
   if (!package.ok()) return package.status();
   if (*package && format != "text" && format != "json") {
@@ -159,9 +153,11 @@ absl::Status Run(const Flags& flags) {
                                    "; give the graph file it was made from"));
   }
   absl::StatusOr<std::string> text =
-      *package ? PackageText(flags.model, format == "json", flags.nodes) : GraphText(flags, format);
+      *package
+          ? PackageText(flags.model, {flags.signature, flags.sizes, format == "json", flags.nodes})
+          : GraphText(flags, format);
   if (!text.ok()) return text.status();
-  if (!flags.out.empty()) return WriteFileAtomically(flags.out, *text);
+  if (!flags.out.empty() && flags.out != "-") return WriteFileAtomically(flags.out, *text);
   std::fwrite(text->data(), 1, text->size(), stdout);
   return absl::OkStatus();
 }
@@ -170,18 +166,26 @@ absl::Status Run(const Flags& flags) {
 
 Command AddInspect(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* app =
-      program.add_subcommand("inspect", "Shows signatures, ops, shapes, cost and memory");
-  app->add_option("model", flags->model, "Graph file or package")->required()->type_name("MODEL");
+  CLI::App* app = program.add_subcommand(
+      "inspect", "Shows signatures, ops, shapes and cost; of a package also memory and steps");
+  app->add_option("MODEL", flags->model, "Graph file or package")->required()->type_name("MODEL");
   app->add_option("--format", flags->format,
-                  "text, json, dot, html (a graph view), textproto, mlir")
-      ->capture_default_str();
-  app->add_option("-o,--out", flags->out, "File to write; the screen if not given");
-  app->add_option("--signature", flags->signature, "Only what this signature needs");
-  app->add_option("--size", flags->sizes, "Size of an open dimension for the costs: batch=32");
+                  "text, json, dot, html (a page to look around in), textproto, mlir; of a package "
+                  "text and json")
+      ->capture_default_str()
+      ->type_name("FORMAT")
+      ->check(OneOf({"text", "json", "dot", "html", "textproto", "mlir"}));
+  app->add_option("-o,--out", flags->out, "File to write; the screen if not given")
+      ->type_name("FILE");
+  app->add_option("--signature", flags->signature,
+                  "Only what this signature needs (not for textproto and mlir)")
+      ->type_name("NAME");
+  AddSizes(app, flags->sizes);
   app->add_flag("--nodes", flags->nodes, "text: list every node; of a package, every step");
   app->add_flag("--json", flags->json, "The same as --format json");
-  app->footer("Example: weft inspect digits.weft --format html -o digits.html");
+  app->footer(
+      "Examples: weft inspect digits.weft --size batch=32\n"
+      "          weft inspect digits.weft --format html -o digits.html");
   return {app, [flags] { return Run(*flags); }};
 }
 

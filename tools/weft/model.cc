@@ -1,7 +1,5 @@
 #include "tools/weft/model.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -9,12 +7,17 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "compiler/api.h"
+#include "compiler/check_options.h"
 #include "proto/container.h"
+#include "proto/dim_expr.h"
 #include "proto/file.h"
+#include "proto/graph.pb.h"
 #include "proto/safetensors.h"
+#include "proto/suggest.h"
+#include "tools/common/command_line.h"
 #include "tools/weft/command.h"
 
 namespace weft::cli {
@@ -22,10 +25,27 @@ namespace {
 
 absl::Status NamingFile(const absl::Status& status, const std::string& path) {
   if (status.ok() || absl::StrContains(status.message(), path)) return status;
-  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+  return Reworded(status, absl::StrCat(path, ": ", status.message()));
 }
 
 }  // namespace
+
+void AddDisablePass(CLI::App* app, std::vector<std::string>& passes) {
+  AddRepeatable(app, "--disable-pass", passes, "Leave out a pass of the compiler; repeatable")
+      ->type_name("PASS");
+}
+
+void AddThreads(CLI::App* app, int& threads) {
+  app->add_option("--threads", threads, "0: one per core")
+      ->type_name("N")
+      ->check(WholeNumber(0, kMaxThreads));
+}
+
+void AddSizes(CLI::App* app, std::vector<std::string>& sizes) {
+  AddRepeatable(app, "--size", sizes,
+                "Size of an open dimension, such as batch=32 (1 if not given); repeatable")
+      ->type_name("DIM=SIZE");
+}
 
 absl::StatusOr<bool> IsPackage(const std::string& path) {
   absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
@@ -45,6 +65,7 @@ absl::StatusOr<Graph> LoadGraph(const std::string& path) {
 absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const OpenOptions& options) {
   CompileOptions compile;
   compile.disabled_passes = options.disabled_passes;
+  if (absl::Status valid = CheckOptions(compile); !valid.ok()) return AsUsage(valid);
   absl::StatusOr<Planner> planner = MakePlanner(graph, compile);
   if (!planner.ok()) return planner.status();
   SessionOptions session;
@@ -78,6 +99,14 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
   return model;
 }
 
+absl::StatusOr<Graph> LoadGraphNotPackage(const std::string& path) {
+  absl::StatusOr<bool> package = IsPackage(path);
+  if (!package.ok()) return package.status();
+  if (!*package) return LoadGraph(path);
+  return AsBadInput(absl::InvalidArgumentError(absl::StrCat(
+      path, " is a package, which is compiled; give the graph file it was made from")));
+}
+
 absl::StatusOr<NamedTensors> ReadVariables(const std::string& path) {
   absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
   if (!bytes.ok()) return AsBadInput(bytes.status());
@@ -87,13 +116,19 @@ absl::StatusOr<NamedTensors> ReadVariables(const std::string& path) {
 }
 
 absl::StatusOr<std::map<std::string, std::vector<int64_t>>> ParseSizes(
-    const std::vector<std::string>& sizes) {
+    const std::vector<std::string>& sizes, const std::set<std::string>& dimensions) {
   std::map<std::string, std::vector<int64_t>> parsed;
   for (const std::string& size : sizes) {
     const std::vector<std::string> parts = absl::StrSplit(size, '=');
     const auto error = UsageError(
         absl::StrCat("expected a dimension and sizes such as batch=1,32, got '", size, "'"));
     if (parts.size() != 2 || parts[0].empty()) return error;
+    if (!dimensions.count(parts[0])) {
+      const std::vector<std::string> names(dimensions.begin(), dimensions.end());
+      return UsageError(
+          absl::StrCat("there is no open dimension '", parts[0], "'",
+                       names.empty() ? ": all sizes are fixed" : Suggestion(parts[0], names)));
+    }
     for (const absl::string_view number : absl::StrSplit(parts[1], ',')) {
       int64_t value = 0;
       if (!absl::SimpleAtoi(number, &value) || value < 0) return error;
@@ -103,20 +138,69 @@ absl::StatusOr<std::map<std::string, std::vector<int64_t>>> ParseSizes(
   return parsed;
 }
 
-int64_t PeakResidentBytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
+absl::StatusOr<std::map<std::string, int64_t>> ParseSingleSizes(
+    const std::vector<std::string>& sizes, const std::set<std::string>& dimensions) {
+  auto parsed = ParseSizes(sizes, dimensions);
+  if (!parsed.ok()) return parsed.status();
+  std::map<std::string, int64_t> single;
+  for (const auto& [name, values] : *parsed) {
+    if (values.size() > 1) {
+      return UsageError(absl::StrCat("expected one size for dimension '", name, "', got ",
+                                     absl::StrJoin(values, ",")));
+    }
+    single[name] = values[0];
+  }
+  return single;
 }
 
-std::string ByteText(double bytes) {
-  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  int unit = 0;
-  while (bytes >= 1024 && unit < 4) {
-    bytes /= 1024;
-    ++unit;
+std::set<std::string> OpenDimensions(const std::vector<Session::SignatureInfo>& signatures) {
+  std::set<std::string> dimensions;
+  for (const Session::SignatureInfo& signature : signatures) {
+    for (const auto* values : {&signature.inputs, &signature.outputs}) {
+      for (const Session::ValueInfo& value : *values) {
+        for (const std::string& dim : value.dims) {
+          absl::StatusOr<DimExpr> expression = DimExpr::Parse(dim);
+          if (!expression.ok()) continue;
+          for (const std::string& symbol : expression->Symbols()) dimensions.insert(symbol);
+        }
+      }
+    }
   }
-  return absl::StrFormat("%.*f %s", unit == 0 || bytes >= 100 ? 0 : 1, bytes, kUnits[unit]);
+  return dimensions;
+}
+
+std::set<std::string> OpenDimensions(const Graph& graph) {
+  std::set<std::string> dimensions;
+  absl::StatusOr<GraphDef> def = graph.ToGraphDef();
+  if (!def.ok()) return dimensions;
+  for (const proto::SignatureDef& signature : def->signatures()) {
+    for (const std::string& input : signature.inputs()) {
+      const Tensor tensor = graph.Find(input);
+      if (!tensor.valid()) continue;
+      for (const DimExpr& dim : tensor.shape()) {
+        for (const std::string& symbol : dim.Symbols()) dimensions.insert(symbol);
+      }
+    }
+  }
+  return dimensions;
+}
+
+absl::StatusOr<std::vector<std::vector<int64_t>>> ShapesAt(
+    const Session::SignatureInfo& signature, const std::map<std::string, int64_t>& sizes) {
+  std::vector<std::vector<int64_t>> shapes;
+  for (const Session::ValueInfo& input : signature.inputs) {
+    std::vector<int64_t>& shape = shapes.emplace_back();
+    for (const std::string& dim : input.dims) {
+      absl::StatusOr<DimExpr> expression = DimExpr::Parse(dim);
+      if (!expression.ok()) return expression.status();
+      std::map<std::string, int64_t> all = sizes;
+      for (const std::string& symbol : expression->Symbols()) all.emplace(symbol, 1);
+      absl::StatusOr<int64_t> size = expression->Evaluate(all);
+      if (!size.ok()) return size.status();
+      shape.push_back(*size);
+    }
+  }
+  return shapes;
 }
 
 }  // namespace weft::cli

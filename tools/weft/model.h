@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,16 @@
 #include "runtime/session.h"
 #include "tools/common/signature_io.h"
 
+namespace CLI {
+class App;
+}
+
 namespace weft::cli {
+
+// Options that several commands have.
+void AddDisablePass(CLI::App* app, std::vector<std::string>& passes);
+void AddThreads(CLI::App* app, int& threads);
+void AddSizes(CLI::App* app, std::vector<std::string>& sizes);
 
 // Whether the file is a package; otherwise it is taken for a graph. An unreadable file is a
 // kBadInput error.
@@ -23,6 +33,9 @@ absl::StatusOr<bool> IsPackage(const std::string& path);
 
 // Errors are marked kBadInput and name the file.
 absl::StatusOr<Graph> LoadGraph(const std::string& path);
+
+// The same where a package, which somebody may well give instead, is not good enough.
+absl::StatusOr<Graph> LoadGraphNotPackage(const std::string& path);
 
 struct OpenOptions {
   int threads = 0;
@@ -42,15 +55,21 @@ absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const Ope
 // Variables from a safetensors file, checked for nothing but their form.
 absl::StatusOr<NamedTensors> ReadVariables(const std::string& path);
 
-// "batch=1,32" each, into what CompileOptions::specialize and shape evaluation take.
+// "batch=1,32" each, into what CompileOptions::specialize takes. kUsage where that is not the form,
+// or `dimensions`, the names of all open dimensions, do not have the name.
 absl::StatusOr<std::map<std::string, std::vector<int64_t>>> ParseSizes(
-    const std::vector<std::string>& sizes);
+    const std::vector<std::string>& sizes, const std::set<std::string>& dimensions);
+// The same for options that take one size a dimension.
+absl::StatusOr<std::map<std::string, int64_t>> ParseSingleSizes(
+    const std::vector<std::string>& sizes, const std::set<std::string>& dimensions);
 
-// Resident memory of this process at its highest, in bytes.
-int64_t PeakResidentBytes();
-
-// "1.5 MiB".
-std::string ByteText(double bytes);
+// Open dimensions of the inputs and outputs of signatures.
+std::set<std::string> OpenDimensions(const std::vector<Session::SignatureInfo>& signatures);
+// Those of the inputs of a graph's signatures.
+std::set<std::string> OpenDimensions(const Graph& graph);
+// Shapes of a signature's inputs at those sizes, 1 for a dimension that is not in `sizes`.
+absl::StatusOr<std::vector<std::vector<int64_t>>> ShapesAt(
+    const Session::SignatureInfo& signature, const std::map<std::string, int64_t>& sizes);
 
 }  // namespace weft::cli
 

@@ -17,12 +17,16 @@ constexpr int64_t kMaxClasses = 100'000;
 // y: one number per row.
 bool IsColumn(const HostTensor& y) { return y.rank() == 1 || (y.rank() == 2 && y.shape()[1] == 1); }
 
-// The largest absolute value: what pixels are divided by.
-double Largest(const HostTensor& array) {
+// The largest absolute value in some rows: what pixels are divided by.
+double Largest(const HostTensor& array, const std::vector<int64_t>& rows) {
   double largest = 0;
+  const int64_t width = array.num_elements() / array.shape()[0];
   WithType(array.dtype(), [&](auto type) {
-    for (const auto value : array.values<decltype(type)>()) {
-      largest = std::max(largest, std::abs(static_cast<double>(value)));
+    const auto values = array.values<decltype(type)>();
+    for (const int64_t row : rows) {
+      for (int64_t i = row * width; i < (row + 1) * width; ++i) {
+        largest = std::max(largest, std::abs(static_cast<double>(values[i])));
+      }
     }
   });
   return largest > 0 ? largest : 1;
@@ -65,7 +69,7 @@ class Builder {
   Tensor Normalized(Tensor x) {
     const ScopeGuard scope = graph_.Scope("normalize");
     if (x.dtype() != DataType::kF32) x = Cast(x, DataType::kF32);
-    if (options_.kind == "cnn") return x * (1.0 / Largest(x_data_));
+    if (options_.kind == "cnn") return x * (1.0 / Largest(x_data_, rows_));
     const Statistics statistics = StatisticsOf(x_data_, rows_);
     std::vector<int64_t> row(x_data_.shape().begin() + 1, x_data_.shape().end());
     if (row.empty()) row = {1};

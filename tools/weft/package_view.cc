@@ -10,6 +10,9 @@
 #include "proto/dtype.h"
 #include "proto/file.h"
 #include "proto/plan.pb.h"
+#include "proto/suggest.h"
+#include "tools/common/json_text.h"
+#include "tools/common/memory.h"
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"
 
@@ -126,6 +129,56 @@ json Describe(const Container& container, const PackageManifest& manifest) {
   return package;
 }
 
+// What each signature needs on this machine. A package that cannot run here is shown without.
+absl::Status AddMemory(const std::string& path, const std::vector<std::string>& size_options,
+                       json& package) {
+  absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(path);
+  if (!session.ok()) return absl::OkStatus();
+  const std::vector<Session::SignatureInfo> signatures = (*session)->Signatures();
+  absl::StatusOr<std::map<std::string, int64_t>> sizes =
+      ParseSingleSizes(size_options, OpenDimensions(signatures));
+  if (!sizes.ok()) return sizes.status();
+  for (json& entry : package["signatures"]) {
+    for (const Session::SignatureInfo& signature : signatures) {
+      if (entry["name"] != signature.name) continue;
+      absl::StatusOr<std::vector<std::vector<int64_t>>> shapes = ShapesAt(signature, *sizes);
+      if (!shapes.ok()) return shapes.status();
+      absl::StatusOr<std::unique_ptr<Call>> call = (*session)->Prepare(signature.name, *shapes);
+      if (!call.ok()) continue;
+      std::vector<std::string> at;
+      for (const std::string& symbol : OpenDimensions({signature})) {
+        const auto size = sizes->find(symbol);
+        at.push_back(absl::StrCat(symbol, "=", size == sizes->end() ? 1 : size->second));
+      }
+      entry["memory"] = {{"bytes", (*call)->peak_bytes()}, {"sizes", absl::StrJoin(at, ", ")}};
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Leaves what belongs to one signature.
+absl::Status Restrict(const std::string& signature, json& package) {
+  std::vector<std::string> names;
+  json kept = json::array();
+  for (json& entry : package["signatures"]) {
+    names.push_back(entry["name"]);
+    if (entry["name"] == signature) kept.push_back(entry);
+  }
+  if (kept.empty()) {
+    return UsageError(
+        absl::StrCat("there is no signature '", signature, "'", Suggestion(signature, names)));
+  }
+  package["signatures"] = kept;
+  for (json& target : package["targets"]) {
+    json plans = json::array();
+    for (json& plan : target["plans"]) {
+      if (plan["signature"] == signature) plans.push_back(plan);
+    }
+    target["plans"] = plans;
+  }
+  return absl::OkStatus();
+}
+
 std::string Line(const char* kind, const json& values) {
   std::string text;
   for (const json& value : values) {
@@ -142,6 +195,11 @@ std::string TextOf(const json& package, bool steps) {
   for (const json& signature : package.value("signatures", json::array())) {
     absl::StrAppend(&text, "\nsignature ", signature["name"].get<std::string>(), "\n",
                     Line("in  ", signature["inputs"]), Line("out ", signature["outputs"]));
+    if (const auto memory = signature.find("memory"); memory != signature.end()) {
+      const std::string at = (*memory)["sizes"];
+      absl::StrAppend(&text, "  memory ", ByteText((*memory)["bytes"].get<double>()),
+                      " of arena and scratch", at.empty() ? "" : " at ", at, "\n");
+    }
   }
   if (!package["variables"].empty()) absl::StrAppend(&text, "\nvariables\n");
   for (const json& variable : package["variables"]) {
@@ -179,7 +237,8 @@ std::string TextOf(const json& package, bool steps) {
 
 }  // namespace
 
-absl::StatusOr<std::string> PackageText(const std::string& path, bool as_json, bool steps) {
+absl::StatusOr<std::string> PackageText(const std::string& path,
+                                        const PackageViewOptions& options) {
   absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
   if (!bytes.ok()) return AsBadInput(bytes.status());
   absl::StatusOr<Container> container = Container::Open(*bytes);
@@ -195,9 +254,12 @@ absl::StatusOr<std::string> PackageText(const std::string& path, bool as_json, b
   if (!manifest.ParseFromArray(section->data(), static_cast<int>(section->size()))) {
     return AsBadInput(absl::InvalidArgumentError(absl::StrCat(path, ": the manifest is damaged")));
   }
-  const json package = Describe(*container, manifest);
-  if (as_json) return package.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
-  return TextOf(package, steps);
+  json package = Describe(*container, manifest);
+  absl::Status status = AddMemory(path, options.sizes, package);
+  if (status.ok() && !options.signature.empty()) status = Restrict(options.signature, package);
+  if (!status.ok()) return status;
+  if (options.json) return JsonText(package, 1) + "\n";
+  return TextOf(package, options.steps);
 }
 
 }  // namespace weft::cli

@@ -3,14 +3,21 @@
 #define WEFT_TOOLS_WEFT_PACKAGE_VIEW_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
 namespace weft::cli {
 
-// Signatures, variables, sections, and for each target and plan its steps and memory. Errors are
-// marked kBadInput.
-absl::StatusOr<std::string> PackageText(const std::string& path, bool json, bool steps);
+struct PackageViewOptions {
+  std::string signature;           // only this one, where not empty
+  std::vector<std::string> sizes;  // of open dimensions, for the memory: "batch=32"
+  bool json = false;
+  bool steps = false;  // in the text
+};
+// Signatures with the memory that this machine needs for them, variables, sections, and for each
+// target its plans and their steps. Errors are marked kBadInput, or kUsage for the options.
+absl::StatusOr<std::string> PackageText(const std::string& path, const PackageViewOptions& options);
 
 }  // namespace weft::cli
 

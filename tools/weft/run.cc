@@ -1,37 +1,22 @@
 // weft run: calls a signature once, or fetches nodes of a graph.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "tools/common/profile.h"
+#include "tools/common/command_line.h"
+#include "tools/common/run_command.h"
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"
 
 namespace weft::cli {
 namespace {
 
-struct Flags {
-  std::string model, signature, out, checkpoint, save_checkpoint, device = "cpu";
-  std::vector<std::string> feeds, fetches, disabled_passes;
-  int threads = 0;
-  double timeout = 0;
-  int64_t limit = 32;
-  bool init = false, profile = false, json = false;
+struct Flags : RunFlags {
+  std::string device = "cpu";
+  std::vector<std::string> disabled_passes;
 };
-
-absl::Status CheckFlags(const Flags& flags) {
-  if (flags.device != "cpu") {
-    return UsageError(absl::StrCat("there is no device '", flags.device, "'; there is cpu"));
-  }
-  absl::Status status =
-      CheckNoInput("--save-checkpoint", flags.save_checkpoint, flags.model, flags.feeds);
-  if (status.ok()) status = CheckOut(flags.out, flags.model, flags.feeds);
-  return status;
-}
 
 // Whether every fetch is an output of the signature; otherwise they are nodes of the graph.
 bool AreOutputs(const Session::SignatureInfo& signature, const std::vector<std::string>& fetches) {
@@ -47,7 +32,7 @@ absl::StatusOr<NamedTensors> FetchNodes(Model& model, const Flags& flags,
     // A look at the name alone; what the nodes need is the compiler's to say.
     if (!model.graph->Find(fetch).valid()) {
       return UsageError(absl::StrCat("there is no output and no node '", fetch, "' in ", model.path,
-                                     "; weft inspect lists them"));
+                                     "; weft inspect --nodes lists them"));
     }
   }
   absl::StatusOr<NamedTensors> feeds = ReadFeeds(flags.feeds, {});
@@ -66,35 +51,16 @@ absl::StatusOr<NamedTensors> Call(Model& model, const Flags& flags, const RunOpt
     return FetchNodes(model, flags, options);
   }
   if (!signature.ok()) return signature.status();
-  if (absl::Status status = CheckFetches(*signature, flags.fetches); !status.ok()) return status;
-  absl::StatusOr<NamedTensors> feeds = ReadFeeds(flags.feeds, signature->inputs);
-  if (!feeds.ok()) return feeds.status();
-  absl::StatusOr<NamedTensors> results = model.session->Run(signature->name, *feeds, options);
-  if (results.ok()) KeepFetches(flags.fetches, &*results);
-  return results;
+  return CallSignature(*model.session, flags, *signature, options);
 }
 
 absl::Status Run(const Flags& flags) {
-  absl::Status status = CheckFlags(flags);
+  absl::Status status = CheckRunFlags(flags);
   if (!status.ok()) return status;
-  absl::StatusOr<Model> model =
-      OpenModel(flags.model, {flags.threads, flags.disabled_passes, flags.checkpoint});
+  absl::StatusOr<Model> model = OpenModel(flags.model, {flags.threads, flags.disabled_passes, ""});
   if (!model.ok()) return model.status();
-  RunOptions options;
-  if (flags.timeout > 0) options.deadline = absl::Now() + absl::Seconds(flags.timeout);
-  if (flags.init) {
-    auto done = model->session->Run("init", {}, options);
-    if (!done.ok()) return done.status();
-  }
-  if (flags.profile) model->session->EnableProfiling(true);
-  absl::StatusOr<NamedTensors> results = Call(*model, flags, options);
-  if (!results.ok()) return results.status();
-  if (flags.profile) PrintProfile(model->session->Profile());
-  status = WriteResults(*results, flags.out, flags.json, flags.limit);
-  if (status.ok() && !flags.save_checkpoint.empty()) {
-    status = model->session->SaveCheckpoint(flags.save_checkpoint);
-  }
-  return status;
+  return RunWith(*model->session, flags,
+                 [&](const RunOptions& options) { return Call(*model, flags, options); });
 }
 
 }  // namespace
@@ -102,30 +68,22 @@ absl::Status Run(const Flags& flags) {
 Command AddRun(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
   CLI::App* app = program.add_subcommand("run", "Runs a graph file or a package once");
-  app->add_option("model", flags->model, "Graph file (.weft, .textproto) or package (.weftpkg)")
+  app->add_option("MODEL", flags->model, "Graph file (.weft, .textproto) or package (.weftpkg)")
       ->required()
       ->type_name("MODEL");
-  app->add_option("--feed", flags->feeds,
-                  "NAME=FILE.npy, NAME=NUMBER for a scalar, or FILE.npz for all in it; repeatable");
-  app->add_option("--fetch", flags->fetches,
-                  "Output of the signature or, of a graph, any node; all outputs if not given");
-  app->add_option("--signature", flags->signature, "Default: predict, or the only one");
-  app->add_option("--out", flags->out, "Write results to a .npy or .npz file, not to the screen");
-  app->add_option("--checkpoint", flags->checkpoint, "Values of variables, a .safetensors file");
-  app->add_flag("--init", flags->init, "Run `init` first, which gives variables their first value");
-  app->add_option("--save-checkpoint", flags->save_checkpoint, "Write the variables afterwards");
-  app->add_option("--threads", flags->threads, "0: one per core")
-      ->check(CLI::Range(0, kMaxThreads));
-  app->add_option("--device", flags->device, "cpu");
-  app->add_option("--timeout", flags->timeout, "Give up after so many seconds");
-  app->add_option("--limit", flags->limit, "Elements of a tensor that are printed at most");
-  app->add_option("--disable-pass", flags->disabled_passes,
-                  "Leave out a compiler pass; repeatable");
-  app->add_flag("--profile", flags->profile, "Time of each step to standard error");
-  app->add_flag("--json", flags->json, "Results as JSON");
+  AddRepeatable(app, "--fetch", flags->fetches,
+                "Output of the signature or, of a graph, any node; all outputs if not given")
+      ->type_name("NAME");
+  AddRunOptions(app, *flags);
+  app->add_option("--device", flags->device, "What to run on; there is cpu")
+      ->type_name("NAME")
+      ->check(OneOf({"cpu"}));
+  AddDisablePass(app, flags->disabled_passes);
   app->footer(
-      "Example: weft run digits.weft --checkpoint run/best.safetensors --feed x=images.npy "
-      "--fetch class --out classes.npy");
+      "Examples: weft run digits.weft --checkpoint run/best.safetensors --feed x=images.npy \\\n"
+      "              --fetch class --out classes.npy\n"
+      "          weft run digits.weft --signature train_step --checkpoint w.safetensors \\\n"
+      "              --feed x=images.npy --feed y=labels.npy --save-checkpoint w.safetensors");
   return {app, [flags] { return Run(*flags); }};
 }
 

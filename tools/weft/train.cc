@@ -1,5 +1,4 @@
 // weft train: trains an exported training graph, or a standard model built for the data.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -18,104 +17,68 @@
 #include "proto/file.h"
 #include "proto/npy.h"
 #include "proto/suggest.h"
-#include "tools/data/dataset.h"
+#include "tools/common/command_line.h"
+#include "tools/common/json_text.h"
+#include "tools/common/memory.h"
+#include "tools/common/outputs.h"
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"
 #include "tools/weft/models.h"
+#include "tools/weft/train_data.h"
 #include "tools/weft/train_report.h"
 #include "tools/weft/trainer.h"
 
 namespace weft::cli {
 namespace {
 
-constexpr int kMaxCount = 1'000'000'000;
+// Epochs, and rows of a step.
+constexpr int64_t kMaxCount = 1'000'000'000;
 
 struct Flags {
   std::string model;
-  std::vector<std::string> data, test_data, ignore, disabled_passes;
-  std::string target, task = "auto", header = "auto", missing = "refuse";
-  double validation = 0.2;
+  DataFlags data;
+  std::vector<std::string> disabled_passes;
   TrainingOptions training;
   StandardModelOptions standard;
-  std::string report, out, save_validation;
+  std::string report, out, save_validation, save_test;
   int threads = 0;
   bool json = false;
 };
 
-template <typename T>
-absl::StatusOr<T> Choice(const char* option, const std::string& value,
-                         const std::vector<std::pair<std::string, T>>& choices) {
-  std::vector<std::string> names;
-  for (const auto& [name, choice] : choices) {
-    if (name == value) return choice;
-    names.push_back(name);
+// What can be known to be wrong before hours of training.
+absl::Status CheckFlags(const Flags& flags) {
+  if (flags.training.resume && flags.training.checkpoint_folder.empty()) {
+    return UsageError("--resume wants --checkpoint FOLDER");
   }
-  return UsageError(
-      absl::StrCat(option, " is one of ", absl::StrJoin(names, ", "), ", got '", value, "'"));
-}
-
-absl::StatusOr<LoadOptions> LoadOptionsOf(const Flags& flags) {
-  LoadOptions options;
-  options.csv.target = flags.target;
-  options.csv.ignore = flags.ignore;
-  auto task = Choice<Task>("--task", flags.task,
-                           {{"auto", Task::kAutomatic},
-                            {"regression", Task::kRegression},
-                            {"classification", Task::kClassification}});
-  auto header = Choice<Header>(
-      "--header", flags.header,
-      {{"auto", Header::kAutomatic}, {"yes", Header::kPresent}, {"no", Header::kAbsent}});
-  auto missing = Choice<Missing>(
-      "--missing", flags.missing,
-      {{"refuse", Missing::kRefuse}, {"drop", Missing::kDropRow}, {"mean", Missing::kMean}});
-  for (const absl::Status& status : {task.status(), header.status(), missing.status()}) {
-    if (!status.ok()) return status;
+  if (!flags.out.empty() && !IsStandardModel(flags.model)) {
+    return UsageError(absl::StrCat("-o writes the graph of mlp or cnn; ", flags.model,
+                                   " is a graph file already"));
   }
-  options.csv.task = *task;
-  options.csv.header = *header;
-  options.csv.missing = *missing;
-  return options;
-}
-
-struct LoadedData {
-  DataSet data;
-  std::optional<DataSet> test;
-  Rows training, validation;
-};
-
-absl::Status LoadData(const Flags& flags, LoadedData& loaded) {
-  absl::StatusOr<LoadOptions> options = LoadOptionsOf(flags);
-  if (!options.ok()) return options.status();
-  absl::StatusOr<DataSet> data = LoadDataSet(flags.data, *options);
-  if (!data.ok()) return AsBadInput(data.status());
-  loaded.data = *std::move(data);
-  std::fprintf(stderr, "data: %s\n", loaded.data.Describe().c_str());
-  if (const auto& table = loaded.data.table) {
-    std::fprintf(
-        stderr, "      %s of '%s'%s%s\n", table->classification() ? "classification" : "regression",
-        table->target.c_str(),
-        table->classification() ? absl::StrCat(" in ", table->classes.size(), " classes").c_str()
-                                : "",
-        table->dropped_rows > 0 ? absl::StrCat("; ", table->dropped_rows, " rows left out").c_str()
-                                : "");
+  const DataFlags& data = flags.data;
+  const bool validates = data.validation > 0 || !data.validation_data.empty();
+  const bool tests = data.test > 0 || !data.test_data.empty();
+  if (flags.training.patience > 0 && !validates) {
+    return UsageError("--patience waits for a lower validation loss, so it wants --validation");
   }
-  if (flags.test_data.empty()) {
-    Split split = SplitRows(loaded.data.num_rows, flags.validation, flags.training.seed);
-    loaded.training = {&loaded.data, std::move(split.training)};
-    loaded.validation = {&loaded.data, std::move(split.validation)};
-  } else {
-    if (loaded.data.table) options->csv.like = &*loaded.data.table;
-    absl::StatusOr<DataSet> test = LoadDataSet(flags.test_data, *options);
-    if (!test.ok()) return AsBadInput(test.status());
-    loaded.test = *std::move(test);
-    loaded.training = {&loaded.data, SplitRows(loaded.data.num_rows, 0, 0).training};
-    loaded.validation = {&*loaded.test, SplitRows(loaded.test->num_rows, 0, 0).training};
+  if (!flags.save_validation.empty() && !validates) {
+    return UsageError("--save-validation wants --validation or --validation-data");
   }
-  if (loaded.training.rows.empty()) {
-    return UsageError(absl::StrCat("--validation ", flags.validation, " of ", loaded.data.num_rows,
-                                   " rows leaves none to train on"));
+  if (!flags.save_test.empty() && !tests) {
+    return UsageError("--save-test wants --test or --test-data");
   }
-  return absl::OkStatus();
+  std::vector<std::string> inputs = {flags.model};
+  for (const auto* files : {&data.data, &data.validation_data, &data.test_data}) {
+    for (const std::string& file : FilesOf(*files)) inputs.push_back(file);
+  }
+  absl::Status status = CheckOutput("-o", flags.out, inputs);
+  for (const std::string& folder :
+       {flags.training.checkpoint_folder, flags.save_validation, flags.save_test}) {
+    if (status.ok() && !folder.empty()) status = MakeFolder(folder);
+  }
+  // Often in the folder of checkpoints, which is there by now.
+  inputs.push_back(flags.out);
+  if (status.ok()) status = CheckOutput("--report", flags.report, inputs);
+  return status;
 }
 
 // A word that is no file is rather a mistyped name.
@@ -128,16 +91,10 @@ absl::Status CheckModelName(const std::string& model) {
                                  Suggestion(model, {"mlp", "cnn"})));
 }
 
-absl::StatusOr<Graph> ModelGraph(const Flags& flags, const LoadedData& loaded,
+absl::StatusOr<Graph> ModelGraph(const Flags& flags, const TrainingData& loaded,
                                  const LearningTask& task) {
   if (!IsStandardModel(flags.model)) {
-    absl::StatusOr<bool> package = IsPackage(flags.model);
-    if (!package.ok()) return package.status();
-    if (*package) {
-      return AsBadInput(absl::InvalidArgumentError(absl::StrCat(
-          flags.model, " is a package; weft train wants the graph file it was made from")));
-    }
-    absl::StatusOr<Graph> graph = LoadGraph(flags.model);
+    absl::StatusOr<Graph> graph = LoadGraphNotPackage(flags.model);
     if (!graph.ok()) return graph;
     const std::vector<std::string> names = graph->SignatureNames();
     for (const char* needed : {"init", "train_step"}) {
@@ -160,32 +117,17 @@ absl::StatusOr<Graph> ModelGraph(const Flags& flags, const LoadedData& loaded,
   return graph;
 }
 
-// Where validation is asked for but the model has no eval_step, it is left out, and that is said.
-void DropValidation(const Graph& graph, LoadedData& loaded) {
+// Where the model has no eval_step, there is nothing to validate or test by, and that is said.
+void DropEvaluation(const Graph& graph, TrainingData& loaded) {
   const std::vector<std::string> names = graph.SignatureNames();
-  if (loaded.validation.rows.empty() || std::count(names.begin(), names.end(), "eval_step")) return;
-  std::fprintf(stderr, "no validation: the model has no signature eval_step\n");
+  if (std::count(names.begin(), names.end(), "eval_step")) return;
+  if (loaded.validation.rows.empty() && loaded.test.rows.empty()) return;
+  std::fprintf(stderr, "no validation and no test: the model has no signature eval_step\n");
   loaded.validation.rows.clear();
+  loaded.test.rows.clear();
 }
 
-absl::Status MakeFolder(const std::string& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (!error) return absl::OkStatus();
-  return absl::PermissionDeniedError(
-      absl::StrCat("cannot make the folder ", folder, ": ", error.message()));
-}
-
-// As text that JSON and checkpoints can hold: what is not UTF-8 (a table in another encoding, say)
-// becomes U+FFFD.
-std::string JsonText(const nlohmann::json& json) {
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-std::string Utf8(const std::string& text) {
-  return nlohmann::json::parse(JsonText(text)).get<std::string>();
-}
-
-std::map<std::string, std::string> Metadata(const Flags& flags, const LoadedData& loaded,
+std::map<std::string, std::string> Metadata(const Flags& flags, const TrainingData& loaded,
                                             const LearningTask& task) {
   std::map<std::string, std::string> metadata = {{"model", Utf8(flags.model)},
                                                  {"seed", absl::StrCat(flags.training.seed)}};
@@ -199,11 +141,11 @@ std::map<std::string, std::string> Metadata(const Flags& flags, const LoadedData
   return metadata;
 }
 
-ReportFacts FactsOf(const Flags& flags, const LoadedData& loaded) {
+ReportFacts FactsOf(const Flags& flags, const TrainingData& loaded) {
   ReportFacts facts;
   facts.model = std::filesystem::path(flags.model).filename();
   std::vector<std::string> names;
-  for (const std::string& file : flags.data) {
+  for (const std::string& file : FilesOf(flags.data.data)) {
     names.push_back(std::filesystem::path(file).filename());
   }
   facts.run = {{"Model", facts.model},
@@ -214,61 +156,137 @@ ReportFacts FactsOf(const Flags& flags, const LoadedData& loaded) {
   return facts;
 }
 
-void PrintResult(const Flags& flags, const TrainingResult& result) {
-  if (flags.json) {
-    nlohmann::json history = nlohmann::json::array();
-    for (const EpochMetrics& epoch : result.history) {
-      history.push_back(
-          {{"epoch", epoch.epoch}, {"training", epoch.training}, {"validation", epoch.validation}});
-    }
-    const nlohmann::json json = {{"history", history},
-                                 {"best_epoch", result.best_epoch},
-                                 {"steps", result.steps},
-                                 {"seconds", result.seconds},
-                                 {"compile_seconds", result.compile_seconds},
-                                 {"peak_bytes", result.peak_bytes},
-                                 {"stopped_early", result.stopped_early}};
-    std::printf("%s\n", JsonText(json).c_str());
-    return;
-  }
-  if (result.history.empty()) return;
-  const EpochMetrics& last = result.history.back();
-  const auto& metrics = last.validation.empty() ? last.training : last.validation;
-  std::string text;
-  for (const auto& [name, value] : metrics) {
-    absl::StrAppendFormat(&text, "%s%s %.4g", text.empty() ? "" : ", ", name, value);
-  }
-  std::printf("%s after %lld epochs, %.1f s (and %.1f s compiling): %s\n",
-              last.validation.empty() ? "training" : "validation",
-              static_cast<long long>(last.epoch), result.seconds, result.compile_seconds,
-              text.c_str());
+// Figures of the test rows: of the last epoch, and of the best one where that is another.
+struct TestResult {
+  std::map<std::string, double> last, best;
+};
+
+nlohmann::json ToJson(const TrainingData& loaded, const TrainingResult& result,
+                      const TestResult& test) {
+  nlohmann::json json = {{"rows",
+                          {{"training", loaded.training.rows.size()},
+                           {"validation", loaded.validation.rows.size()},
+                           {"test", loaded.test.rows.size()}}},
+                         {"history", HistoryJson(result.history)},
+                         {"best_epoch", result.best_epoch},
+                         {"steps", result.steps},
+                         {"seconds", result.seconds},
+                         {"compile_seconds", result.compile_seconds},
+                         {"peak_bytes", result.peak_bytes},
+                         {"resident_bytes", PeakResidentBytes()},
+                         {"stopped_early", result.stopped_early}};
+  if (!test.last.empty()) json["test"]["last"] = test.last;
+  if (!test.best.empty()) json["test"]["best"] = test.best;
+  return json;
 }
 
-// No output is the model or data.
-absl::Status CheckOutputs(const Flags& flags) {
-  std::vector<std::string> inputs = {flags.model};
-  for (const auto* files : {&flags.data, &flags.test_data}) {
-    for (const std::string& file : *files) inputs.push_back(file.substr(file.find('=') + 1));
-  }
-  const std::pair<const char*, const std::string*> kOutputs[] = {{"-o", &flags.out},
-                                                                 {"--report", &flags.report}};
-  for (const auto& [option, output] : kOutputs) {
-    for (const std::string& input : inputs) {
-      if (!SameFile(*output, input)) continue;
-      return UsageError(absl::StrCat(option, " '", *output, "' would overwrite an input"));
+void PrintResult(const Flags& flags, const TrainingData& loaded, const TrainingResult& result,
+                 const TestResult& test) {
+  if (flags.json) {
+    std::printf("%s\n", JsonText(ToJson(loaded, result, test)).c_str());
+  } else if (!result.history.empty()) {
+    const EpochMetrics& last = result.history.back();
+    const auto line = [](const char* what, const std::map<std::string, double>& metrics,
+                         const Rows& rows, const std::string& when) {
+      std::printf("%-10s  %s  (%zu rows, %s)\n", what, MetricsText(metrics).c_str(),
+                  rows.rows.size(), when.c_str());
+    };
+    const std::string last_epoch = absl::StrCat("epoch ", last.epoch);
+    const std::string best_epoch = absl::StrCat("epoch ", result.best_epoch, ", the best");
+    std::printf("%lld epochs in %.1f s, and %.1f s compiling\n", static_cast<long long>(last.epoch),
+                result.seconds, result.compile_seconds);
+    line("training", last.training, loaded.training, last_epoch);
+    if (!last.validation.empty())
+      line("validation", last.validation, loaded.validation, last_epoch);
+    for (const EpochMetrics& epoch : result.history) {
+      if (epoch.epoch != result.best_epoch || epoch.epoch == last.epoch) continue;
+      line("", epoch.validation, loaded.validation, best_epoch);
     }
+    if (!test.last.empty()) line("test", test.last, loaded.test, last_epoch);
+    if (!test.best.empty()) line("", test.best, loaded.test, best_epoch);
+  }
+  if (result.best_epoch > 0 && test.last.empty()) {
+    std::fprintf(stderr,
+                 "The best epoch is the one with the lowest validation loss, so these rows flatter "
+                 "it; --test 0.1 keeps rows for a fair figure.\n");
+  }
+  if (!result.checkpoint.empty()) {
+    std::string best;
+    if (result.best_epoch > 0) {
+      best = absl::StrCat(", ", flags.training.checkpoint_folder, "/best.safetensors (epoch ",
+                          result.best_epoch, ")");
+    }
+    std::fprintf(stderr, "checkpoints: %s%s\n", result.checkpoint.c_str(), best.c_str());
+  }
+}
+
+absl::Status SaveRows(Session& session, const Rows& rows, const std::string& folder) {
+  if (folder.empty() || rows.rows.empty()) return absl::OkStatus();
+  absl::StatusOr<NamedTensors> tensors = GatherRows(session, "eval_step", rows);
+  if (!tensors.ok()) return tensors.status();
+  for (const auto& [name, tensor] : *tensors) {
+    absl::Status status = SaveNpy(absl::StrCat(folder, "/", name, ".npy"), tensor);
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }
 
-absl::Status Run(Flags flags) {
-  if (flags.training.resume && flags.training.checkpoint_folder.empty()) {
-    return UsageError("--resume wants --checkpoint FOLDER");
+absl::Status Interrupted(const TrainingResult& result) {
+  std::string message = absl::StrCat("interrupted in epoch ", result.history.size() + 1, ", after ",
+                                     result.batches_done, " of its steps; ");
+  if (result.checkpoint.empty()) {
+    absl::StrAppend(&message, "nothing is saved, as there is no --checkpoint");
+  } else {
+    absl::StrAppend(&message, "the state is in ", result.checkpoint,
+                    ", and --resume goes on from there");
   }
+  return InterruptedError(message, result.signal);
+}
+
+// Tests the last epoch, then the best one, whose variables the session has afterwards.
+absl::StatusOr<TestResult> Test(Session& session, const Rows& rows, const TrainingResult& result) {
+  TestResult test;
+  if (!rows.rows.empty()) {
+    absl::StatusOr<std::map<std::string, double>> last = Evaluate(session, rows);
+    if (!last.ok()) return last.status();
+    test.last = *std::move(last);
+  }
+  if (result.best.empty()) return test;
+  absl::Status status = session.SetVariables(result.best);
+  if (!status.ok()) return status;
+  if (!rows.rows.empty()) {
+    absl::StatusOr<std::map<std::string, double>> best = Evaluate(session, rows);
+    if (!best.ok()) return best.status();
+    test.best = *std::move(best);
+  }
+  return test;
+}
+
+absl::Status WriteReport(const Flags& flags, Session& session, const TrainingData& loaded,
+                         const LearningTask& task, const TrainingResult& result,
+                         const TestResult& test) {
+  if (flags.report.empty()) return absl::OkStatus();
+  const bool tested = !loaded.test.rows.empty();
+  const Rows& rows = tested ? loaded.test : loaded.validation;
+  std::optional<Judgement> judgement;
+  absl::StatusOr<Judgement> judged = Judge(session, rows);
+  if (judged.ok()) {
+    judgement = *std::move(judged);
+  } else if (judged.status().code() != absl::StatusCode::kNotFound) {
+    return judged.status();
+  }
+  ReportFacts facts = FactsOf(flags, loaded);
+  facts.judged = absl::StrCat(rows.rows.size(), tested ? " test" : " validation", " rows");
+  facts.test = test.best.empty() ? test.last : test.best;
+  return WriteFileAtomically(flags.report, TrainingPage(MakeReport(result, judgement, task,
+                                                                   loaded.training, rows, facts)));
+}
+
+absl::Status Run(Flags flags) {
   absl::Status status = CheckModelName(flags.model);
-  if (status.ok()) status = CheckOutputs(flags);
-  LoadedData loaded;
-  if (status.ok()) status = LoadData(flags, loaded);
+  if (status.ok()) status = CheckFlags(flags);
+  TrainingData loaded;
+  if (status.ok()) status = LoadTrainingData(flags.data, flags.training.seed, loaded);
   if (!status.ok()) return status;
   LearningTask task;
   if (absl::StatusOr<LearningTask> told = TaskOf(loaded.data); told.ok()) {
@@ -278,18 +296,13 @@ absl::Status Run(Flags flags) {
   }
   absl::StatusOr<Graph> graph = ModelGraph(flags, loaded, task);
   if (!graph.ok()) return graph.status();
-  DropValidation(*graph, loaded);
-  const std::string& folder = flags.training.checkpoint_folder;
-  if (!folder.empty()) {
-    status = MakeFolder(folder);
-    if (!status.ok()) return status;
-  }
+  DropEvaluation(*graph, loaded);
   if (IsStandardModel(flags.model)) {
+    const std::string& folder = flags.training.checkpoint_folder;
     if (flags.out.empty() && !folder.empty()) flags.out = folder + "/model.weft";
-    if (!flags.out.empty()) {
-      status = graph->Save(flags.out);
-      if (!status.ok()) return status;
-    }
+    // Taken up again, the model is the one that is there.
+    if (!flags.out.empty() && !flags.training.resume) status = graph->Save(flags.out);
+    if (!status.ok()) return status;
   }
   absl::StatusOr<std::unique_ptr<Session>> session =
       SessionOf(*graph, {flags.threads, flags.disabled_passes, ""});
@@ -298,113 +311,105 @@ absl::Status Run(Flags flags) {
   absl::StatusOr<TrainingResult> result =
       Train(**session, loaded.training, loaded.validation, flags.training);
   if (!result.ok()) return result.status();
-  if (result->interrupted) {
-    return absl::CancelledError(
-        absl::StrCat("interrupted in epoch ", result->history.size() + 1,
-                     result->saved_epoch > 0
-                         ? absl::StrCat("; --resume goes on after epoch ", result->saved_epoch)
-                         : ""));
-  }
+  if (result->signal != 0) return Interrupted(*result);
   if (result->stopped_early) {
     std::fprintf(stderr, "stopped early: no lower validation loss since epoch %lld\n",
                  static_cast<long long>(result->best_epoch));
+  } else if (result->steps == 0) {
+    std::fprintf(stderr, "nothing to do: the checkpoint is of epoch %lld, and --epochs is %lld\n",
+                 static_cast<long long>(result->epochs_before),
+                 static_cast<long long>(flags.training.epochs));
   }
-  PrintResult(flags, *result);
-  if (!flags.save_validation.empty()) {
-    if (loaded.validation.rows.empty()) return UsageError("there are no validation rows to save");
-    absl::StatusOr<NamedTensors> rows = GatherRows(**session, "eval_step", loaded.validation);
-    if (!rows.ok()) return rows.status();
-    status = MakeFolder(flags.save_validation);
-    for (const auto& [name, tensor] : *rows) {
-      if (status.ok())
-        status = SaveNpy(absl::StrCat(flags.save_validation, "/", name, ".npy"), tensor);
-    }
-    if (!status.ok()) return status;
-  }
-  if (flags.report.empty()) return absl::OkStatus();
-  std::optional<Judgement> judgement;
-  absl::StatusOr<Judgement> judged = Judge(**session, loaded.validation);
-  if (judged.ok()) {
-    judgement = *std::move(judged);
-  } else if (judged.status().code() != absl::StatusCode::kNotFound) {
-    return judged.status();
-  }
-  const TrainingReport report = MakeReport(*result, judgement, task, loaded.training,
-                                           loaded.validation, FactsOf(flags, loaded));
-  return WriteFileAtomically(flags.report, TrainingPage(report));
+  absl::StatusOr<TestResult> test = Test(**session, loaded.test, *result);
+  if (!test.ok()) return test.status();
+  PrintResult(flags, loaded, *result, *test);
+  status = SaveRows(**session, loaded.validation, flags.save_validation);
+  if (status.ok()) status = SaveRows(**session, loaded.test, flags.save_test);
+  if (status.ok()) status = WriteReport(flags, **session, loaded, task, *result, *test);
+  return status;
 }
 
-void AddDataOptions(CLI::App* app, const std::shared_ptr<Flags>& flags) {
-  app->add_option("--data", flags->data,
-                  "Files to train on: npz, npy, idx (also .gz), CSV; FILE or NAME=FILE; repeatable")
-      ->required();
-  app->add_option("--test-data", flags->test_data, "Files to validate on instead of a part of it");
-  app->add_option("--validation", flags->validation, "Share of the rows to validate on")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  app->add_option("--target", flags->target, "CSV: column to learn; the last one if not given");
-  app->add_option("--task", flags->task, "CSV: regression, classification or auto");
-  app->add_option("--ignore", flags->ignore, "CSV: column to leave out; repeatable");
-  app->add_option("--header", flags->header, "CSV: first row holds names: yes, no or auto");
-  app->add_option("--missing", flags->missing,
-                  "CSV: rows with a missing value: refuse, drop, or mean to fill it in");
-}
-
-void AddModelOptions(CLI::App* app, const std::shared_ptr<Flags>& flags) {
-  app->add_option("--hidden", flags->standard.hidden, "mlp, cnn: units of hidden layers")
+void AddModelOptions(CLI::App* app, StandardModelOptions& standard, std::string& out) {
+  constexpr char kGroup[] = "Standard models (mlp, cnn)";
+  app->add_option("--hidden", standard.hidden, "Units of the hidden layers")
+      ->allow_extra_args(false)
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app->add_option("--learning-rate", flags->standard.learning_rate, "mlp, cnn: at the start")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app->add_option("--dropout", flags->standard.dropout, "mlp, cnn: share that is dropped")
-      ->check(CLI::Range(0.0, 0.95));
-  app->add_option("--weight-decay", flags->standard.weight_decay, "mlp, cnn")
-      ->check(CLI::NonNegativeNumber);
-  app->add_option("-o,--out", flags->out,
-                  "mlp, cnn: graph file to write; FOLDER/model.weft of --checkpoint if not given");
+      ->type_name("UNITS,...")
+      ->check(WholeNumber(1))
+      ->default_str("64,64")
+      ->group(kGroup);
+  app->add_option("--learning-rate", standard.learning_rate,
+                  "Where it starts; it falls to 0 along a cosine")
+      ->capture_default_str()
+      ->type_name("RATE")
+      ->check(PositiveNumber())
+      ->group(kGroup);
+  app->add_option("--dropout", standard.dropout, "Share of the units that is dropped in training")
+      ->type_name("SHARE")
+      ->check(NumberBetween(0, 0.95))
+      ->group(kGroup);
+  app->add_option("--weight-decay", standard.weight_decay, "Of AdamW")
+      ->type_name("RATE")
+      ->check(NumberBetween(0, 1))
+      ->group(kGroup);
+  app->add_option("-o,--out", out,
+                  "Graph file to write; FOLDER/model.weft of --checkpoint if not given")
+      ->type_name("FILE")
+      ->group(kGroup);
+}
+
+void AddTrainingOptions(CLI::App* app, TrainingOptions& training) {
+  app->add_option("--epochs", training.epochs, "Times that the training rows are gone through")
+      ->capture_default_str()
+      ->type_name("N")
+      ->check(WholeNumber(1, kMaxCount));
+  app->add_option("--batch", training.batch_size, "Rows of a step")
+      ->capture_default_str()
+      ->type_name("N")
+      ->check(WholeNumber(1, kMaxCount));
+  app->add_option("--seed", training.seed,
+                  "Of the split, the order of rows, and the first values of mlp and cnn")
+      ->capture_default_str()
+      ->type_name("N")
+      ->check(WholeNumber(0));
+  app->add_option("--checkpoint", training.checkpoint_folder,
+                  "Folder for last.safetensors, best.safetensors and history.json, written every "
+                  "ten seconds, at the end, and after Ctrl-C")
+      ->type_name("FOLDER");
+  app->add_flag("--resume", training.resume, "Go on from what is in the folder of --checkpoint");
+  app->add_option("--patience", training.patience,
+                  "Stop after so many epochs without a lower validation loss")
+      ->type_name("EPOCHS")
+      ->check(WholeNumber(1));
 }
 
 }  // namespace
 
 Command AddTrain(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
-  TrainingOptions& training = flags->training;
   CLI::App* app = program.add_subcommand("train", "Trains a model on data");
-  app->add_option("model", flags->model,
-                  "Graph file with signatures init, train_step and maybe eval_step, predict; or a "
-                  "standard model built for the data: mlp, cnn")
+  app->add_option("MODEL", flags->model,
+                  "Graph file with the signatures init and train_step, and eval_step and predict "
+                  "to validate, test and report; or a standard model built for the data: mlp, cnn")
       ->required()
       ->type_name("MODEL");
-  AddDataOptions(app, flags);
-  app->add_option("--epochs", training.epochs)
-      ->check(CLI::Range(1, kMaxCount))
-      ->capture_default_str();
-  app->add_option("--batch", training.batch_size, "Rows per step")
-      ->check(CLI::Range(1, kMaxCount))
-      ->capture_default_str();
-  app->add_option("--seed", training.seed, "Of split, order and first values of mlp, cnn")
-      ->capture_default_str();
-  app->add_option("--checkpoint", training.checkpoint_folder,
-                  "Folder for last.safetensors, best.safetensors, history.json");
-  app->add_flag("--resume", training.resume, "Go on from --checkpoint");
-  app->add_option("--patience", training.patience,
-                  "Stop after so many epochs without a lower validation loss")
-      ->check(CLI::NonNegativeNumber);
-  AddModelOptions(app, flags);
-  app->add_option("--report", flags->report, "HTML page to write about the run");
+  AddDataOptions(app, flags->data);
+  AddTrainingOptions(app, flags->training);
+  app->add_option("--report", flags->report, "HTML page to write about the run")->type_name("FILE");
   app->add_option("--save-validation", flags->save_validation,
-                  "Write the validation rows, as fed to the model, to NAME.npy in this folder");
-  app->add_option("--threads", flags->threads, "0: one per core")
-      ->check(CLI::Range(0, kMaxThreads));
-  app->add_option("--disable-pass", flags->disabled_passes,
-                  "Leave out a compiler pass; repeatable");
+                  "Write the validation rows, as fed to the model, to NAME.npy in this folder")
+      ->type_name("FOLDER");
+  app->add_option("--save-test", flags->save_test, "The same for the test rows")
+      ->type_name("FOLDER");
+  AddThreads(app, flags->threads);
+  AddDisablePass(app, flags->disabled_passes);
   app->add_flag("--json", flags->json, "The result as JSON");
+  AddModelOptions(app, flags->standard, flags->out);
   app->footer(
-      "Example: weft train mlp --data cars.csv --target mpg --epochs 200 --checkpoint run\n"
-      "         weft train digits.weft --data images.idx.gz --data labels.idx.gz "
-      "--epochs 25 --checkpoint run --report run/report.html");
+      "Examples: weft train mlp --data cars.csv --target mpg --epochs 200 --test 0.1 \\\n"
+      "              --checkpoint run\n"
+      "          weft train digits.weft --data images.idx.gz --data labels.idx.gz --epochs 25 \\\n"
+      "              --checkpoint run --report run/report.html");
   return {app, [flags] { return Run(*flags); }};
 }
 

@@ -6,8 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "tools/progress/progress.h"
-#include "tools/weft/model.h"
+#include "tools/common/memory.h"
 
 namespace weft::cli {
 namespace {
@@ -156,22 +155,35 @@ absl::StatusOr<Judgement> Judge(Session& session, const Rows& rows) {
 }
 
 TrainingReport MakeReport(const TrainingResult& result, const std::optional<Judgement>& judgement,
-                          const LearningTask& task, const Rows& training, const Rows& validation,
+                          const LearningTask& task, const Rows& training, const Rows& judged,
                           const ReportFacts& facts) {
   TrainingReport report;
   report.title = facts.model;
-  report.subtitle = absl::StrCat(
-      "trained on ", training.rows.size(), " rows",
-      validation.rows.empty() ? "" : absl::StrCat(", validated on ", validation.rows.size()));
+  report.subtitle = absl::StrCat("trained on ", training.rows.size(), " rows");
   report.history = result.history;
+  report.best_epoch = result.best_epoch;
   if (!result.history.empty()) {
     const EpochMetrics& last = result.history.back();
-    const bool validated = !last.validation.empty();
-    for (const auto& [name, value] : validated ? last.validation : last.training) {
-      report.tiles.push_back(
-          {absl::StrCat(validated ? "validation " : "training ", name), MetricText(name, value)});
+    const int64_t epoch = result.best_epoch > 0 ? result.best_epoch : last.epoch;
+    report.judged = absl::StrCat(facts.judged, ", epoch ", epoch,
+                                 result.best_epoch > 0 ? " (lowest validation loss)" : "");
+    const EpochMetrics* shown = &last;
+    for (const EpochMetrics& each : result.history) {
+      if (each.epoch == epoch) shown = &each;
+    }
+    // What nothing was chosen by, where there is such.
+    const bool validated = !shown->validation.empty();
+    const auto& metrics = !facts.test.empty() ? facts.test
+                          : validated         ? shown->validation
+                                              : shown->training;
+    const char* part = !facts.test.empty() ? "test " : validated ? "validation " : "training ";
+    for (const auto& [name, value] : metrics) {
+      report.tiles.push_back({absl::StrCat(part, name), MetricText(name, value)});
     }
     report.tiles.push_back({"epochs", absl::StrCat(last.epoch)});
+    if (result.best_epoch > 0) {
+      report.tiles.push_back({"best epoch", absl::StrCat(result.best_epoch)});
+    }
   }
   report.tiles.push_back({"training time", absl::StrFormat("%.1f s", result.seconds)});
   if (result.seconds > 0) {
@@ -190,7 +202,7 @@ TrainingReport MakeReport(const TrainingResult& result, const std::optional<Judg
         ++report.confusion[judgement->truth[i]][judgement->predicted[i]];
       }
     }
-    report.samples = Samples(*judgement, task, validation);
+    report.samples = Samples(*judgement, task, judged);
   } else if (judgement) {
     report.scatter = judgement->values;
     if (training.data->table) report.target = training.data->table->target;

@@ -2,6 +2,7 @@
 #ifndef WEFT_TOOLS_WEFT_TRAIN_REPORT_H_
 #define WEFT_TOOLS_WEFT_TRAIN_REPORT_H_
 
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -31,10 +32,13 @@ absl::StatusOr<Judgement> Judge(Session& session, const Rows& rows);
 struct ReportFacts {
   std::string model, data;
   std::vector<std::pair<std::string, std::string>> run;  // label, value
+  std::string judged;                                    // "359 test rows"
+  std::map<std::string, double> test;                    // metrics; empty: not tested
 };
 
+// `judged` are the rows of the judgement, which is of the best epoch where one was chosen.
 TrainingReport MakeReport(const TrainingResult& result, const std::optional<Judgement>& judgement,
-                          const LearningTask& task, const Rows& training, const Rows& validation,
+                          const LearningTask& task, const Rows& training, const Rows& judged,
                           const ReportFacts& facts);
 
 }  // namespace weft::cli

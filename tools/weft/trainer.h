@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,12 +34,17 @@ struct TrainingResult {
   std::vector<EpochMetrics> history;
   int64_t epochs_before = 0;  // of the run that was taken up again
   int64_t best_epoch = 0;     // lowest validation loss; 0 without validation
-  int64_t saved_epoch = 0;    // of the checkpoint written last; 0: none
+  // Variables as they were after best_epoch; empty where the session holds those still, or where
+  // there was no validation.
+  NamedTensors best;
+  std::string checkpoint;  // written last; empty: none
   int64_t steps = 0, rows = 0;
   double seconds = 0;          // of training and validation, without compiling
   double compile_seconds = 0;  // until the first step stands ready
-  bool interrupted = false, stopped_early = false;
-  int64_t peak_bytes = 0;  // the certificate of train_step
+  bool stopped_early = false;
+  int signal = 0;            // that ended the run; 0: none did
+  int64_t batches_done = 0;  // where a signal did: of the epoch that it cut short
+  int64_t peak_bytes = 0;    // the certificate of train_step
 };
 
 // Rows of a data set.
@@ -49,12 +55,22 @@ struct Rows {
 
 // Trains with the signature train_step (outputs that are float scalars are metrics; `loss` is one),
 // and validates with eval_step after each epoch where there are rows for it. In `checkpoint_folder`
-// stand last.safetensors, best.safetensors and history.json, each written whole or not at all.
-// Prints a line for an epoch now and then, and a progress bar. Checkpoints are written at the end
-// of an epoch, ten seconds apart or more, and at the end of all. Ctrl-C ends the epoch early and
-// comes back with `interrupted`; what was written last stands.
+// stand last.safetensors, best.safetensors and history.json, each written whole or not at all:
+// every ten seconds or so, in the middle of an epoch as well, and at the end of all. Prints a line
+// for an epoch now and then, and a progress bar. SIGINT (Ctrl-C) and SIGTERM end the run after the
+// step at hand; the checkpoint says how far the epoch was, and a resumed run is, bit for bit, the
+// one that was never stopped.
 absl::StatusOr<TrainingResult> Train(Session& session, const Rows& training, const Rows& validation,
                                      const TrainingOptions& options);
+
+// Metrics of eval_step over rows, with the session's variables as they are. A model of a fixed
+// batch size leaves out the rest of the rows, which is said on standard error.
+absl::StatusOr<std::map<std::string, double>> Evaluate(Session& session, const Rows& rows);
+
+nlohmann::json HistoryJson(const std::vector<EpochMetrics>& history);
+
+// "loss 0.031, accuracy 0.99": the loss first, whatever its place in the alphabet.
+std::string MetricsText(const std::map<std::string, double>& metrics);
 
 // Runs a signature over rows in order, and gives each output with rows put together: [rows, ...].
 // Outputs without a batch dimension are left out.

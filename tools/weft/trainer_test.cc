@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <csignal>
 #include <filesystem>
 #include <limits>
 #include <memory>
@@ -24,7 +25,8 @@ class FakeSession : public Session {
   float mean = 0;
   std::vector<int64_t> train_batches;
   float poison_after = std::numeric_limits<float>::infinity();  // steps, then NaN
-  std::vector<std::string> eval_dims = {"batch"};
+  int interrupt_after = 0;                                      // steps, then Ctrl-C; 0: never
+  std::vector<std::string> eval_dims = {"batch"}, predict_dims = {"batch"};
 
   class FakeCall : public Call {
    public:
@@ -52,6 +54,9 @@ class FakeSession : public Session {
       if (signature_ == "train_step") {
         session_->train_batches.push_back(y_.shape()[0]);
         session_->mean += 0.1f * static_cast<float>(mean - session_->mean);
+        if (static_cast<int>(session_->train_batches.size()) == session_->interrupt_after) {
+          std::raise(SIGINT);
+        }
       }
       float loss = std::abs(static_cast<float>(mean) - session_->mean);
       if (session_->train_batches.size() > session_->poison_after) loss = NAN;
@@ -90,7 +95,7 @@ class FakeSession : public Session {
     return {{"init", {}, {}},
             {"train_step", {{"y", DataType::kF32, {"batch"}}}, {loss}},
             {"eval_step", {{"y", DataType::kF32, eval_dims}}, {loss}},
-            {"predict", {{"y", DataType::kF32, {"batch"}}}, {loss}}};
+            {"predict", {{"y", DataType::kF32, predict_dims}}, {loss}}};
   }
   absl::StatusOr<NamedTensors> GetVariables() override {
     return NamedTensors{{"mean", HostTensor::Scalar<float>(mean)}};
@@ -181,6 +186,75 @@ TEST(Train, ResumedIsTheSameAsInOneGo) {
   EXPECT_EQ(result->history[1].epoch, 2);
 }
 
+TEST(Train, InterruptedGoesOnWhereItStopped) {
+  const DataSet data = TenNumbers();
+  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
+  TrainingOptions options;
+  options.batch_size = 2;
+  options.epochs = 3;
+  FakeSession whole;
+  const auto expected = Train(whole, rows, held_out, options);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  // In the first epoch, in the middle of one, and at the last step of one.
+  for (const int steps : {1, 6, 8}) {
+    options.checkpoint_folder = Folder("interrupted");
+    options.resume = false;
+    FakeSession session;
+    session.interrupt_after = steps;
+    const auto first = Train(session, rows, held_out, options);
+    ASSERT_TRUE(first.ok()) << first.status();
+    EXPECT_EQ(first->signal, SIGINT);
+    EXPECT_EQ(first->steps, steps);
+    EXPECT_EQ(first->checkpoint, options.checkpoint_folder + "/last.safetensors");
+    EXPECT_EQ(first->history.size() * 4 + static_cast<size_t>(first->batches_done),
+              static_cast<size_t>(steps));
+    FakeSession later;
+    options.resume = true;
+    const auto second = Train(later, rows, held_out, options);
+    ASSERT_TRUE(second.ok()) << second.status();
+    EXPECT_EQ(second->signal, 0);
+    EXPECT_EQ(second->steps, 12 - steps);
+    EXPECT_EQ(later.mean, whole.mean);
+    ASSERT_EQ(second->history.size(), 3u);
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(second->history[i].training, expected->history[i].training) << i;
+      EXPECT_EQ(second->history[i].validation, expected->history[i].validation) << i;
+    }
+    EXPECT_EQ(second->best_epoch, expected->best_epoch);
+  }
+  // With batches of another size the place means nothing: the epoch begins again.
+  options.checkpoint_folder = Folder("other_batches");
+  options.resume = false;
+  FakeSession session;
+  session.interrupt_after = 2;
+  ASSERT_TRUE(Train(session, rows, held_out, options).ok());
+  options.resume = true;
+  options.batch_size = 4;
+  FakeSession later;
+  const auto again = Train(later, rows, held_out, options);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->steps, 3 * 2);
+}
+
+TEST(Train, KeepsTheVariablesOfTheBestEpoch) {
+  FakeSession session;
+  const DataSet data = TenNumbers();
+  TrainingOptions options;
+  options.epochs = 10;
+  options.batch_size = 8;
+  // Trained from 0 towards 4.5 and validated against 1: best when it passes 1.
+  const auto result = Train(session, {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, {&data, {0}}, options);
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_LT(result->best_epoch, 10);
+  const float loss =
+      static_cast<float>(result->history[result->best_epoch - 1].validation.at("loss"));
+  EXPECT_EQ(std::abs(result->best.at("mean").values<float>()[0] - 1), loss);
+  ASSERT_TRUE(session.SetVariables(result->best).ok());
+  const auto metrics = Evaluate(session, {&data, {0}});
+  ASSERT_TRUE(metrics.ok()) << metrics.status();
+  EXPECT_EQ(metrics->at("loss"), loss);
+}
+
 TEST(Train, StopsEarly) {
   FakeSession session;
   const DataSet data = TenNumbers();
@@ -228,6 +302,18 @@ TEST(Predict, PutsRowsTogether) {
   ASSERT_EQ(values.size(), 1100u);
   const std::vector<int64_t> order = Shuffled(1100, 1);
   for (int i = 0; i < 1100; ++i) ASSERT_EQ(values[i], 2.0f * static_cast<float>(order[i]));
+}
+
+TEST(Predict, FillsTheLastBatchOfAModelOfFixedSize) {
+  FakeSession session;
+  session.predict_dims = {"4"};
+  const DataSet data = TenNumbers();
+  const auto outputs = Predict(session, "predict", {&data, {0, 1, 2, 3, 4, 5}});
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_THAT(outputs->at("loss").values<float>(), ElementsAre(2, 4, 6, 8, 10, 12));
+  session.eval_dims = {"4"};
+  EXPECT_THAT(Evaluate(session, {&data, {0, 1, 2}}).status().message(),
+              HasSubstr("batches of 4 rows, but there are only 3"));
 }
 
 TEST(GatherRows, KeepsTheOrder) {

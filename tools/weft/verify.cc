@@ -1,7 +1,7 @@
 // weft verify: does a model still give the reference outputs?
-#include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -13,6 +13,8 @@
 #include "proto/file.h"
 #include "proto/npy.h"
 #include "proto/safetensors.h"
+#include "tools/common/command_line.h"
+#include "tools/common/json_text.h"
 #include "tools/weft/command.h"
 #include "tools/weft/compare.h"
 #include "tools/weft/model.h"
@@ -21,8 +23,8 @@ namespace weft::cli {
 namespace {
 
 struct Flags {
-  std::string model, signature, expected, checkpoint;
-  std::vector<std::string> inputs;
+  std::string model, signature, checkpoint;
+  std::vector<std::string> inputs, expected;
   double rtol = 1e-5, atol = 1e-6;
   int threads = 0;
   bool json = false;
@@ -65,7 +67,7 @@ absl::StatusOr<Golden> Reference(const Flags& flags, const Session::SignatureInf
   absl::StatusOr<NamedTensors> inputs = ReadFeeds(flags.inputs, signature.inputs);
   if (!inputs.ok()) return inputs.status();
   golden.inputs = *std::move(inputs);
-  absl::StatusOr<NamedTensors> outputs = ReadFeeds({flags.expected}, signature.outputs);
+  absl::StatusOr<NamedTensors> outputs = ReadFeeds(flags.expected, signature.outputs, "output");
   if (!outputs.ok()) return outputs.status();
   golden.outputs = *std::move(outputs);
   return golden;
@@ -80,7 +82,7 @@ absl::Status Run(const Flags& flags) {
   absl::StatusOr<Golden> golden = Reference(flags, *signature);
   if (!golden.ok()) return golden.status();
   absl::StatusOr<NamedTensors> results = model->session->Run(signature->name, golden->inputs);
-  if (!results.ok()) return results.status();
+  if (!results.ok()) return WithHint(results.status());
   nlohmann::json json;
   std::vector<std::string> failed;
   for (const auto& [name, expected] : golden->outputs) {
@@ -102,8 +104,7 @@ absl::Status Run(const Flags& flags) {
   }
   if (flags.json) {
     json["agrees"] = failed.empty();
-    std::printf("%s\n",
-                json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    std::printf("%s\n", JsonText(json).c_str());
   }
   if (failed.empty()) return absl::OkStatus();
   return absl::Status(
@@ -118,20 +119,30 @@ Command AddVerify(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
   CLI::App* app =
       program.add_subcommand("verify", "Compares a model's outputs with reference ones");
-  app->add_option("model", flags->model, "Graph file or package")->required()->type_name("MODEL");
-  app->add_option("--inputs", flags->inputs, "NAME=FILE.npy or FILE.npz; repeatable");
-  app->add_option("--expected", flags->expected, "NAME=FILE.npy or FILE.npz with all outputs");
-  app->add_option("--signature", flags->signature, "Default: predict, or the only one");
-  app->add_option("--checkpoint", flags->checkpoint, "Values of variables, a .safetensors file");
+  app->add_option("MODEL", flags->model, "Graph file or package")->required()->type_name("MODEL");
+  AddRepeatable(app, "--inputs", flags->inputs, "NAME=FILE.npy, or FILE.npz with all; repeatable")
+      ->type_name("INPUT");
+  AddRepeatable(app, "--expected", flags->expected,
+                "NAME=FILE.npy, or FILE.npz with all outputs; repeatable")
+      ->type_name("OUTPUT");
+  app->add_option("--signature", flags->signature,
+                  "What to run; predict, or the only one, if not given")
+      ->type_name("NAME");
+  app->add_option("--checkpoint", flags->checkpoint, "Values of variables: a .safetensors file")
+      ->type_name("FILE");
   app->add_option("--rtol", flags->rtol, "Elements agree where |a - b| <= atol + rtol * |b|")
-      ->capture_default_str();
-  app->add_option("--atol", flags->atol)->capture_default_str();
-  app->add_option("--threads", flags->threads, "0: one per core")
-      ->check(CLI::Range(0, kMaxThreads));
+      ->capture_default_str()
+      ->type_name("NUMBER")
+      ->check(NumberBetween(0, std::numeric_limits<double>::max()));
+  app->add_option("--atol", flags->atol, "See --rtol")
+      ->capture_default_str()
+      ->type_name("NUMBER")
+      ->check(NumberBetween(0, std::numeric_limits<double>::max()));
+  AddThreads(app, flags->threads);
   app->add_flag("--json", flags->json, "Results as JSON");
   app->footer(
-      "Without --inputs, a package's own golden values are used. The exit code is 1 where "
-      "outputs differ.\n"
+      "Without --inputs, a package's own golden values are used. The exit code is 1 where outputs\n"
+      "differ.\n"
       "Example: weft verify digits.weftpkg --inputs in.npz --expected out.npz --rtol 1e-4");
   return {app, [flags] { return Run(*flags); }};
 }
