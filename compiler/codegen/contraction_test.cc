@@ -1,5 +1,3 @@
-#include "compiler/codegen/contraction.h"
-
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -9,8 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "compiler/codegen/contraction_layout.h"
-#include "compiler/codegen/pack.h"
-#include "compiler/codegen/run_fusion.h"
+#include "compiler/codegen/test_fusion.h"
 #include "graph/reference/kernels.h"
 #include "gtest/gtest.h"
 
@@ -128,7 +125,7 @@ void CheckProduct(const Product& p, DataType dtype, const std::string& target,
                    "):\n%y = \"weft.matmul\"(%a, %b) {transpose_a = ", p.ta ? "true" : "false",
                    ", transpose_b = ", p.tb ? "true" : "false", "} : (", ta, ", ", tb, ") -> ", ty,
                    "\n\"plan.yield\"(%y) : (", ty, ") -> ()");
-  auto got = RunFusion(EmitContractionKernel, "contraction", body, {a, b}, symbols, target);
+  auto got = RunFusion("contraction", body, {a, b}, symbols, target);
   ASSERT_TRUE(got.ok()) << got.status();
   ExpectEqual((*got)[0], *reference::MatMul(a, b, p.ta, p.tb));
 }
@@ -256,7 +253,7 @@ void CheckConv(const Conv& conv, DataType dtype, const std::string& target, bool
   const std::string ty = type(OutputShape(conv), true);
   const std::map<std::string, int64_t> symbols = {{"a", conv.image[0]}};
   auto got =
-      RunFusion(EmitContractionKernel, "contraction",
+      RunFusion("contraction",
                 absl::StrCat("^bb0(%x: ", tx, ", %f: ", tf, "):\n%y = \"weft.conv2d\"(%x, %f) {",
                              ConvAttributes(conv), "} : (", tx, ", ", tf, ") -> ", ty,
                              "\n\"plan.yield\"(%y) : (", ty, ") -> ()"),
@@ -264,7 +261,7 @@ void CheckConv(const Conv& conv, DataType dtype, const std::string& target, bool
   ASSERT_TRUE(got.ok()) << got.status();
   ExpectEqual((*got)[0], *reference::Conv2D(x, f, window, conv.groups));
   const Ints filter_size = {conv.filter[0], conv.filter[1]};
-  got = RunFusion(EmitContractionKernel, "contraction",
+  got = RunFusion("contraction",
                   absl::StrCat("^bb0(%x: ", tx, ", %d: ", ty,
                                "):\n%y = \"weft.conv2d_filter_grad\"(%x, %d) {filter_size = ",
                                ArrayText(filter_size), ", ", ConvAttributes(conv), "} : (", tx,
@@ -322,8 +319,7 @@ absl::StatusOr<std::vector<HostTensor>> RunPacked(
     const std::string& target) {
   absl::Status last = absl::OkStatus();
   for (int64_t panel = 8; panel <= 256; panel += 8) {
-    auto got =
-        RunFusion(EmitContractionKernel, "contraction", body(panel), inputs(panel), {}, target);
+    auto got = RunFusion("contraction", body(panel), inputs(panel), {}, target);
     if (got.ok()) return got;
     last = got.status();
   }
@@ -348,7 +344,7 @@ TEST(Pack, PanelsAsTheirDefinitionSays) {
     shape.insert(shape.end(), {c.groups, (c.columns + c.panel - 1) / c.panel, c.k, c.panel});
     const std::string tx = Type(c.shape, "f32"), ty = Type(shape, "f32");
     auto got =
-        RunFusion(EmitPack, "pack",
+        RunFusion("pack",
                   absl::StrCat("^bb0(%x: ", tx, "):\n%y = \"plan.pack\"(%x) {panel = ", c.panel,
                                " : i64, k_dims = ", c.k_dims, " : i64, groups = ", c.groups,
                                " : i64, transpose = ", c.transpose ? "true" : "false", "} : (", tx,
@@ -444,14 +440,10 @@ TEST(Contraction, EpilogueWithOperandsAndSeveralResults) {
          {"N", absl::StrCat(n)},
          {"Y", absl::StrCat("tensor<?x", n, "xf32, [\"a\", \"\"]>")},
          {"B", absl::StrCat("tensor<?x", n, "xi1, [\"a\", \"\"]>")}});
-    std::vector<std::pair<int, int>> shares;
-    auto emit = [&](plan::FusionOp fusion, const Target& target, mlir::ModuleOp kernels) {
-      auto spec = EmitContractionKernel(fusion, target, kernels);
-      if (spec.ok()) shares = spec->may_share;
-      return spec;
-    };
-    auto got = RunFusion(emit, "contraction", body, {a, b, bias, row, residual}, {{"a", m}},
-                         TargetName(i++));
+    TestFusion fusion(TargetName(i++));
+    const absl::Status compiled = fusion.TryText("contraction", body);
+    ASSERT_TRUE(compiled.ok()) << compiled;
+    auto got = fusion.TryRun({a, b, bias, row, residual}, {{"a", m}});
     ASSERT_TRUE(got.ok()) << got.status();
     const HostTensor product = *reference::MatMul(a, b, false, false);
     ExpectEqual((*got)[2], product);
@@ -467,7 +459,7 @@ TEST(Contraction, EpilogueWithOperandsAndSeveralResults) {
       }
     }
     // The residual lies as the results in f32 do.
-    EXPECT_EQ(shares, (std::vector<std::pair<int, int>>{{4, 0}, {4, 2}}));
+    EXPECT_EQ(fusion.spec().may_share, (std::vector<std::pair<int, int>>{{4, 0}, {4, 2}}));
   }
 }
 
@@ -478,7 +470,7 @@ TEST(Contraction, EpilogueOperandsOfSomeDimensions) {
   const HostTensor f = Random(DataType::kF32, {2, 2, 6, 20}, 2);
   const HostTensor scale = Random(DataType::kF32, {3, 1, 1, 20}, 3);
   auto got = RunFusion(
-      EmitContractionKernel, "contraction",
+      "contraction",
       R"(^bb0(%x: tensor<3x5x4x6xf32>, %f: tensor<2x2x6x20xf32>, %s: tensor<3x1x1x20xf32>):
           %y = "weft.conv2d"(%x, %f) {strides = array<i64: 1, 1>, padding = array<i64: 0, 0, 0, 0>, dilations = array<i64: 1, 1>} : (tensor<3x5x4x6xf32>, tensor<2x2x6x20xf32>) -> tensor<3x4x3x20xf32>
           %b = "weft.broadcast"(%s) {shape = ["3", "4", "3", "20"]} : (tensor<3x1x1x20xf32>) -> tensor<3x4x3x20xf32>
@@ -496,7 +488,7 @@ TEST(Contraction, EpilogueOperandsOfSomeDimensions) {
   const HostTensor b = Random(DataType::kF32, {2, 3, 9, 11}, 2);
   const HostTensor mask = Random(DataType::kF32, {2, 1, 1, 11}, 3);
   got = RunFusion(
-      EmitContractionKernel, "contraction",
+      "contraction",
       R"(^bb0(%a: tensor<2x3x7x9xf32>, %b: tensor<2x3x9x11xf32>, %m: tensor<2x1x1x11xf32>):
           %y = "weft.matmul"(%a, %b) : (tensor<2x3x7x9xf32>, tensor<2x3x9x11xf32>) -> tensor<2x3x7x11xf32>
           %b1 = "weft.broadcast"(%m) {shape = ["2", "3", "7", "11"]} : (tensor<2x1x1x11xf32>) -> tensor<2x3x7x11xf32>
@@ -513,14 +505,14 @@ TEST(Contraction, EpilogueOperandsOfSomeDimensions) {
 
 TEST(Contraction, BrokenFusionsAreErrors) {
   // Two contractions; a constant that is no splat.
-  auto got = RunFusion(EmitContractionKernel, "contraction",
+  auto got = RunFusion("contraction",
                        R"(^bb0(%a: tensor<4x4xf32>):
           %y = "weft.matmul"(%a, %a) : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
           %z = "weft.matmul"(%y, %a) : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
           "plan.yield"(%z) : (tensor<4x4xf32>) -> ())",
                        {Random(DataType::kF32, {4, 4}, 1)});
   EXPECT_EQ(got.status().code(), absl::StatusCode::kInternal);
-  got = RunFusion(EmitContractionKernel, "contraction",
+  got = RunFusion("contraction",
                   R"(^bb0(%a: tensor<2x2xf32>):
           %y = "weft.matmul"(%a, %a) : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32>
           %c = "weft.constant"() {value = dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32>} : () -> tensor<2x2xf32>

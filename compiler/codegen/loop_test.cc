@@ -3,8 +3,12 @@
 
 #include <cstring>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "compiler/codegen/test_fusion.h"
 #include "gmock/gmock.h"
+#include "graph/ops/op_info.h"
 
 namespace weft {
 namespace {
@@ -22,6 +26,74 @@ std::string Cast(DataType dtype) {
   return "dtype = " + name;
 }
 
+TEST(Loop, EveryElementwiseOpWithinItsTolerance) {
+  for (const OpInfo& op : AllOps()) {
+    if (!op.elementwise) continue;
+    for (DataType dtype : op.dtypes) {
+      SCOPED_TRACE(std::string(op.name) + " " + std::string(NameOf(dtype)));
+      const bool casts = op.result_dtype == "attribute";
+      for (DataType to : kAll) {
+        if (!casts && to != dtype) continue;
+        TestFusion f;
+        std::vector<mlir::Value> operands;
+        for (const OperandInfo& operand : op.operands) {
+          operands.push_back(f.Input(operand.name == "condition" ? DataType::kBool : dtype, {"n"}));
+        }
+        f.Finish("loop", {f.Op(std::string(op.name), operands, casts ? Cast(to) : "")});
+        // Narrow floats are computed in f32, whose errors can only turn one rounding.
+        const bool narrow = to == DataType::kF16 || to == DataType::kBF16;
+        f.Check({{"n", 75}}, narrow ? std::min(op.test.ulps, 1) : op.test.ulps, op.test.scale,
+                op.test.low, op.test.high);
+      }
+    }
+  }
+}
+
+// What follows the name of each access to global memory: "v4.b32" is one of 16 bytes.
+std::vector<std::string> GlobalAccesses(const std::string& ptx) {
+  std::vector<std::string> types;
+  for (absl::string_view line : absl::StrSplit(ptx, '\n')) {
+    for (absl::string_view access : {"ld.global.", "st.global."}) {
+      const size_t at = line.find(access);
+      if (at == line.npos) continue;
+      absl::string_view type = line.substr(at + access.size());
+      if (absl::StartsWith(type, "nc.")) type.remove_prefix(3);
+      types.emplace_back(type.substr(0, type.find_first_of(" \t")));
+      // Whether a byte gets a sign makes no difference.
+      if (types.back() == "s8") types.back() = "b8";
+    }
+  }
+  return types;
+}
+
+TEST(Loop, AccessesOfAGpuAreOf16BytesWhereTheyMayBe) {
+  if (!TestsGpu()) GTEST_SKIP() << "of GPUs";
+  for (DataType dtype : kAll) {
+    SCOPED_TRACE(NameOf(dtype));
+    const std::string wide = SizeOf(dtype) == 8 ? "v2.b64" : "v4.b32";
+    const char* const op = dtype == DataType::kBool ? "or" : "maximum";
+    // With a row and a column that all read, and beginning inside of longer rows.
+    TestFusion known;
+    mlir::Value x = known.Input(dtype, {"n", "672"});
+    const std::string shape = "shape = [\"n\", \"640\"]";
+    x = known.Op("slice", {x},
+                 "starts = [\"0\", \"32\"], limits = [\"n\", \"672\"], steps = array<i64: 1, 1>");
+    x = known.Op(op, {x, known.Op("broadcast", {known.Input(dtype, {"640"})}, shape)});
+    mlir::Value column = known.Input(dtype, {"n", "1"});
+    known.Finish("loop", {known.Op(op, {x, known.Op("broadcast", {column}, shape)})});
+    known.Check({{"n", 3}});
+    // The column's is of one element.
+    const std::string one = absl::StrCat("b", 8 * SizeOf(dtype));
+    EXPECT_THAT(GlobalAccesses(known.ptx()), testing::UnorderedElementsAre(wide, wide, one, wide));
+    // The last elements of an open size are accessed one by one.
+    TestFusion open;
+    open.Finish("loop", {open.Op(op, {open.Input(dtype, {"n"}), open.Input(dtype, {"n"})})});
+    open.Check({{"n", 1000}});
+    EXPECT_THAT(GlobalAccesses(open.ptx()),
+                testing::UnorderedElementsAre(wide, wide, wide, one, one, one));
+  }
+}
+
 TEST(Loop, OpenSizeOfAnyLength) {
   TestFusion f;
   mlir::Value x = f.Input(DataType::kF32, {"n"}), y = f.Input(DataType::kF32, {"n"});
@@ -32,7 +104,7 @@ TEST(Loop, OpenSizeOfAnyLength) {
 }
 
 TEST(Loop, ArithmeticOfEveryDType) {
-  for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+  for (const std::string& target : TestTargets()) {
     for (DataType dtype : kAll) {
       if (dtype == DataType::kBool) continue;
       SCOPED_TRACE(std::string(NameOf(dtype)) + target);
@@ -102,7 +174,7 @@ TEST(Loop, FloatFunctionsOfEveryFloat) {
 
 // Division by one number for many lanes, which takes a shorter way where it gives the same bits.
 TEST(Loop, QuotientsByOneNumber) {
-  for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+  for (const std::string& target : TestTargets()) {
     TestFusion f(target);
     mlir::Value x = f.Input(DataType::kF32, {"rows", "512"}),
                 d = f.Input(DataType::kF32, {"rows", "1"});
@@ -184,7 +256,7 @@ TEST(Loop, BroadcastsOfRowsColumnsAndScalars) {
 TEST(Loop, BiasOfManySizes) {
   for (const char* width : {"1", "2", "3", "10", "16", "31", "64", "65", "100", "1000"}) {
     SCOPED_TRACE(width);
-    for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+    for (const std::string& target : TestTargets()) {
       TestFusion f(target);
       mlir::Value x = f.Input(DataType::kF32, {"n", width}),
                   bias = f.Input(DataType::kF32, {width});
@@ -213,7 +285,7 @@ TEST(Loop, TransposesOfEveryDType) {
 }
 
 TEST(Loop, TransposesAroundTheBlocks) {
-  for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+  for (const std::string& target : TestTargets()) {
     for (DataType dtype : {DataType::kF32, DataType::kF64, DataType::kBF16, DataType::kBool}) {
       SCOPED_TRACE(std::string(NameOf(dtype)) + target);
       TestFusion f(target);
@@ -232,7 +304,7 @@ TEST(Loop, TransposesAroundTheBlocks) {
 
 // Operands that are read across, in place, and both, and only in part.
 TEST(Loop, TransposesAmongOtherWork) {
-  for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+  for (const std::string& target : TestTargets()) {
     TestFusion f(target);
     mlir::Value x = f.Input(DataType::kF32, {"b", "70", "70"}),
                 y = f.Input(DataType::kF32, {"b", "70", "70"});
@@ -255,7 +327,8 @@ TEST(Loop, TransposesAmongOtherWork) {
 
 // Results that go past the caches, with and without the alignment that this needs.
 TEST(Loop, PastTheCaches) {
-  for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+  if (TestsGpu()) GTEST_SKIP() << "a GPU's caches are its own affair";
+  for (const std::string& target : TestTargets()) {
     for (DataType dtype : {DataType::kF32, DataType::kF64, DataType::kBF16, DataType::kU8}) {
       SCOPED_TRACE(std::string(NameOf(dtype)) + target);
       TestFusion f(WithoutCaches(target));
@@ -441,6 +514,7 @@ TEST(Loop, NothingAtAll) {
 
 // The last tile of more elements than 32 bits count; only its pages are ever touched.
 TEST(Loop, MoreThan32BitsOfElements) {
+  if (TestsGpu()) GTEST_SKIP() << "no emulator launches 38 billion threads";
   const int64_t rows = (int64_t{1} << 28) + 3, n = rows * 9;
   TestFusion flat, bias, turned;
   mlir::Value x = flat.Input(DataType::kF32, {"n", "9"});
@@ -512,7 +586,7 @@ TEST(Loop, CastsOfNumbersBetweenOthers) {
 
 // Four positions share a block of random words, however the loop walks over them.
 TEST(Loop, RandomInAnyLoop) {
-  for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+  for (const std::string& target : TestTargets()) {
     std::vector<HostTensor> flat;
     for (const char* width : {"24", "12", "8", "3", "1"}) {
       SCOPED_TRACE(std::string(width) + target);

@@ -1,11 +1,17 @@
 #include "compiler/codegen/test_fusion.h"
 
-#include <sys/mman.h>
+#include <time.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "compiler/codegen/llvm_lowering.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "graph/ops/evaluate.h"
@@ -13,35 +19,19 @@
 #include "graph/ops/op_info.h"
 #include "llvm/Support/raw_ostream.h"
 #include "mlir/AsmParser/AsmParser.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
 
 namespace weft {
 namespace {
 
-// Memory that ends where a page that cannot be touched begins.
-class GuardedMemory {
- public:
-  explicit GuardedMemory(size_t size) : pages_((size + 4095) / 4096 * 4096 + 4096) {
-    base_ = static_cast<char*>(
-        mmap(nullptr, pages_ + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    mprotect(base_ + pages_, 4096, PROT_NONE);
-    std::memset(base_, 0x5a, pages_);
-    data_ = base_ + pages_ - size;
-  }
-  GuardedMemory(const GuardedMemory&) = delete;
-  ~GuardedMemory() { munmap(base_, pages_ + 4096); }
-  char* data() { return data_; }
-  bool FrontIntact() const {
-    for (const char* p = base_; p < data_; ++p) {
-      if (*p != 0x5a) return false;
-    }
-    return true;
-  }
-
- private:
-  size_t pages_;
-  char* base_;
-  char* data_;
-};
+// Time that this thread ran: what else the machine does counts little.
+double ThreadSeconds() {
+  timespec time;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
 
 std::vector<int64_t> Sizes(const Shape& shape, const Symbols& symbols) {
   std::vector<int64_t> sizes;
@@ -75,9 +65,22 @@ Target WithoutCaches(const std::string& name) {
   return target;
 }
 
+const std::vector<std::string>& TestTargets() {
+  static const std::vector<std::string>* const targets = [] {
+    const char* list = std::getenv("WEFT_TEST_TARGETS");
+    return new std::vector<std::string>(
+        absl::StrSplit(list != nullptr ? list : "cpu:native,cpu:x86-64-v3", ','));
+  }();
+  return *targets;
+}
+
+bool TestsGpu() { return absl::StartsWith(TestTargets().front(), "cuda:"); }
+
 TestFusion::TestFusion(const Target& target) : target_(target) {
-  context_.loadDialect<ir::WeftDialect, plan::PlanDialect>();
-  module_ = std::make_unique<TestModule>(context_, target_);
+  PrepareContext(&context_);
+  context_.loadDialect<ir::WeftDialect, plan::PlanDialect, mlir::func::FuncDialect>();
+  // The op around a parsed body.
+  context_.allowUnregisteredDialects();
   graph_ = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context_));
   block_ = std::make_unique<mlir::Block>();
 }
@@ -154,34 +157,68 @@ mlir::Value TestFusion::Constant(DataType dtype, double value) {
   return op->getResult(0);
 }
 
-void TestFusion::Finish(const std::string& kind, std::vector<mlir::Value> results) {
+// Operands come from a function around the fusion.
+void TestFusion::MakeFusion(const std::string& kind, mlir::Block& body, mlir::ValueRange results) {
   mlir::OpBuilder b(&context_);
   const mlir::Location location = mlir::UnknownLoc::get(&context_);
-  // Operands come from a function around the fusion.
   b.setInsertionPointToEnd(graph_->getBody());
   auto function = mlir::func::FuncOp::create(b, location, "graph",
-                                             b.getFunctionType(block_->getArgumentTypes(), {}));
+                                             b.getFunctionType(body.getArgumentTypes(), {}));
   mlir::Block* entry = function.addEntryBlock();
   b.setInsertionPointToEnd(entry);
-  std::vector<mlir::Type> types;
-  for (mlir::Value result : results) types.push_back(result.getType());
-  fusion_ = plan::FusionOp::create(b, location, types, entry->getArguments(), kind);
-  mlir::Block* body = fusion_.body();
-  for (auto [from, to] : llvm::zip(block_->getArguments(), body->getArguments())) {
-    for (mlir::Value& result : results) {
-      if (result == from) result = to;
-    }
+  fusion_ = plan::FusionOp::create(b, location, results.getTypes(), entry->getArguments(), kind);
+  mlir::func::ReturnOp::create(b, location);
+  mlir::Block* inside = fusion_.body();
+  std::vector<mlir::Value> yielded(results.begin(), results.end());
+  for (auto [from, to] : llvm::zip(body.getArguments(), inside->getArguments())) {
+    std::replace(yielded.begin(), yielded.end(), mlir::Value(from), mlir::Value(to));
     from.replaceAllUsesWith(to);
   }
-  body->getOperations().splice(body->end(), block_->getOperations());
-  b.setInsertionPointToEnd(body);
-  plan::YieldOp::create(b, location, results);
-  auto spec = EmitKernel(fusion_, target_, module_->module());
-  ASSERT_TRUE(spec.ok()) << spec.status();
+  inside->getOperations().splice(inside->end(), body.getOperations());
+  b.setInsertionPointToEnd(inside);
+  plan::YieldOp::create(b, location, yielded);
+}
+
+absl::Status TestFusion::Compile() {
+  if (mlir::failed(mlir::verify(*graph_))) return absl::InvalidArgumentError("not a valid fusion");
+  const double start = ThreadSeconds();
+  mlir::OwningOpRef<mlir::ModuleOp> kernels =
+      mlir::ModuleOp::create(mlir::UnknownLoc::get(&context_));
+  auto spec = EmitKernel(fusion_, target_, *kernels);
+  if (!spec.ok()) return spec.status();
   spec_ = *spec;
-  llvm::raw_string_ostream(text_) << module_->module();
-  if (getenv("WEFT_TEST_PRINT_KERNEL") != nullptr) std::printf("%s\n", text_.c_str());
-  module_->Compile();
+  const double emitted = ThreadSeconds() - start;
+  if (mlir::failed(mlir::verify(*kernels))) return absl::InternalError("the kernel is not valid");
+  llvm::raw_string_ostream(text_) << *kernels;
+  const bool print = std::getenv("WEFT_TEST_PRINT_KERNEL") != nullptr;
+  if (print) std::printf("%s\n", text_.c_str());
+  const double compile_start = ThreadSeconds();
+  auto device = TestDevice::Compile(*kernels, target_);
+  if (!device.ok()) return device.status();
+  compile_seconds_ = emitted + ThreadSeconds() - compile_start;
+  device_ = *std::move(device);
+  if (print) std::printf("%s\n", device_->ptx().c_str());
+  return absl::OkStatus();
+}
+
+void TestFusion::Finish(const std::string& kind, std::vector<mlir::Value> results) {
+  MakeFusion(kind, *block_, results);
+  const absl::Status status = Compile();
+  ASSERT_TRUE(status.ok()) << status;
+}
+
+absl::Status TestFusion::TryText(const std::string& kind, const std::string& body) {
+  // Verified once it is in place: a yield belongs into a fusion.
+  mlir::ParserConfig config(&context_, /*verifyAfterParse=*/false);
+  auto parsed = mlir::parseSourceString<mlir::ModuleOp>(
+      absl::StrCat("\"test.fusion\"() ({\n", body, "\n}) : () -> ()"), config);
+  if (!parsed) return absl::InvalidArgumentError("the body does not parse");
+  mlir::Block& block = parsed->getBody()->front().getRegion(0).front();
+  mlir::Operation* yield = block.getTerminator();
+  const std::vector<mlir::Value> results(yield->operand_begin(), yield->operand_end());
+  yield->erase();
+  MakeFusion(kind, block, results);
+  return Compile();
 }
 
 std::vector<int64_t> TestFusion::ResultBytes(const Symbols& symbols) {
@@ -220,52 +257,106 @@ std::vector<HostTensor> TestFusion::RandomInputs(const Symbols& symbols, double 
   return inputs;
 }
 
-std::vector<HostTensor> TestFusion::Run(const std::vector<HostTensor>& inputs,
-                                        const Symbols& symbols) {
-  std::vector<HostTensor> outputs;
-  WeftKernel run = kernel();
-  if (run == nullptr) {
-    ADD_FAILURE() << "no kernel";
-    return outputs;
+absl::StatusOr<TestDevice::Launch> TestFusion::Prepare(const Symbols& symbols,
+                                                       std::vector<HostTensor>* results) {
+  for (mlir::Value result : fusion_.getOuts()) {
+    auto tensor = HostTensor::Create(ir::DataTypeOf(result), Sizes(ir::ShapeOf(result), symbols));
+    if (!tensor.ok()) return tensor.status();
+    std::memset(tensor->mutable_data(), 0xA5, tensor->size_bytes());
+    results->push_back(*std::move(tensor));
   }
-  std::vector<int64_t> sizes = Sizes(spec_.sizes, symbols);
-  const int64_t tiles = *spec_.tiles.Evaluate(symbols);
-  const int64_t scratch_bytes = *spec_.scratch_bytes.Evaluate(symbols);
-  for (int pass = 0; pass < 2; ++pass) {
-    std::vector<std::unique_ptr<GuardedMemory>> memory;
-    std::vector<void*> buffers;
-    auto add = [&](size_t size) {
-      memory.push_back(std::make_unique<GuardedMemory>(size));
-      buffers.push_back(memory.back()->data());
-    };
-    for (const HostTensor& input : inputs) {
-      add(input.size_bytes());
-      std::memcpy(buffers.back(), input.data(), input.size_bytes());
-    }
-    std::vector<HostTensor> results;
-    for (mlir::Value result : fusion_.getOuts()) {
-      results.push_back(
-          *HostTensor::Create(ir::DataTypeOf(result), Sizes(ir::ShapeOf(result), symbols)));
-      add(results.back().size_bytes());
-    }
-    GuardedMemory scratch((scratch_bytes + 63) / 64 * 64);
-    if (pass == 0) {
-      run(buffers.data(), sizes.data(), 0, tiles, scratch.data());
-    } else {
-      for (int64_t i = tiles; i-- > 0;) run(buffers.data(), sizes.data(), i, i + 1, scratch.data());
-    }
-    EXPECT_TRUE(scratch.FrontIntact());
-    for (auto& part : memory) EXPECT_TRUE(part->FrontIntact());
+  TestDevice::Launch launch;
+  launch.symbol = spec_.symbol;
+  for (const DimExpr& size : spec_.sizes) {
+    absl::StatusOr<int64_t> value = size.Evaluate(symbols);
+    if (!value.ok()) return value.status();
+    launch.sizes.push_back(*value);
+  }
+  absl::StatusOr<int64_t> tiles = spec_.tiles.Evaluate(symbols),
+                          scratch = spec_.scratch_bytes.Evaluate(symbols);
+  if (!tiles.ok()) return tiles.status();
+  if (!scratch.ok()) return scratch.status();
+  launch.tiles = *tiles;
+  launch.block_threads = spec_.block_threads;
+  launch.scratch_bytes = *scratch;
+  launch.shared.assign(results->size(), -1);
+  return launch;
+}
+
+absl::StatusOr<std::vector<HostTensor>> TestFusion::TryRun(const std::vector<HostTensor>& inputs,
+                                                           const Symbols& symbols) {
+  if (device_ == nullptr) return absl::InternalError("no kernel");
+  std::vector<HostTensor> results;
+  auto prepared = Prepare(symbols, &results);
+  if (!prepared.ok()) return prepared.status();
+  const TestDevice::Launch launch = *prepared;
+  if (absl::Status status = device_->Run(launch, inputs, results); !status.ok()) return status;
+  std::vector<HostTensor> again;
+  for (const HostTensor& result : results) again.push_back(result.Clone());
+  auto same = [&](const TestDevice::Launch& other, const char* otherwise) -> absl::Status {
+    for (HostTensor& tensor : again) std::memset(tensor.mutable_data(), 0x5A, tensor.size_bytes());
+    if (absl::Status status = device_->Run(other, inputs, again); !status.ok()) return status;
     for (size_t i = 0; i < results.size(); ++i) {
-      std::memcpy(results[i].mutable_data(), buffers[inputs.size() + i], results[i].size_bytes());
-      if (pass == 1) {
-        EXPECT_EQ(std::memcmp(results[i].data(), outputs[i].data(), results[i].size_bytes()), 0)
-            << "tiles depend on each other";
+      if (std::memcmp(results[i].data(), again[i].data(), again[i].size_bytes()) != 0) {
+        return absl::InternalError(absl::StrCat("result ", i, " has other bits ", otherwise));
       }
     }
-    outputs = results;
+    return absl::OkStatus();
+  };
+  if (target_.kind == Target::Kind::kCpu && launch.tiles > 1) {
+    TestDevice::Launch other = launch;
+    other.one_by_one = true;
+    absl::Status status = same(other, "if tiles run one by one");
+    if (!status.ok()) return status;
   }
-  return outputs;
+  TestDevice::Launch sharing = launch;
+  std::vector<bool> taken(inputs.size());
+  bool shares = false;
+  for (const auto& [operand, result] : spec_.may_share) {
+    int& place = sharing.shared[static_cast<size_t>(result)];
+    if (place >= 0 || taken[static_cast<size_t>(operand)]) continue;
+    place = operand;
+    taken[static_cast<size_t>(operand)] = shares = true;
+  }
+  if (shares) {
+    absl::Status status = same(sharing, "where results lie in operands' buffers");
+    if (!status.ok()) return status;
+  }
+  return results;
+}
+
+std::vector<HostTensor> TestFusion::Run(const std::vector<HostTensor>& inputs,
+                                        const Symbols& symbols) {
+  auto results = TryRun(inputs, symbols);
+  if (results.ok()) return *std::move(results);
+  ADD_FAILURE() << results.status();
+  return {};
+}
+
+void TestFusion::Time(const std::vector<HostTensor>& inputs, const Symbols& symbols,
+                      FusionTiming* timing) {
+  timing->compile_seconds = compile_seconds_;
+  timing->flops = spec_.flops.Evaluate(symbols).value_or(0);
+  timing->bytes = spec_.bytes.Evaluate(symbols).value_or(0);
+  std::vector<HostTensor> results;
+  auto launch = Prepare(symbols, &results);
+  WeftKernel run = kernel();
+  if (!launch.ok() || run == nullptr) return;
+  std::vector<void*> buffers;
+  for (const HostTensor& input : inputs) buffers.push_back(const_cast<void*>(input.data()));
+  for (HostTensor& result : results) buffers.push_back(result.mutable_data());
+  auto scratch = HostTensor::Create(DataType::kU8, {launch->scratch_bytes});
+  // Several launches in a row where one is short beside what reading the clock takes.
+  int64_t launches = 1;
+  for (int i = 0; i < timing->repeats; ++i) {
+    const double start = ThreadSeconds();
+    for (int64_t j = 0; j < launches; ++j) {
+      run(buffers.data(), launch->sizes.data(), 0, launch->tiles, scratch->mutable_data());
+    }
+    const double seconds = (ThreadSeconds() - start) / static_cast<double>(launches);
+    if (i == 0 || seconds < timing->seconds) timing->seconds = seconds;
+    if (i == 0) launches = 1 + static_cast<int64_t>(1e-4 / std::max(seconds, 1e-7));
+  }
 }
 
 std::vector<HostTensor> TestFusion::Evaluate(const std::vector<HostTensor>& inputs,
@@ -299,10 +390,6 @@ void TestFusion::Check(const Symbols& symbols, double ulps, double scale, double
 
 void TestFusion::CheckOn(const std::vector<HostTensor>& inputs, const Symbols& symbols, double ulps,
                          double scale) {
-  if (kernel() == nullptr) {
-    ADD_FAILURE() << "no kernel";
-    return;
-  }
   const std::vector<HostTensor> got = Run(inputs, symbols), want = Evaluate(inputs, symbols);
   ASSERT_EQ(got.size(), want.size());
   for (size_t r = 0; r < got.size(); ++r) {
@@ -318,6 +405,19 @@ void TestFusion::CheckOn(const std::vector<HostTensor>& inputs, const Symbols& s
     }
     EXPECT_EQ(wrong, 0);
   }
+}
+
+absl::StatusOr<std::vector<HostTensor>> RunFusion(const std::string& kind, const std::string& body,
+                                                  const std::vector<HostTensor>& inputs,
+                                                  const Symbols& symbols, const std::string& target,
+                                                  FusionTiming* timing) {
+  absl::StatusOr<Target> parsed = Target::Parse(target);
+  if (!parsed.ok()) return parsed.status();
+  TestFusion fusion(*parsed);
+  if (absl::Status status = fusion.TryText(kind, body); !status.ok()) return status;
+  auto results = fusion.TryRun(inputs, symbols);
+  if (results.ok() && timing != nullptr) fusion.Time(inputs, symbols, timing);
+  return results;
 }
 
 }  // namespace weft

@@ -9,18 +9,40 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "compiler/codegen/emit.h"
-#include "compiler/codegen/test_kernel.h"
+#include "compiler/codegen/target.h"
+#include "compiler/codegen/test_device.h"
 #include "compiler/plan_dialect/plan.h"
+#include "gtest/gtest.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/OwningOpRef.h"
 #include "proto/host_tensor.h"
 
 namespace weft {
 
 using Symbols = std::map<std::string, int64_t>;
 
+// The targets that this run of a test is for: those that the environment's WEFT_TEST_TARGETS lists,
+// separated by commas, or else two levels of processors.
+const std::vector<std::string>& TestTargets();
+// Whether those are GPUs, which the emulator stands for.
+bool TestsGpu();
+
+// What a fusion costs, for benchmarks: the least time of `repeats` launches on one thread.
+struct FusionTiming {
+  int repeats = 20;
+  double seconds = 0;
+  int64_t flops = 0, bytes = 0;  // as the kernel states them
+  double compile_seconds = 0;
+};
+
+// First its body is built op by op, or parsed; then it is compiled, once; then it runs. What may
+// fail by a fault of the code generator is a test failure; Try... return it instead.
 class TestFusion {
  public:
-  explicit TestFusion(const std::string& target = "cpu:native")
+  explicit TestFusion(const std::string& target = TestTargets().front())
       : TestFusion(*Target::Parse(target)) {}
   explicit TestFusion(const Target& target);
 
@@ -34,18 +56,27 @@ class TestFusion {
   mlir::Value Constant(DataType dtype, double value);
   // Ends the body and compiles the kernel.
   void Finish(const std::string& kind, std::vector<mlir::Value> results);
+  // Compiles a body given as text, from "^bb0(" to the yield.
+  absl::Status TryText(const std::string& kind, const std::string& body);
+
   const KernelSpec& spec() const { return spec_; }
   // The kernel as it was emitted.
   const std::string& text() const { return text_; }
-  WeftKernel kernel() const { return module_->Find(spec_.symbol); }
+  // What became of it for a GPU.
+  const std::string& ptx() const { return device_->ptx(); }
+  // The kernel as a function of this process; null where it did not compile, and on a GPU.
+  WeftKernel kernel() const { return device_ ? device_->Find(spec_.symbol) : nullptr; }
 
   // Sizes in bytes of the results.
   std::vector<int64_t> ResultBytes(const Symbols& symbols);
   // Values between low and high (integers: whole numbers), for each operand.
   std::vector<HostTensor> RandomInputs(const Symbols& symbols, double low = -2, double high = 2,
                                        int seed = 1);
-  // Runs the kernel, all tiles at once and one by one from the last, which must give the same bits.
-  // Memory next to operands cannot be read, memory next to results must not change.
+  // Runs the kernel: all tiles at once; one by one from the last, as no order is promised; and with
+  // results in the buffers of operands that they may share. All must give the same bits. Memory
+  // around operands cannot be read, memory around results must not change.
+  absl::StatusOr<std::vector<HostTensor>> TryRun(const std::vector<HostTensor>& inputs,
+                                                 const Symbols& symbols);
   std::vector<HostTensor> Run(const std::vector<HostTensor>& inputs, const Symbols& symbols);
   std::vector<HostTensor> Evaluate(const std::vector<HostTensor>& inputs, const Symbols& symbols);
   // Runs both on random inputs; |a - b| <= ulps units of max(|b|, scale).
@@ -53,17 +84,34 @@ class TestFusion {
              double high = 2);
   void CheckOn(const std::vector<HostTensor>& inputs, const Symbols& symbols, double ulps = 0,
                double scale = 0);
+  // Launches the kernel on this processor.
+  void Time(const std::vector<HostTensor>& inputs, const Symbols& symbols, FusionTiming* timing);
 
  private:
+  void MakeFusion(const std::string& kind, mlir::Block& body, mlir::ValueRange results);
+  absl::Status Compile();
+  // How to launch it at those sizes; results of noise.
+  absl::StatusOr<TestDevice::Launch> Prepare(const Symbols& symbols,
+                                             std::vector<HostTensor>* results);
+
   mlir::MLIRContext context_;
   Target target_;
-  std::unique_ptr<TestModule> module_;
   mlir::OwningOpRef<mlir::ModuleOp> graph_;
   std::unique_ptr<mlir::Block> block_;
   plan::FusionOp fusion_;
   KernelSpec spec_;
   std::string text_;
+  std::unique_ptr<TestDevice> device_;
+  double compile_seconds_ = 0;
 };
+
+// A fusion given as text, on `inputs`, whose shapes must be those of the block's arguments with
+// `symbols` put in.
+absl::StatusOr<std::vector<HostTensor>> RunFusion(const std::string& kind, const std::string& body,
+                                                  const std::vector<HostTensor>& inputs,
+                                                  const Symbols& symbols = {},
+                                                  const std::string& target = TestTargets().front(),
+                                                  FusionTiming* timing = nullptr);
 
 // The target with a last-level cache so small that everything passes it.
 Target WithoutCaches(const std::string& target);

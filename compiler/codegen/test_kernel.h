@@ -22,6 +22,16 @@
 
 namespace weft {
 
+// Compiles the kernels, which are consumed, and maps them into this process.
+inline absl::StatusOr<std::unique_ptr<LoadedImage>> LoadKernels(mlir::ModuleOp kernels,
+                                                                const Target& target) {
+  auto object = CompileToObject(kernels, target);
+  if (!object.ok()) return object.status();
+  auto image = LinkImage({*object});
+  if (!image.ok()) return image.status();
+  return std::make_unique<LoadedImage>(*image);
+}
+
 // A module of kernels, first emitted into, then compiled.
 class TestModule {
  public:
@@ -33,11 +43,9 @@ class TestModule {
 
   // Consumes the module. Failures are test failures, and Find then gives null.
   void Compile() {
-    auto object = CompileToObject(*module_, target_);
-    ASSERT_TRUE(object.ok()) << object.status();
-    auto image = LinkImage({*object});
+    auto image = LoadKernels(*module_, target_);
     ASSERT_TRUE(image.ok()) << image.status();
-    image_ = std::make_unique<LoadedImage>(*image);
+    image_ = *std::move(image);
   }
   WeftKernel Find(const std::string& name) const { return image_ ? image_->Find(name) : nullptr; }
 

@@ -5,9 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "compiler/codegen/run_fusion.h"
-#include "compiler/codegen/scatter.h"
-#include "compiler/codegen/window.h"
+#include "compiler/codegen/test_fusion.h"
 #include "graph/reference/kernels.h"
 #include "gtest/gtest.h"
 
@@ -106,7 +104,7 @@ TEST(Window, MaxPoolAndItsGradients) {
     const std::string image = Type(x, element), out = Type(want.first, element);
     const std::string place = Type(want.second, "i32"), attributes = PoolAttributes(pool);
     auto got =
-        RunFusion(EmitWindow, "window",
+        RunFusion("window",
                   absl::StrCat("^bb0(%x: ", image, "):\n%y:2 = \"weft.max_pool\"(%x) {", attributes,
                                "} : (", image, ") -> (", out, ", ", place,
                                ")\n\"plan.yield\"(%y#1, %y#0) : (", place, ", ", out, ") -> ()"),
@@ -115,7 +113,7 @@ TEST(Window, MaxPoolAndItsGradients) {
     ExpectEqual((*got)[1], want.first);
     ExpectEqual((*got)[0], want.second);
     // Without the places.
-    got = RunFusion(EmitWindow, "window",
+    got = RunFusion("window",
                     absl::StrCat("^bb0(%x: ", image, "):\n%y:2 = \"weft.max_pool\"(%x) {",
                                  attributes, "} : (", image, ") -> (", out, ", ", place,
                                  ")\n\"plan.yield\"(%y#0) : (", out, ") -> ()"),
@@ -123,7 +121,7 @@ TEST(Window, MaxPoolAndItsGradients) {
     ASSERT_TRUE(got.ok()) << got.status();
     ExpectEqual((*got)[0], want.first);
 
-    got = RunFusion(EmitWindow, "window",
+    got = RunFusion("window",
                     absl::StrCat("^bb0(%d: ", out, ", %i: ", place,
                                  "):\n%y = \"weft.max_unpool\"(%d, %i) {image_shape = ",
                                  ShapeText(pool.image), ", ", attributes, "} : (", out, ", ", place,
@@ -134,7 +132,7 @@ TEST(Window, MaxPoolAndItsGradients) {
                 *reference::MaxUnpool(want.first, want.second, pool.image, pool.window, window));
 
     got = RunFusion(
-        EmitWindow, "window",
+        "window",
         absl::StrCat("^bb0(%i: ", place, ", %x: ", image, "):\n%y = \"weft.max_pool_at\"(%x, %i) {",
                      attributes, "} : (", image, ", ", place, ") -> ", out,
                      "\n\"plan.yield\"(%y) : (", out, ") -> ()"),
@@ -148,7 +146,7 @@ TEST(Window, MaxPoolTakesTheFirstNaNAndTheFirstOfTies) {
   const float nan = std::nanf(""), inf = std::numeric_limits<float>::infinity();
   HostTensor x =
       HostTensor::Of<float>({1, 1, 12, 1}, {1, nan, 2, nan, 3, 3, 3, 1, -inf, -inf, -inf, -inf});
-  auto got = RunFusion(EmitWindow, "window", R"(^bb0(%x: tensor<1x1x12x1xf32>):
+  auto got = RunFusion("window", R"(^bb0(%x: tensor<1x1x12x1xf32>):
     %y:2 = "weft.max_pool"(%x) {window = array<i64: 1, 4>, strides = array<i64: 1, 4>, padding = array<i64: 0, 0, 0, 0>} : (tensor<1x1x12x1xf32>) -> (tensor<1x1x3x1xf32>, tensor<1x1x3x1xi32>)
     "plan.yield"(%y#0, %y#1) : (tensor<1x1x3x1xf32>, tensor<1x1x3x1xi32>) -> ())",
                        {x});
@@ -167,7 +165,7 @@ TEST(Window, AvgPoolAndItsGradient) {
       const std::string attributes = absl::StrCat(
           PoolAttributes(pool), ", count_padding = ", count_padding ? "true" : "false");
       auto got = RunFusion(
-          EmitWindow, "window",
+          "window",
           absl::StrCat("^bb0(%x: ", image, "):\n%y = \"weft.avg_pool\"(%x) {", attributes, "} : (",
                        image, ") -> ", out, "\n\"plan.yield\"(%y) : (", out, ") -> ()"),
           {x}, {}, target);
@@ -185,7 +183,7 @@ TEST(Window, AvgPoolAndItsGradient) {
       };
       near((*got)[0], want);
       got = RunFusion(
-          EmitWindow, "window",
+          "window",
           absl::StrCat("^bb0(%d: ", out, "):\n%y = \"weft.avg_pool_grad\"(%d) {image_shape = ",
                        ShapeText(pool.image), ", ", attributes, "} : (", out, ") -> ", image,
                        "\n\"plan.yield\"(%y) : (", image, ") -> ()"),
@@ -199,11 +197,10 @@ TEST(Window, AvgPoolAndItsGradient) {
 
 TEST(Window, OpenDimensionsAreArguments) {
   HostTensor x = Random<float>({3, 6, 4, 20}, 5);
-  auto got =
-      RunFusion(EmitWindow, "window", R"(^bb0(%x: tensor<?x?x4x20xf32, ["n", "2*h", "", ""]>):
+  auto got = RunFusion("window", R"(^bb0(%x: tensor<?x?x4x20xf32, ["n", "2*h", "", ""]>):
     %y:2 = "weft.max_pool"(%x) {window = array<i64: 2, 2>, strides = array<i64: 2, 2>, padding = array<i64: 0, 0, 0, 0>} : (tensor<?x?x4x20xf32, ["n", "2*h", "", ""]>) -> (tensor<?x?x2x20xf32, ["n", "h", "", ""]>, tensor<?x?x2x20xi32, ["n", "h", "", ""]>)
     "plan.yield"(%y#0) : (tensor<?x?x2x20xf32, ["n", "h", "", ""]>) -> ())",
-                {x}, {{"n", 3}, {"h", 3}});
+                       {x}, {{"n", 3}, {"h", 3}});
   ASSERT_TRUE(got.ok()) << got.status();
   ExpectEqual((*got)[0], reference::MaxPool(x, {2, 2}, {{2, 2}, {0, 0, 0, 0}, {1, 1}})->first);
 }
@@ -227,7 +224,7 @@ TEST(Scatter, AddsInOrderAndDropsWhatIsOutOfRange) {
         HostTensor updates = Random<T>(update_shape, 2);
         const std::string a = Type(x, element.name), u = Type(updates, element.name);
         auto got = RunFusion(
-            EmitScatter, "scatter",
+            "scatter",
             absl::StrCat("^bb0(%u: ", u, ", %x: ", a,
                          ", %i: tensor<3x2xi64>):\n%y = \"weft.scatter_add\"(%x, %i, %u) : (", a,
                          ", tensor<3x2xi64>, ", u, ") -> ", a, "\n\"plan.yield\"(%y) : (", a,
@@ -251,7 +248,7 @@ TEST(StackPush, ReplacesOneSlice) {
         const std::string a = Type(x, element.name), v = Type(value, element.name);
         for (int64_t index : {-1, 0, 2, 3, 99}) {
           auto got = RunFusion(
-              EmitScatter, "scatter",
+              "scatter",
               absl::StrCat("^bb0(%v: ", v, ", %i: tensor<i64>, %x: ", a,
                            "):\n%y = \"weft.stack_push\"(%x, %v, %i) : (", a, ", ", v,
                            ", tensor<i64>) -> ", a, "\n\"plan.yield\"(%y) : (", a, ") -> ()"),
@@ -277,7 +274,7 @@ TEST(Scan, SumsAlongAnyAxisBothWays) {
             HostTensor x = Random<T>({3, 5, 19}, 4);
             const std::string a = Type(x, element.name);
             auto got = RunFusion(
-                EmitScan, "scan",
+                "scan",
                 absl::StrCat("^bb0(%x: ", a, "):\n%y = \"weft.cumsum\"(%x) {axis = ", axis,
                              " : i64, exclusive = ", exclusive ? "true" : "false",
                              ", reverse = ", reverse ? "true" : "false", "} : (", a, ") -> ", a,

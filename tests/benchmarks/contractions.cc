@@ -11,8 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "compiler/codegen/contraction.h"
-#include "compiler/codegen/run_fusion.h"
+#include "compiler/codegen/test_fusion.h"
 
 namespace weft {
 namespace {
@@ -83,8 +82,8 @@ void Report(const std::string& name, const std::string& op, const std::string& a
                    "} : (", a, ", ", b, ") -> ", y, "\n\"plan.yield\"(%y) : (", y, ") -> ()");
   FusionTiming timing;
   const double before = Peak();
-  auto got = RunFusion(EmitContractionKernel, "contraction", body, {Filled(left), Filled(right)},
-                       {}, target_name, &timing);
+  auto got =
+      RunFusion("contraction", body, {Filled(left), Filled(right)}, {}, target_name, &timing);
   if (!got.ok()) {
     std::printf("%-36s %s\n", name.c_str(), std::string(got.status().message()).c_str());
     return;

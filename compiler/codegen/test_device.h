@@ -1,0 +1,54 @@
+// For tests: runs compiled kernels, on this processor or, those for a GPU, on its emulator.
+#ifndef WEFT_COMPILER_CODEGEN_TEST_DEVICE_H_
+#define WEFT_COMPILER_CODEGEN_TEST_DEVICE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "compiler/codegen/emit.h"
+#include "compiler/codegen/target.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "proto/host_tensor.h"
+#include "runtime/core/kernel_abi.h"
+
+namespace weft {
+
+class TestDevice {
+ public:
+  // Consumes the kernels. Error: what the target's backend says.
+  static absl::StatusOr<std::unique_ptr<TestDevice>> Compile(mlir::ModuleOp kernels,
+                                                             const Target& target);
+  virtual ~TestDevice() = default;
+
+  struct Launch {
+    std::string symbol;
+    std::vector<int64_t> sizes;
+    int64_t tiles = 0;
+    int block_threads = 0;
+    int64_t scratch_bytes = 0;
+    // For each result the operand in whose buffer it lies; -1 for none.
+    std::vector<int> shared;
+    // Tiles one by one, from the last to the first, as no order is promised.
+    bool one_by_one = false;
+  };
+  // Runs a kernel on copies of the inputs and fills the results. Error: it touches memory outside
+  // its buffers, or breaks another rule that the device can see; on the emulator that is also
+  // writing an operand, leaving a result unwritten, or a race.
+  virtual absl::Status Run(const Launch& launch, const std::vector<HostTensor>& inputs,
+                           std::vector<HostTensor>& results) = 0;
+
+  // The kernel as a function of this process; null on a GPU.
+  virtual WeftKernel Find(const std::string& symbol) const = 0;
+  // Of a GPU.
+  const std::string& ptx() const { return ptx_; }
+
+ protected:
+  std::string ptx_;
+};
+
+}  // namespace weft
+
+#endif  // WEFT_COMPILER_CODEGEN_TEST_DEVICE_H_
