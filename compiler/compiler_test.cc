@@ -291,6 +291,50 @@ TEST(CompilerTest, SpecializedPlansGiveTheSame) {
   }
 }
 
+// Plans for sizes of their own read the weights that the plan for all sizes has, as it has them.
+TEST(CompilerTest, SpecializedPlansShareWeights) {
+  constexpr size_t kWeight = 512 * 512 * sizeof(float);
+  for (const bool frozen : {false, true}) {
+    SCOPED_TRACE(frozen ? "frozen variables" : "constants");
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {"batch", 512});
+    CompileOptions options;
+    for (int layer = 0; layer < 3; ++layer) {
+      const std::string name = "w" + std::to_string(layer);
+      const HostTensor value = Random(DataType::kF32, {512, 512}, layer);
+      if (frozen) options.variables[name] = value;
+      Tensor w = frozen ? graph.AddVariable(name, Full(graph, DataType::kF32, {512, 512}, 0)).Read()
+                        : graph.Constant(value);
+      x = Tanh(MatMul(x, w));
+    }
+    graph.AddSignature("f", {{"y", x}});
+    options.signatures = {"f"};
+    options.freeze = frozen;
+    for (const char* target : {"cpu:x86-64-v3", "cpu:x86-64-v4"}) {
+      SCOPED_TRACE(target);
+      options.targets = {target};
+      options.specialize.clear();
+      const absl::StatusOr<std::string> open = CompilePackage(graph, options);
+      ASSERT_TRUE(open.ok()) << open.status();
+      EXPECT_GT(open->size(), 3 * kWeight);
+      options.specialize = {{"batch", {1, 32, 200}}};
+      const absl::StatusOr<std::string> closed = CompilePackage(graph, options);
+      ASSERT_TRUE(closed.ok()) << closed.status();
+      EXPECT_LT(closed->size(), open->size() + kWeight / 2);
+      auto general = Session::FromPackage(*open), special = Session::FromPackage(*closed);
+      // Not every machine has what the target needs.
+      if (!general.ok()) continue;
+      ASSERT_TRUE(special.ok()) << special.status();
+      for (const int64_t batch : {1, 32, 33}) {
+        const NamedTensors feeds = {{"x", Random(DataType::kF32, {batch, 512}, 9)}};
+        auto expected = (*general)->Run("f", feeds), actual = (*special)->Run("f", feeds);
+        ASSERT_TRUE(expected.ok() && actual.ok()) << actual.status();
+        ExpectNear(actual->at("y"), expected->at("y"), 1e-4);
+      }
+    }
+  }
+}
+
 TEST(CompilerTest, SessionWithPlanner) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {"n"});

@@ -4,6 +4,8 @@
 #include "compiler/codegen/contraction_layout.h"
 #include "compiler/pass_runner.h"
 #include "compiler/passes/passes.h"
+#include "compiler/passes/weight_table.h"
+#include "compiler/plan_dialect/plan.h"
 
 namespace weft {
 
@@ -43,7 +45,11 @@ absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int6
   // After folding, since constants are packed now rather than in each run.
   run.Optional("pack", function, [&] {
     return PackContractions(function, [&](mlir::Operation* op, bool is_constant) {
-      return PreferredPanel(op, is_constant, target);
+      const int64_t panel = PreferredPanel(op, is_constant, target);
+      auto weight = op->getOperand(1).getDefiningOp<plan::WeightOp>();
+      if (panel == 0 || !weight) return panel;
+      return weights.ShareablePanel(static_cast<int64_t>(weight.getIndex()), target.vector_bits,
+                                    panel);
     });
   });
   run.Optional("fold", function, [&] { return FoldConstants(function, weights); });

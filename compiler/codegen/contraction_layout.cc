@@ -95,8 +95,10 @@ ContractionShape ShapeOfContraction(mlir::Operation* op) {
 cpu::ContractionSchedule ScheduleOfContraction(mlir::Operation* op, const Target& target) {
   const ContractionShape shape = ShapeOfContraction(op);
   auto matmul = llvm::dyn_cast<ir::MatMulOp>(op);
-  const bool right_in_rows = !(matmul && matmul.getTransposeB()) &&
-                             op->getOperand(1).getDefiningOp<plan::UnpackOp>() == nullptr;
+  auto unpack = op->getOperand(1).getDefiningOp<plan::UnpackOp>();
+  const bool right_in_rows = !(matmul && matmul.getTransposeB()) && !unpack;
+  const std::optional<int64_t> panel =
+      unpack ? std::optional<int64_t>(static_cast<int64_t>(unpack.getPanel())) : std::nullopt;
   const int element_bytes = std::max(4, SizeOf(ir::DataTypeOf(op->getResult(0))));
   cpu::ContractionMachine machine;
   machine.vector_bytes = target.vector_bits / 8;
@@ -106,7 +108,7 @@ cpu::ContractionSchedule ScheduleOfContraction(mlir::Operation* op, const Target
   return cpu::ChooseSchedule(
       {shape.batches.Constant(), shape.rows.Constant(), shape.columns.Constant(),
        shape.segments.Constant(), shape.depth.Constant(), shape.depthwise, shape.left_transposed,
-       shape.left_across, right_in_rows},
+       shape.left_across, right_in_rows, panel},
       element_bytes, machine);
 }
 

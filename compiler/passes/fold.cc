@@ -61,7 +61,17 @@ class Folder {
         absl::StatusOr<HostTensor> value =
             ir::HostTensorOf(llvm::cast<mlir::DenseElementsAttr>(constant.getValue()));
         if (!value.ok()) return value.status();
-        known_[constant.getY()] = *std::move(value);
+        mlir::Value result = constant.getY();
+        if (WeightTable::Takes(*value)) {
+          // Out of the IR, where what is made of it is shared with other functions.
+          mlir::OpBuilder builder(constant);
+          mlir::Value weight = MakeConstant(builder, constant.getLoc(), *value, weights_);
+          result.replaceAllUsesWith(weight);
+          constant.erase();
+          result = weight;
+          changed = true;
+        }
+        known_[result] = *std::move(value);
         continue;
       }
       if (auto weight = llvm::dyn_cast<plan::WeightOp>(op)) {

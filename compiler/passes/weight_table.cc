@@ -1,5 +1,6 @@
 #include "compiler/passes/weight_table.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -20,6 +21,10 @@ bool IsSplat(const HostTensor& tensor) {
 
 }  // namespace
 
+bool WeightTable::Takes(const HostTensor& tensor) {
+  return tensor.size_bytes() >= kMinBytes && !IsSplat(tensor);
+}
+
 int64_t WeightTable::Add(const HostTensor& tensor) {
   auto [known, is_new] = known_.try_emplace({tensor.data(), tensor.TypeString()},
                                             static_cast<int64_t>(tensors_.size()));
@@ -36,9 +41,14 @@ absl::StatusOr<int64_t> WeightTable::Derive(
   return derived_[key] = Add(*made);
 }
 
+int64_t WeightTable::ShareablePanel(int64_t index, int vector_bits, int64_t wanted) {
+  int64_t& panel = panels_.try_emplace({index, vector_bits}, wanted).first->second;
+  return panel = std::min(panel, wanted);
+}
+
 mlir::Value MakeConstant(mlir::OpBuilder& builder, mlir::Location location,
                          const HostTensor& tensor, WeightTable& weights) {
-  if (tensor.size_bytes() >= WeightTable::kMinBytes && !IsSplat(tensor)) {
+  if (WeightTable::Takes(tensor)) {
     const Shape shape(tensor.shape().begin(), tensor.shape().end());
     return plan::WeightOp::create(builder, location,
                                   ir::MakeTensorType(builder.getContext(), tensor.dtype(), shape),

@@ -19,8 +19,10 @@ namespace weft {
 // thread-safe.
 class WeightTable {
  public:
-  // Constants of this many bytes at least are better here than in the IR.
+  // Constants of this many bytes at least are better here than in the IR, unless all elements are
+  // one number.
   static constexpr size_t kMinBytes = 4096;
+  static bool Takes(const HostTensor& tensor);
 
   // The number of a tensor, whose elements are shared, not copied. The same elements under the same
   // type have the same number.
@@ -28,6 +30,10 @@ class WeightTable {
   // What `make` makes of the weight `from` where it is not known yet under the name `how`.
   absl::StatusOr<int64_t> Derive(int64_t from, const std::string& how,
                                  const std::function<absl::StatusOr<HostTensor>()>& make);
+  // The columns of a panel in which the weight is packed for vectors of so many bits: `wanted`, or
+  // fewer where another function of the compilation has packed it so, for the weight not to be there
+  // twice. Narrow panels serve any number of rows, wide ones few.
+  int64_t ShareablePanel(int64_t index, int vector_bits, int64_t wanted);
   const HostTensor& at(int64_t index) const { return tensors_[static_cast<size_t>(index)]; }
 
  private:
@@ -35,6 +41,7 @@ class WeightTable {
   // By address and type.
   std::map<std::pair<const void*, std::string>, int64_t> known_;
   std::map<std::pair<int64_t, std::string>, int64_t> derived_;
+  std::map<std::pair<int64_t, int>, int64_t> panels_;
 };
 
 // An op whose result is the tensor: a weight where it is large, else a constant of the graph.

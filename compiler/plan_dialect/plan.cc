@@ -37,6 +37,16 @@ llvm::LogicalResult FusionOp::verify() {
   return llvm::success();
 }
 
+llvm::LogicalResult WeightOp::verify() {
+  if (getIndexAttr().getInt() < 0) {
+    return emitOpError("expected an index that is not negative, got ") << getIndexAttr().getInt();
+  }
+  if (!NumElements(ir::ShapeOf(getY())).Constant()) {
+    return emitOpError("expected a static shape, got ") << getY().getType();
+  }
+  return llvm::success();
+}
+
 mlir::RankedTensorType PackedType(mlir::RankedTensorType x, int64_t panel, int64_t k_dims,
                                   int64_t groups, bool transpose) {
   const Shape shape = ir::ShapeOf(x);

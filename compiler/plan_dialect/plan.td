@@ -40,6 +40,7 @@ def Plan_WeightOp : Plan_Op<"weight", [Pure]> {
   let summary = "A constant whose elements lie outside of the IR: tensor `index` of the compilation's WeightTable (compiler/passes/weight_table.h).";
   let arguments = (ins I64Attr:$index);
   let results = (outs Weft_Tensor:$y);
+  let hasVerifier = 1;
 }
 
 // The right operand of a contraction, rearranged so that its kernel reads it in order. The operand is seen as a matrix of K rows and N = groups * n columns,

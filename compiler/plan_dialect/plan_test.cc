@@ -64,6 +64,20 @@ TEST_F(PlanDialectTest, FusionTypesAgree) {
   EXPECT_NE(message_.find("yields"), std::string::npos) << message_;
 }
 
+TEST_F(PlanDialectTest, WeightIsVerified) {
+  auto weight = [&](const std::string& index, const std::string& type) {
+    return Parses("func.func @f() -> " + type + " {\n %r = \"plan.weight\"() {index = " + index +
+                  "} : () -> " + type + "\n return %r : " + type + "\n}");
+  };
+  EXPECT_TRUE(weight("3 : i64", "tensor<6x100xf32>")) << message_;
+  EXPECT_TRUE(weight("0 : i64", "tensor<f32>")) << message_;
+  EXPECT_FALSE(weight("-1 : i64", "tensor<6x100xf32>"));
+  EXPECT_NE(message_.find("not negative, got -1"), std::string::npos) << message_;
+  EXPECT_FALSE(weight("0 : i64", "tensor<?x100xf32, [\"n\", \"\"]>"));
+  EXPECT_NE(message_.find("static shape"), std::string::npos) << message_;
+  EXPECT_FALSE(weight("0 : i32", "tensor<6x100xf32>"));
+}
+
 TEST_F(PlanDialectTest, PackedType) {
   EXPECT_EQ(PackedType(Type({784, 100}), 48, 1, 1, false), Type({1, 3, 784, 48}));
   EXPECT_EQ(PackedType(Type({100, 784}), 48, 1, 1, true), Type({1, 3, 784, 48}));

@@ -60,6 +60,8 @@ struct ContractionSizes {
   bool left_transposed = false, left_across = false;
   // Rows of right lie as they are, not in panels, and not column by column.
   bool right_in_rows = true;
+  // Columns of a panel where right lies in panels already: a multiple of the vector.
+  std::optional<int64_t> panel = std::nullopt;
 };
 struct ContractionMachine {
   int64_t vector_bytes = 64, vector_registers = 32, l1_bytes = 32 << 10, l2_bytes = 512 << 10;

@@ -35,9 +35,10 @@ void ChooseRegisterTile(const ContractionSizes& sizes, const ContractionMachine&
     if (rows % 2 != 0 && rows > 1) --rows;
     if (known_rows) rows = std::min(rows, *known_rows);
     // Wide tiles of few rows are for when there are no more.
-    if (rows < 1 || (vectors > 4 && known_rows != rows)) continue;
-    const int64_t sums = rows * vectors;
     const int64_t panel = vectors * s->lanes;
+    if (rows < 1 || (sizes.panel && panel != *sizes.panel)) continue;
+    if (!sizes.panel && vectors > 4 && known_rows != rows) continue;
+    const int64_t sums = rows * vectors;
     double cost = static_cast<double>(RoundUp(sizes.columns.value_or(4096), panel));
     cost *= 1 + 0.35 * static_cast<double>(rows + vectors) / static_cast<double>(sums);
     cost /= static_cast<double>(std::min(sums, kBusy));
