@@ -13,6 +13,7 @@
 #include "graph/ir/dialect.h"
 #include "graph/ir/graph_impl.h"
 #include "graph/ir/types.h"
+#include "proto/feed.h"
 #include "proto/plan.pb.h"
 
 namespace weft {
@@ -111,7 +112,8 @@ absl::StatusOr<SignatureRequest> FetchRequest(const Graph& graph, const PlanRequ
   return made;
 }
 
-// Sizes of the open dimensions, from the shapes of the feeds.
+// Sizes of the open dimensions, from the shapes of the feeds. What does not fit is found here as
+// the runtime would find it, but before anything is compiled.
 absl::StatusOr<std::map<std::string, int64_t>> SizesOf(const SignatureRequest& request,
                                                        const PlanRequest& plan) {
   std::map<std::string, int64_t> sizes;
@@ -120,33 +122,30 @@ absl::StatusOr<std::map<std::string, int64_t>> SizesOf(const SignatureRequest& r
     return absl::InvalidArgumentError(absl::StrCat("expected ", request.inputs.size(),
                                                    " shapes of feeds, got ", plan.shapes_size()));
   }
-  auto mismatch = [&](int input, const std::string& what) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("input '", request.inputs[static_cast<size_t>(input)].first, "': ", what));
-  };
-  // Symbols by themselves first, then what is computed from them.
-  for (const bool bind : {true, false}) {
-    for (int i = 0; i < plan.shapes_size(); ++i) {
-      const Shape shape = ir::ShapeOf(request.inputs[static_cast<size_t>(i)].second);
-      const auto& dims = plan.shapes(i).dims();
-      if (static_cast<size_t>(dims.size()) != shape.size()) {
-        return mismatch(i, absl::StrCat("expected rank ", shape.size(), ", got ", dims.size()));
+  std::vector<FeedType> types;
+  std::vector<std::vector<int64_t>> fed;
+  FeedChecker checker(absl::StrCat("signature '", request.name, "'"));
+  for (const auto& [name, value] : request.inputs) {
+    FeedType type = {
+        absl::StrCat("input '", name, "' of '", request.name, "'"), ir::DataTypeOf(value), {}};
+    for (const DimExpr& dim : ir::ShapeOf(value)) type.dims.push_back(dim.Text());
+    const auto& dims = plan.shapes(static_cast<int>(fed.size())).dims();
+    fed.emplace_back(dims.begin(), dims.end());
+    absl::Status fits = checker.Add(name, type, type.dtype, fed.back());
+    if (!fits.ok()) return fits;
+    types.push_back(std::move(type));
+  }
+  for (const auto& [symbol, size] : checker.sizes()) sizes[symbol] = size.size;
+  // What is computed from them.
+  for (size_t i = 0; i < request.inputs.size(); ++i) {
+    const Shape shape = ir::ShapeOf(request.inputs[i].second);
+    for (size_t d = 0; d < shape.size(); ++d) {
+      const absl::StatusOr<int64_t> size = shape[d].Evaluate(sizes);
+      if (!size.ok()) {
+        return FeedMismatch(types[i], types[i].dtype, fed[i], std::string(size.status().message()));
       }
-      for (int d = 0; d < dims.size(); ++d) {
-        const DimExpr& dim = shape[static_cast<size_t>(d)];
-        const std::vector<std::string> symbols = dim.Symbols();
-        if (bind) {
-          if (symbols.size() == 1 && dim == DimExpr::Symbol(symbols[0])) {
-            sizes.emplace(symbols[0], dims[d]);
-          }
-          continue;
-        }
-        const absl::StatusOr<int64_t> size = dim.Evaluate(sizes);
-        if (!size.ok() || *size != dims[d]) {
-          return mismatch(
-              i, absl::StrCat("expected dimension ", d, " of size ", dim.Text(),
-                              size.ok() ? absl::StrCat(" = ", *size) : "", ", got ", dims[d]));
-        }
+      if (*size != fed[i][d]) {
+        return DimensionMismatch(types[i], types[i].dtype, fed[i], d, *size);
       }
     }
   }
@@ -175,8 +174,8 @@ struct PlannerState {
     return BuildPackage(op, {{*wanted, *sizes}}, {*wanted}, options);
   }
 
-  // Types and attributes that compilations make stay in the context for as long as it lives: now and
-  // then the graph moves to a new one.
+  // Types and attributes that compilations make stay in the context for as long as it lives: now
+  // and then the graph moves to a new one.
   absl::Status RenewContext() {
     constexpr int kMaxUses = 64;
     if (++uses <= kMaxUses) return absl::OkStatus();
@@ -220,6 +219,10 @@ absl::Status CheckOptions(const CompileOptions& options) {
   for (const std::string& name : options.targets) {
     absl::StatusOr<Target> target = Target::Parse(name);
     if (!target.ok()) return target.status();
+    if (target->kind != Target::Kind::kCpu) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "target '", name, "': whole plans for GPUs cannot be compiled yet; cpu:native can"));
+    }
   }
   for (auto& [symbol, sizes] : options.specialize) {
     for (int64_t size : sizes) {

@@ -364,6 +364,49 @@ TEST(CompilerTest, SessionWithPlanner) {
   EXPECT_NE(unknown.status().message().find("'e'"), std::string::npos) << unknown.status();
 }
 
+// One text for a wrong feed, be it found before a plan is compiled or by a plan that is there.
+TEST(CompilerTest, WrongFeedsReadTheSameFromPlannerAndPackage) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n", 3});
+  Tensor y = graph.Input("y", DataType::kF32, {"n"});
+  Tensor z = graph.Input("z", DataType::kF32, {DimExpr::Symbol("n") * 2 + 1});
+  graph.AddSignature("f", {{"x", Exp(x)}, {"y", Exp(y)}, {"z", Exp(z)}});
+  absl::StatusOr<Planner> planner = MakePlanner(graph);
+  ASSERT_TRUE(planner.ok()) << planner.status();
+  absl::StatusOr<std::string> package = CompilePackage(graph, {});
+  ASSERT_TRUE(package.ok()) << package.status();
+  const auto planning = Session::WithPlanner(*planner), packaged = Session::FromPackage(*package);
+  ASSERT_TRUE(planning.ok() && packaged.ok());
+  const auto expect = [&](const HostTensor& x, const HostTensor& y, const HostTensor& z,
+                          const std::string& message) {
+    for (Session* session : {planning->get(), packaged->get()}) {
+      const auto status = session->Run("f", {{"x", x}, {"y", y}, {"z", z}}).status();
+      EXPECT_EQ(status.message(), message);
+      EXPECT_TRUE(absl::IsInvalidArgument(status));
+    }
+    if (x.dtype() != DataType::kF32) return;
+    for (Session* session : {planning->get(), packaged->get()}) {
+      EXPECT_EQ(session->Prepare("f", {x.shape(), y.shape(), z.shape()}).status().message(),
+                message);
+    }
+  };
+  const auto floats = [](const std::vector<int64_t>& shape) {
+    return Random(DataType::kF32, shape, 1);
+  };
+  const HostTensor good_x = floats({2, 3}), good_y = floats({2}), good_z = floats({5});
+  ASSERT_TRUE((*packaged)->Run("f", {{"x", good_x}, {"y", good_y}, {"z", good_z}}).ok());
+  expect(Random(DataType::kF64, {2, 3}, 1), good_y, good_z,
+         "input 'x' of 'f': expected f32[n, 3], got f64[2, 3]");
+  expect(floats({3}), good_y, good_z,
+         "input 'x' of 'f': expected f32[n, 3], got f32[3] (rank 1 instead of 2)");
+  expect(floats({2, 4}), good_y, good_z,
+         "input 'x' of 'f': expected f32[n, 3], got f32[2, 4] (dimension 1 has to be 3)");
+  expect(good_x, floats({4}), good_z,
+         "signature 'f': n is 2 from x (dimension 0) but 4 from y (dimension 0)");
+  expect(good_x, good_y, floats({6}),
+         "input 'z' of 'f': expected f32[2*n+1], got f32[6] (dimension 0 has to be 5)");
+}
+
 // Compilers of different graphs share nothing that changes, and those of one planner take turns.
 TEST(CompilerTest, ManyAtOnce) {
   const Graph graph = VariablesGraph();
@@ -485,6 +528,10 @@ TEST(CompilerTest, WrongOptionsAreNamed) {
   options = CompileOptions();
   options.targets = {"cpu:z80"};
   EXPECT_NE(message().find("z80"), std::string::npos);
+  // What the compiler refuses is not offered either.
+  EXPECT_EQ(message().find("cuda"), std::string::npos);
+  options.targets = {"cuda:sm_90"};
+  EXPECT_NE(message().find("cannot be compiled yet"), std::string::npos);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "proto/feed.h"
 
 namespace weft {
 namespace {
@@ -26,10 +27,11 @@ std::string ShapeText(const std::vector<int64_t>& shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-// "[batch, 784]".
-std::string DeclaredShape(const WeftPlan& plan, const WeftValue& value) {
-  const char* const* names = plan.dim_names + value.first_dim;
-  return absl::StrCat("[", absl::StrJoin(names, names + value.rank, ", "), "]");
+FeedType DeclaredType(const WeftPlan& plan, const WeftValue& input) {
+  const char* const* names = plan.dim_names + input.first_dim;
+  return {absl::StrCat("input '", input.name, "' of '", plan.signature, "'"),
+          static_cast<DataType>(input.dtype),
+          {names, names + input.rank}};
 }
 
 std::string Place(const WeftStep& step) {
@@ -55,7 +57,7 @@ std::vector<const int64_t*> Pointers(const Shapes& shapes) {
   return pointers;
 }
 
-absl::Status CheckRanks(const WeftPlan& plan, const Shapes& shapes) {
+absl::Status CheckFixedSizes(const WeftPlan& plan, const Shapes& shapes) {
   if (shapes.size() != plan.num_inputs) {
     return absl::InvalidArgumentError(absl::StrCat("signature '", plan.signature, "': expected ",
                                                    plan.num_inputs, " shapes, got ",
@@ -63,19 +65,12 @@ absl::Status CheckRanks(const WeftPlan& plan, const Shapes& shapes) {
   }
   for (uint32_t i = 0; i < plan.num_inputs; ++i) {
     const WeftValue& input = plan.inputs[i];
-    const bool negative =
-        std::any_of(shapes[i].begin(), shapes[i].end(), [](int64_t dim) { return dim < 0; });
-    if (shapes[i].size() != input.rank || negative) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "input '", input.name, "' of '", plan.signature, "': expected ",
-          DeclaredShape(plan, input), ", got ", ShapeText(shapes[i]),
-          negative ? ""
-                   : absl::StrCat(" (rank ", shapes[i].size(), " instead of ", input.rank, ")")));
-    }
+    const auto dtype = static_cast<DataType>(input.dtype);
+    absl::Status fits = CheckFeed(DeclaredType(plan, input), dtype, shapes[i]);
+    if (!fits.ok()) return fits;
     // Also of an input that no step uses.
     const absl::StatusOr<int64_t> elements = CheckedNumElements(shapes[i]);
-    if (!elements.ok() ||
-        *elements >= WEFT_MAX_BYTES / SizeOf(static_cast<DataType>(input.dtype))) {
+    if (!elements.ok() || *elements >= WEFT_MAX_BYTES / SizeOf(dtype)) {
       return absl::OutOfRangeError(absl::StrCat("input '", input.name, "' of '", plan.signature,
                                                 "': ", ShapeText(shapes[i]),
                                                 " is too large (bytes have to stay below 2^48)"));
@@ -90,22 +85,18 @@ absl::Status ShapeError(const WeftPlan& plan, const Shapes& shapes, const WeftEr
   const WeftFormula& formula = plan.formulas[plan.dims[input.first_dim + error.dim]];
   if (formula.op == WEFT_FORMULA_SYMBOL) {
     const WeftSymbol& symbol = plan.symbols[formula.a];
-    const std::string other = plan.inputs[symbol.input].name;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "signature '", plan.signature, "': ", symbol.name, " is ", error.expected, " from ", other,
-        symbol.input == error.index ? absl::StrCat(" (dimension ", symbol.dim, ")") : "", " but ",
-        got, " from ", input.name, " (dimension ", error.dim, ")"));
+    return OpenSizeMismatch(absl::StrCat("signature '", plan.signature, "'"), symbol.name,
+                            {plan.inputs[symbol.input].name, symbol.dim, error.expected},
+                            {input.name, error.dim, got});
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("input '", input.name, "' of '", plan.signature, "': expected ",
-                   DeclaredShape(plan, input), ", got ", ShapeText(shapes[error.index]),
-                   " (dimension ", error.dim, " has to be ", error.expected, ")"));
+  return DimensionMismatch(DeclaredType(plan, input), static_cast<DataType>(input.dtype),
+                           shapes[error.index], error.dim, error.expected);
 }
 
 // Evaluates the plan's formulas at these shapes, in memory of its own.
 absl::Status CreateInstance(const WeftPlan& plan, const Shapes& shapes, Pages* memory,
                             WeftInstance** instance) {
-  if (absl::Status status = CheckRanks(plan, shapes); !status.ok()) return status;
+  if (absl::Status status = CheckFixedSizes(plan, shapes); !status.ok()) return status;
   const std::vector<const int64_t*> pointers = Pointers(shapes);
   std::vector<int64_t> symbols(plan.num_symbols);
   weft_bind_symbols(&plan, pointers.data(), symbols.data());

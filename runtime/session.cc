@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "proto/feed.h"
 #include "proto/plan.pb.h"
 #include "proto/suggest.h"
 #include "runtime/call.h"
@@ -219,12 +220,11 @@ absl::StatusOr<NamedTensors> SessionImpl::Run(const std::string& signature,
           "signature '", signature, "' needs input '", input.name(), "', which was not fed",
           fed.empty() ? "" : "; fed: ", absl::StrJoin(fed, ", ")));
     }
-    if (feed->second.dtype() != static_cast<DataType>(input.dtype())) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("input '", input.name(), "' of '", signature, "': expected ",
-                       std::string(NameOf(static_cast<DataType>(input.dtype()))), "[",
-                       absl::StrJoin(input.shape(), ", "), "], got ", feed->second.TypeString()));
-    }
+    const FeedType type = {absl::StrCat("input '", input.name(), "' of '", signature, "'"),
+                           static_cast<DataType>(input.dtype()),
+                           {input.shape().begin(), input.shape().end()}};
+    absl::Status fits = CheckFeed(type, feed->second.dtype(), feed->second.shape());
+    if (!fits.ok()) return fits;
     shapes.push_back(feed->second.shape());
   }
   for (const auto& [name, tensor] : feeds) {

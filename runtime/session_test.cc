@@ -92,9 +92,9 @@ TEST(Session, FeedErrorsSayWhatIsWrong) {
               HasSubstr("expected f32[batch, 4], got i64[1, 4]"));
   EXPECT_THAT(error("predict", {{"x", Floats({4})}}), HasSubstr("rank 1 instead of 2"));
   EXPECT_THAT(error("predict", {{"x", Floats({2, 5})}}),
-              HasSubstr("expected [batch, 4], got [2, 5] (dimension 1 has to be 4)"));
+              HasSubstr("expected f32[batch, 4], got f32[2, 5] (dimension 1 has to be 4)"));
   EXPECT_THAT(error("join", {{"x", Floats({3, 4})}, {"z", Floats({4, 2})}}),
-              HasSubstr("batch is 3 from x but 4 from z"));
+              HasSubstr("batch is 3 from x (dimension 0) but 4 from z (dimension 0)"));
 }
 
 TEST(Session, VariablesStartUndefined) {

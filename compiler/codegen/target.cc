@@ -46,11 +46,13 @@ void ReadCaches(Target* target) {
   }
 }
 
-absl::Status Invalid(const std::string& name, const std::string& problem) {
-  return absl::InvalidArgumentError(absl::StrCat(
-      "target '", name, "': ", problem,
-      "; expected cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4, with +feature for each one added, or "
-      "cuda:sm_70, cuda:sm_80, cuda:sm_90 or cuda:sm_90a"));
+constexpr char kCpuTargets[] =
+    "cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4, with +feature for each one added";
+
+absl::Status Invalid(const std::string& name, const std::string& problem,
+                     const char* targets = kCpuTargets) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("target '", name, "': ", problem, "; expected ", targets));
 }
 
 absl::StatusOr<Target> ParseCuda(const std::string& name, std::string_view generation) {
@@ -67,7 +69,10 @@ absl::StatusOr<Target> ParseCuda(const std::string& name, std::string_view gener
     target.sm = 90;
     target.generation_only = true;
   }
-  if (target.sm == 0) return Invalid(name, absl::StrCat("unknown generation '", target.cpu, "'"));
+  if (target.sm == 0) {
+    return Invalid(name, absl::StrCat("unknown generation '", target.cpu, "'"),
+                   "cuda:sm_70, cuda:sm_80, cuda:sm_90 or cuda:sm_90a");
+  }
   return target;
 }
 

@@ -124,7 +124,7 @@ TEST_F(Cli, WrongFeeds) {
               HasSubstr("no input 'xx'; did you mean 'x'?"));
   ASSERT_TRUE(SaveNpy(Path("narrow.npy"), HostTensor::Of<float>({1, 2}, {1, 2})).ok());
   EXPECT_THAT(Fails(3, run + " --feed x=" + Path("narrow.npy")),
-              HasSubstr("narrow.npy: expected f32[batch, 9] for input 'x', got f32[1, 2]"));
+              HasSubstr("narrow.npy: input 'x': expected f32[batch, 9], got f32[1, 2]"));
   ASSERT_TRUE(SaveNpy(Path("int.npy"), HostTensor::Of<int32_t>({1}, {1})).ok());
   EXPECT_THAT(Fails(3, run + " --feed x=" + Path("int.npy")), HasSubstr("i32"));
   ASSERT_TRUE(
@@ -330,6 +330,8 @@ TEST_F(Cli, Compile) {
               HasSubstr("did you mean 'predict'?"));
   EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --target cpu:z80"),
               HasSubstr("expected cpu:native"));
+  EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --target cuda:sm_90"),
+              HasSubstr("cannot be compiled yet"));
   EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --specialize btach=32"),
               HasSubstr("did you mean 'batch'?"));
   EXPECT_THAT(

@@ -97,12 +97,12 @@ TEST_F(CliFiles, FeedsOfEveryWrongKind) {
   const auto wrong = [&](const char* name, const HostTensor& tensor, const char* got) {
     WriteFile(Path(name), WriteNpy(tensor));
     RunFails(3, rest + "--feed x=" + Path(name),
-             HasSubstr(std::string(name) + ": expected f32[batch, 3] for input 'x', got " + got));
+             HasSubstr(std::string(name) + ": input 'x': expected f32[batch, 3], got " + got));
   };
   wrong("f64.npy", HostTensor::Of<double>({2, 3}, {1, 2, 3, 4, 5, 6}),
         "f64[2, 3]; NumPy's default");
-  wrong("rank.npy", HostTensor::Of<float>({3}, {1, 2, 3}), "f32[3]\n");
-  wrong("dim.npy", HostTensor::Of<float>({1, 2}, {1, 2}), "f32[1, 2]\n");
+  wrong("rank.npy", HostTensor::Of<float>({3}, {1, 2, 3}), "f32[3] (rank 1 instead of 2)\n");
+  wrong("dim.npy", HostTensor::Of<float>({1, 2}, {1, 2}), "f32[1, 2] (dimension 1 has to be 3)\n");
   // The executable takes the same files.
   const std::string program = "--variables=" + values_ + " --n=" + n_;
   EXPECT_THAT(ProgramFails(2, program), HasSubstr("needs --x=FILE.npy"));

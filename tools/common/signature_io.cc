@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "proto/feed.h"
 #include "proto/json_scanner.h"
 #include "proto/npy.h"
 #include "proto/suggest.h"
@@ -64,23 +65,18 @@ absl::StatusOr<HostTensor> ScalarOf(const std::string& name, const std::string& 
                                  std::string(NameOf(dtype)), ", got '", text, "'"));
 }
 
-// kBadInput where a tensor read from `file` is not of that type. Open dimensions take any size
-// here; the run says where two of one name differ.
+// kBadInput where a tensor read from `file` is not what the signature declares, or does not go with
+// those before.
 absl::Status CheckFits(const std::string& file, const HostTensor& tensor,
-                       const Session::ValueInfo& value, const char* kind) {
-  bool fits = tensor.dtype() == value.dtype && tensor.shape().size() == value.dims.size();
-  for (size_t i = 0; i < value.dims.size() && fits; ++i) {
-    int64_t size = 0;
-    if (absl::SimpleAtoi(value.dims[i], &size)) fits = tensor.shape()[i] == size;
+                       const Session::ValueInfo& value, const char* kind, FeedChecker& checker) {
+  const FeedType type = {absl::StrCat(file, ": ", kind, " '", value.name, "'"), value.dtype,
+                         value.dims};
+  const absl::Status fits = checker.Add(value.name, type, tensor.dtype(), tensor.shape());
+  if (!fits.ok() && tensor.dtype() == DataType::kF64 && value.dtype == DataType::kF32) {
+    return AsBadInput(Reworded(
+        fits, absl::StrCat(fits.message(), "; NumPy's default is f64: save it as float32")));
   }
-  if (fits) return absl::OkStatus();
-  std::string advice;
-  if (tensor.dtype() == DataType::kF64 && value.dtype == DataType::kF32) {
-    advice = "; NumPy's default is f64: save it as float32";
-  }
-  return AsBadInput(absl::InvalidArgumentError(
-      absl::StrCat(file, ": expected ", TypeText(value), " for ", kind, " '", value.name, "', got ",
-                   tensor.TypeString(), advice)));
+  return AsBadInput(fits);
 }
 
 template <typename T>
@@ -160,6 +156,7 @@ absl::StatusOr<NamedTensors> ReadFeeds(const std::vector<std::string>& feeds,
   std::vector<std::string> names;
   for (const Session::ValueInfo& value : values) names.push_back(value.name);
   NamedTensors tensors;
+  FeedChecker checker(absl::StrCat(kind, "s"));
   const auto add = [&](const std::string& file, const std::string& name,
                        HostTensor tensor) -> absl::Status {
     const auto known = std::find(names.begin(), names.end(), name);
@@ -168,7 +165,7 @@ absl::StatusOr<NamedTensors> ReadFeeds(const std::vector<std::string>& feeds,
           absl::StrCat("there is no ", kind, " '", name, "'", Suggestion(name, names)));
     }
     if (known != names.end()) {
-      absl::Status fits = CheckFits(file, tensor, values[known - names.begin()], kind);
+      absl::Status fits = CheckFits(file, tensor, values[known - names.begin()], kind, checker);
       if (!fits.ok()) return fits;
     }
     if (tensors.emplace(name, std::move(tensor)).second) return absl::OkStatus();
@@ -217,9 +214,7 @@ absl::StatusOr<NamedTensors> ReadFeeds(const std::vector<std::string>& feeds,
   return tensors;
 }
 
-std::string TypeText(const Session::ValueInfo& value) {
-  return absl::StrCat(std::string(NameOf(value.dtype)), "[", absl::StrJoin(value.dims, ", "), "]");
-}
+std::string TypeText(const Session::ValueInfo& value) { return TypeText(value.dtype, value.dims); }
 
 absl::Status CheckFetches(const Session::SignatureInfo& signature,
                           const std::vector<std::string>& fetches) {
