@@ -63,15 +63,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
                                           unsigned seed) {
-  const std::string_view input(reinterpret_cast<const char*>(data), size);
-  return weft::fuzz::Store(weft::fuzz::MutateMessage(input, seed), data, max_size);
+  return weft::fuzz::MutateInput(data, size, max_size, /*message_section=*/"", seed);
 }
 
 extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* data1, size_t size1,
                                             const uint8_t* data2, size_t size2, uint8_t* out,
                                             size_t max_out, unsigned seed) {
-  return weft::fuzz::Store(
-      weft::fuzz::CrossMessages({reinterpret_cast<const char*>(data1), size1},
-                                {reinterpret_cast<const char*>(data2), size2}, seed),
-      out, max_out);
+  return weft::fuzz::CrossInputs(data1, size1, data2, size2, out, max_out, seed);
 }

@@ -233,6 +233,8 @@ std::string MutateMessage(std::string_view message, unsigned seed) {
   return Serialize(*fields);
 }
 
+namespace {
+
 std::string CrossMessages(std::string_view message, std::string_view other, unsigned seed) {
   Random random(seed + 1);
   random.discard(2);
@@ -274,6 +276,21 @@ std::string MutateContainer(std::string_view file, std::string_view message_sect
                         name.starts_with("code.") ? 12 : 6});
   }
   return WriteContainer(sections);
+}
+
+}  // namespace
+
+size_t MutateInput(uint8_t* data, size_t size, size_t max_size, std::string_view message_section,
+                   unsigned seed) {
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  return Store(MutateContainer(input, message_section, seed), data, max_size);
+}
+
+size_t CrossInputs(const uint8_t* data1, size_t size1, const uint8_t* data2, size_t size2,
+                   uint8_t* out, size_t max_out, unsigned seed) {
+  return Store(CrossMessages({reinterpret_cast<const char*>(data1), size1},
+                             {reinterpret_cast<const char*>(data2), size2}, seed),
+               out, max_out);
 }
 
 size_t Store(std::string_view input, uint8_t* data, size_t max_size) {
