@@ -1,10 +1,8 @@
 // Reductions over dimensions that are not innermost: lanes are neighbouring elements of the
 // result, which each add up their own column.
 #include <algorithm>
-#include <map>
 
-#include "compiler/codegen/accumulator.h"
-#include "compiler/codegen/fusion_emitter.h"
+#include "compiler/codegen/column_emitter.h"
 #include "graph/ir/types.h"
 
 namespace weft {
@@ -19,53 +17,12 @@ constexpr int64_t kRows = 8;
 // Rows of a float sum that are added up before they go to the rest.
 constexpr int64_t kRowsPerBlock = 1024;
 
-class Column {
+class Column : ColumnEmitter {
  public:
-  explicit Column(FusionEmitter& f) : f_(f), kernel_(f.kernel) {}
+  explicit Column(FusionEmitter& f) : ColumnEmitter(f) {}
 
   void Emit() {
-    for (mlir::Operation& op : f_.fusion.body()->without_terminator()) {
-      if (IsReduction(&op)) reductions_.emplace_back(&op, kernel_);
-    }
-    FindExtents();
-    if (outer_total_.Constant() == 0 || inner_total_.Constant() == 0) {
-      f_.spec.tiles = 0;
-      return;
-    }
-    f_.values.set_hook([this](Value value, Index&) -> std::optional<Element> {
-      auto known = reduced_.find(value.getAsOpaquePointer());
-      if (known == reduced_.end()) return std::nullopt;
-      return known->second;
-    });
-    for (Accumulator& reduction : reductions_) {
-      Value result = reduction.op()->getResult(0);
-      reduced_[result.getAsOpaquePointer()] = {{}, ir::DataTypeOf(result)};
-    }
-    std::vector<DimExpr> space =
-        f_.values.SplitSpace({outer_total_, reduced_total_, inner_total_}, [&](const Index& index) {
-          Index at = index;
-          f_.values.Boundary(at, inner_total_);
-          const size_t reduced = f_.values.Boundary(at, reduced_total_ * inner_total_);
-          const size_t inner = f_.values.Boundary(at, inner_total_);
-          for (Accumulator& reduction : reductions_) {
-            f_.values.Evaluate(reduction.op()->getOperand(0), at, {});
-          }
-          at.erase(at.begin() + static_cast<int64_t>(reduced),
-                   at.begin() + static_cast<int64_t>(inner));
-          for (Value result : f_.results) f_.values.Evaluate(result, at, {});
-        });
-    // The space is the outer extents, the reduced ones, and the inner ones.
-    size_t inner = space.size();
-    DimExpr product = 1;
-    while (inner > 0 && product != inner_total_) product = product * space[--inner];
-    size_t reduced = inner;
-    product = 1;
-    while (reduced > 0 && product != reduced_total_) product = product * space[--reduced];
-    for (size_t i = 0; i < space.size(); ++i) {
-      if (space[i].Constant() == 1) continue;
-      (i < reduced ? outer_ : i < inner ? along_ : inner_).push_back(space[i]);
-      last_root_ = static_cast<int>(i);
-    }
+    if (!Analyze()) return;
     lanes_ = inner_.empty() ? 0 : f_.ChooseLanes(inner_.back());
     f_.values.set_lanes(lanes_);
     if (IsWide()) return EmitWide();
@@ -100,15 +57,6 @@ class Column {
   }
 
  private:
-  void FindExtents() {
-    mlir::Operation* op = reductions_[0].op();
-    const Shape domain = ir::ShapeOf(op->getOperand(0));
-    const std::vector<size_t> axes = ReducedAxes(op);
-    outer_total_ = Product(domain, 0, axes.front());
-    reduced_total_ = Product(domain, axes.front(), axes.back() + 1);
-    inner_total_ = Product(domain, axes.back() + 1, domain.size());
-  }
-
   // Whether rows of the operand are longer than one vector: those are read along, rather than a
   // vector of each, as memory likes it.
   bool IsWide() {
@@ -157,7 +105,7 @@ class Column {
         }
         Index result = index;
         result.push_back(column);
-        StoreResults(result, guard);
+        StoreResults(result, guard, lanes_);
       });
     });
   }
@@ -215,18 +163,14 @@ class Column {
     }
     auto add = [&](Value row, int64_t count) {
       ForColumns(columns, [&](Value, const IndexEntry& column, const Guard& guard, Value place) {
-        std::vector<Value> sums;
-        for (Accumulator& reduction : reductions_) sums.push_back(reduction.Start(lanes_)[0]);
+        Values sums = Start(lanes_);
         for (int64_t k = 0; k < count; ++k) {
           const Index rows = at(kernel_.Add(row, kernel_.I64(k)));
           Index index = before;
           index.insert(index.end(), rows.begin(), rows.end());
           index.insert(index.end(), after.begin(), after.end());
           index.push_back(column);
-          for (size_t i = 0; i < reductions_.size(); ++i) {
-            Element x = f_.values.Evaluate(reductions_[i].op()->getOperand(0), index, guard);
-            sums[i] = reductions_[i].Add({sums[i]}, x, {}, nullptr, lanes_)[0];
-          }
+          sums = Add(sums, index, {}, guard, lanes_);
         }
         for (size_t i = 0; i < reductions_.size(); ++i) {
           StoreSum(i, reductions_[i].Combine({LoadSum(i, place)}, {sums[i]})[0], place);
@@ -250,27 +194,8 @@ class Column {
   void Compute(const Index& index, size_t outer, const Guard& guard) {
     const Index before(index.begin(), index.begin() + static_cast<int64_t>(outer));
     const Index after(index.begin() + static_cast<int64_t>(outer), index.end());
-    const std::vector<Value> carried = Along(before, {}, after, Start(), guard);
-    size_t at = 0;
-    for (Accumulator& reduction : reductions_) {
-      std::vector<Value> own(carried.begin() + static_cast<int64_t>(at),
-                             carried.begin() + static_cast<int64_t>(at + reduction.size()));
-      at += reduction.size();
-      reduced_[reduction.op()->getResult(0).getAsOpaquePointer()] = reduction.Result(own);
-    }
-    StoreResults(index, guard);
-  }
-
-  void StoreResults(const Index& index, const Guard& guard) {
-    std::vector<Element> elements;
-    for (Value result : f_.results) {
-      Element x = f_.values.Evaluate(result, index, guard);
-      elements.push_back(lanes_ > 0 ? kernel_.e().Splat(x, lanes_) : x);
-    }
-    const Coord offset = f_.values.Offset(index);
-    for (size_t i = 0; i < elements.size(); ++i) {
-      kernel_.Store(elements[i], kernel_.Buffer(f_.ResultBuffer(i)), offset, lanes_, guard);
-    }
+    SetResults(Along(before, {}, after, Start(lanes_), guard));
+    StoreResults(index, guard, lanes_);
   }
 
   std::vector<Value> Along(const Index& before, const Index& along, const Index& after,
@@ -287,9 +212,7 @@ class Column {
         });
       };
       Value zero = kernel_.I64(0), end = kernel_.Size(extent);
-      const bool sums =
-          llvm::any_of(reductions_, [](Accumulator& sum) { return sum.IsFloatSum(); });
-      if (!sums || extent.Constant().value_or(2 * kRowsPerBlock) <= kRowsPerBlock) {
+      if (!AddsFloats() || extent.Constant().value_or(2 * kRowsPerBlock) <= kRowsPerBlock) {
         return steps(zero, end, carried);
       }
       // Blocks are added up one by one, so that errors grow with the length of a block and the
@@ -297,55 +220,17 @@ class Column {
       return kernel_.For(zero, end, kRowsPerBlock, carried, [&](Value first, ValueRange totals) {
         Value last = kernel_.Min(kernel_.Add(first, kernel_.I64(kRowsPerBlock)), end);
         return Combine(std::vector<Value>(totals.begin(), totals.end()),
-                       steps(first, last, Start()));
+                       steps(first, last, Start(lanes_)));
       });
     }
     Index index = before;
     index.insert(index.end(), along.begin(), along.end());
     index.insert(index.end(), after.begin(), after.end());
-    const Coord number = f_.values.Offset(along);
-    std::vector<Value> next;
-    auto part = carried.begin();
-    for (Accumulator& reduction : reductions_) {
-      const std::vector<Value> own(part, part + static_cast<int64_t>(reduction.size()));
-      part += static_cast<int64_t>(reduction.size());
-      Element x = f_.values.Evaluate(reduction.op()->getOperand(0), index, guard);
-      for (Value value : reduction.Add(own, x, number, nullptr, lanes_)) next.push_back(value);
-    }
-    return next;
+    return Add(carried, index, f_.values.Offset(along), guard, lanes_);
   }
 
-  std::vector<Value> Start() {
-    std::vector<Value> all;
-    for (Accumulator& reduction : reductions_) {
-      for (Value value : reduction.Start(lanes_)) all.push_back(value);
-    }
-    return all;
-  }
-
-  std::vector<Value> Combine(const std::vector<Value>& a, const std::vector<Value>& b) {
-    std::vector<Value> all;
-    size_t at = 0;
-    for (Accumulator& reduction : reductions_) {
-      auto part = [&](const std::vector<Value>& values) {
-        const auto begin = values.begin() + static_cast<int64_t>(at);
-        return std::vector<Value>(begin, begin + static_cast<int64_t>(reduction.size()));
-      };
-      for (Value value : reduction.Combine(part(a), part(b))) all.push_back(value);
-      at += reduction.size();
-    }
-    return all;
-  }
-
-  FusionEmitter& f_;
-  KernelBuilder& kernel_;
-  std::vector<Accumulator> reductions_;
-  std::map<const void*, Element> reduced_;
-  DimExpr outer_total_, reduced_total_, inner_total_;
-  std::vector<DimExpr> outer_, along_, inner_;
   std::vector<Value> sums_;  // in scratch, for each reduction
   int64_t lanes_ = 0;
-  int last_root_ = -1;  // of the innermost coordinate
 };
 
 }  // namespace

@@ -56,6 +56,7 @@ absl::Status Emit(FusionEmitter& f) {
     if (llvm::none_of(ops, [](mlir::Operation& op) { return IsReduction(&op); })) {
       return Broken(f.fusion, "it has no reduction");
     }
+    if (f.kernel.on_gpu()) return kind == plan::kRow ? EmitCudaRow(f) : EmitCudaColumn(f);
     return kind == plan::kRow ? EmitRow(f) : EmitColumn(f);
   }
   return Broken(f.fusion, absl::StrCat("unknown kind '", kind.str(), "'"));
@@ -67,7 +68,7 @@ absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& targe
                                       mlir::ModuleOp kernels) {
   const llvm::StringRef kind = fusion.getKind();
   if (target.kind == Target::Kind::kCuda) {
-    if (kind != plan::kLoop) {
+    if (kind != plan::kLoop && kind != plan::kRow && kind != plan::kColumn) {
       return absl::UnimplementedError(absl::StrCat("no code for ", target.name,
                                                    " is made for a fusion of kind '", kind.str(),
                                                    "', at ", ir::Describe(fusion.getLoc())));

@@ -69,6 +69,8 @@ absl::Status EmitRow(FusionEmitter& f);
 absl::Status EmitColumn(FusionEmitter& f);
 // The same for a GPU.
 absl::Status EmitCudaLoop(FusionEmitter& f);
+absl::Status EmitCudaRow(FusionEmitter& f);
+absl::Status EmitCudaColumn(FusionEmitter& f);
 
 }  // namespace weft
 

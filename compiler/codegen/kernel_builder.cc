@@ -7,6 +7,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Transforms/LoopInvariantCodeMotionUtils.h"
 
@@ -283,6 +284,62 @@ void KernelBuilder::StoreRounded(Value value, Value pointer, DataType dtype, Val
   const Element x{value, ScalarEmitter::AccumulatorType(dtype)};
   Store(e_.FromAccumulator(x, dtype), pointer, {index, 1, {}}, ScalarEmitter::LanesOf(value),
         {mask, {}});
+}
+
+Value KernelBuilder::SharedMemory(int64_t bytes) {
+  // Kernels that are equal but for their names have equal names for these: a variable belongs to
+  // any kernel that mentions it, and each block has its own.
+  const std::string name = "shared_" + std::to_string(num_shared_++) + "_" + std::to_string(bytes);
+  constexpr unsigned kSharedSpace = 3;
+  auto module = function_->getParentOfType<mlir::ModuleOp>();
+  if (!module.lookupSymbol(name)) {
+    mlir::OpBuilder::InsertionGuard guard(b());
+    b().setInsertionPointToStart(module.getBody());
+    auto type = LLVM::LLVMArrayType::get(b().getI8Type(), static_cast<unsigned>(bytes));
+    LLVM::GlobalOp::create(b(), type, /*isConstant=*/false, LLVM::Linkage::Internal, name,
+                           mlir::Attribute(), /*alignment=*/16, kSharedSpace);
+  }
+  return InPrologue([&] {
+    return LLVM::AddressOfOp::create(
+        b(), LLVM::LLVMPointerType::get(b().getContext(), kSharedSpace), name);
+  });
+}
+
+namespace {
+
+// Of a vector as a whole, up to what one access moves.
+unsigned SharedAlignment(Type type) {
+  const int64_t bytes = ElementBytes(mlir::getElementTypeOrSelf(type));
+  auto vector = mlir::dyn_cast<mlir::VectorType>(type);
+  const int64_t lanes = vector ? vector.getNumElements() : 1;
+  return static_cast<unsigned>(std::gcd<int64_t>(16, bytes * lanes));
+}
+
+// i1 takes a byte.
+Type SharedType(mlir::OpBuilder& b, Type type) {
+  if (!mlir::getElementTypeOrSelf(type).isInteger(1)) return type;
+  if (auto vector = mlir::dyn_cast<mlir::VectorType>(type)) return vector.clone(b.getI8Type());
+  return b.getI8Type();
+}
+
+}  // namespace
+
+Value KernelBuilder::LoadShared(Type type, Value array, Value index) {
+  const Type stored = SharedType(b(), type);
+  const int64_t lanes = std::max<int64_t>(
+      1,
+      mlir::isa<mlir::VectorType>(type) ? mlir::cast<mlir::VectorType>(type).getNumElements() : 1);
+  Value address = At(array, Mul(index, lanes), mlir::getElementTypeOrSelf(stored));
+  Value value = LLVM::LoadOp::create(b(), stored, address, SharedAlignment(stored));
+  return stored == type ? value : Value(arith::TruncIOp::create(b(), type, value));
+}
+
+void KernelBuilder::StoreShared(Value value, Value array, Value index) {
+  const Type stored = SharedType(b(), value.getType());
+  if (stored != value.getType()) value = arith::ExtUIOp::create(b(), stored, value);
+  const int64_t lanes = std::max<int64_t>(1, ScalarEmitter::LanesOf(value));
+  Value address = At(array, Mul(index, lanes), mlir::getElementTypeOrSelf(stored));
+  LLVM::StoreOp::create(b(), value, address, SharedAlignment(stored));
 }
 
 void KernelBuilder::Finish() {

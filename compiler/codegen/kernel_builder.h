@@ -104,6 +104,11 @@ class KernelBuilder : public CodeBuilder {
   mlir::Value Address(mlir::Value pointer, DataType dtype, mlir::Value offset) {
     return At(pointer, offset, e_.MemoryType(dtype, 0));
   }
+  // Of a GPU: memory that the threads of a block share, of that size and of its own, for as long as
+  // the block runs; elements and vectors in it by number.
+  mlir::Value SharedMemory(int64_t bytes);
+  mlir::Value LoadShared(mlir::Type type, mlir::Value array, mlir::Value index);
+  void StoreShared(mlir::Value value, mlir::Value array, mlir::Value index);
   // Conditions, one or per lane; null means true.
   mlir::Value Both(mlir::Value x, mlir::Value y);
 
@@ -134,6 +139,7 @@ class KernelBuilder : public CodeBuilder {
   std::vector<DimExpr> sizes_;
   std::map<DimExpr, mlir::Value> size_values_;
   bool streams_ = false;
+  int num_shared_ = 0;
 };
 
 }  // namespace weft

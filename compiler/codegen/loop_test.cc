@@ -3,9 +3,7 @@
 
 #include <cstring>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "compiler/codegen/test_fusion.h"
 #include "gmock/gmock.h"
 #include "graph/ops/op_info.h"
@@ -49,23 +47,6 @@ TEST(Loop, EveryElementwiseOpWithinItsTolerance) {
   }
 }
 
-// What follows the name of each access to global memory: "v4.b32" is one of 16 bytes.
-std::vector<std::string> GlobalAccesses(const std::string& ptx) {
-  std::vector<std::string> types;
-  for (absl::string_view line : absl::StrSplit(ptx, '\n')) {
-    for (absl::string_view access : {"ld.global.", "st.global."}) {
-      const size_t at = line.find(access);
-      if (at == line.npos) continue;
-      absl::string_view type = line.substr(at + access.size());
-      if (absl::StartsWith(type, "nc.")) type.remove_prefix(3);
-      types.emplace_back(type.substr(0, type.find_first_of(" \t")));
-      // Whether a byte gets a sign makes no difference.
-      if (types.back() == "s8") types.back() = "b8";
-    }
-  }
-  return types;
-}
-
 TEST(Loop, AccessesOfAGpuAreOf16BytesWhereTheyMayBe) {
   if (!TestsGpu()) GTEST_SKIP() << "of GPUs";
   for (DataType dtype : kAll) {
@@ -84,12 +65,12 @@ TEST(Loop, AccessesOfAGpuAreOf16BytesWhereTheyMayBe) {
     known.Check({{"n", 3}});
     // The column's is of one element.
     const std::string one = absl::StrCat("b", 8 * SizeOf(dtype));
-    EXPECT_THAT(GlobalAccesses(known.ptx()), testing::UnorderedElementsAre(wide, wide, one, wide));
+    EXPECT_THAT(known.GlobalAccesses(), testing::UnorderedElementsAre(wide, wide, one, wide));
     // The last elements of an open size are accessed one by one.
     TestFusion open;
     open.Finish("loop", {open.Op(op, {open.Input(dtype, {"n"}), open.Input(dtype, {"n"})})});
     open.Check({{"n", 1000}});
-    EXPECT_THAT(GlobalAccesses(open.ptx()),
+    EXPECT_THAT(open.GlobalAccesses(),
                 testing::UnorderedElementsAre(wide, wide, wide, one, one, one));
   }
 }

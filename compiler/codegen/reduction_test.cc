@@ -8,7 +8,6 @@
 namespace weft {
 namespace {
 
-const char* const kTargets[] = {"cpu:native", "cpu:x86-64-v3"};
 const char* const kReductions[] = {"reduce_sum", "reduce_prod", "reduce_max", "reduce_min"};
 
 TEST(Row, ReductionsOfEveryDType) {
@@ -17,7 +16,7 @@ TEST(Row, ReductionsOfEveryDType) {
                          DataType::kI8, DataType::kU8, DataType::kI32, DataType::kI64}) {
     for (const char* reduction : kReductions) {
       SCOPED_TRACE(absl::StrCat(std::string(NameOf(dtype)), " ", reduction));
-      TestFusion f(kTargets[i++ % 2]);
+      TestFusion f(TestTargets()[i++ % TestTargets().size()]);
       mlir::Value x = f.Input(dtype, {"rows", "columns"});
       f.Finish("row", {f.Op(reduction, {x}, "axes = array<i64: 1>")});
       for (int64_t columns : {0, 1, 7, 64, 133}) {
@@ -83,7 +82,7 @@ TEST(Row, ValuesUsedTwiceAreComputedOnce) {
 }
 
 TEST(Row, Softmax) {
-  for (const char* target : kTargets) {
+  for (const std::string& target : TestTargets()) {
     for (bool open : {false, true}) {
       TestFusion f(target);
       const char* columns = open ? "columns" : "37";
@@ -98,6 +97,103 @@ TEST(Row, Softmax) {
       f.Check({{"batch", 3}, {"columns", 37}}, 64, 1);
       f.Check({{"batch", 0}, {"columns", 37}}, 64, 1);
       if (open) f.Check({{"batch", 1}, {"columns", 1000}}, 64, 1);
+    }
+  }
+}
+
+// Softmax, layer norm and cross-entropy of rows of all lengths: those that stay in registers, that
+// warps share, and blocks, and with accesses to several elements at a time.
+TEST(Row, NormalizationsOfAnyWidth) {
+  int i = 0;
+  for (int width : {1, 5, 32, 100, 640, 1000, 3000, 4096, 20000}) {
+    for (bool open : {false, true}) {
+      for (const std::string& target : TestTargets()) {
+        const DataType dtype = ++i % 3 == 0 ? DataType::kF16 : DataType::kF32;
+        const std::string columns = open ? "columns" : absl::StrCat(width);
+        SCOPED_TRACE(absl::StrCat(columns, " ", std::string(NameOf(dtype)), " ", target));
+        const Symbols symbols = {{"rows", width > 500 ? 2 : 11}, {"columns", width}};
+        const std::string shape = absl::StrCat("shape = [\"rows\", \"", columns, "\"]");
+        const std::string axes = "axes = array<i64: 1>, keep_dims = true";
+
+        TestFusion softmax(target);
+        mlir::Value x = softmax.Input(dtype, {"rows", columns.c_str()});
+        mlir::Value max = softmax.Op("reduce_max", {x}, axes);
+        mlir::Value e =
+            softmax.Op("exp", {softmax.Op("sub", {x, softmax.Op("broadcast", {max}, shape)})});
+        mlir::Value sum = softmax.Op("reduce_sum", {e}, axes);
+        softmax.Finish("row", {softmax.Op("div", {e, softmax.Op("broadcast", {sum}, shape)}), max});
+        softmax.Check(symbols, 64, 0.01);
+
+        TestFusion norm(target);
+        x = norm.Input(DataType::kF32, {"rows", columns.c_str()});
+        mlir::Value scale = norm.Input(DataType::kF32, {columns.c_str()});
+        mlir::Value residual = norm.Input(DataType::kF32, {"rows", columns.c_str()});
+        mlir::Value count = norm.Constant(DataType::kF32, width);
+        auto mean = [&](mlir::Value value) {
+          value = norm.Op("reduce_sum", {value}, axes);
+          return norm.Op("div",
+                         {value, norm.Op("broadcast", {count}, "shape = [\"rows\", \"1\"]")});
+        };
+        mlir::Value shifted = norm.Op("sub", {x, norm.Op("broadcast", {mean(x)}, shape)});
+        mlir::Value variance = mean(norm.Op("mul", {shifted, shifted}));
+        mlir::Value epsilon = norm.Op("broadcast", {norm.Constant(DataType::kF32, 0.01)},
+                                      "shape = [\"rows\", \"1\"]");
+        mlir::Value factor = norm.Op("rsqrt", {norm.Op("add", {variance, epsilon})});
+        mlir::Value y = norm.Op("mul", {shifted, norm.Op("broadcast", {factor}, shape)});
+        y = norm.Op("mul", {y, norm.Op("broadcast", {scale}, shape)});
+        norm.Finish("row", {norm.Op("add", {y, residual}), variance});
+        norm.Check(symbols, 64, 1);
+
+        TestFusion loss(target);
+        x = loss.Input(DataType::kF32, {"rows", columns.c_str()});
+        mlir::Value labels = loss.Input(DataType::kI32, {"rows"});
+        max = loss.Op("reduce_max", {x}, axes);
+        shifted = loss.Op("sub", {x, loss.Op("broadcast", {max}, shape)});
+        sum = loss.Op("log", {loss.Op("reduce_sum", {loss.Op("exp", {shifted})}, axes)});
+        mlir::Value logs = loss.Op("sub", {shifted, loss.Op("broadcast", {sum}, shape)});
+        mlir::Value hot =
+            loss.Op("one_hot", {labels}, absl::StrCat("depth = \"", columns, "\", dtype = f32"));
+        loss.Finish("row", {loss.Op("neg", {loss.Op("reduce_sum", {loss.Op("mul", {logs, hot})},
+                                                    "axes = array<i64: 1>")}),
+                            loss.Op("argmax", {x}, "axis = 1")});
+        loss.Check(symbols, 64, 8, 0, 5);
+      }
+    }
+  }
+}
+
+TEST(Row, ShortRowsOfAGpuAreReadOnce) {
+  if (!TestsGpu()) GTEST_SKIP() << "of GPUs";
+  for (const auto& [columns, accesses] : {std::pair("640", 5), {"1024", 8}, {"4096", 4}}) {
+    TestFusion f;
+    const std::string shape = absl::StrCat("shape = [\"n\", \"", columns, "\"]");
+    mlir::Value x = f.Input(DataType::kF32, {"n", columns});
+    mlir::Value max = f.Op("reduce_max", {x}, "axes = array<i64: 1>, keep_dims = true");
+    mlir::Value e = f.Op("exp", {f.Op("sub", {x, f.Op("broadcast", {max}, shape)})});
+    mlir::Value sum = f.Op("reduce_sum", {e}, "axes = array<i64: 1>, keep_dims = true");
+    f.Finish("row", {f.Op("div", {e, f.Op("broadcast", {sum}, shape)})});
+    EXPECT_EQ(f.GlobalAccesses(),
+              std::vector<std::string>(static_cast<size_t>(2 * accesses), "v4.b32"))
+        << columns;
+  }
+}
+
+TEST(Row, Bools) {
+  for (const char* op : {"reduce_and", "reduce_or"}) {
+    for (const char* columns : {"7", "32", "640", "2000", "n"}) {
+      TestFusion row, column;
+      row.Finish("row", {row.Op(op, {row.Input(DataType::kBool, {"5", columns})},
+                                "axes = array<i64: 1>")});
+      column.Finish("column", {column.Op(op, {column.Input(DataType::kBool, {"3", "40", columns})},
+                                         "axes = array<i64: 1>")});
+      for (TestFusion* f : {&row, &column}) {
+        std::vector<HostTensor> inputs = f->RandomInputs({{"n", 70}});
+        f->CheckOn(inputs, {{"n", 70}});
+        // All alike but for one.
+        for (bool& x : inputs[0].mutable_values<bool>()) x = op == std::string("reduce_and");
+        inputs[0].mutable_values<bool>()[6] ^= true;
+        f->CheckOn(inputs, {{"n", 70}});
+      }
     }
   }
 }
@@ -126,7 +222,7 @@ TEST(Column, Reductions) {
   for (DataType dtype : {DataType::kF32, DataType::kF64, DataType::kBF16, DataType::kI32}) {
     for (const char* reduction : kReductions) {
       SCOPED_TRACE(absl::StrCat(std::string(NameOf(dtype)), " ", reduction));
-      TestFusion f(kTargets[i++ % 2]);
+      TestFusion f(TestTargets()[i++ % TestTargets().size()]);
       mlir::Value x = f.Input(dtype, {"outer", "n", "inner"});
       f.Finish("column", {f.Op(reduction, {x}, "axes = array<i64: 1>")});
       for (int64_t inner : {1, 9, 64, 130}) {
@@ -142,7 +238,7 @@ TEST(Column, Reductions) {
 // Sums of millions of floats, as exact as a few roundings allow.
 TEST(Row, LongSumsStayAccurate) {
   const int64_t n = (1 << 22) + 5;
-  for (const char* target : kTargets) {
+  for (const std::string& target : TestTargets()) {
     TestFusion row(target);
     row.Finish("row",
                {row.Op("reduce_sum", {row.Input(DataType::kF32, {"n"})}, "axes = array<i64: 0>")});
@@ -156,7 +252,8 @@ TEST(Row, LongSumsStayAccurate) {
 }
 
 TEST(Row, PastTheCaches) {
-  for (const char* target : kTargets) {
+  if (TestsGpu()) GTEST_SKIP() << "a GPU's caches are its own affair";
+  for (const std::string& target : TestTargets()) {
     TestFusion f(WithoutCaches(target));
     const std::string shape = "shape = [\"50\", \"320\"]";
     mlir::Value x = f.Input(DataType::kF32, {"50", "320"});
@@ -172,7 +269,7 @@ TEST(Row, PastTheCaches) {
 
 // Rows so long that their columns are added up in pieces.
 TEST(Column, ManyColumns) {
-  for (const char* target : kTargets) {
+  for (const std::string& target : TestTargets()) {
     for (DataType dtype : {DataType::kF32, DataType::kF16, DataType::kI8, DataType::kI64}) {
       SCOPED_TRACE(absl::StrCat(std::string(NameOf(dtype)), target));
       TestFusion f(target);
@@ -196,7 +293,7 @@ TEST(Column, ManyColumns) {
 }
 
 TEST(Column, WorkBeforeAndAfterAndSeveralResults) {
-  for (const char* target : kTargets) {
+  for (const std::string& target : TestTargets()) {
     TestFusion f(target);
     mlir::Value x = f.Input(DataType::kF32, {"batch", "4", "4", "20"});
     mlir::Value bias = f.Input(DataType::kF32, {"20"});
@@ -215,6 +312,17 @@ TEST(Column, PlaceOfTheLargest) {
   mlir::Value x = f.Input(DataType::kF32, {"5", "n", "33"});
   f.Finish("column", {f.Op("argmax", {x}, "axis = 1")});
   for (int64_t n : {1, 17}) f.Check({{"n", n}});
+}
+
+// So many columns that threads of a GPU take several at a time.
+TEST(Column, WideAccesses) {
+  for (DataType dtype : {DataType::kF32, DataType::kF64, DataType::kF16}) {
+    TestFusion f;
+    mlir::Value x = f.Input(dtype, {"2", "9", "131072"});
+    f.Finish("column",
+             {f.Op("reduce_sum", {x}, "axes = array<i64: 1>"), f.Op("argmin", {x}, "axis = 1")});
+    f.Check({}, 64, 8);
+  }
 }
 
 }  // namespace

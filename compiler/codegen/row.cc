@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <map>
 
-#include "compiler/codegen/accumulator.h"
-#include "compiler/codegen/fusion_emitter.h"
+#include "compiler/codegen/row_emitter.h"
 #include "graph/ir/types.h"
 
 namespace weft {
@@ -21,60 +20,12 @@ constexpr int64_t kLongestKept = 32768;
 // Elements that one lane of a float sum adds up before they go to the rest.
 constexpr int64_t kStepsPerBlock = 256;
 
-class Row {
+class Row : RowEmitter {
  public:
-  explicit Row(FusionEmitter& f) : f_(f), kernel_(f.kernel) {}
+  explicit Row(FusionEmitter& f) : RowEmitter(f) {}
 
   void Emit() {
-    FindReductions();
-    mlir::Operation* first = reductions_[0].accumulator.op();
-    const Shape domain = ir::ShapeOf(first->getOperand(0));
-    const std::vector<size_t> axes = ReducedAxes(first);
-    rows_total_ = Product(domain, 0, axes.front());
-    columns_total_ = Product(domain, axes.front(), domain.size());
-    if (rows_total_.Constant() == 0) {
-      f_.spec.tiles = 0;
-      return;
-    }
-
-    f_.values.set_hook([this](Value value, Index& index) -> std::optional<Element> {
-      auto known = reduced_.find(value.getAsOpaquePointer());
-      if (known != reduced_.end()) return known->second;
-      const Kept* kept = FindKept(value);
-      if (kept == nullptr || kept->pass >= pass_) return std::nullopt;
-      if (index.size() != rows_.size() + columns_.size()) return std::nullopt;
-      return kernel_.Load(kept->row, ir::DataTypeOf(value), ColumnOf(index), lanes_, {},
-                          /*invariant=*/false);
-    });
-    for (Reduction& reduction : reductions_) {
-      Value result = reduction.accumulator.op()->getResult(0);
-      reduced_[result.getAsOpaquePointer()] = {{}, ir::DataTypeOf(result)};
-    }
-    for (size_t i = 0; i < f_.results.size(); ++i) {
-      // Of the domain, unless it has the elements of the rows (with one column, that is the same).
-      const bool is_row = NumElements(ir::ShapeOf(f_.results[i])) == rows_total_;
-      (is_row ? row_results_ : domain_results_).push_back(i);
-    }
-    std::vector<DimExpr> space =
-        f_.values.SplitSpace({rows_total_, columns_total_}, [&](const Index& index) {
-          Index at = index;
-          const size_t boundary = f_.values.Boundary(at, columns_total_);
-          for (Reduction& reduction : reductions_) {
-            f_.values.Evaluate(reduction.accumulator.op()->getOperand(0), at, {});
-          }
-          for (size_t i : domain_results_) f_.values.Evaluate(f_.results[i], at, {});
-          const Index row(at.begin(), at.begin() + static_cast<int64_t>(boundary));
-          for (size_t i : row_results_) f_.values.Evaluate(f_.results[i], row, {});
-        });
-    // The space is the rows' extents and then the columns'.
-    DimExpr product = 1;
-    size_t split = space.size();
-    while (split > 0 && product != columns_total_) product = product * space[--split];
-    for (size_t i = 0; i < space.size(); ++i) {
-      if (space[i].Constant() == 1) continue;
-      (i < split ? rows_ : columns_).push_back(space[i]);
-      last_root_ = static_cast<int>(i);
-    }
+    if (!Analyze()) return;
     lanes_ = columns_.empty() ? 0 : f_.ChooseLanes(columns_.back());
     f_.FindSharing(domain_results_);
     for (size_t i = 0; i < f_.results.size(); ++i) {
@@ -92,23 +43,13 @@ class Row {
   }
 
  private:
-  struct Reduction {
-    Accumulator accumulator;
-    int level;  // the pass that computes it
-  };
-
-  void FindReductions() {
-    std::map<mlir::Operation*, int> levels;  // passes that must be over before
-    for (mlir::Operation& op : f_.fusion.body()->without_terminator()) {
-      int level = 0;
-      for (Value operand : op.getOperands()) {
-        if (mlir::Operation* source = operand.getDefiningOp()) {
-          level = std::max(level, levels[source]);
-        }
-      }
-      if (IsReduction(&op)) reductions_.push_back({Accumulator(&op, kernel_), level++});
-      levels[&op] = level;
-    }
+  std::optional<Element> Lookup(Value value, const Index& index) override {
+    if (auto known = RowEmitter::Lookup(value, index)) return known;
+    const Kept* kept = FindKept(value);
+    if (kept == nullptr || kept->pass >= pass_) return std::nullopt;
+    if (index.size() != rows_.size() + columns_.size()) return std::nullopt;
+    return kernel_.Load(kept->row, ir::DataTypeOf(value), ColumnOf(index), lanes_, {},
+                        /*invariant=*/false);
   }
 
   // A value that an earlier pass computes at a price and a later one needs again: it waits in
@@ -118,12 +59,6 @@ class Row {
     Value value;
     Value row;  // address in scratch
   };
-
-  int LastLevel() const {
-    int last = 0;
-    for (const Reduction& reduction : reductions_) last = std::max(last, reduction.level);
-    return last;
-  }
 
   bool IsOfDomain(Value value) const {
     return NumElements(ir::ShapeOf(value)) == rows_total_ * columns_total_;
@@ -309,57 +244,18 @@ class Row {
     });
   }
 
-  // Calls make(accumulator, its part of `values`) for the reductions of a level, and joins what
-  // they return.
-  template <typename Make>
-  std::vector<Value> ForReductions(int level, const std::vector<Value>& values, const Make& make) {
-    std::vector<Value> all;
-    size_t at = 0;
-    for (Reduction& reduction : reductions_) {
-      if (reduction.level != level) continue;
-      const size_t size = values.empty() ? 0 : reduction.accumulator.size();
-      const auto begin = values.begin() + static_cast<int64_t>(at);
-      for (Value value : make(reduction.accumulator,
-                              std::vector<Value>(begin, begin + static_cast<int64_t>(size)), at)) {
-        all.push_back(value);
-      }
-      at += size;
-    }
-    return all;
-  }
-
   // One pass over the row for all reductions of a level.
   void Reduce(const Index& row, int level) {
     pass_ = level;
     f_.values.set_lanes(lanes_);
-    using Values = std::vector<Value>;
-    auto start = [&] {
-      return ForReductions(level, {}, [&](Accumulator& accumulator, const Values&, size_t) {
-        return accumulator.Start(lanes_);
-      });
-    };
-    const Blocks blocks{start, [&](const Values& a, const Values& b) {
-                          return ForReductions(
-                              level, a,
-                              [&](Accumulator& accumulator, const Values& own, size_t at) {
-                                const auto other = b.begin() + static_cast<int64_t>(at);
-                                return accumulator.Combine(
-                                    own, Values(other, other + static_cast<int64_t>(own.size())));
-                              });
-                        }};
-    const bool sums = llvm::any_of(reductions_, [&](Reduction& reduction) {
-      return reduction.level == level && reduction.accumulator.IsFloatSum();
-    });
+    const Blocks blocks{[&] { return Start(level, lanes_); },
+                        [&](const Values& a, const Values& b) { return Combine(level, a, b); }};
     auto add = [&](const Index& index, Value tail, ValueRange values) {
       const Coord number =
           f_.values.Offset(Index(index.begin() + static_cast<int64_t>(row.size()), index.end()));
       PrefetchNextRow(index);
-      Values next = ForReductions(level, Values(values.begin(), values.end()),
-                                  [&](Accumulator& accumulator, const Values& own, size_t) {
-                                    Element x = f_.values.Evaluate(accumulator.op()->getOperand(0),
-                                                                   index, {tail, {}});
-                                    return accumulator.Add(own, x, number, tail, lanes_);
-                                  });
+      Values next =
+          Add(level, Values(values.begin(), values.end()), index, number, {tail, {}}, tail, lanes_);
       for (const Kept& kept : kept_) {
         if (kept.pass != level) continue;
         Element x = f_.values.Evaluate(kept.value, index, {tail, {}});
@@ -367,24 +263,13 @@ class Row {
       }
       return next;
     };
-    const Values sum = ForColumns(row, 0, start(), add, sums ? &blocks : nullptr);
-    ForReductions(level, sum, [&](Accumulator& accumulator, Values own, size_t) {
-      if (lanes_ > 0) own = accumulator.Join(own, lanes_);
-      reduced_[accumulator.op()->getResult(0).getAsOpaquePointer()] = accumulator.Result(own);
-      return Values();
-    });
+    const Values sum =
+        ForColumns(row, 0, Start(level, lanes_), add, AddsFloats(level) ? &blocks : nullptr);
+    SetResults(level, Join(level, sum, lanes_));
   }
 
-  FusionEmitter& f_;
-  KernelBuilder& kernel_;
-  std::vector<Reduction> reductions_;
-  std::map<const void*, Element> reduced_;
-  DimExpr rows_total_, columns_total_;
-  std::vector<DimExpr> rows_, columns_;
-  std::vector<size_t> domain_results_, row_results_;
   int64_t lanes_ = 0;
-  int last_root_ = -1;  // of the innermost coordinate
-  int pass_ = -1;       // before the first: a dry run
+  int pass_ = -1;  // before the first: a dry run
   std::vector<Kept> kept_;
   std::map<mlir::Operation*, int> costs_;
   std::vector<Value> streams_;  // for each result, see FusionEmitter::Stream

@@ -221,6 +221,22 @@ absl::Status TestFusion::TryText(const std::string& kind, const std::string& bod
   return Compile();
 }
 
+std::vector<std::string> TestFusion::GlobalAccesses() const {
+  std::vector<std::string> types;
+  for (absl::string_view line : absl::StrSplit(ptx(), '\n')) {
+    for (absl::string_view access : {"ld.global.", "st.global."}) {
+      const size_t at = line.find(access);
+      if (at == line.npos) continue;
+      absl::string_view type = line.substr(at + access.size());
+      if (absl::StartsWith(type, "nc.")) type.remove_prefix(3);
+      types.emplace_back(type.substr(0, type.find_first_of(" \t")));
+      // Whether a byte gets a sign makes no difference.
+      if (types.back() == "s8") types.back() = "b8";
+    }
+  }
+  return types;
+}
+
 std::vector<int64_t> TestFusion::ResultBytes(const Symbols& symbols) {
   std::vector<int64_t> bytes;
   for (mlir::Value result : fusion_.getOuts()) {

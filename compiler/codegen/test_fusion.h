@@ -64,6 +64,9 @@ class TestFusion {
   const std::string& text() const { return text_; }
   // What became of it for a GPU.
   const std::string& ptx() const { return device_->ptx(); }
+  // What follows the name of each instruction there that accesses global memory: "v4.b32" is one of
+  // 16 bytes.
+  std::vector<std::string> GlobalAccesses() const;
   // The kernel as a function of this process; null where it did not compile, and on a GPU.
   WeftKernel kernel() const { return device_ ? device_->Find(spec_.symbol) : nullptr; }
 

@@ -1,73 +1,12 @@
 // Element-wise work and ops that move elements, on a GPU: a thread computes one element, or as many
 // neighbours as are 16 bytes.
-#include <algorithm>
-
 #include "compiler/codegen/cuda/thread.h"
 #include "compiler/codegen/fusion_emitter.h"
-#include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 
 namespace weft {
 
 using mlir::Value;
-
-namespace {
-
-// The most bytes that one access of a thread moves.
-constexpr int64_t kAccessBytes = 16;
-
-// Whether some operand is read with another coordinate than `last`, the results' innermost one,
-// varying fastest.
-bool ReadsAcross(const FusionEmitter& f, int last) {
-  for (const auto& [operand, index] : f.values.reads()) {
-    for (size_t i = 0; i + 1 < index.size(); ++i) {
-      if (index[i].root == last) return true;
-    }
-  }
-  return false;
-}
-
-// Whether neighbouring results may have different sources: then each lane branches.
-bool ChoosesByLane(mlir::Operation* op) {
-  const Shape shape = ir::ShapeOf(op->getResult(0));
-  if (shape.empty()) return false;
-  if (auto pad = mlir::dyn_cast<ir::PadOp>(op)) {
-    auto moves = [](mlir::Attribute dims) { return ir::DimsFromAttr(dims)->back() != DimExpr(0); };
-    return moves(pad.getLow()) || moves(pad.getHigh()) || pad.getInterior().back() != 0;
-  }
-  auto concat = mlir::dyn_cast<ir::ConcatOp>(op);
-  if (!concat) return false;
-  const int64_t rank = static_cast<int64_t>(shape.size());
-  return (static_cast<int64_t>(concat.getAxis()) + rank) % rank == rank - 1;
-}
-
-// Elements that one thread computes: whole accesses of the widest dtype that the body meets, where
-// those are neighbours in the results. 0 is one element, by scalar code.
-int64_t LanesPerThread(const FusionEmitter& f, const std::vector<DimExpr>& space, int last) {
-  if (space.empty() || f.values.has_lane_index() || ReadsAcross(f, last) ||
-      llvm::any_of(f.values.visited(), ChoosesByLane)) {
-    return 0;
-  }
-  int64_t bytes = 1;
-  auto consider = [&](Value value) {
-    bytes = std::max<int64_t>(bytes, SizeOf(ir::DataTypeOf(value)));
-  };
-  for (mlir::Operation* op : f.values.visited()) {
-    for (Value operand : op->getOperands()) {
-      if (!ir::ShapeOf(operand).empty()) consider(operand);
-    }
-    consider(op->getResult(0));
-  }
-  for (Value result : f.results) consider(result);
-  const int64_t lanes = kAccessBytes / bytes;
-  // A row that does not hold a whole number of accesses has all but its first ones misaligned.
-  const bool one_row = space.size() == 1;
-  const auto extent = space.back().Constant();
-  if (lanes < 2 || (!one_row && !(extent && *extent % lanes == 0))) return 0;
-  return lanes;
-}
-
-}  // namespace
 
 absl::Status EmitCudaLoop(FusionEmitter& f) {
   KernelBuilder& kernel = f.kernel;
@@ -91,7 +30,8 @@ absl::Status EmitCudaLoop(FusionEmitter& f) {
   for (size_t i = 0; i < all.size(); ++i) all[i] = i;
   f.FindSharing(all);
 
-  const int64_t lanes = LanesPerThread(f, space, last);
+  int64_t lanes = 0;
+  if (!space.empty()) lanes = LanesPerThread(f, space.back(), last, space.size() == 1);
   std::vector<DimExpr> units = space;
   if (lanes > 0) units.back() = DimExpr::CeilDiv(units.back(), lanes);
   f.spec.tiles = DimExpr::CeilDiv(NumElements(units), kThreadsPerBlock);

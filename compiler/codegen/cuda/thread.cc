@@ -1,13 +1,22 @@
 #include "compiler/codegen/cuda/thread.h"
 
+#include <algorithm>
 #include <string>
 
+#include "graph/ir/dialect.h"
+#include "graph/ir/types.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 namespace weft {
 
+using mlir::Type;
 using mlir::Value;
+namespace arith = mlir::arith;
+namespace LLVM = mlir::LLVM;
+namespace NVVM = mlir::NVVM;
 
 namespace {
 
@@ -15,14 +24,42 @@ template <typename Register>
 Value Read(KernelBuilder& kernel) {
   mlir::ImplicitLocOpBuilder& b = kernel.b();
   Value value = Register::create(b, b.getI32Type());
-  return mlir::arith::ExtUIOp::create(b, b.getI64Type(), value);
+  return arith::ExtUIOp::create(b, b.getI64Type(), value);
+}
+
+// The most bytes that one access of a thread moves.
+constexpr int64_t kAccessBytes = 16;
+
+// Whether some operand is read with another coordinate than `last`, the results' innermost one,
+// varying fastest.
+bool ReadsAcross(const FusionEmitter& f, int last) {
+  for (const auto& [operand, index] : f.values.reads()) {
+    for (size_t i = 0; i + 1 < index.size(); ++i) {
+      if (index[i].root == last) return true;
+    }
+  }
+  return false;
+}
+
+// Whether neighbouring results may have different sources: then each lane branches.
+bool ChoosesByLane(mlir::Operation* op) {
+  const Shape shape = ir::ShapeOf(op->getResult(0));
+  if (shape.empty()) return false;
+  if (auto pad = mlir::dyn_cast<ir::PadOp>(op)) {
+    auto moves = [](mlir::Attribute dims) { return ir::DimsFromAttr(dims)->back() != DimExpr(0); };
+    return moves(pad.getLow()) || moves(pad.getHigh()) || pad.getInterior().back() != 0;
+  }
+  auto concat = mlir::dyn_cast<ir::ConcatOp>(op);
+  if (!concat) return false;
+  const int64_t rank = static_cast<int64_t>(shape.size());
+  return (static_cast<int64_t>(concat.getAxis()) + rank) % rank == rank - 1;
 }
 
 }  // namespace
 
-Value ThreadInBlock(KernelBuilder& kernel) { return Read<mlir::NVVM::ThreadIdXOp>(kernel); }
+Value ThreadInBlock(KernelBuilder& kernel) { return Read<NVVM::ThreadIdXOp>(kernel); }
 
-Value BlockInGrid(KernelBuilder& kernel) { return Read<mlir::NVVM::BlockIdXOp>(kernel); }
+Value BlockInGrid(KernelBuilder& kernel) { return Read<NVVM::BlockIdXOp>(kernel); }
 
 Value GlobalThread(KernelBuilder& kernel) {
   Value block = BlockInGrid(kernel);
@@ -34,6 +71,126 @@ void SetBlockThreads(FusionEmitter& f, int threads) {
   mlir::ImplicitLocOpBuilder& b = f.kernel.b();
   const mlir::Attribute reqntid = b.getStrArrayAttr({"nvvm.reqntid", std::to_string(threads)});
   f.kernel.function()->setAttr("passthrough", b.getArrayAttr(reqntid));
+}
+
+int64_t LanesPerThread(const FusionEmitter& f, const DimExpr& extent, int last, bool one_row) {
+  if (f.values.has_lane_index() || ReadsAcross(f, last) ||
+      llvm::any_of(f.values.visited(), ChoosesByLane)) {
+    return 0;
+  }
+  int64_t bytes = 1;
+  auto consider = [&](Value value) {
+    bytes = std::max<int64_t>(bytes, SizeOf(ir::DataTypeOf(value)));
+  };
+  for (mlir::Operation* op : f.values.visited()) {
+    for (Value operand : op->getOperands()) {
+      if (!ir::ShapeOf(operand).empty()) consider(operand);
+    }
+    consider(op->getResult(0));
+  }
+  for (Value result : f.results) consider(result);
+  const int64_t lanes = kAccessBytes / bytes;
+  // A row that does not hold a whole number of accesses has all but its first ones misaligned.
+  const auto known = extent.Constant();
+  if (lanes < 2 || (!one_row && !(known && *known % lanes == 0))) return 0;
+  return lanes;
+}
+
+void Barrier(KernelBuilder& kernel) { NVVM::Barrier0Op::create(kernel.b()); }
+
+Value ShuffleXor(KernelBuilder& kernel, Value x, int lane_bits) {
+  mlir::ImplicitLocOpBuilder& b = kernel.b();
+  const Type type = x.getType();
+  if (auto vector = mlir::dyn_cast<mlir::VectorType>(type)) {
+    Value result = x;
+    for (int64_t i = 0; i < vector.getNumElements(); ++i) {
+      Value lane = mlir::vector::ExtractOp::create(b, x, i);
+      result = mlir::vector::InsertOp::create(b, ShuffleXor(kernel, lane, lane_bits), result, i);
+    }
+    return result;
+  }
+  // By words of 32 bits.
+  const Type i32 = b.getI32Type(), i64 = b.getI64Type();
+  const unsigned bits = type.getIntOrFloatBitWidth();
+  if (bits < 32) {
+    Value wide = arith::ExtUIOp::create(b, i32, x);
+    return arith::TruncIOp::create(b, type, ShuffleXor(kernel, wide, lane_bits));
+  }
+  if (bits == 64) {
+    Value word = type == i64 ? x : Value(arith::BitcastOp::create(b, i64, x));
+    Value half = kernel.I64(32);
+    Value low = arith::TruncIOp::create(b, i32, word);
+    Value high = arith::TruncIOp::create(b, i32, arith::ShRUIOp::create(b, word, half));
+    low = arith::ExtUIOp::create(b, i64, ShuffleXor(kernel, low, lane_bits));
+    high = arith::ExtUIOp::create(b, i64, ShuffleXor(kernel, high, lane_bits));
+    word = arith::OrIOp::create(b, low, arith::ShLIOp::create(b, high, half));
+    return type == i64 ? word : Value(arith::BitcastOp::create(b, type, word));
+  }
+  auto constant = [&](int value) -> Value { return arith::ConstantIntOp::create(b, i32, value); };
+  return NVVM::ShflOp::create(b, type, constant(-1), x, constant(lane_bits), constant(kWarp - 1),
+                              NVVM::ShflKind::bfly, mlir::UnitAttr());
+}
+
+SharedArrays::SharedArrays(KernelBuilder& kernel, const std::vector<Value>& like, int64_t size)
+    : kernel_(kernel) {
+  for (Value value : like) {
+    types_.push_back(value.getType());
+    const int64_t bytes = ElementBytes(mlir::getElementTypeOrSelf(value.getType())) *
+                          std::max<int64_t>(1, ScalarEmitter::LanesOf(value));
+    arrays_.push_back(kernel.SharedMemory(bytes * size));
+  }
+}
+
+void SharedArrays::Store(const std::vector<Value>& values, Value at) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    kernel_.StoreShared(values[i], arrays_[i], at);
+  }
+}
+
+std::vector<Value> SharedArrays::Load(Value at) {
+  std::vector<Value> values;
+  for (size_t i = 0; i < types_.size(); ++i) {
+    values.push_back(kernel_.LoadShared(types_[i], arrays_[i], at));
+  }
+  return values;
+}
+
+Team::Team(KernelBuilder& kernel, int64_t size) : kernel_(kernel), size_(size) {
+  Value thread = ThreadInBlock(kernel), block = BlockInGrid(kernel);
+  rank_ = kernel.Rem(thread, size);
+  number_ = kernel.Add(kernel.Mul(block, per_block()), kernel.Div(thread, size));
+  if (size > kWarp) {
+    rank_ = thread;
+    number_ = block;
+  }
+}
+
+int Team::block_threads() const {
+  return size_ > kWarp ? static_cast<int>(size_) : kThreadsPerBlock;
+}
+
+Team::Values Team::Reduce(Values values,
+                          const std::function<Values(const Values&, const Values&)>& combine) {
+  auto in_warp = [&](int64_t threads) {
+    for (int64_t distance = threads / 2; distance > 0; distance /= 2) {
+      Values others;
+      for (Value value : values) {
+        others.push_back(ShuffleXor(kernel_, value, static_cast<int>(distance)));
+      }
+      values = combine(values, others);
+    }
+  };
+  in_warp(std::min<int64_t>(size_, kWarp));
+  if (size_ <= kWarp) return values;
+  // Each warp's share; then each warp adds up all of them.
+  SharedArrays shares(kernel_, values, size_ / kWarp);
+  Value lane = kernel_.Rem(rank_, kWarp);
+  kernel_.If(kernel_.Equal(lane, kernel_.I64(0)),
+             [&] { shares.Store(values, kernel_.Div(rank_, kWarp)); });
+  Barrier(kernel_);
+  values = shares.Load(kernel_.Rem(lane, size_ / kWarp));
+  in_warp(size_ / kWarp);
+  return values;
 }
 
 }  // namespace weft

@@ -1,12 +1,17 @@
-// Where a thread of a GPU kernel is.
+// Threads of a GPU kernel: where one is, what it accesses at a time, and how several work together.
 #ifndef WEFT_COMPILER_CODEGEN_CUDA_THREAD_H_
 #define WEFT_COMPILER_CODEGEN_CUDA_THREAD_H_
+
+#include <cstdint>
+#include <functional>
+#include <vector>
 
 #include "compiler/codegen/fusion_emitter.h"
 
 namespace weft {
 
-// Threads of a block in kernels whose threads do not work together.
+inline constexpr int kWarp = 32;
+// Threads of a block in kernels whose threads do not work together, or in warps.
 inline constexpr int kThreadsPerBlock = 256;
 
 // Number of the thread in its block, and of the block in the grid (i64).
@@ -16,6 +21,58 @@ mlir::Value BlockInGrid(KernelBuilder& kernel);
 mlir::Value GlobalThread(KernelBuilder& kernel);
 // States the number of threads of a block, in the code as well: registers are allotted for it.
 void SetBlockThreads(FusionEmitter& f, int threads);
+
+// Elements that one thread accesses at once along the innermost coordinate, which has that extent
+// and is coordinate `last` of the iteration: 16 bytes of the widest dtype that the last dry run
+// met, where that is possible and all accesses are aligned; else 0, one element by scalar code.
+// `one_row`: no other coordinate is outside of it, so that a part of an access may be left at its
+// end.
+int64_t LanesPerThread(const FusionEmitter& f, const DimExpr& extent, int last, bool one_row);
+
+// All threads of the block wait for one another; each sees what the others wrote before.
+void Barrier(KernelBuilder& kernel);
+// `x` (a scalar, or a vector) of the thread of the warp whose number differs in the bits of
+// `lane_bits`. All threads of the warp take part.
+mlir::Value ShuffleXor(KernelBuilder& kernel, mlir::Value x, int lane_bits);
+
+// Values of one kind for each of some threads in a block's shared memory: an array for each of
+// `like`.
+class SharedArrays {
+ public:
+  SharedArrays(KernelBuilder& kernel, const std::vector<mlir::Value>& like, int64_t size);
+  void Store(const std::vector<mlir::Value>& values, mlir::Value at);
+  std::vector<mlir::Value> Load(mlir::Value at);
+
+ private:
+  KernelBuilder& kernel_;
+  std::vector<mlir::Type> types_;  // in registers
+  std::vector<mlir::Value> arrays_;
+};
+
+// Threads that share a unit of work: a power of two of neighbours in one warp, or whole warps that
+// are a block.
+class Team {
+ public:
+  Team(KernelBuilder& kernel, int64_t size);
+
+  int64_t size() const { return size_; }
+  // Threads of a block, and units that they work on.
+  int block_threads() const;
+  int64_t per_block() const { return block_threads() / size_; }
+  // Of the thread in its team, and of its team in the grid.
+  mlir::Value rank() { return rank_; }
+  mlir::Value number() { return number_; }
+
+  using Values = std::vector<mlir::Value>;
+  // What all threads' values come to, for each thread, in an order that depends on the size alone.
+  // `combine` must be commutative. All threads of the block take part.
+  Values Reduce(Values values, const std::function<Values(const Values&, const Values&)>& combine);
+
+ private:
+  KernelBuilder& kernel_;
+  int64_t size_;
+  mlir::Value rank_, number_;
+};
 
 }  // namespace weft
 

@@ -1,0 +1,127 @@
+// Reductions over dimensions that are not innermost, on a GPU: neighbouring threads of a warp add
+// up neighbouring columns, the warps of a block every so many rows of them, and then their sums.
+#include <algorithm>
+#include <bit>
+
+#include "compiler/codegen/column_emitter.h"
+#include "compiler/codegen/cuda/thread.h"
+#include "graph/ir/types.h"
+
+namespace weft {
+
+using mlir::Value;
+using mlir::ValueRange;
+
+namespace {
+
+// With fewer blocks than these, columns go one by one rather than by whole accesses.
+constexpr int64_t kFewBlocks = 1024;
+// Rows that a thread adds up before they go to the rest, for sums of floats.
+constexpr int64_t kRowsPerBlock = 256;
+
+class CudaColumn : ColumnEmitter {
+ public:
+  explicit CudaColumn(FusionEmitter& f) : ColumnEmitter(f) {}
+
+  void Emit() {
+    SetBlockThreads(f_, kThreadsPerBlock);
+    if (!Analyze()) return;
+    if (!inner_.empty()) {
+      lanes_ = LanesPerThread(f_, inner_.back(), last_root_, /*one_row=*/false);
+      const int64_t blocks =
+          Estimate(outer_total_) * Estimate(inner_total_) / (kWarp * std::max<int64_t>(lanes_, 1));
+      if (blocks < kFewBlocks) lanes_ = 0;
+    }
+    f_.values.set_lanes(lanes_);
+    std::vector<DimExpr> inner = inner_;
+    if (lanes_ > 0) inner.back() = *DimExpr::DivideExactly(inner.back(), lanes_);
+    const DimExpr columns = NumElements(inner);
+    // Threads side by side; what is left of the block is as many rows deep.
+    const int64_t wide = static_cast<int64_t>(
+        std::bit_ceil(static_cast<uint64_t>(std::clamp<int64_t>(Estimate(columns), 1, kWarp))));
+    const int64_t deep = kThreadsPerBlock / wide;
+    const DimExpr pieces = DimExpr::CeilDiv(columns, wide);
+    f_.spec.tiles = outer_total_ * pieces;
+
+    Value thread = ThreadInBlock(kernel_), block = BlockInGrid(kernel_);
+    Value x = kernel_.Rem(thread, wide), y = kernel_.Div(thread, wide);
+    Value piece = kernel_.Rem(block, kernel_.Size(pieces));
+    Value column = kernel_.Add(kernel_.Mul(piece, wide), x), inside;
+    if (const auto known = columns.Constant(); !known || *known % wide != 0) {
+      // Threads past the last column do what that of the last does, and store nothing.
+      Value count = kernel_.Size(columns);
+      inside = kernel_.Less(column, count);
+      column = kernel_.Min(column, kernel_.Sub(count, 1));
+    }
+    const Index before = f_.IndexOf(kernel_.Div(block, kernel_.Size(pieces)), outer_);
+    Index after = f_.IndexOf(column, inner);
+    if (lanes_ > 0) {
+      after.back() = {
+          inner_.back(), {kernel_.Mul(after.back().coord.base, lanes_), 1, {}}, last_root_};
+    }
+
+    Values values = AddUp(before, after, y, deep);
+    auto combine = [&](const Values& other) { values = Combine(values, other); };
+    // Rows within a warp, then its share with the other warps'.
+    for (int64_t distance = kWarp / 2; distance >= wide; distance /= 2) {
+      Values others;
+      for (Value value : values) {
+        others.push_back(ShuffleXor(kernel_, value, static_cast<int>(distance)));
+      }
+      combine(others);
+    }
+    SharedArrays shares(kernel_, values, kThreadsPerBlock / kWarp * wide);
+    Value warp = kernel_.Div(thread, kWarp), lane = kernel_.Rem(thread, kWarp);
+    kernel_.If(kernel_.Less(lane, kernel_.I64(wide)),
+               [&] { shares.Store(values, kernel_.Add(kernel_.Mul(warp, wide), lane)); });
+    Barrier(kernel_);
+    kernel_.If(kernel_.Both(inside, kernel_.Less(thread, kernel_.I64(wide))), [&] {
+      values = shares.Load(thread);
+      for (int64_t i = 1; i < kThreadsPerBlock / kWarp; ++i) {
+        combine(shares.Load(kernel_.Add(thread, i * wide)));
+      }
+      SetResults(values);
+      Index index = before;
+      index.insert(index.end(), after.begin(), after.end());
+      ValueEmitter::Scope scope(f_.values);
+      StoreResults(index, {}, lanes_);
+    });
+  }
+
+ private:
+  // Rows first, first + step, ... of a column.
+  Values AddUp(const Index& before, const Index& after, Value first, int64_t step) {
+    Value end = kernel_.Size(reduced_total_);
+    auto rows = [&](Value begin, Value rows_end) {
+      return kernel_.For(begin, rows_end, step, Start(lanes_), [&](Value row, ValueRange values) {
+        ValueEmitter::Scope scope(f_.values);
+        Index index = before;
+        const Index along = f_.IndexOf(row, along_);
+        index.insert(index.end(), along.begin(), along.end());
+        index.insert(index.end(), after.begin(), after.end());
+        return Add(Values(values.begin(), values.end()), index, {row, 0, {}}, {}, lanes_);
+      });
+    };
+    const int64_t block = step * kRowsPerBlock;
+    if (!AddsFloats() || reduced_total_.Constant().value_or(2 * block) <= block) {
+      return rows(first, end);
+    }
+    // Blocks are added up one by one, so that errors grow with the length of a block and the number
+    // of them, not with their product.
+    return kernel_.For(first, end, block, Start(lanes_), [&](Value begin, ValueRange sums) {
+      Value last = kernel_.Min(kernel_.Add(begin, block), end);
+      return Combine(Values(sums.begin(), sums.end()), rows(begin, last));
+    });
+  }
+
+  int64_t lanes_ = 0;
+};
+
+}  // namespace
+
+absl::Status EmitCudaColumn(FusionEmitter& f) {
+  CudaColumn(f).Emit();
+  return absl::OkStatus();
+}
+
+}  // namespace weft
