@@ -107,31 +107,44 @@ END
         **kwargs
     )
 
-def forbid_deps_test(name, target, forbidden, **kwargs):
-    """Fails when a program depends on, or loads, what it must not.
-
-    Args:
-      name: the test.
-      target: a cc_binary of the same BUILD file (":name"), declared above.
-      forbidden: label prefixes, a repository ("@llvm/") or a top-level folder ("//graph").
-      **kwargs: tags and the like.
-    """
-
-    # Until the program is written there is nothing to check; said aloud, so that renaming it does not lose the test.
-    if not native.existing_rule(target.lstrip(":")):
-        print("%s: no %s, so its dependencies go unchecked" % (name, target))
-        return
+def _forbid_deps_test(name, targets, program, forbidden, **kwargs):
     native.genquery(
         name = name + "_deps",
-        expression = "deps(//%s%s)" % (native.package_name(), target),  # a query knows no relative labels
-        scope = [target],
+        # A query knows no relative labels.
+        expression = "deps(set(%s))" % " ".join(["//%s%s" % (native.package_name(), t) for t in targets]),
+        scope = targets,
         testonly = True,
     )
     native.sh_test(
         name = name,
         size = "small",
-        srcs = ["//tools:forbid_deps.sh"],
-        args = ["$(rootpath :%s_deps)" % name, "$(rootpath %s)" % target] + forbidden,
-        data = [":%s_deps" % name, target],
+        srcs = ["//third_party:forbid_deps.sh"],
+        args = ["$(rootpath :%s_deps)" % name, "$(rootpath %s)" % program if program else "''"] + forbidden,
+        data = [":%s_deps" % name] + ([program] if program else []),
         **kwargs
     )
+
+def forbid_program_deps_test(name, program, forbidden, **kwargs):
+    """Fails when a program depends on, or loads, what it must not.
+
+    Args:
+      name: the test.
+      program: a cc_binary of the same BUILD file (":name").
+      forbidden: label prefixes, a repository ("@llvm/") or a top-level folder ("//graph").
+      **kwargs: tags and the like.
+    """
+    _forbid_deps_test(name, [program], program, forbidden, **kwargs)
+
+def layer_test(forbidden, **kwargs):
+    """Fails when a library or program of this BUILD file depends on a layer that it must not know. Comes last in the file.
+
+    Args:
+      forbidden: label prefixes, a repository ("@llvm") or a top-level folder ("//graph").
+      **kwargs: tags and the like.
+    """
+    targets = [
+        ":" + name
+        for name, rule in native.existing_rules().items()
+        if rule["kind"] in ["cc_library", "cc_binary"] and not rule.get("testonly")
+    ]
+    _forbid_deps_test("layer_test", targets, None, forbidden, **kwargs)

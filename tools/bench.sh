@@ -3,23 +3,28 @@
 #
 #   tools/bench.sh [ROUNDS]        3 rounds if not given; about four minutes each
 #
-# The peers come from PyPI into a virtual environment under ~/.cache; without a network only Weft is measured. Python is needed for the
-# peers and for the table alone. Run it on a machine that does nothing else.
+# The peers (tests/benchmarks/requirements.txt) come from PyPI into a virtual environment under ~/.cache; where they cannot be had, Weft
+# alone is measured. Run it on a machine that does nothing else.
 set -euo pipefail
+export LC_ALL=C
 cd "$(dirname "$0")/.."
 rounds=${1:-3}
 out=bench-results
 mkdir -p "$out"
 
-tools/setup.sh
+# Python is for the peers and for the table; Weft itself needs none.
+tools/setup.sh python3-venv
 bazel build //tools:weft //tools:weft-run //tools/examples:digits //tests/benchmarks:workloads
-command -v python3 > /dev/null || { echo "bench: python3 is needed for peers and table" >&2; exit 1; }
 
+requirements=tests/benchmarks/requirements.txt
 venv=~/.cache/weft-bench
-if [ ! -e "$venv/ready" ]; then
+if ! cmp -s "$requirements" "$venv/installed.txt"; then
   echo "bench: installing the peers into $venv"
-  python3 -m venv "$venv" && "$venv/bin/pip" install -q numpy onnx onnxruntime jax jaxlib torch==2.13.0 && touch "$venv/ready" ||
+  if python3 -m venv "$venv" && "$venv/bin/pip" install -q -r "$requirements"; then
+    cp "$requirements" "$venv/installed.txt"
+  else
     echo "bench: some peer could not be installed; their columns stay empty" >&2
+  fi
 fi
 
 bazel-bin/tests/benchmarks/workloads "$out"

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # From nothing to a model in production: sets up, builds, trains a network on handwritten digits, compiles it ahead of time, and runs it
-# three ways. Takes a while the first time (set-up and build), a minute later on. Results go to ./quickstart, or to the folder named.
+# three ways. Takes a while the first time (set-up and build), a minute later on. Results go to quickstart in this
+# checkout, or to the folder named.
 set -euo pipefail
+export LC_ALL=C
+out=$(realpath -m "${1:-$(dirname "$0")/../quickstart}")
 cd "$(dirname "$0")/.."
-out=${1:-quickstart}
 
 say() { printf '\n== %s\n' "$*"; }
 fail() {

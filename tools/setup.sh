@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what Weft is built and tested with, from Debian 12's own packages. Quick when all of it is there.
+# Installs what Weft is built and tested with, from Debian 12's own packages, and the packages named as arguments. Quick when all of it
+# is there.
 set -euo pipefail
 
 packages=(
@@ -10,6 +11,7 @@ packages=(
   # Libraries: third_party/README.md says what each is for.
   libabsl-dev libcli11-dev libgmock-dev libgtest-dev liblld-22-dev libmlir-22-dev libprotobuf-dev
   libzstd-dev llvm-22-dev mlir-22-tools nlohmann-json3-dev protobuf-compiler zlib1g-dev
+  "$@"
 )
 
 missing=()
@@ -30,9 +32,10 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+# Runs a command: all that it says into the log, the lines that tell how far it is to the user.
 step() {
   echo "setup: $*"
-  if ! "$@" > "$log" 2>&1; then
+  if ! "$@" 2>&1 | tee "$log" | sed -un 's/^\(Get:\|Unpacking\|Setting up\|Need to get\)/setup:   &/p'; then
     tail -20 "$log" >&2
     echo "setup: failed: $*" >&2
     exit 1

@@ -4,6 +4,7 @@
 #   tools/test.sh                  all
 #   tools/test.sh --config=asan    all, under AddressSanitizer (also ubsan, tsan)
 set -uo pipefail
+export LC_ALL=C
 cd "$(dirname "$0")/.."
 
 tools/setup.sh || { echo "0 passed, 1 failed"; exit 1; }
@@ -13,14 +14,21 @@ build_failed=0
 bazel build --keep_going "$@" //... || build_failed=1
 
 echo "test: running //..."
-log=$(bazel info command_log 2> /dev/null)
-bazel test --keep_going "$@" //...
+events=$(mktemp)
+trap 'rm -f "$events"' EXIT
+bazel test --keep_going --build_event_json_file="$events" "$@" //...
 test_status=$?
-# The lines "LABEL  FAILED in 1s", without what a terminal adds.
-summary=$(sed 's/\x1b\[[0-9;]*[A-Za-z]//g; s/\r//g' "$log" | grep '^//')
-logs=$(bazel info "$@" bazel-testlogs 2> /dev/null)
+# "LABEL STATUS FILE": what this run says of each test (of each shard), with the file of its test cases, if it left one.
+runs=$(awk '
+  /^\{"id":\{"testResult":/ {
+    label = status = file = ""
+    if (match($0, /"label":"[^"]*"/)) label = substr($0, RSTART + 9, RLENGTH - 10)
+    if (match($0, /"status":"[^"]*"/)) status = substr($0, RSTART + 10, RLENGTH - 11)
+    if (match($0, /"name":"test.xml","uri":"file:\/\/[^"]*"/)) file = substr($0, RSTART + 31, RLENGTH - 32)
+    print label, status, file
+  }' "$events")
 
-# One line per test case, "passed|failed|skipped LABEL CASE", from the result file that each test leaves (one per shard).
+# One line per test case of a file: "passed|failed|skipped LABEL CASE".
 cases() {
   awk -v label="$1" '
     BEGIN { RS = "<testcase " }
@@ -32,23 +40,24 @@ cases() {
       sub(/classname="[^"]*"/, "")
       if (match($0, /name="[^"]*"/)) name = substr($0, RSTART + 6, RLENGTH - 7)
       print verdict, label, suite name
-    }' "${@:2}"
+    }' "$2"
 }
 
+labels=$(bazel query 'tests(//...)' 2> /dev/null) || { echo "test: the list of tests cannot be had"; build_failed=1; }
 results=$(
-  for label in $(bazel query --keep_going 'tests(//...)' 2> /dev/null); do
-    verdict=$(grep -m1 -oE "^$label +.*(FAILED TO BUILD|FAILED|TIMEOUT|NO STATUS)" <<< "$summary")
-    case $verdict in
-      *"FAILED TO BUILD" | *"NO STATUS") echo "failed $label (did not build)"; continue ;;
-    esac
-    path=${label#//}
-    lines=$(cases "$label" $(find "$logs/${path/://}" -name test.xml 2> /dev/null))
+  while read -r label status file; do
+    [ -n "$label" ] || continue
+    lines=
+    [ ! -f "$file" ] || lines=$(cases "$label" "$file")
     [ -z "$lines" ] || echo "$lines"
     # A test that ended without a result for the case it was in.
-    if [ -z "$lines" ] || { [ -n "$verdict" ] && ! grep -q ^failed <<< "$lines"; }; then
-      echo "failed $label (${verdict:+stopped early}${verdict:-no result})"
+    if [ -z "$lines" ]; then
+      echo "failed $label (no result: $status)"
+    elif [ "$status" != PASSED ] && ! grep -q ^failed <<< "$lines"; then
+      echo "failed $label (stopped early: $status)"
     fi
-  done
+  done <<< "$runs"
+  grep -vxFf <(cut -d ' ' -f 1 <<< "$runs") <<< "$labels" | sed 's/.*/failed & (did not build)/'
 )
 count() { grep -c "^$1 " <<< "$results"; }
 passed=$(count passed)
@@ -56,7 +65,7 @@ failed=$(count failed)
 skipped=$(count skipped)
 
 # Nothing that Bazel calls a failure may be lost in the counting.
-if [ "$failed" -eq 0 ] && { [ $build_failed -ne 0 ] || [ $test_status -ne 0 ]; }; then
+if [ "$failed" -eq 0 ] && { [ $build_failed -ne 0 ] || [ $test_status -ne 0 ] || [ "$passed" -eq 0 ]; }; then
   results+=$'\nfailed (the build)'
   failed=1
 fi

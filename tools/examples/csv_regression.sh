@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Learns the fuel economy of cars from a table, without a line of C++, then compiles the model and asks it about a car.
 set -euo pipefail
+export LC_ALL=C
+out=$(realpath -m "${1:-$(dirname "$0")/../../quickstart/cars}")
 cd "$(dirname "$0")/../.."
-out=${1:-quickstart/cars}
 bazel build //tools:weft //tools:weft-run
 weft=bazel-bin/tools/weft
 mkdir -p "$out"
