@@ -31,8 +31,8 @@ class WeightTable {
   absl::StatusOr<int64_t> Derive(int64_t from, const std::string& how,
                                  const std::function<absl::StatusOr<HostTensor>()>& make);
   // The columns of a panel in which the weight is packed for vectors of so many bits: `wanted`, or
-  // fewer where another function of the compilation has packed it so, for the weight not to be there
-  // twice. Narrow panels serve any number of rows, wide ones few.
+  // fewer where another function of the compilation has packed it so, for the weight not to be
+  // there twice. Narrow panels serve any number of rows, wide ones few.
   int64_t ShareablePanel(int64_t index, int vector_bits, int64_t wanted);
   const HostTensor& at(int64_t index) const { return tensors_[static_cast<size_t>(index)]; }
 
