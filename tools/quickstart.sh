@@ -33,7 +33,7 @@ $weft inspect "$out/digits.weft" --format html -o "$out/graph.html"
 
 say "training on 1,348 handwritten digits; 90 choose the best epoch, 359 others test"
 $weft train "$out/digits.weft" --data $data/digits-images-idx3-ubyte.gz --data $data/digits-labels-idx1-ubyte.gz \
-  --epochs 25 --batch 32 --validation 0.05 --test 0.2 --seed 1 --threads 2 --checkpoint "$out" --report "$out/report.html" \
+  --epochs 40 --batch 32 --validation 0.05 --test 0.2 --seed 1 --threads 2 --checkpoint "$out" --report "$out/report.html" \
   --save-test "$out/test" --json > "$out/train.json"
 seconds=$(number seconds "$out/train.json")
 compile_seconds=$(number compile_seconds "$out/train.json")

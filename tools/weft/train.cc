@@ -234,11 +234,13 @@ absl::Status SaveRows(Session& session, const Rows& rows, const std::string& fol
 absl::Status Interrupted(const TrainingResult& result) {
   std::string message = absl::StrCat("interrupted in epoch ", result.history.size() + 1, ", after ",
                                      result.batches_done, " of its steps; ");
-  if (result.checkpoint.empty()) {
-    absl::StrAppend(&message, "nothing is saved, as there is no --checkpoint");
-  } else {
+  if (!result.checkpoint.empty()) {
     absl::StrAppend(&message, "the state is in ", result.checkpoint,
                     ", and --resume goes on from there");
+  } else if (result.steps == 0) {
+    absl::StrAppend(&message, "nothing was trained, and nothing is written");
+  } else {
+    absl::StrAppend(&message, "nothing is saved, as there is no --checkpoint");
   }
   return InterruptedError(message, result.signal);
 }
@@ -408,7 +410,7 @@ Command AddTrain(CLI::App& program) {
   app->footer(
       "Examples: weft train mlp --data cars.csv --target mpg --epochs 200 --test 0.1 \\\n"
       "              --checkpoint run\n"
-      "          weft train digits.weft --data images.idx.gz --data labels.idx.gz --epochs 25 \\\n"
+      "          weft train digits.weft --data images.idx.gz --data labels.idx.gz --epochs 40 \\\n"
       "              --checkpoint run --report run/report.html");
   return {app, [flags] { return Run(*flags); }};
 }

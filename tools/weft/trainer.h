@@ -4,17 +4,14 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json_fwd.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/session.h"
-#include "tools/data/batches.h"
-#include "tools/data/dataset.h"
 #include "tools/report/page.h"
+#include "tools/weft/row_runner.h"
 
 namespace weft::cli {
 
@@ -47,44 +44,15 @@ struct TrainingResult {
   int64_t peak_bytes = 0;    // the certificate of train_step
 };
 
-// Rows of a data set.
-struct Rows {
-  const DataSet* data = nullptr;
-  std::vector<int64_t> rows;
-};
-
 // Trains with the signature train_step (outputs that are float scalars are metrics; `loss` is one),
 // and validates with eval_step after each epoch where there are rows for it. In `checkpoint_folder`
 // stand last.safetensors, best.safetensors and history.json, each written whole or not at all:
 // every ten seconds or so, in the middle of an epoch as well, and at the end of all. Prints a line
 // for an epoch now and then, and a progress bar. SIGINT (Ctrl-C) and SIGTERM end the run after the
 // step at hand; the checkpoint says how far the epoch was, and a resumed run is, bit for bit, the
-// one that was never stopped.
+// one that was never stopped. A run that did no step writes nothing.
 absl::StatusOr<TrainingResult> Train(Session& session, const Rows& training, const Rows& validation,
                                      const TrainingOptions& options);
-
-// Metrics of eval_step over rows, with the session's variables as they are. A model of a fixed
-// batch size leaves out the rest of the rows, which is said on standard error.
-absl::StatusOr<std::map<std::string, double>> Evaluate(Session& session, const Rows& rows);
-
-nlohmann::json HistoryJson(const std::vector<EpochMetrics>& history);
-
-// "loss 0.031, accuracy 0.99": the loss first, whatever its place in the alphabet.
-std::string MetricsText(const std::map<std::string, double>& metrics);
-
-// Runs a signature over rows in order, and gives each output with rows put together: [rows, ...].
-// Outputs without a batch dimension are left out.
-absl::StatusOr<NamedTensors> Predict(Session& session, const std::string& signature,
-                                     const Rows& rows);
-
-// Rows in order, as the inputs of a signature want them.
-absl::StatusOr<NamedTensors> GatherRows(const Session& session, const std::string& signature,
-                                        const Rows& rows);
-
-// Inputs of a signature as batches want them. Error: InvalidArgument where one has an open
-// dimension besides the first. `fixed_batch` is set where the first is a number.
-absl::StatusOr<std::vector<BatchInput>> BatchInputsOf(const Session::SignatureInfo& signature,
-                                                      std::optional<int64_t>* fixed_batch);
 
 }  // namespace weft::cli
 

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <utility>
 
 #include "proto/file.h"
 #include "proto/safetensors.h"
@@ -26,6 +27,7 @@ class FakeSession : public Session {
   std::vector<int64_t> train_batches;
   float poison_after = std::numeric_limits<float>::infinity();  // steps, then NaN
   int interrupt_after = 0;                                      // steps, then Ctrl-C; 0: never
+  bool interrupt_compile = false;
   std::vector<std::string> eval_dims = {"batch"}, predict_dims = {"batch"};
 
   class FakeCall : public Call {
@@ -88,6 +90,7 @@ class FakeSession : public Session {
   absl::StatusOr<std::unique_ptr<Call>> Prepare(
       const std::string& signature, const std::vector<std::vector<int64_t>>& shapes) override {
     EXPECT_EQ(shapes.size(), 1u);
+    if (std::exchange(interrupt_compile, false)) std::raise(SIGINT);
     return std::make_unique<FakeCall>(this, signature);
   }
   std::vector<SignatureInfo> Signatures() const override {
@@ -234,6 +237,53 @@ TEST(Train, InterruptedGoesOnWhereItStopped) {
   const auto again = Train(later, rows, held_out, options);
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->steps, 3 * 2);
+}
+
+TEST(Train, InterruptedBeforeAnyStepLeavesTheFolderAlone) {
+  const DataSet data = TenNumbers();
+  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
+  TrainingOptions options;
+  options.batch_size = 2;
+  options.epochs = 3;
+  options.checkpoint_folder = Folder("before_any_step");
+  FakeSession first;
+  ASSERT_TRUE(Train(first, rows, held_out, options).ok());
+  const auto bytes = [&](const char* file) {
+    return std::string((*Bytes::Map(options.checkpoint_folder + file))->view());
+  };
+  const std::string last = bytes("/last.safetensors"), history = bytes("/history.json");
+  // Whoever forgot --resume and notices.
+  FakeSession second;
+  second.interrupt_compile = true;
+  const auto result = Train(second, rows, held_out, options);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->signal, SIGINT);
+  EXPECT_EQ(result->steps, 0);
+  EXPECT_EQ(result->checkpoint, "");
+  EXPECT_EQ(bytes("/last.safetensors"), last);
+  EXPECT_EQ(bytes("/history.json"), history);
+}
+
+TEST(Train, ResumesFromWholeFilesAlone) {
+  const DataSet data = TenNumbers();
+  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
+  TrainingOptions options;
+  options.batch_size = 2;
+  options.epochs = 3;
+  options.checkpoint_folder = Folder("damaged");
+  FakeSession first;
+  ASSERT_TRUE(Train(first, rows, held_out, options).ok());
+  options.resume = true;
+  options.epochs = 4;
+  for (const char* history :
+       {"", "[]", "{}", "[1]", R"([{"epoch": 2, "training": {}, "validation": {}}])",
+        R"([{"epoch": 1, "training": {}, "validation": {}}])", R"([{"epoch": 1}])"}) {
+    ASSERT_TRUE(WriteFileAtomically(options.checkpoint_folder + "/history.json", history).ok());
+    FakeSession session;
+    EXPECT_THAT(Train(session, rows, held_out, options).status().message(),
+                HasSubstr("history.json is damaged"))
+        << history;
+  }
 }
 
 TEST(Train, KeepsTheVariablesOfTheBestEpoch) {

@@ -1,0 +1,114 @@
+#include "tools/weft/checkpoint_folder.h"
+
+#include <limits>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "proto/file.h"
+#include "proto/safetensors.h"
+#include "tools/common/json_text.h"
+
+namespace weft::cli {
+
+bool RunState::NoteBest(const EpochMetrics& epoch) {
+  const auto loss_of = [](const EpochMetrics& metrics) {
+    const auto loss = metrics.validation.find("loss");
+    return loss == metrics.validation.end() ? std::numeric_limits<double>::infinity()
+                                            : loss->second;
+  };
+  const double lowest = best_epoch > 0 ? loss_of(history[static_cast<size_t>(best_epoch) - 1])
+                                       : std::numeric_limits<double>::infinity();
+  if (!(loss_of(epoch) < lowest)) return false;
+  best_epoch = epoch.epoch;
+  best_is_written_ = false;
+  return true;
+}
+
+std::string CheckpointFolder::Path(const char* file) const {
+  return absl::StrCat(folder_, "/", file);
+}
+
+absl::StatusOr<RunState> CheckpointFolder::Restore(Session& session) const {
+  auto metadata = session.RestoreCheckpoint(last_path());
+  if (metadata.status().code() == absl::StatusCode::kInvalidArgument) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(metadata.status().message(),
+                     "\n(--resume goes on with the model, options and data of the first run)"));
+  }
+  if (!metadata.ok()) return metadata.status();
+  int64_t epochs = 0;
+  if (!absl::SimpleAtoi((*metadata)["epoch"], &epochs)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(last_path(), " does not say which epoch it is of"));
+  }
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(Path("history.json"));
+  if (!bytes.ok()) return bytes.status();
+  std::optional<std::vector<EpochMetrics>> history =
+      HistoryFrom(nlohmann::json::parse((*bytes)->view(), nullptr, false));
+  // It may be ahead of the checkpoint, never behind.
+  if (!history || (epochs > 0 && (history->empty() || history->back().epoch < epochs))) {
+    return absl::InvalidArgumentError(absl::StrCat(Path("history.json"), " is damaged"));
+  }
+  RunState state;
+  for (EpochMetrics& epoch : *history) {
+    // What a crash between two files left over is done again.
+    if (epoch.epoch > epochs) break;
+    state.NoteBest(epoch);
+    state.history.push_back(std::move(epoch));
+  }
+  if (absl::SimpleAtoi((*metadata)["batches"], &state.batches) && state.batches > 0) {
+    const std::optional<Metrics> metrics = Metrics::Restore((*metadata)["metrics"]);
+    if (!metrics) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(last_path(), " has no metrics of its unfinished epoch"));
+    }
+    state.metrics = *metrics;
+    state.epoch_shape = (*metadata)["epoch_shape"];
+  }
+  if (state.best_epoch == 0) return state;
+  bytes = Bytes::Map(Path("best.safetensors"));
+  if (!bytes.ok()) return bytes.status();
+  absl::StatusOr<Safetensors> best = ReadSafetensors((*bytes)->view(), *bytes);
+  if (!best.ok()) return best.status();
+  if (best->metadata["epoch"] == absl::StrCat(state.best_epoch)) {
+    state.best = std::move(best->tensors);
+    state.best_is_written_ = true;
+  } else {
+    // A crash between two files left one that is not of this history: the best is chosen anew.
+    state.best_epoch = 0;
+  }
+  return state;
+}
+
+absl::Status CheckpointFolder::Write(Session& session, RunState& state) const {
+  if (!exists()) return absl::OkStatus();
+  std::map<std::string, std::string> metadata = metadata_;
+  metadata["epoch"] = absl::StrCat(state.epochs());
+  if (state.batches > 0) {
+    metadata["batches"] = absl::StrCat(state.batches);
+    metadata["metrics"] = state.metrics.Save();
+    metadata["epoch_shape"] = state.epoch_shape;
+  }
+  // The history first: it may be ahead of the checkpoint, never behind.
+  absl::Status status =
+      WriteFileAtomically(Path("history.json"), JsonText(HistoryJson(state.history), 1));
+  if (status.ok()) status = WriteBest(state);
+  if (status.ok()) status = session.SaveCheckpoint(last_path(), metadata);
+  return status;
+}
+
+absl::Status CheckpointFolder::WriteBest(RunState& state) const {
+  if (!exists() || state.best.empty() || state.best_is_written_) return absl::OkStatus();
+  std::map<std::string, std::string> metadata = metadata_;
+  metadata["epoch"] = absl::StrCat(state.best_epoch);
+  absl::Status status =
+      WriteFileAtomically(Path("best.safetensors"), WriteSafetensors(state.best, metadata));
+  state.best_is_written_ = status.ok();
+  return status;
+}
+
+}  // namespace weft::cli

@@ -1,0 +1,26 @@
+// Ctrl-C, as a question that a loop may ask.
+#ifndef WEFT_TOOLS_WEFT_INTERRUPT_H_
+#define WEFT_TOOLS_WEFT_INTERRUPT_H_
+
+namespace weft::cli {
+
+// Catches SIGINT (Ctrl-C), and SIGTERM, which a batch system sends, as long as this lives; a second
+// one ends the program as ever. One at a time.
+class InterruptGuard {
+ public:
+  InterruptGuard();
+  ~InterruptGuard();
+  InterruptGuard(const InterruptGuard&) = delete;
+  InterruptGuard& operator=(const InterruptGuard&) = delete;
+
+ private:
+  void (*before_[2])(int);
+};
+
+// The signal that came since the last guard was made; 0: none did.
+int InterruptSignal();
+inline bool IsInterrupted() { return InterruptSignal() != 0; }
+
+}  // namespace weft::cli
+
+#endif  // WEFT_TOOLS_WEFT_INTERRUPT_H_
