@@ -1,6 +1,7 @@
 #include "compiler/codegen/scatter.h"
 
 #include "absl/strings/str_cat.h"
+#include "compiler/codegen/cuda/scatter.h"
 #include "compiler/codegen/kernel_builder.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
@@ -74,6 +75,16 @@ absl::StatusOr<KernelSpec> EmitStackPush(plan::FusionOp fusion, const Target& ta
   const int64_t width = lanes * kVectorsPerTile;
 
   KernelBuilder kb(fusion, kernels, target);
+  KernelSpec spec;
+  // Those of the slice: the rest is only copied where somebody else needs x as it was.
+  spec.bytes = columns * DimExpr(2 * bytes);
+  spec.may_share = {
+      {static_cast<int>(mlir::cast<mlir::BlockArgument>(op->getX()).getArgNumber()), 0}};
+  if (kb.on_gpu()) {
+    EmitCudaStackPush(kb, *op, spec);
+    kb.Finish(spec);
+    return spec;
+  }
   Value x = kb.BufferOf(op->getX()), value = kb.BufferOf(op->getValue());
   Value y = kb.ResultBufferOf(op->getY());
   Value num_lines = kb.Size(lines), num_columns = kb.Size(columns);
@@ -104,12 +115,7 @@ absl::StatusOr<KernelSpec> EmitStackPush(plan::FusionOp fusion, const Target& ta
         });
     kb.If(inside, [&] { move(value, kb.I64(0), kb.Mul(line, num_columns)); });
   });
-  KernelSpec spec;
   spec.tiles = DimExpr::CeilDiv(columns, width);
-  // Those of the slice: the rest is only copied where somebody else needs x as it was.
-  spec.bytes = columns * DimExpr(2 * bytes);
-  spec.may_share = {
-      {static_cast<int>(mlir::cast<mlir::BlockArgument>(op->getX()).getArgNumber()), 0}};
   kb.Finish(spec);
   return spec;
 }
@@ -132,6 +138,20 @@ absl::StatusOr<KernelSpec> EmitScatter(plan::FusionOp fusion, const Target& targ
   const int64_t width = lanes * kVectorsPerTile;
 
   KernelBuilder kb(fusion, kernels, target);
+  KernelSpec spec;
+  spec.flops = count * columns;
+  spec.bytes =
+      (lines * columns * DimExpr(2) + count * columns * DimExpr(3)) * DimExpr(SizeOf(dtype)) +
+      count * DimExpr(SizeOf(index_dtype));
+  // The copy of x onto itself is harmless.
+  spec.may_share = {
+      {static_cast<int>(mlir::cast<mlir::BlockArgument>(op->getX()).getArgNumber()), 0}};
+  if (op->getX() == op->getUpdates()) spec.may_share.clear();
+  if (kb.on_gpu()) {
+    EmitCudaScatterAdd(kb, *op, spec);
+    kb.Finish(spec);
+    return spec;
+  }
   Value x = kb.BufferOf(op->getX()), indices = kb.BufferOf(op->getIndices());
   Value updates = kb.BufferOf(op->getUpdates()), y = kb.ResultBufferOf(op->getY());
   Value num_lines = kb.Size(lines), num_columns = kb.Size(columns), num_indices = kb.Size(count);
@@ -165,16 +185,7 @@ absl::StatusOr<KernelSpec> EmitScatter(plan::FusionOp fusion, const Target& targ
       });
     });
   });
-  KernelSpec spec;
   spec.tiles = DimExpr::CeilDiv(columns, width);
-  spec.flops = count * columns;
-  spec.bytes =
-      (lines * columns * DimExpr(2) + count * columns * DimExpr(3)) * DimExpr(SizeOf(dtype)) +
-      count * DimExpr(SizeOf(index_dtype));
-  // The copy of x onto itself is harmless.
-  spec.may_share = {
-      {static_cast<int>(mlir::cast<mlir::BlockArgument>(op->getX()).getArgNumber()), 0}};
-  if (op->getX() == op->getUpdates()) spec.may_share.clear();
   kb.Finish(spec);
   return spec;
 }
@@ -196,6 +207,17 @@ absl::StatusOr<KernelSpec> EmitScan(plan::FusionOp fusion, const Target& target,
   const DimExpr blocks = DimExpr::CeilDiv(columns, width);
 
   KernelBuilder kb(fusion, kernels, target);
+  KernelSpec spec;
+  spec.flops = NumElements(shape);
+  spec.bytes = NumElements(shape) * DimExpr(2 * SizeOf(dtype));
+  // Each element is read just before the one in its place is written.
+  spec.may_share = {
+      {static_cast<int>(mlir::cast<mlir::BlockArgument>(op->getX()).getArgNumber()), 0}};
+  if (kb.on_gpu()) {
+    EmitCudaScan(kb, *op, spec);
+    kb.Finish(spec);
+    return spec;
+  }
   Value x = kb.BufferOf(op->getX()), y = kb.ResultBufferOf(op->getY());
   Value length = kb.Size(shape[axis]), num_columns = kb.Size(columns);
   Value num_blocks = kb.Size(blocks);
@@ -214,13 +236,7 @@ absl::StatusOr<KernelSpec> EmitScan(plan::FusionOp fusion, const Target& target,
           });
         });
   });
-  KernelSpec spec;
   spec.tiles = outer * blocks;
-  spec.flops = NumElements(shape);
-  spec.bytes = NumElements(shape) * DimExpr(2 * SizeOf(dtype));
-  // Each element is read just before the one in its place is written.
-  spec.may_share = {
-      {static_cast<int>(mlir::cast<mlir::BlockArgument>(op->getX()).getArgNumber()), 0}};
   kb.Finish(spec);
   return spec;
 }

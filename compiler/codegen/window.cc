@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "compiler/codegen/cuda/thread.h"
 #include "compiler/codegen/kernel_builder.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
@@ -66,22 +67,13 @@ class WindowEmitter {
     // Buffers are loaded once, before the loops.
     for (Value operand : op_->getOperands()) inputs_.push_back(kb_.BufferOf(operand));
     for (Value result : op_->getResults()) outputs_.push_back(kb_.ResultBufferOf(result));
-    kb_.ForTiles([&](Value tile) {
-      Value image = kb_.Div(tile, height), line = kb_.Rem(tile, height);
-      kb_.For(width, [&](Value column) {
-        kb_.VectorFor(kb_.I64(0), channels_, lanes_, [&](Value channel, Value mask) {
-          mask_ = mask;
-          if (image_first_) {
-            EmitWindowResult(image, line, column, channel);
-          } else {
-            EmitImageResult(image, line, column, channel);
-          }
-        });
-      });
-    });
     KernelSpec spec;
-    const Shape& out = image_first_ ? window_shape_ : image_shape_;
-    spec.tiles = out[0] * out[1];
+    if (kb_.on_gpu()) {
+      EmitThread(spec, height, width);
+    } else {
+      EmitTiles(height, width);
+      spec.tiles = OutShape()[0] * OutShape()[1];
+    }
     DimExpr total;
     for (Value operand : op_->getOperands()) {
       total = total + NumElements(ir::ShapeOf(operand)) * DimExpr(SizeOf(ir::DataTypeOf(operand)));
@@ -97,6 +89,47 @@ class WindowEmitter {
   }
 
  private:
+  const Shape& OutShape() const { return image_first_ ? window_shape_ : image_shape_; }
+
+  void EmitResult(Value image, Value row, Value column, Value channel) {
+    if (image_first_) {
+      EmitWindowResult(image, row, column, channel);
+    } else {
+      EmitImageResult(image, row, column, channel);
+    }
+  }
+
+  // On a CPU, a tile is a row of results.
+  void EmitTiles(Value height, Value width) {
+    kb_.ForTiles([&](Value tile) {
+      Value image = kb_.Div(tile, height), line = kb_.Rem(tile, height);
+      kb_.For(width, [&](Value column) {
+        kb_.VectorFor(kb_.I64(0), channels_, lanes_, [&](Value channel, Value mask) {
+          mask_ = mask;
+          EmitResult(image, line, column, channel);
+        });
+      });
+    });
+  }
+
+  // On a GPU, a thread computes a few channels of one result.
+  void EmitThread(KernelSpec& spec, Value height, Value width) {
+    SetBlockThreads(kb_, spec, kThreadsPerBlock);
+    const auto known = image_shape_[3].Constant();
+    if (!known || *known % lanes_ != 0) lanes_ = 1;
+    const DimExpr groups = *DimExpr::DivideExactly(image_shape_[3], lanes_);
+    const DimExpr total = OutShape()[0] * OutShape()[1] * OutShape()[2] * groups;
+    spec.tiles = DimExpr::CeilDiv(total, kThreadsPerBlock);
+    Value thread = GlobalThread(kb_), num_groups = kb_.Size(groups);
+    kb_.If(kb_.Less(thread, kb_.Size(total)), [&] {
+      Value channel = kb_.Mul(kb_.Rem(thread, num_groups), lanes_);
+      Value place = kb_.Div(thread, num_groups);
+      Value column = kb_.Rem(place, width);
+      Value line = kb_.Div(place, width);
+      EmitResult(kb_.Div(line, height), kb_.Rem(line, height), column, channel);
+    });
+  }
+
   // Offset of element (image, row, column, channel) in a buffer of images, or of window results.
   Value ImageIndex(Value image, Value row, Value column, Value channel) {
     Value line = kb_.Add(kb_.Mul(image, rows_.image), row);

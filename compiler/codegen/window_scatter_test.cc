@@ -81,7 +81,7 @@ void ForEachPool(F f) {
     for (size_t e = 0; e < std::size(kFloats); ++e) {
       if (i != 1 && e != i % std::size(kFloats)) continue;
       const Element& element = kFloats[e];
-      const std::string target = (i + e) % 2 == 0 ? "cpu:x86-64-v3" : "cpu:native";
+      const std::string& target = TestTargets()[(i + e + 1) % TestTargets().size()];
       SCOPED_TRACE(absl::StrCat(ShapeText(pool.image), " ", element.name, " ", target));
       WithType(element.dtype, [&](auto type) {
         using T = decltype(type);
@@ -237,6 +237,34 @@ TEST(Scatter, AddsInOrderAndDropsWhatIsOutOfRange) {
   }
 }
 
+// More indices and columns than a block of a GPU looks at or computes at once, in every dtype.
+TEST(Scatter, ManyIndicesAndColumns) {
+  HostTensor indices = *HostTensor::Create(DataType::kI32, {700});
+  std::mt19937 engine(3);
+  for (int32_t& index : indices.mutable_values<int32_t>()) {
+    index = std::uniform_int_distribution<int32_t>(-1, 5)(engine);
+  }
+  for (const Element& element : kNumbers) {
+    for (int64_t columns : {1, 1100, 1104}) {
+      SCOPED_TRACE(absl::StrCat(element.name, " ", columns));
+      WithType(element.dtype, [&](auto type) {
+        using T = decltype(type);
+        HostTensor x = Random<T>({5, columns}, 1), updates = Random<T>({700, columns}, 2, 0.5);
+        const std::string a = Type(x, element.name), u = Type(updates, element.name);
+        auto got = RunFusion(
+            "scatter",
+            absl::StrCat("^bb0(%u: ", u, ", %x: ", a,
+                         ", %i: tensor<700xi32>):\n%y = \"weft.scatter_add\"(%x, %i, %u) : (", a,
+                         ", tensor<700xi32>, ", u, ") -> ", a, "\n\"plan.yield\"(%y) : (", a,
+                         ") -> ()"),
+            {updates, x, indices});
+        ASSERT_TRUE(got.ok()) << got.status();
+        ExpectEqual((*got)[0], *reference::ScatterAdd(x, indices, updates));
+      });
+    }
+  }
+}
+
 TEST(StackPush, ReplacesOneSlice) {
   for (const Element& element : kNumbers) {
     for (const Ints& shape : {Ints{3, 2, 130}, Ints{4}, Ints{7, 0}, Ints{0, 4}}) {
@@ -271,7 +299,7 @@ TEST(Scan, SumsAlongAnyAxisBothWays) {
           SCOPED_TRACE(absl::StrCat(element.name, axis, exclusive, reverse));
           WithType(element.dtype, [&](auto type) {
             using T = decltype(type);
-            HostTensor x = Random<T>({3, 5, 19}, 4);
+            HostTensor x = Random<T>(repeat == 0 ? Ints{3, 5, 19} : Ints{2, 1, 100}, 4);
             const std::string a = Type(x, element.name);
             auto got = RunFusion(
                 "scan",

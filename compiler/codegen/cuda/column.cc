@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "compiler/codegen/column_emitter.h"
+#include "compiler/codegen/cuda/access.h"
 #include "compiler/codegen/cuda/thread.h"
 #include "graph/ir/types.h"
 
@@ -24,7 +25,7 @@ class CudaColumn : ColumnEmitter {
   explicit CudaColumn(FusionEmitter& f) : ColumnEmitter(f) {}
 
   void Emit() {
-    SetBlockThreads(f_, kThreadsPerBlock);
+    SetBlockThreads(f_.kernel, f_.spec, kThreadsPerBlock);
     if (!Analyze()) return;
     if (!inner_.empty()) {
       lanes_ = LanesPerThread(f_, inner_.back(), last_root_, /*one_row=*/false);

@@ -1,5 +1,6 @@
 // Element-wise work and ops that move elements, on a GPU: a thread computes one element, or as many
 // neighbours as are 16 bytes.
+#include "compiler/codegen/cuda/access.h"
 #include "compiler/codegen/cuda/thread.h"
 #include "compiler/codegen/fusion_emitter.h"
 #include "graph/ir/types.h"
@@ -10,7 +11,7 @@ using mlir::Value;
 
 absl::Status EmitCudaLoop(FusionEmitter& f) {
   KernelBuilder& kernel = f.kernel;
-  SetBlockThreads(f, kThreadsPerBlock);
+  SetBlockThreads(f.kernel, f.spec, kThreadsPerBlock);
   const DimExpr total = NumElements(ir::ShapeOf(f.results[0]));
   if (total.Constant() == 0) {
     f.spec.tiles = 0;

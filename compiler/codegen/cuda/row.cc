@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "compiler/codegen/cuda/access.h"
 #include "compiler/codegen/cuda/thread.h"
 #include "compiler/codegen/row_emitter.h"
 #include "graph/ir/types.h"
@@ -26,7 +27,7 @@ class CudaRow : RowEmitter {
   explicit CudaRow(FusionEmitter& f) : RowEmitter(f) {}
 
   void Emit() {
-    SetBlockThreads(f_, kThreadsPerBlock);
+    SetBlockThreads(f_.kernel, f_.spec, kThreadsPerBlock);
     if (!Analyze()) return;
     f_.FindSharing(domain_results_);
     if (!columns_.empty()) {
@@ -35,7 +36,7 @@ class CudaRow : RowEmitter {
     accesses_ = lanes_ > 0 ? *DimExpr::DivideExactly(columns_total_, lanes_) : columns_total_;
     Team team(kernel_, TeamSize());
     team_ = &team;
-    SetBlockThreads(f_, team.block_threads());
+    SetBlockThreads(f_.kernel, f_.spec, team.block_threads());
     f_.spec.tiles = DimExpr::CeilDiv(rows_total_, team.per_block());
     // Threads of teams past the last row do what the last team does, since all take part in
     // shuffles, and store nothing.

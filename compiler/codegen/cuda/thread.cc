@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <string>
 
-#include "graph/ir/dialect.h"
-#include "graph/ir/types.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -27,34 +25,6 @@ Value Read(KernelBuilder& kernel) {
   return arith::ExtUIOp::create(b, b.getI64Type(), value);
 }
 
-// The most bytes that one access of a thread moves.
-constexpr int64_t kAccessBytes = 16;
-
-// Whether some operand is read with another coordinate than `last`, the results' innermost one,
-// varying fastest.
-bool ReadsAcross(const FusionEmitter& f, int last) {
-  for (const auto& [operand, index] : f.values.reads()) {
-    for (size_t i = 0; i + 1 < index.size(); ++i) {
-      if (index[i].root == last) return true;
-    }
-  }
-  return false;
-}
-
-// Whether neighbouring results may have different sources: then each lane branches.
-bool ChoosesByLane(mlir::Operation* op) {
-  const Shape shape = ir::ShapeOf(op->getResult(0));
-  if (shape.empty()) return false;
-  if (auto pad = mlir::dyn_cast<ir::PadOp>(op)) {
-    auto moves = [](mlir::Attribute dims) { return ir::DimsFromAttr(dims)->back() != DimExpr(0); };
-    return moves(pad.getLow()) || moves(pad.getHigh()) || pad.getInterior().back() != 0;
-  }
-  auto concat = mlir::dyn_cast<ir::ConcatOp>(op);
-  if (!concat) return false;
-  const int64_t rank = static_cast<int64_t>(shape.size());
-  return (static_cast<int64_t>(concat.getAxis()) + rank) % rank == rank - 1;
-}
-
 }  // namespace
 
 Value ThreadInBlock(KernelBuilder& kernel) { return Read<NVVM::ThreadIdXOp>(kernel); }
@@ -66,46 +36,26 @@ Value GlobalThread(KernelBuilder& kernel) {
   return kernel.Add(kernel.Mul(block, kThreadsPerBlock), ThreadInBlock(kernel));
 }
 
-void SetBlockThreads(FusionEmitter& f, int threads) {
-  f.spec.block_threads = threads;
-  mlir::ImplicitLocOpBuilder& b = f.kernel.b();
+void SetBlockThreads(KernelBuilder& kernel, KernelSpec& spec, int threads) {
+  spec.block_threads = threads;
+  mlir::ImplicitLocOpBuilder& b = kernel.b();
   const mlir::Attribute reqntid = b.getStrArrayAttr({"nvvm.reqntid", std::to_string(threads)});
-  f.kernel.function()->setAttr("passthrough", b.getArrayAttr(reqntid));
-}
-
-int64_t LanesPerThread(const FusionEmitter& f, const DimExpr& extent, int last, bool one_row) {
-  if (f.values.has_lane_index() || ReadsAcross(f, last) ||
-      llvm::any_of(f.values.visited(), ChoosesByLane)) {
-    return 0;
-  }
-  int64_t bytes = 1;
-  auto consider = [&](Value value) {
-    bytes = std::max<int64_t>(bytes, SizeOf(ir::DataTypeOf(value)));
-  };
-  for (mlir::Operation* op : f.values.visited()) {
-    for (Value operand : op->getOperands()) {
-      if (!ir::ShapeOf(operand).empty()) consider(operand);
-    }
-    consider(op->getResult(0));
-  }
-  for (Value result : f.results) consider(result);
-  const int64_t lanes = kAccessBytes / bytes;
-  // A row that does not hold a whole number of accesses has all but its first ones misaligned.
-  const auto known = extent.Constant();
-  if (lanes < 2 || (!one_row && !(known && *known % lanes == 0))) return 0;
-  return lanes;
+  kernel.function()->setAttr("passthrough", b.getArrayAttr(reqntid));
 }
 
 void Barrier(KernelBuilder& kernel) { NVVM::Barrier0Op::create(kernel.b()); }
 
-Value ShuffleXor(KernelBuilder& kernel, Value x, int lane_bits) {
+namespace {
+
+Value Shuffle(KernelBuilder& kernel, Value x, NVVM::ShflKind kind, int from, int clamp) {
   mlir::ImplicitLocOpBuilder& b = kernel.b();
   const Type type = x.getType();
+  auto shuffle = [&](Value part) { return Shuffle(kernel, part, kind, from, clamp); };
   if (auto vector = mlir::dyn_cast<mlir::VectorType>(type)) {
     Value result = x;
     for (int64_t i = 0; i < vector.getNumElements(); ++i) {
-      Value lane = mlir::vector::ExtractOp::create(b, x, i);
-      result = mlir::vector::InsertOp::create(b, ShuffleXor(kernel, lane, lane_bits), result, i);
+      Value lane = shuffle(mlir::vector::ExtractOp::create(b, x, i));
+      result = mlir::vector::InsertOp::create(b, lane, result, i);
     }
     return result;
   }
@@ -114,21 +64,42 @@ Value ShuffleXor(KernelBuilder& kernel, Value x, int lane_bits) {
   const unsigned bits = type.getIntOrFloatBitWidth();
   if (bits < 32) {
     Value wide = arith::ExtUIOp::create(b, i32, x);
-    return arith::TruncIOp::create(b, type, ShuffleXor(kernel, wide, lane_bits));
+    return arith::TruncIOp::create(b, type, shuffle(wide));
   }
   if (bits == 64) {
     Value word = type == i64 ? x : Value(arith::BitcastOp::create(b, i64, x));
     Value half = kernel.I64(32);
     Value low = arith::TruncIOp::create(b, i32, word);
     Value high = arith::TruncIOp::create(b, i32, arith::ShRUIOp::create(b, word, half));
-    low = arith::ExtUIOp::create(b, i64, ShuffleXor(kernel, low, lane_bits));
-    high = arith::ExtUIOp::create(b, i64, ShuffleXor(kernel, high, lane_bits));
+    low = arith::ExtUIOp::create(b, i64, shuffle(low));
+    high = arith::ExtUIOp::create(b, i64, shuffle(high));
     word = arith::OrIOp::create(b, low, arith::ShLIOp::create(b, high, half));
     return type == i64 ? word : Value(arith::BitcastOp::create(b, type, word));
   }
   auto constant = [&](int value) -> Value { return arith::ConstantIntOp::create(b, i32, value); };
-  return NVVM::ShflOp::create(b, type, constant(-1), x, constant(lane_bits), constant(kWarp - 1),
-                              NVVM::ShflKind::bfly, mlir::UnitAttr());
+  return NVVM::ShflOp::create(b, type, constant(-1), x, constant(from), constant(clamp), kind,
+                              mlir::UnitAttr());
+}
+
+}  // namespace
+
+Value ShuffleXor(KernelBuilder& kernel, Value x, int lane_bits) {
+  return Shuffle(kernel, x, NVVM::ShflKind::bfly, lane_bits, kWarp - 1);
+}
+
+Value ShuffleUp(KernelBuilder& kernel, Value x, int distance) {
+  return Shuffle(kernel, x, NVVM::ShflKind::up, distance, 0);
+}
+
+Value OfLastInWarp(KernelBuilder& kernel, Value x) {
+  return Shuffle(kernel, x, NVVM::ShflKind::idx, kWarp - 1, kWarp - 1);
+}
+
+Value Ballot(KernelBuilder& kernel, Value condition) {
+  mlir::ImplicitLocOpBuilder& b = kernel.b();
+  const Type i32 = b.getI32Type();
+  Value all = arith::ConstantIntOp::create(b, i32, -1);
+  return NVVM::VoteSyncOp::create(b, i32, all, condition, NVVM::VoteSyncKind::ballot);
 }
 
 SharedArrays::SharedArrays(KernelBuilder& kernel, const std::vector<Value>& like, int64_t size)

@@ -1,4 +1,4 @@
-// Threads of a GPU kernel: where one is, what it accesses at a time, and how several work together.
+// Threads of a GPU kernel: where one is, and how several work together.
 #ifndef WEFT_COMPILER_CODEGEN_CUDA_THREAD_H_
 #define WEFT_COMPILER_CODEGEN_CUDA_THREAD_H_
 
@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-#include "compiler/codegen/fusion_emitter.h"
+#include "compiler/codegen/kernel_builder.h"
 
 namespace weft {
 
@@ -20,20 +20,19 @@ mlir::Value BlockInGrid(KernelBuilder& kernel);
 // Number of the thread in a grid of blocks of kThreadsPerBlock threads.
 mlir::Value GlobalThread(KernelBuilder& kernel);
 // States the number of threads of a block, in the code as well: registers are allotted for it.
-void SetBlockThreads(FusionEmitter& f, int threads);
-
-// Elements that one thread accesses at once along the innermost coordinate, which has that extent
-// and is coordinate `last` of the iteration: 16 bytes of the widest dtype that the last dry run
-// met, where that is possible and all accesses are aligned; else 0, one element by scalar code.
-// `one_row`: no other coordinate is outside of it, so that a part of an access may be left at its
-// end.
-int64_t LanesPerThread(const FusionEmitter& f, const DimExpr& extent, int last, bool one_row);
+void SetBlockThreads(KernelBuilder& kernel, KernelSpec& spec, int threads);
 
 // All threads of the block wait for one another; each sees what the others wrote before.
 void Barrier(KernelBuilder& kernel);
 // `x` (a scalar, or a vector) of the thread of the warp whose number differs in the bits of
 // `lane_bits`. All threads of the warp take part.
 mlir::Value ShuffleXor(KernelBuilder& kernel, mlir::Value x, int lane_bits);
+// A scalar `x` of the thread `distance` before this one in the warp; its own where there is none.
+// Of the warp's last thread.
+mlir::Value ShuffleUp(KernelBuilder& kernel, mlir::Value x, int distance);
+mlir::Value OfLastInWarp(KernelBuilder& kernel, mlir::Value x);
+// For each thread of the warp, whether the condition holds: a bit each of an i32.
+mlir::Value Ballot(KernelBuilder& kernel, mlir::Value condition);
 
 // Values of one kind for each of some threads in a block's shared memory: an array for each of
 // `like`.
