@@ -235,7 +235,8 @@ absl::StatusOr<Safetensors> ReadSafetensors(std::string_view bytes,
   memcpy(&header_size, bytes.data(), sizeof(header_size));
   if (header_size > kMaxHeaderBytes || header_size > bytes.size() - sizeof(header_size)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("safetensors: the header's length, ", header_size, ", is out of range"));
+        absl::StrCat("not a safetensors file, or one that is cut short: the header's length, ",
+                     header_size, ", is out of range"));
   }
   absl::StatusOr<Header> header =
       ReadHeader(bytes.substr(sizeof(header_size), header_size), sizeof(header_size));

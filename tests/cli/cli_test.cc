@@ -62,6 +62,10 @@ TEST_F(Cli, WrongUsage) {
   EXPECT_THAT(Fails(2, std::string("train mlp --data ") + kCars + " " + kCars),
               HasSubstr("--data takes one value each time"));
   EXPECT_THAT(Fails(2, "--frobnicate"), HasSubstr("expected a command"));
+  EXPECT_THAT(Fails(2, "--vresion"), HasSubstr("did you mean '--version'?"));
+  EXPECT_THAT(Fails(2, std::string("train mlp --data ") + kCars + " --epochs"),
+              HasSubstr("--epochs is given without a value"));
+  EXPECT_THAT(Fails(2, "train mlp --data"), HasSubstr("--data is given without a value"));
   EXPECT_EQ(Run("tools/weft").code, 2);
 }
 
@@ -174,9 +178,9 @@ TEST_F(Cli, CtrlCLosesNothing) {
   // Epochs enough that it cannot be done before the signal comes.
   const std::string log = Path("log");
   const Ended result =
-      Run("{ tools/weft " + train + Path("run") + " --epochs 1000000 --learning-rate 0.0001 2> " +
-          log + " & until grep -q 'epoch 1/' " + log +
-          "; do kill -0 $! || break; sleep 0.05; done; kill -INT $!; wait $!; }");
+      Run("{ env --default-signal=INT tools/weft " + train + Path("run") +
+          " --epochs 1000000 --learning-rate 0.0001 2> " + log + " & until grep -q 'epoch 1/' " +
+          log + "; do kill -0 $! || break; sleep 0.05; done; kill -INT $!; wait $!; }");
   EXPECT_EQ(result.code, 130) << result.err;
   const std::string said = ReadFile(log);
   EXPECT_THAT(said, AllOf(HasSubstr("weft: interrupted in epoch"),
@@ -216,6 +220,76 @@ TEST_F(Cli, TestRowsChooseNothing) {
               json["test"][which]["mae"].get<double>(), 1e-5);
   EXPECT_THAT(Fails(2, train + "--test 0.9 --validation 0.2"), HasSubstr("none to train on"));
   EXPECT_THAT(Fails(2, train + "--validation 0 --patience 3"), HasSubstr("--validation"));
+}
+
+TEST_F(Cli, DataThatDoesNotFitTheModel) {
+  TrainCars();
+  const std::string digits =
+      "--data tools/examples/data/digits-images-idx3-ubyte.gz "
+      "--data tools/examples/data/digits-labels-idx1-ubyte.gz ";
+  EXPECT_THAT(
+      Fails(3, "train " + Path("run/model.weft") + " " + digits + "--checkpoint " + Path("other")),
+      HasSubstr("run/model.weft: input 'x' wants rows of [9]"));
+  // Wrong data makes no folder, and leaves the one of an earlier run as it was.
+  EXPECT_THAT(Fails(3, "train mlp --data nowhere.csv --checkpoint " + Path("new")),
+              HasSubstr("nowhere.csv"));
+  EXPECT_FALSE(fs::exists(Path("new")));
+  // Outputs in the folder that training makes, and none over the model that is there.
+  Ok(std::string("train mlp --data ") + kCars + " --epochs 1 --checkpoint " + Path("new") + " -o " +
+     Path("new/m.weft") + " --report " + Path("new/r.html"));
+  EXPECT_TRUE(fs::exists(Path("new/m.weft")) && fs::exists(Path("new/r.html")));
+  EXPECT_THAT(Fails(2, "train " + Path("new/m.weft") + " --data " + kCars + " --checkpoint " +
+                           Path("new") + " --report " + Path("new/m.weft")),
+              HasSubstr("overwrite"));
+}
+
+TEST_F(Cli, TrainingOutlivesWhoReadsItsLog) {
+  const Ended result = Run(std::string("{ tools/weft train mlp --data ") + kCars +
+                           " --target mpg --hidden 8 --epochs 400 --json --checkpoint " +
+                           Path("run") + " --save-test " + Path("rows") +
+                           " --test 0.1 2>&1; echo $? > " + Path("code") + "; } | true");
+  EXPECT_EQ(result.code, 0);
+  // What it had to say at the end went nowhere.
+  EXPECT_EQ(ReadFile(Path("code")), "1\n");
+  EXPECT_EQ(nlohmann::json::parse(ReadFile(Path("run/history.json"))).size(), 400u);
+  EXPECT_TRUE(fs::exists(Path("rows/x.npy")));
+  // Rows that are read are not written over.
+  EXPECT_THAT(Fails(2, "train mlp --data " + Path("rows/x.npy") + " --data " + Path("rows/y.npy") +
+                           " --test 0.1 --save-test " + Path("rows")),
+              HasSubstr("could be overwritten"));
+}
+
+TEST_F(Cli, ResumedWithOtherRowsIsSaid) {
+  const std::string train = std::string("train mlp --data ") + kCars +
+                            " --target mpg --hidden 8 --checkpoint " + Path("run") + " --epochs ";
+  Ok(train + "1 --test 0.1");
+  EXPECT_THAT(Weft(train + "2 --resume --test 0.1").err, Not(HasSubstr("other rows")));
+  EXPECT_THAT(Weft(train + "3 --resume").err, HasSubstr("other rows"));
+}
+
+TEST_F(Cli, GradientsOfWhat) {
+  TrainCars();
+  const std::string grad =
+      "grad " + Path("run/model.weft") + " --wrt dense1/kernel -o " + Path("g.weft") + " --of ";
+  EXPECT_THAT(Fails(2, grad + "loss"), HasSubstr("choose one: train_step.loss, eval_step.loss"));
+  EXPECT_THAT(Fails(2, grad + "eval_step.lss"), HasSubstr("did you mean 'eval_step.loss'?"));
+  EXPECT_FALSE(fs::exists(Path("g.weft")));
+  Ok(grad + "eval_step.loss");
+  EXPECT_TRUE(fs::exists(Path("g.weft")));
+}
+
+TEST_F(Cli, ATerminalThatGoesAwayLosesNothing) {
+  const std::string log = Path("log");
+  const Ended result =
+      Run("{ tools/weft train mlp --data " + std::string(kCars) +
+          " --target mpg --hidden 8 --batch 8 --epochs 1000000 --checkpoint " + Path("run") +
+          " 2> " + log + " & until grep -q 'epoch 1/' " + log +
+          "; do kill -0 $! || break; sleep 0.05; done; kill -INT $!; sleep 0.2; kill -HUP $!; "
+          "wait $!; }");
+  // In the background a shell has Ctrl-C ignored, and that stays so.
+  EXPECT_EQ(result.code, 129) << result.err;
+  EXPECT_THAT(ReadFile(log), HasSubstr("--resume goes on"));
+  EXPECT_TRUE(fs::exists(Path("run/last.safetensors")));
 }
 
 TEST_F(Cli, WhatCannotBeWrittenIsFoundBeforeTraining) {

@@ -93,6 +93,12 @@ std::string UsageMessage(const CLI::App& program, const CLI::ParseError& error,
   const std::vector<std::string> commands = CommandNames(program);
   const std::vector<CLI::App*> chosen = program.get_subcommands();
   if (!commands.empty() && chosen.empty()) {
+    const bool option = !arguments.empty() && absl::StartsWith(arguments[0], "-");
+    if (option) {
+      return absl::StrCat(program.get_name(), " has no option '", arguments[0], "'",
+                          DidYouMean(arguments[0], {"--help", "--version"}),
+                          "; expected a command: ", absl::StrJoin(commands, ", "));
+    }
     const auto word = std::find_if(arguments.begin(), arguments.end(),
                                    [](const auto& a) { return !absl::StartsWith(a, "-"); });
     if (word == arguments.end()) {
@@ -127,6 +133,11 @@ std::string UsageMessage(const CLI::App& program, const CLI::ParseError& error,
     return absl::StrCat(
         "did not expect '", rest.front(), "'",
         repeat ? absl::StrCat("; ", before, " takes one value each time it is given") : "", help);
+  }
+  // "--epochs" as the last word.
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ArgumentMismatch)) {
+    const std::string text = error.what();
+    return absl::StrCat(text.substr(0, text.find(':')), " is given without a value", help);
   }
   return absl::StrCat(error.what(), help);
 }

@@ -69,6 +69,7 @@ absl::StatusOr<RunState> CheckpointFolder::Restore(Session& session) const {
     state.metrics = *metrics;
     state.epoch_shape = (*metadata)["epoch_shape"];
   }
+  state.metadata = *std::move(metadata);
   if (state.best_epoch == 0) return state;
   bytes = Bytes::Map(Path("best.safetensors"));
   if (!bytes.ok()) return bytes.status();

@@ -24,6 +24,7 @@ struct RunState {
   int64_t batches = 0;
   Metrics metrics;
   std::string epoch_shape;
+  std::map<std::string, std::string> metadata;  // of the checkpoint that was read
 
   int64_t epochs() const { return history.empty() ? 0 : history.back().epoch; }
   // Makes the epoch the best one where its validation loss is the lowest so far; its variables are

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "graph/graph.h"
 #include "proto/file.h"
 #include "proto/graph.pb.h"
@@ -26,14 +27,25 @@ struct Flags {
 
 // A node by its name, a signature's output by "signature.output" or alone, or a variable's value.
 absl::StatusOr<Tensor> FindValue(Graph& graph, const GraphDef& def, const std::string& name) {
-  std::vector<std::string> names;
+  std::vector<std::string> names, meant, values;
   for (const proto::SignatureDef& signature : def.signatures()) {
     for (const proto::SignatureDef::Output& output : signature.outputs()) {
-      if (output.name() == name || absl::StrCat(signature.name(), ".", output.name()) == name) {
-        return graph.Find(output.value());
+      const std::string whole = absl::StrCat(signature.name(), ".", output.name());
+      if (whole == name) return graph.Find(output.value());
+      for (const std::string& known : {whole, output.name()}) {
+        if (!std::count(names.begin(), names.end(), known)) names.push_back(known);
       }
-      names.push_back(output.name());
+      if (output.name() != name) continue;
+      meant.push_back(whole);
+      if (!std::count(values.begin(), values.end(), output.value())) {
+        values.push_back(output.value());
+      }
     }
+  }
+  if (values.size() == 1) return graph.Find(values[0]);
+  if (values.size() > 1) {
+    return UsageError(absl::StrCat("'", name, "' is an output of several signatures; choose one: ",
+                                   absl::StrJoin(meant, ", ")));
   }
   const std::string node = name.substr(0, name.find(':'));
   for (const proto::NodeDef& candidate : def.nodes()) {
@@ -77,9 +89,9 @@ absl::Status Run(const Flags& flags) {
   if (!graph->status().ok()) return graph->status();
   status = graph->Save(flags.out);
   if (!status.ok()) return status;
-  std::fprintf(stderr, "%s: signature %s with %zu gradients, %lld nodes in all\n",
+  std::fprintf(stderr, "%s: signature %s with %zu gradient%s, %lld nodes in all\n",
                flags.out.c_str(), flags.signature.c_str(), gradients.size(),
-               static_cast<long long>(graph->NumNodes()));
+               gradients.size() == 1 ? "" : "s", static_cast<long long>(graph->NumNodes()));
   return absl::OkStatus();
 }
 

@@ -7,7 +7,7 @@
 namespace weft::cli {
 namespace {
 
-constexpr int kSignals[] = {SIGINT, SIGTERM};
+constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
 volatile std::sig_atomic_t caught = 0;
 
 }  // namespace
@@ -19,6 +19,7 @@ InterruptGuard::InterruptGuard() {
       caught = signal;
       std::signal(signal, SIG_DFL);
     });
+    if (before_[i] == SIG_IGN) std::signal(kSignals[i], SIG_IGN);
   }
 }
 

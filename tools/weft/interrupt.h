@@ -4,8 +4,9 @@
 
 namespace weft::cli {
 
-// Catches SIGINT (Ctrl-C), and SIGTERM, which a batch system sends, as long as this lives; a second
-// one ends the program as ever. One at a time.
+// Catches SIGINT (Ctrl-C), SIGTERM (a batch system) and SIGHUP (a terminal that goes away) as long
+// as this lives, but for those that whoever started the program had ignored (nohup, a shell's &). A
+// second one ends the program as ever. One guard at a time.
 class InterruptGuard {
  public:
   InterruptGuard();
@@ -14,7 +15,7 @@ class InterruptGuard {
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 
  private:
-  void (*before_[2])(int);
+  void (*before_[3])(int);
 };
 
 // The signal that came since the last guard was made; 0: none did.

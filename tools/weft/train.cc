@@ -1,5 +1,6 @@
 // weft train: trains an exported training graph, or a standard model built for the data.
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -45,6 +47,25 @@ struct Flags {
   bool json = false;
 };
 
+// Folders that are made where they do not exist.
+std::vector<std::string> FoldersOf(const Flags& flags) {
+  std::vector<std::string> folders;
+  for (const std::string& folder :
+       {flags.training.checkpoint_folder, flags.save_validation, flags.save_test}) {
+    if (!folder.empty()) folders.push_back(folder);
+  }
+  return folders;
+}
+
+bool IsToBeMade(const Flags& flags, const std::filesystem::path& folder) {
+  if (std::filesystem::exists(folder)) return false;
+  const std::vector<std::string> folders = FoldersOf(flags);
+  return std::any_of(folders.begin(), folders.end(), [&](const std::string& made) {
+    return (made / std::filesystem::path()).lexically_normal() ==
+           (folder / std::filesystem::path()).lexically_normal();
+  });
+}
+
 // What can be known to be wrong before hours of training.
 absl::Status CheckFlags(const Flags& flags) {
   if (flags.training.resume && flags.training.checkpoint_folder.empty()) {
@@ -70,15 +91,36 @@ absl::Status CheckFlags(const Flags& flags) {
   for (const auto* files : {&data.data, &data.validation_data, &data.test_data}) {
     for (const std::string& file : FilesOf(*files)) inputs.push_back(file);
   }
-  absl::Status status = CheckOutput("-o", flags.out, inputs);
-  for (const std::string& folder :
-       {flags.training.checkpoint_folder, flags.save_validation, flags.save_test}) {
-    if (status.ok() && !folder.empty()) status = MakeFolder(folder);
+  absl::Status status;
+  for (const auto& [option, folder] : {std::pair("--save-validation", flags.save_validation),
+                                       std::pair("--save-test", flags.save_test)}) {
+    for (const std::string& input : inputs) {
+      const std::string beside = std::filesystem::path(input).parent_path() / "";
+      if (!absl::EndsWith(input, ".npy") || !SameFile(beside.empty() ? "." : beside, folder))
+        continue;
+      return UsageError(absl::StrCat(option, " '", folder, "' holds the input ", input,
+                                     ", which could be overwritten; choose another folder"));
+    }
   }
-  // Often in the folder of checkpoints, which is there by now.
-  inputs.push_back(flags.out);
-  if (status.ok()) status = CheckOutput("--report", flags.report, inputs);
+  for (const auto& [option, out] :
+       {std::pair("-o", flags.out), std::pair("--report", flags.report)}) {
+    // What goes into a folder that is still to be made is checked when that is there.
+    if (status.ok() && !IsToBeMade(flags, std::filesystem::path(out).parent_path())) {
+      status = CheckOutput(option, out, inputs);
+    }
+    inputs.push_back(out);
+  }
   return status;
+}
+
+// When model and data are known to be good.
+absl::Status MakeFolders(const Flags& flags) {
+  absl::Status status;
+  for (const std::string& folder : FoldersOf(flags)) {
+    if (status.ok()) status = MakeFolder(folder);
+  }
+  if (status.ok()) status = CheckOutput("-o", flags.out, {});
+  return status.ok() ? CheckOutput("--report", flags.report, {flags.out}) : status;
 }
 
 // A word that is no file is rather a mistyped name.
@@ -127,10 +169,17 @@ void DropEvaluation(const Graph& graph, TrainingData& loaded) {
   loaded.test.rows.clear();
 }
 
+// Which rows train, as far as numbers tell.
+std::string RowsText(const TrainingData& loaded) {
+  return absl::StrCat(loaded.training.rows.size(), " to train, ", loaded.validation.rows.size(),
+                      " to validate, ", loaded.test.rows.size(), " to test");
+}
+
 std::map<std::string, std::string> Metadata(const Flags& flags, const TrainingData& loaded,
                                             const LearningTask& task) {
   std::map<std::string, std::string> metadata = {{"model", Utf8(flags.model)},
-                                                 {"seed", absl::StrCat(flags.training.seed)}};
+                                                 {"seed", absl::StrCat(flags.training.seed)},
+                                                 {"rows", RowsText(loaded)}};
   if (!task.class_names.empty()) {
     metadata["classes"] = JsonText(task.class_names);
   }
@@ -285,6 +334,8 @@ absl::Status WriteReport(const Flags& flags, Session& session, const TrainingDat
 }
 
 absl::Status Run(Flags flags) {
+  // Hours of work do not end because nobody reads what is said of them any more.
+  std::signal(SIGPIPE, SIG_IGN);
   absl::Status status = CheckModelName(flags.model);
   if (status.ok()) status = CheckFlags(flags);
   TrainingData loaded;
@@ -299,6 +350,7 @@ absl::Status Run(Flags flags) {
   absl::StatusOr<Graph> graph = ModelGraph(flags, loaded, task);
   if (!graph.ok()) return graph.status();
   DropEvaluation(*graph, loaded);
+  if (status = MakeFolders(flags); !status.ok()) return status;
   if (IsStandardModel(flags.model)) {
     const std::string& folder = flags.training.checkpoint_folder;
     if (flags.out.empty() && !folder.empty()) flags.out = folder + "/model.weft";
@@ -312,7 +364,13 @@ absl::Status Run(Flags flags) {
   flags.training.metadata = Metadata(flags, loaded, task);
   absl::StatusOr<TrainingResult> result =
       Train(**session, loaded.training, loaded.validation, flags.training);
-  if (!result.ok()) return result.status();
+  if (!result.ok()) {
+    // What was not read from a file that is named already.
+    const absl::Status& failed = result.status();
+    return ExitCodeOf(failed) != kBadInput || flags.training.resume
+               ? failed
+               : Reworded(failed, absl::StrCat(flags.model, ": ", failed.message()));
+  }
   if (result->signal != 0) return Interrupted(*result);
   if (result->stopped_early) {
     std::fprintf(stderr, "stopped early: no lower validation loss since epoch %lld\n",

@@ -84,6 +84,19 @@ class Loop {
     state_ = *std::move(state);
     result_.epochs_before = state_.epochs();
     result_.checkpoint = folder_.last_path();
+    for (const char* what : {"rows", "seed"}) {
+      const auto now = options_.metadata.find(what);
+      const auto before = state_.metadata.find(what);
+      if (now == options_.metadata.end() || before == state_.metadata.end() ||
+          now->second == before->second) {
+        continue;
+      }
+      std::fprintf(stderr,
+                   "resuming with other rows than before (%s now %s, then %s): rows that trained "
+                   "may validate or test now, which flatters the figures\n",
+                   what, now->second.c_str(), before->second.c_str());
+      break;
+    }
     if (state_.batches > 0 && state_.epoch_shape != EpochShape()) {
       std::fprintf(stderr, "resuming with other data or another --batch: epoch %lld begins again\n",
                    static_cast<long long>(result_.epochs_before + 1));
@@ -212,27 +225,28 @@ class Loop {
 absl::StatusOr<TrainingResult> Train(Session& session, const Rows& training, const Rows& validation,
                                      const TrainingOptions& options) {
   absl::StatusOr<RowRunner> train = RowRunner::Create(session, "train_step");
-  if (!train.ok()) return train.status();
+  if (!train.ok()) return AsBadInput(train.status());
   BatchOptions batch_options;
   const int64_t fixed = train->fixed_batch().value_or(0);
   const int64_t rows = static_cast<int64_t>(training.rows.size());
   if (fixed > rows) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the model takes batches of ", fixed, " rows, but there are only ", rows, " to train on"));
+    return AsBadInput(absl::InvalidArgumentError(absl::StrCat(
+        "the model takes batches of ", fixed, " rows, but there are only ", rows, " to train on")));
   }
   batch_options.batch_size = fixed > 0 ? fixed : options.batch_size;
   batch_options.drop_last = true;  // one size of batch: one plan
   batch_options.seed = options.seed;
   absl::StatusOr<Batches> batches =
       Batches::Create(*training.data, training.rows, train->inputs(), batch_options);
-  if (!batches.ok()) return batches.status();
+  // The data does not fit the model, or the other way round.
+  if (!batches.ok()) return AsBadInput(batches.status());
   std::optional<RowRunner> evaluate;
   std::optional<Batches> evaluation;
   if (!validation.rows.empty()) {
     absl::StatusOr<RowRunner> runner = RowRunner::Create(session, "eval_step");
-    if (!runner.ok()) return runner.status();
+    if (!runner.ok()) return AsBadInput(runner.status());
     absl::StatusOr<Batches> created = EvaluationBatches(validation, *runner);
-    if (!created.ok()) return created.status();
+    if (!created.ok()) return AsBadInput(created.status());
     evaluate = *std::move(runner);
     evaluation = *std::move(created);
   }

@@ -48,9 +48,9 @@ struct TrainingResult {
 // and validates with eval_step after each epoch where there are rows for it. In `checkpoint_folder`
 // stand last.safetensors, best.safetensors and history.json, each written whole or not at all:
 // every ten seconds or so, in the middle of an epoch as well, and at the end of all. Prints a line
-// for an epoch now and then, and a progress bar. SIGINT (Ctrl-C) and SIGTERM end the run after the
-// step at hand; the checkpoint says how far the epoch was, and a resumed run is, bit for bit, the
-// one that was never stopped. A run that did no step writes nothing.
+// for an epoch now and then, and a progress bar. SIGINT (Ctrl-C), SIGTERM and SIGHUP end the run
+// after the step at hand; the checkpoint says how far the epoch was, and a resumed run is, bit for
+// bit, the one that was never stopped. A run that did no step writes nothing.
 absl::StatusOr<TrainingResult> Train(Session& session, const Rows& training, const Rows& validation,
                                      const TrainingOptions& options);
 
