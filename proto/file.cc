@@ -14,6 +14,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 namespace weft {
@@ -112,6 +113,39 @@ std::string FolderOf(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+// The path of an existing file without links in it; empty where there is none.
+std::string Resolved(const std::string& path) {
+  char* resolved = realpath(path.c_str(), nullptr);
+  if (resolved == nullptr) return "";
+  std::string copy = resolved;
+  free(resolved);
+  return copy;
+}
+
+// The descriptor of this process that a path stands for, such as /dev/stdout, /dev/fd/3 or
+// /proc/self/fd/1, by whatever links; -1 where it stands for none. What is behind it may be a file,
+// but whoever opened that wants it written to where it stands ("-o /dev/stdout >> log"), which a
+// new file in its place is not.
+int DescriptorOf(std::string path) {
+  constexpr int kMaxLinks = 16;
+  const std::string own = absl::StrCat("/proc/", getpid(), "/");
+  for (int i = 0; i < kMaxLinks; ++i) {
+    const std::string folder = Resolved(FolderOf(path));
+    const std::string name = path.substr(path.rfind('/') + 1);
+    if (folder.compare(0, own.size(), own) == 0 && folder.size() > 3 &&
+        folder.compare(folder.size() - 3, 3, "/fd") == 0) {
+      int fd = -1;
+      return absl::SimpleAtoi(name, &fd) ? fd : -1;
+    }
+    char target[PATH_MAX];
+    const ssize_t size = readlink(path.c_str(), target, sizeof(target));
+    if (size <= 0 || size == sizeof(target)) return -1;
+    path = target[0] == '/' ? "" : absl::StrCat(folder, "/");
+    path.append(target, static_cast<size_t>(size));
+  }
+  return -1;
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Bytes>> Bytes::Map(const std::string& path) {
@@ -174,6 +208,10 @@ absl::Status WriteFileAtomically(const std::string& path,
                                  const std::vector<std::string_view>& pieces) {
   std::string target = path;
   struct stat info;
+  if (const int fd = DescriptorOf(path); fd >= 0) {
+    const int error = WriteAll(fd, pieces);
+    return error == 0 ? absl::OkStatus() : FileError(error, "cannot write", path);
+  }
   if (stat(path.c_str(), &info) == 0) {
     if (S_ISDIR(info.st_mode)) return FileError(EISDIR, "cannot write", path);
     if (!S_ISREG(info.st_mode)) {
@@ -182,10 +220,7 @@ absl::Status WriteFileAtomically(const std::string& path,
       const int error = WriteAll(fd.get(), pieces);
       return error == 0 ? absl::OkStatus() : FileError(error, "cannot write", path);
     }
-    if (char* resolved = realpath(path.c_str(), nullptr)) {
-      target = resolved;
-      free(resolved);
-    }
+    if (const std::string resolved = Resolved(path); !resolved.empty()) target = resolved;
   }
 
   // What was there keeps its permissions; a new file has them before any byte of it is written.

@@ -1,5 +1,6 @@
 #include "proto/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -54,6 +55,29 @@ TEST(WriteFileAtomically, WritesThroughASymbolicLink) {
   ASSERT_TRUE(WriteFileAtomically(folder + "/link", "new").ok());
   EXPECT_TRUE(std::filesystem::is_symlink(folder + "/link"));
   EXPECT_EQ(Read(folder + "/a"), "new");
+}
+
+TEST(WriteFileAtomically, GoesOnWhereADescriptorStands) {
+  const std::string folder = Folder(), path = folder + "/log";
+  ASSERT_TRUE(WriteFileAtomically(path, "before ").ok());
+  const int fd = open(path.c_str(), O_WRONLY | O_APPEND);
+  ASSERT_GE(fd, 0);
+  struct stat info;
+  ASSERT_EQ(fstat(fd, &info), 0);
+  const std::string number = std::to_string(fd);
+  const std::string link = folder + "/link";
+  std::filesystem::create_symlink("/dev/fd/" + number, link);
+  for (const std::string& name :
+       {"/dev/fd/" + number, "/proc/self/fd/" + number, "/proc/thread-self/fd/" + number,
+        "/proc/" + std::to_string(getpid()) + "/fd/" + number, link}) {
+    EXPECT_TRUE(WriteFileAtomically(name, "x").ok()) << name;
+  }
+  close(fd);
+  EXPECT_EQ(Read(path), "before xxxxx");
+  struct stat after;
+  ASSERT_EQ(stat(path.c_str(), &after), 0);
+  EXPECT_EQ(after.st_ino, info.st_ino);
+  EXPECT_FALSE(WriteFileAtomically("/dev/fd/" + number, "x").ok());
 }
 
 TEST(WriteFileAtomically, KeepsPermissions) {

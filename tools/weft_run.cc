@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "runtime/api.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit_code.h"
+#include "tools/common/golden.h"
 #include "tools/common/run_command.h"
 #include "tools/common/signature_io.h"
 
@@ -31,13 +33,36 @@ void List(const Session& session) {
   }
 }
 
-absl::Status Run(const RunFlags& flags, bool list) {
+// Whether this machine computes what the package says it should.
+absl::Status Verify(Session& session, const RunFlags& flags, const Golden& golden) {
+  if (!flags.checkpoint.empty()) {
+    auto restored = session.RestoreCheckpoint(flags.checkpoint);
+    if (!restored.ok()) return AsBadInput(restored.status());
+  }
+  std::string text;
+  absl::Status agrees = CheckGolden(session, golden, std::nullopt, flags.json, flags.model, &text);
+  std::fputs(text.c_str(), stdout);
+  return agrees;
+}
+
+absl::Status Run(const RunFlags& flags, bool list, bool verify) {
   absl::Status status = CheckRunFlags(flags);
   if (!status.ok()) return status;
+  std::optional<Golden> golden;
+  if (verify) {
+    if (list || flags.init || !flags.feeds.empty() || !flags.fetches.empty() ||
+        !flags.out.empty() || !flags.signature.empty() || !flags.save_checkpoint.empty()) {
+      return UsageError("--verify runs what the package carries; leave out what says otherwise");
+    }
+    absl::StatusOr<Golden> carried = ReadGolden(flags.model);
+    if (!carried.ok()) return carried.status();
+    golden = *std::move(carried);
+  }
   SessionOptions options;
   options.threads = flags.threads;
   absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(flags.model, options);
   if (!session.ok()) return AsBadInput(session.status());
+  if (golden) return Verify(**session, flags, *golden);
   if (list) {
     List(**session);
     return absl::OkStatus();
@@ -54,7 +79,7 @@ int Main(int argc, char** argv) {
   google::protobuf::SetLogHandler(nullptr);
   CLI::App program("Runs a package once.", "weft-run");
   RunFlags flags;
-  bool list = false;
+  bool list = false, verify = false;
   program.formatter(HelpFormatter());
   program.set_version_flag("--version", "weft-run 0.1", "Print the version");
   program.set_help_flag("-h,--help", "Print this help");
@@ -63,6 +88,8 @@ int Main(int argc, char** argv) {
       ->type_name("NAME");
   AddRunOptions(&program, flags);
   program.add_flag("--list", list, "Show the package's signatures and run nothing");
+  program.add_flag("--verify", verify,
+                   "Check the package by the golden values in it (weft compile --golden)");
   program.footer(
       "Examples: weft-run digits.weftpkg --feed x=images.npy --fetch class --out classes.npy\n"
       "          weft-run train.weftpkg --signature init --save-checkpoint w.safetensors\n"
@@ -70,7 +97,7 @@ int Main(int argc, char** argv) {
       "              --feed x=images.npy --feed y=labels.npy --save-checkpoint w.safetensors\n"
       "Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 invalid input file.");
   if (const std::optional<int> code = ParseCommandLine(program, argc, argv)) return *code;
-  return Finish([&] { return Run(flags, list); }, "weft-run");
+  return Finish([&] { return Run(flags, list, verify); }, "weft-run");
 }
 
 }  // namespace

@@ -168,8 +168,28 @@ TEST_F(Cli, TrainingGoesOn) {
   EXPECT_EQ(more["history"].size(), 5u);
   EXPECT_EQ(more["history"][3], all["history"][3]);
   EXPECT_THAT(Fails(3, train + Path("new") + " --resume"), HasSubstr("last.safetensors"));
-  EXPECT_THAT(Fails(3, train + Path("a") + " --epochs 9 --resume --hidden 4"),
-              HasSubstr("--resume goes on with the model"));
+  EXPECT_THAT(Fails(2, train + Path("a") + " --epochs 9 --resume --hidden 4"),
+              AllOf(HasSubstr("--resume goes on with the model in "),
+                    HasSubstr("has --hidden 8; leave out --hidden 8,4")));
+  const std::string anew = std::string("train mlp --data ") + kCars + " --resume --checkpoint " +
+                           Path("a") + " --epochs 9 ";
+  EXPECT_THAT(Fails(2, anew), HasSubstr("expected --seed 3, got 0"));
+  EXPECT_THAT(Fails(3, anew + "--target year --seed 3"), HasSubstr("expected features ["));
+  EXPECT_THAT(Fails(2, "train cnn --resume --data " + std::string(kCars) + " --checkpoint " +
+                           Path("a") + " --seed 3"),
+              HasSubstr("expected mlp, got cnn"));
+  // What is not given stays as it was.
+  Ok(anew + "--target mpg --seed 3 --batch 64");
+  // A graph file that was changed since.
+  fs::copy_file(Path("a/model.weft"), Path("own.weft"));
+  const std::string own = "train " + Path("own.weft") + " --data " + kCars +
+                          " --target mpg --checkpoint " + Path("b") + " --seed 3 --epochs ";
+  Ok(own + "1");
+  Ok(own + "2 --resume");
+  Ok("train mlp --hidden 8 --learning-rate 0.1 --data " + std::string(kCars) +
+     " --target mpg --epochs 1 --seed 3 -o " + Path("own.weft"));
+  EXPECT_THAT(Fails(3, own + "3 --resume"),
+              HasSubstr("the model is not the one that " + Path("b/last.safetensors")));
 }
 
 TEST_F(Cli, CtrlCLosesNothing) {

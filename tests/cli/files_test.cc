@@ -14,6 +14,7 @@
 #include "proto/file.h"
 #include "proto/graph.pb.h"
 #include "proto/npy.h"
+#include "proto/plan.pb.h"
 #include "proto/safetensors.h"
 #include "tests/cli/cli.h"
 
@@ -250,6 +251,55 @@ TEST_F(CliFiles, OutputsThatAreInputs) {
     }
   }
   for (const auto& [name, bytes] : contents) EXPECT_EQ(ReadFile(Path(name)), bytes) << name;
+}
+
+// /dev/stdout may be a file, which others write to as well.
+TEST_F(CliFiles, OutputsThatAreOpenAlready) {
+  const std::string log = Path("log");
+  WriteFile(log, "before\n");
+  const std::string compile = "tools/weft compile " + model_ + " --emit mlir -o ";
+  EXPECT_EQ(Run("((" + compile + "/dev/stdout && echo after) >> " + log + ")").code, 0);
+  EXPECT_EQ(Run(compile + Path("log.mlir")).code, 0);
+  EXPECT_EQ(ReadFile(log), "before\n" + ReadFile(Path("log.mlir")) + "after\n");
+}
+
+// Some hundred bytes whose formulas stand for a text of 200 kB.
+TEST_F(CliFiles, InspectShowsPartsOfFormulasThatAreLong) {
+  PackageManifest manifest;
+  manifest.set_version(1);
+  manifest.set_min_consumer(1);
+  manifest.add_signatures()->set_name("f");
+  TargetPlans* target = manifest.add_targets();
+  target->set_target("cpu:x86-64-v3");
+  target->set_code_section("code.x");
+  Plan* plan = target->add_plans();
+  plan->set_signature("f");
+  plan->set_commit_step(1);
+  plan->add_formulas()->set_value(1'000'000'000);
+  for (uint32_t i = 0; i < 13; ++i) {
+    Formula* sum = plan->add_formulas();
+    sum->set_op(Formula::ADD);
+    sum->set_a(i);
+    sum->set_b(i);
+  }
+  plan->add_kernels()->set_name("k");
+  Launch* launch = plan->add_blocks()->add_steps()->mutable_launch();
+  launch->set_tiles(12);
+  launch->set_flops(12);
+  launch->set_bytes(12);
+  const std::string bytes = manifest.SerializeAsString(), code(64, '\xc3');
+  WriteFile(Path("long.weftpkg"), WriteContainer({{"manifest", bytes, 6}, {"code.x", code, 12}}));
+  for (const char* format : {" --nodes", " --format json"}) {
+    const std::string text = Ok("inspect " + Path("long.weftpkg") + format);
+    EXPECT_LT(text.size(), 3000u);
+    EXPECT_THAT(text, HasSubstr("((((((((((((1000000000 + 1000000000)")) << format;
+    EXPECT_THAT(text, HasSubstr("...")) << format;
+  }
+  // What is shown is verified.
+  plan->mutable_formulas(3)->set_a(7);
+  const std::string wrong = manifest.SerializeAsString();
+  WriteFile(Path("long.weftpkg"), WriteContainer({{"manifest", wrong, 6}, {"code.x", code, 12}}));
+  EXPECT_THAT(Fails(3, "inspect " + Path("long.weftpkg")), HasSubstr("formula"));
 }
 
 // The limit on the size of files stands for a disk that fills up: the write fails in its middle.

@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <new>
 #include <string>
 
@@ -79,6 +80,9 @@ int Finish(const std::function<absl::Status()>& run, const char* program) {
     status = run();
   } catch (const std::bad_alloc&) {
     status = absl::ResourceExhaustedError("there is not enough memory");
+  } catch (const std::exception& error) {
+    // Nothing of ours throws; what the standard library or a third one does is no reason to abort.
+    status = absl::InternalError(absl::StrCat("failed unexpectedly: ", error.what()));
   }
   const bool flushed = std::fflush(stdout) == 0;
   if ((!flushed || std::ferror(stdout) != 0) && status.ok()) {

@@ -27,7 +27,7 @@ absl::Status Reworded(const absl::Status& status, const std::string& message);
 void PrintError(const absl::Status& status, const char* program = "weft");
 
 // Runs a command to its end: prints its error, and gives what main returns. Running out of memory,
-// and a standard output that cannot be written to, are errors as well.
+// an exception, and a standard output that cannot be written to are errors as well.
 int Finish(const std::function<absl::Status()>& run, const char* program = "weft");
 
 // What --threads takes at most.

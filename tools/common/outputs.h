@@ -12,8 +12,13 @@ namespace weft::cli {
 // Before any work is done: kUsage where `out` is one of the files read, by whatever path;
 // kRunFailed where it is a folder, or lies in a folder that does not exist or may not be written
 // to. Empty names and "-" pass. `option` is what the message calls it.
+// Folders in `made`, which the command is going to make, need not exist.
 absl::Status CheckOutput(const std::string& option, const std::string& out,
-                         const std::vector<std::string>& inputs);
+                         const std::vector<std::string>& inputs,
+                         const std::vector<std::string>& made = {});
+
+// Before any work is done: kRunFailed where MakeFolder would fail.
+absl::Status CheckFolder(const std::string& option, const std::string& folder);
 
 // The folder, made where it does not exist; kRunFailed where that cannot be.
 absl::Status MakeFolder(const std::string& folder);
@@ -21,6 +26,10 @@ absl::Status MakeFolder(const std::string& folder);
 // "x" of "name=x" as far as the '=' is not part of a path: what options such as --feed and --data
 // name files by.
 std::vector<std::string> FilesOf(const std::vector<std::string>& specifications);
+
+// A name of a tensor as the name of a file, without what it is of: all but letters, digits, '_',
+// '-' and inner dots as "%2F", so that it is one name in one folder, and a different one for each.
+std::string FileNameOf(const std::string& name);
 
 }  // namespace weft::cli
 

@@ -164,6 +164,11 @@ bool Batches::Next() {
   return true;
 }
 
+void Batches::SkipTo(int64_t batch) {
+  next_ = std::clamp<int64_t>(batch, 0, num_batches()) * options_.batch_size;
+  next_ = std::min(next_, num_rows());
+}
+
 void Batches::Fill() {
   std::map<std::string, HostTensor>& feeds = batch_rows_ == options_.batch_size ? whole_ : rest_;
   for (const Input& input : inputs_) {

@@ -47,6 +47,8 @@ class Batches {
   void StartEpoch(int64_t epoch);
   // Moves to the next batch; false at the end of the epoch.
   bool Next();
+  // Goes to where Next gives the batch of that index, from 0 on, in the epoch's order.
+  void SkipTo(int64_t batch);
   // Of the current batch, overwritten by Next: [rows, row_shape...].
   int64_t batch_rows() const { return batch_rows_; }
   const std::map<std::string, HostTensor>& feeds() const { return *feeds_; }

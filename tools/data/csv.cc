@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -24,21 +26,37 @@ constexpr size_t kMaxCategories = 256;
 constexpr size_t kMaxAssumedClasses = 20;
 constexpr int64_t kMinRowsPerAssumedClass = 5;
 
+// "inf" is a number here; "nan" is none, but a missing value.
+std::optional<double> NumberOf(std::string_view field) {
+  if (!field.empty() && field[0] == '+') {
+    field.remove_prefix(1);
+    if (!field.empty() && field[0] == '-') return std::nullopt;
+  }
+  double value = 0;
+  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
+  if (end != field.data() + field.size()) return std::nullopt;
+  // Too large or too small: an infinity, or next to nothing.
+  if (error == std::errc::result_out_of_range)
+    return std::strtod(std::string(field).c_str(), nullptr);
+  if (error != std::errc() || std::isnan(value)) return std::nullopt;
+  return value;
+}
+
+// "nan" and "-nan(ind)", as C and C++ write them.
+bool IsNan(std::string_view field) {
+  if (!field.empty() && (field[0] == '+' || field[0] == '-')) field.remove_prefix(1);
+  if (field.empty() || (field[0] != 'n' && field[0] != 'N')) return false;
+  double value = 0;
+  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
+  return error == std::errc() && end == field.data() + field.size() && std::isnan(value);
+}
+
 bool IsMissing(std::string_view field) {
-  static constexpr std::array<std::string_view, 6> kWords = {"na",   "n/a",  "nan",
-                                                             "null", "none", "?"};
-  if (field.empty()) return true;
+  static constexpr std::array<std::string_view, 5> kWords = {"na", "n/a", "null", "none", "?"};
+  if (field.empty() || IsNan(field)) return true;
   if (field.size() > 4) return false;
   const std::string lower = absl::AsciiStrToLower(std::string(field));
   return std::find(kWords.begin(), kWords.end(), lower) != kWords.end();
-}
-
-std::optional<double> NumberOf(std::string_view field) {
-  if (!field.empty() && field[0] == '+') field.remove_prefix(1);
-  double value = 0;
-  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-  if (error != std::errc() || end != field.data() + field.size()) return std::nullopt;
-  return value;
 }
 
 // What one look at every row finds out about a column.
@@ -54,7 +72,7 @@ struct ColumnSurvey {
     if (values.size() <= kMaxCategories) values.emplace(field);
     const std::optional<double> number = NumberOf(field);
     if (number) {
-      sum += *number;
+      if (std::isfinite(*number)) sum += *number;
     } else {
       all_numbers = false;
     }
@@ -143,9 +161,10 @@ struct Encoder {
 
   absl::StatusOr<double> Number(std::string_view text) const {
     const std::optional<double> number = NumberOf(text);
-    if (number) return *number;
+    if (number && std::abs(*number) <= std::numeric_limits<float>::max()) return *number;
     return absl::InvalidArgumentError(
-        absl::StrCat("expected a number in column '", name, "', got '", std::string(text), "'"));
+        absl::StrCat("expected ", number ? "a finite f32" : "a number", " in column '", name,
+                     "', got '", std::string(text), "'"));
   }
   absl::StatusOr<size_t> Category(std::string_view text) const {
     const auto it = categories.find(text);
@@ -172,7 +191,15 @@ class Reader {
     survey_ = *std::move(survey);
     has_header_ = HasHeader(survey_, options_.header);
     for (size_t i = 0; i < survey_.columns.size(); ++i) {
-      names_.push_back(has_header_ ? survey_.first[i] : absl::StrCat("column", i + 1));
+      // Tools that write row numbers often leave their column without a name.
+      const bool named = has_header_ && !survey_.first[i].empty();
+      names_.push_back(named ? survey_.first[i] : absl::StrCat("column", i + 1));
+      if (const size_t first = *IndexOf(names_, names_.back()); first != i) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("expected a name of its own for each column, "
+                         "but columns ",
+                         first + 1, " and ", i + 1, " are both '", names_.back(), "'"));
+      }
       // Without a header the first row is data like the others.
       if (!has_header_ && !IsMissing(survey_.first[i])) survey_.columns[i].Add(survey_.first[i]);
     }

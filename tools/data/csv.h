@@ -13,7 +13,7 @@ namespace weft {
 
 enum class Task { kAutomatic, kRegression, kClassification };
 enum class Header { kAutomatic, kPresent, kAbsent };
-// What becomes of a row with an empty field, "NA", "N/A", "NaN", "null" or "?".
+// What becomes of a row with an empty field, "NA", "N/A", "NaN", "null", "none" or "?".
 enum class Missing { kRefuse, kDropRow, kMean };
 
 struct CsvOptions {
@@ -53,9 +53,10 @@ struct CsvData {
 };
 
 // Error (InvalidArgument), with the line: a row with more or fewer fields than the first, an open
-// quote, a missing value where that is refused, no rows, a column of text with more than 256
-// different values. FailedPrecondition: a name in `options` that no column has (the nearest is
-// suggested).
+// quote, a missing value where that is refused, a number that f32 does not hold (also "inf"), two
+// columns of one name, no rows, a column of text with more than 256 different values. A column
+// without a name is called "column" and its number. FailedPrecondition: a name in `options` that no
+// column has (the nearest is suggested).
 absl::StatusOr<CsvData> ParseCsv(std::string_view text, const CsvOptions& options = {});
 
 }  // namespace weft

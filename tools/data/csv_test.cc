@@ -119,6 +119,42 @@ TEST(Csv, MissingValues) {
   EXPECT_THAT(later->x.values<float>(), ElementsAre(100, 3));
 }
 
+TEST(Csv, NumbersThatAreNone) {
+  // What "not a number" is called here and there is a missing value, and sorts nowhere.
+  std::string text = "a,digit\n";
+  for (int i = 0; i < 60; ++i) {
+    text += std::to_string(i) + "," + (i % 4 == 3 ? "-nan" : std::to_string(i % 4)) + "\n";
+  }
+  CsvOptions drop;
+  drop.missing = Missing::kDropRow;
+  const auto data = ParseCsv(text, drop);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_THAT(data->classes, ElementsAre("0", "1", "2"));
+  EXPECT_EQ(data->dropped_rows, 15);
+  for (const char* nan : {"nan", "NaN", "+nan", "-NAN", "nan(ind)"}) {
+    EXPECT_THAT(Error(std::string("a,y\n1,1.5\n") + nan + ",2.5\n"),
+                HasSubstr("line 3: column 'a' has no value"))
+        << nan;
+  }
+  for (const char* infinite : {"inf", "-inf", "Infinity", "1e999", "1e39"}) {
+    EXPECT_THAT(
+        Error(std::string("a,y\n1,1.5\n") + infinite + ",2.5\n"),
+        HasSubstr(std::string("line 3: expected a finite f32 in column 'a', got '") + infinite))
+        << infinite;
+    EXPECT_THAT(Error(std::string("a,y\n1,1.5\n2,") + infinite + "\n3,0.5\n"),
+                HasSubstr("line 3: expected a finite f32 in column 'y'"))
+        << infinite;
+  }
+  EXPECT_THAT(ParseCsv("a,y\n1e-999,1.5\n+2,2.5\n")->x.values<float>(), ElementsAre(0, 2));
+}
+
+TEST(Csv, EachColumnHasANameOfItsOwn) {
+  EXPECT_THAT(Error("a,b,a,y\n1,2,3,4.5\n"), HasSubstr("columns 1 and 3 are both 'a'"));
+  const auto data = ParseCsv(",b,,y\n1,2,3,4.5\n");
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_THAT(data->FeatureNames(), ElementsAre("column1", "b", "column3"));
+}
+
 TEST(Csv, EncodesLikeAnEarlierFile) {
   CsvOptions options;
   options.target = "y";

@@ -59,7 +59,6 @@ class Loader {
             data_.arrays.begin()->first, "' and ", array.shape()[0], " in '", name, "'"));
       }
     }
-    if (data_.num_rows == 0) return absl::InvalidArgumentError("expected rows, got none");
     return std::move(data_);
   }
 
@@ -118,6 +117,11 @@ class Loader {
     if (array.rank() == 0) {
       return absl::InvalidArgumentError(
           absl::StrCat("expected one row per example in array '", name, "', got a single number"));
+    }
+    // Rows without elements are as many as the header says, whatever the size of the file.
+    if (array.num_elements() == 0) {
+      return absl::InvalidArgumentError(absl::StrCat("expected rows with elements in array '", name,
+                                                     "', got ", array.TypeString()));
     }
     if (!data_.arrays.emplace(name, std::move(array)).second) {
       return absl::InvalidArgumentError(absl::StrCat(

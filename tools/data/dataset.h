@@ -37,8 +37,8 @@ struct LoadOptions {
 //   .npy               one array: NAME, or x
 //   idx, idx.gz        one array: NAME, or x where it has two dimensions or more, else y
 //   csv, tsv, csv.gz   x and y (tools/data/csv.h)
-// Error: InvalidArgument, naming the file, on damage, on two arrays of one name, or on arrays with
-// different numbers of rows.
+// Error: InvalidArgument, naming the file, on damage, on two arrays of one name, on an array
+// without elements, or on arrays with different numbers of rows.
 absl::StatusOr<DataSet> LoadDataSet(const std::vector<std::string>& specifications,
                                     const LoadOptions& options = {});
 

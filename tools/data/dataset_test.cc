@@ -78,6 +78,16 @@ TEST(DataSet, Errors) {
   EXPECT_THAT(error({cut}), HasSubstr("cut.gz: the gzip data ends too early"));
   EXPECT_THAT(error({"/nowhere/x.npz"}), HasSubstr("/nowhere/x.npz"));
   EXPECT_FALSE(LoadDataSet({}).ok());
+  // Headers that promise more rows than there is memory, of nothing.
+  std::string absurd = WriteNpy(HostTensor::Of<float>({1, 0}, {}));
+  absurd.replace(absurd.find("(1, 0), }                  "), 27, "(4611686018427387904, 0), }");
+  const std::string none = Write("none.npy", absurd);
+  EXPECT_THAT(
+      error({none}),
+      HasSubstr("none.npy: expected rows with elements in array 'x', got f32[46116860184273"));
+  const std::string idx =
+      Write("none.idx", std::string("\0\0\x08\x02\xff\xff\xff\xff\0\0\0\0", 12));
+  EXPECT_THAT(error({idx}), HasSubstr("none.idx: expected rows with elements in array 'x'"));
 }
 
 TEST(Shuffled, IsAPermutationThatStaysTheSame) {
@@ -154,6 +164,24 @@ TEST(Batches, GoThroughEveryRowInAnOrderOfTheEpoch) {
   }
   EXPECT_NE(epochs[0], epochs[1]);
   EXPECT_EQ(epochs[0], epochs[2]);
+}
+
+TEST(Batches, GoToAnyPlaceOfAnEpoch) {
+  const std::vector<BatchInput> inputs = {{"y", DataType::kI64, {}}};
+  auto batches = Batches::Create(Ten(), {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, inputs, {.batch_size = 4});
+  ASSERT_TRUE(batches.ok()) << batches.status();
+  std::vector<std::vector<int64_t>> rows;
+  while (batches->Next()) rows.push_back(batches->batch_indices());
+  ASSERT_EQ(rows.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    batches->SkipTo(static_cast<int64_t>(i));
+    ASSERT_TRUE(batches->Next());
+    EXPECT_EQ(batches->batch_indices(), rows[i]);
+  }
+  for (const int64_t end : {int64_t{3}, std::numeric_limits<int64_t>::max()}) {
+    batches->SkipTo(end);
+    EXPECT_FALSE(batches->Next());
+  }
 }
 
 TEST(Batches, DropsTheLastButNeverTheOnly) {

@@ -41,7 +41,7 @@ absl::StatusOr<RunState> CheckpointFolder::Restore(Session& session) const {
   }
   if (!metadata.ok()) return metadata.status();
   int64_t epochs = 0;
-  if (!absl::SimpleAtoi((*metadata)["epoch"], &epochs)) {
+  if (!absl::SimpleAtoi((*metadata)["epoch"], &epochs) || epochs < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat(last_path(), " does not say which epoch it is of"));
   }
@@ -60,7 +60,13 @@ absl::StatusOr<RunState> CheckpointFolder::Restore(Session& session) const {
     state.NoteBest(epoch);
     state.history.push_back(std::move(epoch));
   }
-  if (absl::SimpleAtoi((*metadata)["batches"], &state.batches) && state.batches > 0) {
+  if (const auto batches = metadata->find("batches");
+      batches != metadata->end() &&
+      (!absl::SimpleAtoi(batches->second, &state.batches) || state.batches < 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(last_path(), ": expected a number of batches, got '", batches->second, "'"));
+  }
+  if (state.batches > 0) {
     const std::optional<Metrics> metrics = Metrics::Restore((*metadata)["metrics"]);
     if (!metrics) {
       return absl::InvalidArgumentError(

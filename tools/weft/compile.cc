@@ -20,6 +20,7 @@
 #include "tools/common/command_line.h"
 #include "tools/common/outputs.h"
 #include "tools/weft/command.h"
+#include "tools/weft/compile_golden.h"
 #include "tools/weft/model.h"
 
 namespace weft::cli {
@@ -33,7 +34,7 @@ const std::vector<std::string>& Kinds() {
 
 struct Flags {
   std::string model, out, emit, checkpoint, dump;
-  std::vector<std::string> targets, signatures, specialize, disabled_passes;
+  std::vector<std::string> targets, signatures, specialize, disabled_passes, golden;
   int threads = 0;
   bool freeze = false, timing = false, explain = false;
 };
@@ -117,21 +118,25 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
   return options;
 }
 
-absl::Status Emit(const Graph& graph, const CompileOptions& options, const std::string& kind,
-                  const std::string& out) {
+absl::Status Emit(const Graph& graph, const CompileOptions& options, const Flags& flags,
+                  const std::string& kind) {
   static const std::map<std::string, Artifact> kArtifacts = {{"object", Artifact::kObject},
                                                              {"shared", Artifact::kShared},
                                                              {"executable", Artifact::kExecutable}};
   const auto artifact = kArtifacts.find(kind);
-  if (artifact != kArtifacts.end()) return WriteArtifact(graph, options, artifact->second, out);
+  if (artifact != kArtifacts.end())
+    return WriteArtifact(graph, options, artifact->second, flags.out);
   absl::StatusOr<std::string> bytes =
       kind == "package" ? CompilePackage(graph, options) : CompileToText(graph, options, kind);
+  if (bytes.ok() && !flags.golden.empty()) {
+    bytes = AddGolden(graph, options, flags.golden, *bytes);
+  }
   if (!bytes.ok()) return bytes.status();
-  if (out == "-") {
+  if (flags.out == "-") {
     std::fwrite(bytes->data(), 1, bytes->size(), stdout);
     return absl::OkStatus();
   }
-  return WriteFileAtomically(out, *bytes);
+  return WriteFileAtomically(flags.out, *bytes);
 }
 
 // What stands beside the main output: a header.
@@ -143,7 +148,12 @@ std::string HeaderOf(const std::string& kind, const std::string& out) {
 absl::Status CheckFlags(const Flags& flags, const std::string& kind) {
   const bool text = kind == "mlir" || kind == "llvm" || kind == "asm";
   if (flags.out == "-" && !text) return UsageError("-o - prints text: mlir, llvm or asm");
-  const std::vector<std::string> inputs = {flags.model, flags.checkpoint};
+  if (!flags.golden.empty() && kind != "package") {
+    return UsageError(absl::StrCat("--golden is for packages, not for --emit ", kind));
+  }
+  std::vector<std::string> inputs = FilesOf(flags.golden);
+  inputs.push_back(flags.model);
+  inputs.push_back(flags.checkpoint);
   absl::Status status = CheckOutput("-o", flags.out, inputs);
   if (status.ok()) status = CheckOutput("the header of -o", HeaderOf(kind, flags.out), inputs);
   if (status.ok() && !flags.dump.empty() && flags.dump != "-") status = MakeFolder(flags.dump);
@@ -161,7 +171,7 @@ absl::Status Run(const Flags& flags) {
   absl::StatusOr<CompileOptions> options = OptionsOf(flags, *graph, *kind, dumped);
   if (!options.ok()) return options.status();
   const absl::Time start = absl::Now();
-  status = Emit(*graph, *options, *kind, flags.out);
+  status = Emit(*graph, *options, flags, *kind);
   if (absl::IsFailedPrecondition(status) && flags.freeze) {
     // A variable without a value, or with one that does not fit: the file is at fault.
     status = AsBadInput(
@@ -216,6 +226,12 @@ Command AddCompile(CLI::App& program) {
   AddRepeatable(app, "--specialize", flags->specialize,
                 "Code of its own for sizes of an open dimension, such as batch=1,32; repeatable")
       ->type_name("DIM=SIZES");
+  AddRepeatable(
+      app, "--golden", flags->golden,
+      "package: inputs of the signature (predict, if there are more), NAME=FILE.npy or "
+      "FILE.npz with all, to put into it with what the reference evaluators make of them, "
+      "which weft verify and weft-run --verify compare with; repeatable")
+      ->type_name("INPUT");
   app->add_option("--threads", flags->threads, "Threads that compile at once; 0: one per core")
       ->type_name("N")
       ->check(WholeNumber(0, kMaxThreads));
@@ -229,7 +245,7 @@ Command AddCompile(CLI::App& program) {
                 "saved");
   app->footer(
       "Examples: weft compile digits.weft --checkpoint run/best.safetensors --freeze \\\n"
-      "              --signature predict -o digits.weftpkg\n"
+      "              --signature predict --golden x=images.npy -o digits.weftpkg\n"
       "          weft compile digits.weft --signature predict --emit mlir -o -");
   return {app, [flags] { return Run(*flags); }};
 }

@@ -12,8 +12,6 @@
 namespace weft::cli {
 namespace {
 
-constexpr int64_t kMaxClasses = 100'000;
-
 // y: one number per row.
 bool IsColumn(const HostTensor& y) { return y.rank() == 1 || (y.rank() == 2 && y.shape()[1] == 1); }
 
@@ -100,10 +98,19 @@ class Builder {
     return layers_.Dense("output", x, outputs);
   }
 
+  // A cosine over as many steps as a variable says, so that a run can be taken up again with more.
+  Schedule LearningRate() {
+    const Variable steps =
+        graph_.AddVariable(kScheduleSteps, HostTensor::Scalar(static_cast<float>(options_.steps)),
+                           /*trainable=*/false);
+    return Schedule([rate = options_.learning_rate, steps](Tensor step) {
+      return CosineDecay(rate, 1).At(step / steps);
+    });
+  }
+
   std::vector<Tensor> Step(Tensor loss) {
     AdamWOptions options;
-    options.adam.learning_rate =
-        CosineDecay(options_.learning_rate, static_cast<double>(options_.steps));
+    options.adam.learning_rate = LearningRate();
     options.adam.clipping.norm = 5;
     options.weight_decay = options_.weight_decay;
     AdamW optimizer(graph_, options);
@@ -178,9 +185,12 @@ absl::StatusOr<LearningTask> TaskOf(const DataSet& data) {
   }
   int64_t smallest = 0, largest = 0;
   WithType(y.dtype(), [&](auto type) {
-    for (const auto value : y.values<decltype(type)>()) {
-      smallest = std::min(smallest, static_cast<int64_t>(static_cast<double>(value)));
-      largest = std::max(largest, static_cast<int64_t>(static_cast<double>(value)));
+    using T = decltype(type);
+    if constexpr (!IsFloat(DataTypeOfT<T>::value)) {
+      for (const T value : y.values<T>()) {
+        smallest = std::min(smallest, static_cast<int64_t>(value));
+        largest = std::max(largest, static_cast<int64_t>(value));
+      }
     }
   });
   if (smallest < 0 || largest >= kMaxClasses) {

@@ -12,16 +12,21 @@
 
 namespace weft::cli {
 
+inline constexpr char kScheduleSteps[] = "schedule_steps";  // f32[]
+
 struct StandardModelOptions {
   std::string kind;                        // "mlp" or "cnn"
   std::vector<int64_t> hidden = {64, 64};  // units of the dense layers before the last
   double learning_rate = 2e-3;
   double dropout = 0;
   double weight_decay = 0;
-  // Steps over which the learning rate falls to 0 along a cosine.
+  // Steps over which the learning rate falls to 0 along a cosine: the first value of the variable
+  // kScheduleSteps.
   int64_t steps = 1000;
   uint32_t seed = 0;
 };
+
+inline constexpr int64_t kMaxClasses = 100'000;
 
 // What the model learns, told from the data: `classes` of 0 stands for regression.
 struct LearningTask {

@@ -1,5 +1,6 @@
 #include "tools/weft/package_view.h"
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -35,37 +36,61 @@ json ValuesOf(const google::protobuf::RepeatedPtrField<PackageValue>& values) {
   return list;
 }
 
-// A formula as text. `depth` bounds what a malicious file could make of it.
-std::string FormulaText(const Plan& plan, uint32_t index, int depth = 0) {
-  if (index >= static_cast<uint32_t>(plan.formulas_size()) || depth > 12) return "...";
+// Formulas share parts, so that a short list of them can stand for a text without end.
+constexpr size_t kMaxFormulaText = 400;
+constexpr int kMaxFormulaDepth = 12;
+
+void AppendFormula(const Plan& plan, uint32_t index, int depth, std::string& text) {
+  if (text.size() > kMaxFormulaText) return;
+  if (index >= static_cast<uint32_t>(plan.formulas_size()) || depth > kMaxFormulaDepth) {
+    text += "...";
+    return;
+  }
   const Formula& f = plan.formulas(static_cast<int>(index));
-  auto part = [&](uint32_t i) { return FormulaText(plan, i, depth + 1); };
+  const auto binary = [&](const char* before, const char* between, const char* after) {
+    text += before;
+    AppendFormula(plan, f.a(), depth + 1, text);
+    text += between;
+    AppendFormula(plan, f.b(), depth + 1, text);
+    text += after;
+  };
   switch (f.op()) {
     case Formula::CONSTANT:
-      return absl::StrCat(f.value());
+      return absl::StrAppend(&text, f.value());
     case Formula::SYMBOL:
-      return f.a() < static_cast<uint32_t>(plan.symbols_size())
-                 ? plan.symbols(static_cast<int>(f.a()))
-                 : "?";
+      if (f.a() >= static_cast<uint32_t>(plan.symbols_size())) {
+        text += "?";
+      } else {
+        text += plan.symbols(static_cast<int>(f.a())).substr(0, kMaxFormulaText + 1);
+      }
+      return;
     case Formula::ADD:
-      return absl::StrCat("(", part(f.a()), " + ", part(f.b()), ")");
+      return binary("(", " + ", ")");
     case Formula::SUB:
-      return absl::StrCat("(", part(f.a()), " - ", part(f.b()), ")");
+      return binary("(", " - ", ")");
     case Formula::MUL:
-      return absl::StrCat(part(f.a()), "*", part(f.b()));
+      return binary("", "*", "");
     case Formula::FLOOR_DIV:
-      return absl::StrCat("floor(", part(f.a()), " / ", part(f.b()), ")");
+      return binary("floor(", " / ", ")");
     case Formula::CEIL_DIV:
-      return absl::StrCat("ceil(", part(f.a()), " / ", part(f.b()), ")");
+      return binary("ceil(", " / ", ")");
     case Formula::MOD:
-      return absl::StrCat("mod(", part(f.a()), ", ", part(f.b()), ")");
+      return binary("mod(", ", ", ")");
     case Formula::MAX:
-      return absl::StrCat("max(", part(f.a()), ", ", part(f.b()), ")");
+      return binary("max(", ", ", ")");
     case Formula::MIN:
-      return absl::StrCat("min(", part(f.a()), ", ", part(f.b()), ")");
+      return binary("min(", ", ", ")");
     default:
-      return "?";
+      text += "?";
   }
+}
+
+// Cut where it is long.
+std::string FormulaText(const Plan& plan, uint32_t index) {
+  std::string text;
+  AppendFormula(plan, index, 0, text);
+  if (text.size() > kMaxFormulaText) text.replace(kMaxFormulaText, std::string::npos, "...");
+  return text;
 }
 
 json StepsOf(const Plan& plan) {
@@ -86,20 +111,23 @@ json StepsOf(const Plan& plan) {
   return steps;
 }
 
-json PlanOf(const Plan& plan) {
+json PlanOf(const Plan& plan, bool steps) {
   json entry = {
       {"signature", plan.signature()},
       {"kernels", plan.kernels_size()},
-      {"steps", StepsOf(plan)},
       {"symbols", std::vector<std::string>(plan.symbols().begin(), plan.symbols().end())}};
-  int arena = 0;
+  int number = 0, arena = 0;
+  for (const Block& block : plan.blocks()) number += block.steps_size();
+  entry["num_steps"] = number;
+  if (steps) entry["steps"] = StepsOf(plan);
   for (const Buffer& buffer : plan.buffers()) arena += buffer.space() == Buffer::ARENA;
   entry["arena_buffers"] = arena;
   for (const auto& [symbol, size] : plan.specialization()) entry["specialization"][symbol] = size;
   return entry;
 }
 
-json Describe(const Container& container, const PackageManifest& manifest) {
+json Describe(const Container& container, const PackageManifest& manifest,
+              const PackageViewOptions& options) {
   json package = {{"name", manifest.name()},
                   {"producer", manifest.producer_name()},
                   {"version", manifest.version()},
@@ -108,7 +136,11 @@ json Describe(const Container& container, const PackageManifest& manifest) {
     absl::StatusOr<std::string_view> section = container.Section(name, /*verify=*/false);
     package["sections"].push_back({{"name", name}, {"bytes", section.ok() ? section->size() : 0}});
   }
+  const auto shown = [&](const std::string& signature) {
+    return options.signature.empty() || signature == options.signature;
+  };
   for (const PackageSignature& signature : manifest.signatures()) {
+    if (!shown(signature.name())) continue;
     package["signatures"].push_back({{"name", signature.name()},
                                      {"inputs", ValuesOf(signature.inputs())},
                                      {"outputs", ValuesOf(signature.outputs())}});
@@ -123,18 +155,18 @@ json Describe(const Container& container, const PackageManifest& manifest) {
   }
   for (const TargetPlans& target : manifest.targets()) {
     json plans = json::array();
-    for (const Plan& plan : target.plans()) plans.push_back(PlanOf(plan));
+    for (const Plan& plan : target.plans()) {
+      if (shown(plan.signature())) plans.push_back(PlanOf(plan, options.json || options.steps));
+    }
     package["targets"].push_back({{"target", target.target()}, {"plans", plans}});
   }
   return package;
 }
 
-// What each signature needs on this machine. A package that cannot run here is shown without.
-absl::Status AddMemory(const std::string& path, const std::vector<std::string>& size_options,
+// What each signature needs on this machine.
+absl::Status AddMemory(Session& session, const std::vector<std::string>& size_options,
                        json& package) {
-  absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(path);
-  if (!session.ok()) return absl::OkStatus();
-  const std::vector<Session::SignatureInfo> signatures = (*session)->Signatures();
+  const std::vector<Session::SignatureInfo> signatures = session.Signatures();
   absl::StatusOr<std::map<std::string, int64_t>> sizes =
       ParseSingleSizes(size_options, OpenDimensions(signatures));
   if (!sizes.ok()) return sizes.status();
@@ -143,7 +175,7 @@ absl::Status AddMemory(const std::string& path, const std::vector<std::string>& 
       if (entry["name"] != signature.name) continue;
       absl::StatusOr<std::vector<std::vector<int64_t>>> shapes = ShapesAt(signature, *sizes);
       if (!shapes.ok()) return shapes.status();
-      absl::StatusOr<std::unique_ptr<Call>> call = (*session)->Prepare(signature.name, *shapes);
+      absl::StatusOr<std::unique_ptr<Call>> call = session.Prepare(signature.name, *shapes);
       if (!call.ok()) continue;
       std::vector<std::string> at;
       for (const std::string& symbol : OpenDimensions({signature})) {
@@ -156,27 +188,13 @@ absl::Status AddMemory(const std::string& path, const std::vector<std::string>& 
   return absl::OkStatus();
 }
 
-// Leaves what belongs to one signature.
-absl::Status Restrict(const std::string& signature, json& package) {
+absl::Status CheckSignature(const std::string& signature, const PackageManifest& manifest) {
+  if (signature.empty()) return absl::OkStatus();
   std::vector<std::string> names;
-  json kept = json::array();
-  for (json& entry : package["signatures"]) {
-    names.push_back(entry["name"]);
-    if (entry["name"] == signature) kept.push_back(entry);
-  }
-  if (kept.empty()) {
-    return UsageError(
-        absl::StrCat("there is no signature '", signature, "'", Suggestion(signature, names)));
-  }
-  package["signatures"] = kept;
-  for (json& target : package["targets"]) {
-    json plans = json::array();
-    for (json& plan : target["plans"]) {
-      if (plan["signature"] == signature) plans.push_back(plan);
-    }
-    target["plans"] = plans;
-  }
-  return absl::OkStatus();
+  for (const PackageSignature& each : manifest.signatures()) names.push_back(each.name());
+  if (std::count(names.begin(), names.end(), signature)) return absl::OkStatus();
+  return UsageError(
+      absl::StrCat("there is no signature '", signature, "'", Suggestion(signature, names)));
 }
 
 std::string Line(const char* kind, const json& values) {
@@ -219,8 +237,9 @@ std::string TextOf(const json& package, bool steps) {
       if (plan.contains("specialization")) {
         absl::StrAppend(&text, " for ", plan["specialization"].dump());
       }
-      absl::StrAppend(&text, ": ", plan["steps"].size(), " steps, ", plan["kernels"].get<int>(),
-                      " kernels, ", plan["arena_buffers"].get<int>(), " buffers in the arena\n");
+      absl::StrAppend(&text, ": ", plan["num_steps"].get<int>(), " steps, ",
+                      plan["kernels"].get<int>(), " kernels, ", plan["arena_buffers"].get<int>(),
+                      " buffers in the arena\n");
       if (!steps) continue;
       for (const json& step : plan["steps"]) {
         absl::StrAppend(&text, "    ", step["label"].get<std::string>());
@@ -254,9 +273,16 @@ absl::StatusOr<std::string> PackageText(const std::string& path,
   if (!manifest.ParseFromArray(section->data(), static_cast<int>(section->size()))) {
     return AsBadInput(absl::InvalidArgumentError(absl::StrCat(path, ": the manifest is damaged")));
   }
-  json package = Describe(*container, manifest);
-  absl::Status status = AddMemory(path, options.sizes, package);
-  if (status.ok() && !options.signature.empty()) status = Restrict(options.signature, package);
+  // What is shown is verified, unless the package is for another machine or a later runtime: such
+  // a one is shown without what it needs here.
+  absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(path);
+  if (!session.ok() && !absl::IsFailedPrecondition(session.status())) {
+    return AsBadInput(session.status());
+  }
+  absl::Status status = CheckSignature(options.signature, manifest);
+  if (!status.ok()) return status;
+  json package = Describe(*container, manifest, options);
+  if (session.ok()) status = AddMemory(**session, options.sizes, package);
   if (!status.ok()) return status;
   if (options.json) return JsonText(package, 1) + "\n";
   return TextOf(package, options.steps);

@@ -7,11 +7,13 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -26,6 +28,7 @@
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"
 #include "tools/weft/models.h"
+#include "tools/weft/resume.h"
 #include "tools/weft/train_data.h"
 #include "tools/weft/train_report.h"
 #include "tools/weft/trainer.h"
@@ -33,8 +36,7 @@
 namespace weft::cli {
 namespace {
 
-// Epochs, and rows of a step.
-constexpr int64_t kMaxCount = 1'000'000'000;
+namespace fs = std::filesystem;
 
 struct Flags {
   std::string model;
@@ -45,26 +47,17 @@ struct Flags {
   std::string report, out, save_validation, save_test;
   int threads = 0;
   bool json = false;
-};
+  std::vector<CLI::Option*> model_options;  // of mlp and cnn
 
-// Folders that are made where they do not exist.
-std::vector<std::string> FoldersOf(const Flags& flags) {
-  std::vector<std::string> folders;
-  for (const std::string& folder :
-       {flags.training.checkpoint_folder, flags.save_validation, flags.save_test}) {
-    if (!folder.empty()) folders.push_back(folder);
+  // Those of model_options that are on the command line: "--hidden".
+  std::set<std::string> GivenOptions() const {
+    std::set<std::string> names;
+    for (const CLI::Option* option : model_options) {
+      if (option->count() > 0) names.insert(option->get_name());
+    }
+    return names;
   }
-  return folders;
-}
-
-bool IsToBeMade(const Flags& flags, const std::filesystem::path& folder) {
-  if (std::filesystem::exists(folder)) return false;
-  const std::vector<std::string> folders = FoldersOf(flags);
-  return std::any_of(folders.begin(), folders.end(), [&](const std::string& made) {
-    return (made / std::filesystem::path()).lexically_normal() ==
-           (folder / std::filesystem::path()).lexically_normal();
-  });
-}
+};
 
 // What can be known to be wrong before hours of training.
 absl::Status CheckFlags(const Flags& flags) {
@@ -91,46 +84,47 @@ absl::Status CheckFlags(const Flags& flags) {
   for (const auto* files : {&data.data, &data.validation_data, &data.test_data}) {
     for (const std::string& file : FilesOf(*files)) inputs.push_back(file);
   }
-  absl::Status status;
   for (const auto& [option, folder] : {std::pair("--save-validation", flags.save_validation),
                                        std::pair("--save-test", flags.save_test)}) {
     for (const std::string& input : inputs) {
-      const std::string beside = std::filesystem::path(input).parent_path() / "";
+      const std::string beside = fs::path(input).parent_path() / "";
       if (!absl::EndsWith(input, ".npy") || !SameFile(beside.empty() ? "." : beside, folder))
         continue;
       return UsageError(absl::StrCat(option, " '", folder, "' holds the input ", input,
                                      ", which could be overwritten; choose another folder"));
     }
   }
-  for (const auto& [option, out] :
-       {std::pair("-o", flags.out), std::pair("--report", flags.report)}) {
-    // What goes into a folder that is still to be made is checked when that is there.
-    if (status.ok() && !IsToBeMade(flags, std::filesystem::path(out).parent_path())) {
-      status = CheckOutput(option, out, inputs);
-    }
-    inputs.push_back(out);
-  }
+  // The folders are made once there is something to put into them. A report is often in one.
+  const std::vector<std::string> folders = {flags.training.checkpoint_folder, flags.save_validation,
+                                            flags.save_test};
+  absl::Status status = CheckOutput("-o", flags.out, inputs, folders);
+  if (status.ok()) status = CheckFolder("--checkpoint", folders[0]);
+  if (status.ok()) status = CheckFolder("--save-validation", folders[1]);
+  if (status.ok()) status = CheckFolder("--save-test", folders[2]);
+  inputs.push_back(flags.out);
+  if (status.ok()) status = CheckOutput("--report", flags.report, inputs, folders);
   return status;
-}
-
-// When model and data are known to be good.
-absl::Status MakeFolders(const Flags& flags) {
-  absl::Status status;
-  for (const std::string& folder : FoldersOf(flags)) {
-    if (status.ok()) status = MakeFolder(folder);
-  }
-  if (status.ok()) status = CheckOutput("-o", flags.out, {});
-  return status.ok() ? CheckOutput("--report", flags.report, {flags.out}) : status;
 }
 
 // A word that is no file is rather a mistyped name.
 absl::Status CheckModelName(const std::string& model) {
   if (IsStandardModel(model) || model.find_first_of("./") != std::string::npos ||
-      std::filesystem::exists(model)) {
+      fs::exists(model)) {
     return absl::OkStatus();
   }
   return UsageError(absl::StrCat("there is no file and no standard model '", model, "'",
                                  Suggestion(model, {"mlp", "cnn"})));
+}
+
+// Where a standard model is kept beside its checkpoints.
+std::string ModelPath(const Flags& flags) {
+  return flags.training.checkpoint_folder + "/model.weft";
+}
+
+int64_t StepsOf(const Flags& flags, const TrainingData& loaded) {
+  const int64_t rows = static_cast<int64_t>(loaded.training.rows.size());
+  return std::max<int64_t>(
+      1, flags.training.epochs * (rows / std::min(flags.training.batch_size, rows)));
 }
 
 absl::StatusOr<Graph> ModelGraph(const Flags& flags, const TrainingData& loaded,
@@ -147,12 +141,12 @@ absl::StatusOr<Graph> ModelGraph(const Flags& flags, const TrainingData& loaded,
     }
     return graph;
   }
+  // Taken up again, the model is the one that is there: another would be normalised by other data.
+  if (flags.training.resume) return LoadGraphNotPackage(ModelPath(flags));
   StandardModelOptions options = flags.standard;
   options.kind = flags.model;
   options.seed = static_cast<uint32_t>(flags.training.seed);
-  const int64_t rows = static_cast<int64_t>(loaded.training.rows.size());
-  options.steps = std::max<int64_t>(
-      1, flags.training.epochs * (rows / std::min(flags.training.batch_size, rows)));
+  options.steps = StepsOf(flags, loaded);
   absl::StatusOr<Graph> graph =
       BuildStandardModel(options, loaded.data, loaded.training.rows, task);
   if (!graph.ok()) return AsBadInput(graph.status());
@@ -175,11 +169,15 @@ std::string RowsText(const TrainingData& loaded) {
                       " to validate, ", loaded.test.rows.size(), " to test");
 }
 
-std::map<std::string, std::string> Metadata(const Flags& flags, const TrainingData& loaded,
-                                            const LearningTask& task) {
-  std::map<std::string, std::string> metadata = {{"model", Utf8(flags.model)},
-                                                 {"seed", absl::StrCat(flags.training.seed)},
-                                                 {"rows", RowsText(loaded)}};
+absl::StatusOr<RunFacts> Metadata(const Flags& flags, const Graph& graph,
+                                  const TrainingData& loaded, const LearningTask& task) {
+  absl::StatusOr<std::string> fingerprint = FingerprintOf(graph);
+  if (!fingerprint.ok()) return fingerprint.status();
+  RunFacts metadata = {{"model", Utf8(flags.model)},
+                       {"graph", *fingerprint},
+                       {"seed", absl::StrCat(flags.training.seed)},
+                       {"rows", RowsText(loaded)}};
+  if (IsStandardModel(flags.model)) metadata["options"] = OptionsText(flags.standard);
   if (!task.class_names.empty()) {
     metadata["classes"] = JsonText(task.class_names);
   }
@@ -192,10 +190,10 @@ std::map<std::string, std::string> Metadata(const Flags& flags, const TrainingDa
 
 ReportFacts FactsOf(const Flags& flags, const TrainingData& loaded) {
   ReportFacts facts;
-  facts.model = std::filesystem::path(flags.model).filename();
+  facts.model = fs::path(flags.model).filename();
   std::vector<std::string> names;
   for (const std::string& file : FilesOf(flags.data.data)) {
-    names.push_back(std::filesystem::path(file).filename());
+    names.push_back(fs::path(file).filename());
   }
   facts.run = {{"Model", facts.model},
                {"Data", absl::StrJoin(names, ", ")},
@@ -273,9 +271,54 @@ absl::Status SaveRows(Session& session, const Rows& rows, const std::string& fol
   if (folder.empty() || rows.rows.empty()) return absl::OkStatus();
   absl::StatusOr<NamedTensors> tensors = GatherRows(session, "eval_step", rows);
   if (!tensors.ok()) return tensors.status();
+  absl::Status status = MakeFolder(folder);
   for (const auto& [name, tensor] : *tensors) {
-    absl::Status status = SaveNpy(absl::StrCat(folder, "/", name, ".npy"), tensor);
-    if (!status.ok()) return status;
+    const std::string path = absl::StrCat(folder, "/", FileNameOf(name), ".npy");
+    if (status.ok()) status = SaveNpy(path, tensor);
+  }
+  return status;
+}
+
+std::string FolderOf(const std::string& file) {
+  const fs::path folder = fs::path(file).parent_path();
+  return folder.empty() ? "." : folder.string();
+}
+
+// What is kept of a run from its start on: nothing, where data and model do not go together.
+absl::Status SaveModel(const Flags& flags, const Graph& graph) {
+  absl::Status status;
+  if (!flags.training.checkpoint_folder.empty()) {
+    status = MakeFolder(flags.training.checkpoint_folder);
+    if (status.ok() && IsStandardModel(flags.model) && !flags.training.resume) {
+      status = graph.Save(ModelPath(flags));
+    }
+  }
+  if (status.ok() && !flags.out.empty()) {
+    status = MakeFolder(FolderOf(flags.out));
+    if (status.ok()) status = graph.Save(flags.out);
+  }
+  return status;
+}
+
+// A standard model that is taken up again has its learning rate fall over all steps of both runs,
+// and must know all classes of the data.
+absl::Status PrepareResumed(const TrainingData& loaded, const LearningTask& task,
+                            const Graph& graph, const Session& session, Flags& flags) {
+  for (const Variable& variable : graph.Variables()) {
+    if (variable.name() != kScheduleSteps) continue;
+    flags.training.variables[kScheduleSteps] =
+        HostTensor::Scalar(static_cast<float>(StepsOf(flags, loaded)));
+  }
+  for (const Session::SignatureInfo& signature : session.Signatures()) {
+    for (const Session::ValueInfo& output : signature.outputs) {
+      int64_t classes = 0;
+      if (signature.name == "predict" && output.name == "probabilities" && !output.dims.empty() &&
+          absl::SimpleAtoi(output.dims.back(), &classes) && task.classes > classes) {
+        return AsBadInput(absl::InvalidArgumentError(
+            absl::StrCat("the data does not go with ", ModelPath(flags), ", which knows ", classes,
+                         " classes: expected y below that, got ", task.classes - 1)));
+      }
+    }
   }
   return absl::OkStatus();
 }
@@ -323,12 +366,20 @@ absl::Status WriteReport(const Flags& flags, Session& session, const TrainingDat
   absl::StatusOr<Judgement> judged = Judge(session, rows);
   if (judged.ok()) {
     judgement = *std::move(judged);
+    if (judgement->left_out > 0) {
+      std::fprintf(stderr, "the report leaves out %lld of %s, which have no %s\n",
+                   static_cast<long long>(judgement->left_out),
+                   judgement->classification ? "the rows" : "the numbers",
+                   judgement->classification ? "class" : "finite value");
+    }
   } else if (judged.status().code() != absl::StatusCode::kNotFound) {
     return judged.status();
   }
   ReportFacts facts = FactsOf(flags, loaded);
   facts.judged = absl::StrCat(rows.rows.size(), tested ? " test" : " validation", " rows");
   facts.test = test.best.empty() ? test.last : test.best;
+  absl::Status status = MakeFolder(FolderOf(flags.report));
+  if (!status.ok()) return status;
   return WriteFileAtomically(flags.report, TrainingPage(MakeReport(result, judgement, task,
                                                                    loaded.training, rows, facts)));
 }
@@ -338,6 +389,12 @@ absl::Status Run(Flags flags) {
   std::signal(SIGPIPE, SIG_IGN);
   absl::Status status = CheckModelName(flags.model);
   if (status.ok()) status = CheckFlags(flags);
+  std::optional<RunFacts> before;
+  if (status.ok() && flags.training.resume) {
+    absl::StatusOr<RunFacts> facts = FactsOfCheckpoint(flags.training.checkpoint_folder);
+    if (!facts.ok()) return facts.status();
+    before = *std::move(facts);
+  }
   TrainingData loaded;
   if (status.ok()) status = LoadTrainingData(flags.data, flags.training.seed, loaded);
   if (!status.ok()) return status;
@@ -350,18 +407,24 @@ absl::Status Run(Flags flags) {
   absl::StatusOr<Graph> graph = ModelGraph(flags, loaded, task);
   if (!graph.ok()) return graph.status();
   DropEvaluation(*graph, loaded);
-  if (status = MakeFolders(flags); !status.ok()) return status;
-  if (IsStandardModel(flags.model)) {
-    const std::string& folder = flags.training.checkpoint_folder;
-    if (flags.out.empty() && !folder.empty()) flags.out = folder + "/model.weft";
-    // Taken up again, the model is the one that is there.
-    if (!flags.out.empty() && !flags.training.resume) status = graph->Save(flags.out);
+  absl::StatusOr<RunFacts> metadata = Metadata(flags, *graph, loaded, task);
+  if (!metadata.ok()) return metadata.status();
+  flags.training.metadata = *std::move(metadata);
+  if (before) {
+    status = CheckSameRun(*before, flags.training.metadata, flags.GivenOptions(),
+                          flags.training.checkpoint_folder);
     if (!status.ok()) return status;
+    // Those not given are not the default ones, but what the model has.
+    if (before->count("options")) flags.training.metadata["options"] = before->at("options");
   }
   absl::StatusOr<std::unique_ptr<Session>> session =
       SessionOf(*graph, {flags.threads, flags.disabled_passes, ""});
   if (!session.ok()) return session.status();
-  flags.training.metadata = Metadata(flags, loaded, task);
+  if (before && IsStandardModel(flags.model)) {
+    status = PrepareResumed(loaded, task, *graph, **session, flags);
+    if (!status.ok()) return status;
+  }
+  flags.training.before_first_step = [&] { return SaveModel(flags, *graph); };
   absl::StatusOr<TrainingResult> result =
       Train(**session, loaded.training, loaded.validation, flags.training);
   if (!result.ok()) {
@@ -389,31 +452,34 @@ absl::Status Run(Flags flags) {
   return status;
 }
 
-void AddModelOptions(CLI::App* app, StandardModelOptions& standard, std::string& out) {
+void AddModelOptions(CLI::App* app, Flags& flags) {
   constexpr char kGroup[] = "Standard models (mlp, cnn)";
-  app->add_option("--hidden", standard.hidden, "Units of the hidden layers")
-      ->allow_extra_args(false)
-      ->delimiter(',')
-      ->type_name("UNITS,...")
-      ->check(WholeNumber(1))
-      ->default_str("64,64")
-      ->group(kGroup);
-  app->add_option("--learning-rate", standard.learning_rate,
-                  "Where it starts; it falls to 0 along a cosine")
-      ->capture_default_str()
-      ->type_name("RATE")
-      ->check(PositiveNumber())
-      ->group(kGroup);
-  app->add_option("--dropout", standard.dropout, "Share of the units that is dropped in training")
-      ->type_name("SHARE")
-      ->check(NumberBetween(0, 0.95))
-      ->group(kGroup);
-  app->add_option("--weight-decay", standard.weight_decay, "Of AdamW")
-      ->type_name("RATE")
-      ->check(NumberBetween(0, 1))
-      ->group(kGroup);
-  app->add_option("-o,--out", out,
-                  "Graph file to write; FOLDER/model.weft of --checkpoint if not given")
+  StandardModelOptions& standard = flags.standard;
+  std::vector<CLI::Option*>& options = flags.model_options;
+  options.push_back(app->add_option("--hidden", standard.hidden, "Units of the hidden layers")
+                        ->allow_extra_args(false)
+                        ->delimiter(',')
+                        ->type_name("UNITS,...")
+                        ->check(WholeNumber(1))
+                        ->default_str("64,64")
+                        ->group(kGroup));
+  options.push_back(app->add_option("--learning-rate", standard.learning_rate,
+                                    "Where it starts; it falls to 0 along a cosine")
+                        ->capture_default_str()
+                        ->type_name("RATE")
+                        ->check(PositiveNumber())
+                        ->group(kGroup));
+  options.push_back(app->add_option("--dropout", standard.dropout,
+                                    "Share of the units that is dropped in training")
+                        ->type_name("SHARE")
+                        ->check(NumberBetween(0, 0.95))
+                        ->group(kGroup));
+  options.push_back(app->add_option("--weight-decay", standard.weight_decay, "Of AdamW")
+                        ->type_name("RATE")
+                        ->check(NumberBetween(0, 1))
+                        ->group(kGroup));
+  app->add_option("-o,--out", flags.out,
+                  "Graph file to write, besides FOLDER/model.weft of --checkpoint")
       ->type_name("FILE")
       ->group(kGroup);
 }
@@ -464,7 +530,7 @@ Command AddTrain(CLI::App& program) {
   AddThreads(app, flags->threads);
   AddDisablePass(app, flags->disabled_passes);
   app->add_flag("--json", flags->json, "The result as JSON");
-  AddModelOptions(app, flags->standard, flags->out);
+  AddModelOptions(app, *flags);
   app->footer(
       "Examples: weft train mlp --data cars.csv --target mpg --epochs 200 --test 0.1 \\\n"
       "              --checkpoint run\n"

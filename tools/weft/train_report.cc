@@ -40,6 +40,12 @@ std::vector<double> Truth(const Rows& rows) {
   return truth;
 }
 
+// Whether a label or a prediction numbers a class; what else there may be has no place in a table
+// of classes.
+bool IsClass(double value) {
+  return value >= 0 && value < kMaxClasses && value == std::trunc(value);
+}
+
 std::string ClassName(const LearningTask& task, int64_t index) {
   const bool named = index >= 0 && index < static_cast<int64_t>(task.class_names.size());
   return named ? task.class_names[index] : absl::StrCat(index);
@@ -53,7 +59,10 @@ std::vector<TrainingReport::Sample> Samples(const Judgement& judgement, const Le
   if (x == rows.data->arrays.end() || judgement.probability.empty()) return samples;
   const std::vector<int64_t>& shape = x->second.shape();
   if (shape.size() < 3 || shape.size() > 4 || (shape.size() == 4 && shape[3] != 1)) return samples;
-  const std::vector<double> pixels = AsDoubles(x->second);
+  std::vector<double> pixels = AsDoubles(x->second);
+  for (double& pixel : pixels) {
+    if (!std::isfinite(pixel)) pixel = 0;
+  }
   const auto [low, high] = std::minmax_element(pixels.begin(), pixels.end());
   const double span = *high > *low ? *high - *low : 1;
   std::vector<size_t> order(judgement.truth.size());
@@ -76,7 +85,7 @@ std::vector<TrainingReport::Sample> Samples(const Judgement& judgement, const Le
     sample.truth = ClassName(task, judgement.truth[i]);
     sample.predicted = ClassName(task, judgement.predicted[i]);
     sample.probability = judgement.probability[i];
-    const double* from = pixels.data() + rows.rows[i] * size;
+    const double* from = pixels.data() + judgement.rows[i] * size;
     for (int64_t p = 0; p < size; ++p) {
       sample.pixels.push_back(static_cast<uint8_t>(255 * (from[p] - *low) / span));
     }
@@ -121,36 +130,41 @@ absl::StatusOr<Judgement> Judge(Session& session, const Rows& rows) {
         output.num_elements() == static_cast<int64_t>(truth.size())) {
       const std::vector<double> predicted = AsDoubles(output);
       for (size_t i = 0; i < truth.size(); ++i) {
-        judgement.values.emplace_back(truth[i], predicted[i]);
+        if (std::isfinite(truth[i]) && std::isfinite(predicted[i])) {
+          judgement.values.emplace_back(truth[i], predicted[i]);
+        } else {
+          ++judgement.left_out;
+        }
       }
+      return judgement;
     }
   }
-  if (!judgement.values.empty()) return judgement;
   if ((!classes && !scores) || truth.size() != count) {
     return absl::NotFoundError("predict gives neither classes nor numbers like y");
   }
   judgement.classification = true;
-  for (const double t : truth) judgement.truth.push_back(static_cast<int64_t>(t));
-  if (classes) {
-    for (const double c : AsDoubles(*classes)) {
-      judgement.predicted.push_back(static_cast<int64_t>(c));
+  const std::vector<double> chosen = classes ? AsDoubles(*classes) : std::vector<double>();
+  const std::vector<double> values = scores ? AsDoubles(*scores) : std::vector<double>();
+  const size_t width = values.size() / count;
+  for (size_t i = 0; i < count; ++i) {
+    const auto row = values.begin() + i * width;
+    const int64_t best = scores ? std::max_element(row, row + width) - row : 0;
+    // Labels such as -1 for "unknown" are common in data.
+    if (!IsClass(truth[i]) || (classes && !IsClass(chosen[i]))) {
+      ++judgement.left_out;
+      continue;
+    }
+    judgement.rows.push_back(rows.rows[i]);
+    judgement.truth.push_back(static_cast<int64_t>(truth[i]));
+    const int64_t predicted = classes ? static_cast<int64_t>(chosen[i]) : best;
+    judgement.predicted.push_back(predicted);
+    // Logits are no probabilities.
+    if (scores && std::abs(std::accumulate(row, row + width, 0.0) - 1) < 1e-3) {
+      judgement.probability.push_back(
+          row[predicted < static_cast<int64_t>(width) ? predicted : best]);
     }
   }
-  if (scores) {
-    const std::vector<double> values = AsDoubles(*scores);
-    const size_t width = values.size() / count;
-    for (size_t i = 0; i < count; ++i) {
-      const auto row = values.begin() + i * width;
-      const int64_t best = std::max_element(row, row + width) - row;
-      if (!classes) judgement.predicted.push_back(best);
-      const double p =
-          row[judgement.predicted[i] < static_cast<int64_t>(width) ? judgement.predicted[i] : best];
-      // Logits are no probabilities.
-      const double sum = std::accumulate(row, row + width, 0.0);
-      if (std::abs(sum - 1) < 1e-3) judgement.probability.push_back(p);
-    }
-    if (judgement.probability.size() != count) judgement.probability.clear();
-  }
+  if (judgement.probability.size() != judgement.truth.size()) judgement.probability.clear();
   return judgement;
 }
 
@@ -167,6 +181,11 @@ TrainingReport MakeReport(const TrainingResult& result, const std::optional<Judg
     const int64_t epoch = result.best_epoch > 0 ? result.best_epoch : last.epoch;
     report.judged = absl::StrCat(facts.judged, ", epoch ", epoch,
                                  result.best_epoch > 0 ? " (lowest validation loss)" : "");
+    if (judgement && judgement->left_out > 0) {
+      absl::StrAppend(&report.judged, "; ", judgement->left_out,
+                      " of them left out, which have no ",
+                      judgement->classification ? "class" : "finite value");
+    }
     const EpochMetrics* shown = &last;
     for (const EpochMetrics& each : result.history) {
       if (each.epoch == epoch) shown = &each;

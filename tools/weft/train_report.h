@@ -21,9 +21,13 @@ namespace weft::cli {
 // per class, whose largest is; else floats of y's shape are numbers predicted.
 struct Judgement {
   bool classification = false;
-  std::vector<int64_t> truth, predicted;          // classes
+  std::vector<int64_t> rows;                      // of the data set: those judged
+  std::vector<int64_t> truth, predicted;          // classes, from 0 to kMaxClasses - 1
   std::vector<double> probability;                // of the class predicted; empty where unknown
-  std::vector<std::pair<double, double>> values;  // regression: (true, predicted)
+  std::vector<std::pair<double, double>> values;  // regression: (true, predicted), finite
+  // Rows (numbers, of a regression) that are in none of these, as truth or prediction is no class,
+  // or not finite.
+  int64_t left_out = 0;
   double Accuracy() const;
 };
 // NotFound where the model has no predict, or its outputs are none of these.

@@ -42,6 +42,10 @@ class Loop {
     if (!status.ok()) return status;
     const InterruptGuard guard;
     status = Compile();
+    // Whoever stops it before any step has changed nothing.
+    if (status.ok() && options_.before_first_step && !IsInterrupted()) {
+      status = options_.before_first_step();
+    }
     const double start = Now();
     last_written_ = start;
     int64_t epoch = result_.epochs_before + 1;
@@ -82,6 +86,10 @@ class Loop {
     absl::StatusOr<RunState> state = folder_.Restore(session_);
     if (!state.ok()) return state.status();
     state_ = *std::move(state);
+    if (!options_.variables.empty()) {
+      absl::Status status = session_.SetVariables(options_.variables);
+      if (!status.ok()) return status;
+    }
     result_.epochs_before = state_.epochs();
     result_.checkpoint = folder_.last_path();
     for (const char* what : {"rows", "seed"}) {
@@ -102,6 +110,11 @@ class Loop {
                    static_cast<long long>(result_.epochs_before + 1));
       state_.batches = 0;
       state_.metrics = {};
+    }
+    if (state_.batches > batches_.num_batches()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder_.last_path(), ": expected ", batches_.num_batches(),
+                       " batches of an epoch at most, got ", state_.batches));
     }
     return absl::OkStatus();
   }
@@ -148,7 +161,7 @@ class Loop {
     const double start = Now();
     state_.epoch_shape = EpochShape();
     batches_.StartEpoch(epoch);
-    for (int64_t i = 0; i < state_.batches; ++i) batches_.Next();
+    batches_.SkipTo(state_.batches);
     while (!IsInterrupted() && batches_.Next()) {
       absl::StatusOr<Call*> call = train_.Run(batches_);
       if (!call.ok()) return call.status();

@@ -3,6 +3,7 @@
 #define WEFT_TOOLS_WEFT_TRAINER_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -15,6 +16,9 @@
 
 namespace weft::cli {
 
+// Epochs, and rows of a step, at most.
+inline constexpr int64_t kMaxCount = 1'000'000'000;
+
 struct TrainingOptions {
   int64_t epochs = 10;
   int64_t batch_size = 32;
@@ -23,6 +27,10 @@ struct TrainingOptions {
   int64_t patience = 0;
   std::string checkpoint_folder;  // empty: nothing is written
   bool resume = false;
+  NamedTensors variables;  // set after a checkpoint is restored
+  // Called once the data is seen to fit the model and the first step stands ready; an error ends
+  // the run.
+  std::function<absl::Status()> before_first_step;
   // Goes into each checkpoint.
   std::map<std::string, std::string> metadata;
 };

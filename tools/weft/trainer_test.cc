@@ -334,9 +334,45 @@ TEST(Train, Failures) {
   ASSERT_TRUE(
       session.SaveCheckpoint(options.checkpoint_folder + "/last.safetensors", {{"epoch", "1"}})
           .ok());
-  ASSERT_TRUE(WriteFileAtomically(options.checkpoint_folder + "/history.json", "[{").ok());
-  EXPECT_THAT(Train(session, rows, {}, options).status().message(),
-              HasSubstr("history.json is damaged"));
+  for (const char* damaged : {"[{", R"([{"epoch": 0, "training": {}, "validation": {}}])",
+                              R"([{"epoch": 18446744073709551615}])"}) {
+    ASSERT_TRUE(WriteFileAtomically(options.checkpoint_folder + "/history.json", damaged).ok());
+    EXPECT_THAT(Train(session, rows, {}, options).status().message(),
+                HasSubstr("history.json is damaged"));
+  }
+}
+
+TEST(Train, RefusesPlacesThatNoRunWasAt) {
+  const DataSet data = TenNumbers();
+  const Rows rows = {&data, {0, 1, 2, 3}};
+  TrainingOptions options;
+  options.batch_size = 2;
+  options.checkpoint_folder = Folder("places");
+  FakeSession session;
+  session.interrupt_after = 1;
+  ASSERT_TRUE(Train(session, rows, {}, options).ok());
+  session.interrupt_after = 0;
+  options.resume = true;
+  const std::string last = options.checkpoint_folder + "/last.safetensors";
+  const auto good = session.RestoreCheckpoint(last);
+  ASSERT_TRUE(good.ok()) << good.status();
+  ASSERT_EQ(good->at("batches"), "1");
+  const auto with = [&](const char* key, const char* value) {
+    auto metadata = *good;
+    metadata[key] = value;
+    EXPECT_TRUE(session.SaveCheckpoint(last, metadata).ok());
+    const auto result = Train(session, rows, {}, options);
+    return std::string(result.status().message());
+  };
+  EXPECT_THAT(with("batches", "999999999999999"), HasSubstr("2 batches of an epoch at most"));
+  EXPECT_THAT(with("batches", "-1"), HasSubstr("expected a number of batches, got '-1'"));
+  EXPECT_THAT(with("batches", "many"), HasSubstr("expected a number of batches"));
+  for (const char* epoch : {"9223372036854775808", "-1", ""}) {
+    EXPECT_THAT(with("epoch", epoch), HasSubstr("does not say which epoch")) << epoch;
+  }
+  // Which the history has not.
+  EXPECT_THAT(with("epoch", "9223372036854775807"), HasSubstr("history.json is damaged"));
+  EXPECT_EQ(with("batches", "2"), "");
 }
 
 TEST(Predict, PutsRowsTogether) {

@@ -1,69 +1,35 @@
 // weft verify: does a model still give the reference outputs?
-#include <cmath>
 #include <cstdio>
 #include <limits>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "proto/container.h"
-#include "proto/file.h"
-#include "proto/npy.h"
-#include "proto/safetensors.h"
 #include "tools/common/command_line.h"
-#include "tools/common/json_text.h"
+#include "tools/common/golden.h"
 #include "tools/weft/command.h"
-#include "tools/weft/compare.h"
 #include "tools/weft/model.h"
 
 namespace weft::cli {
 namespace {
 
+constexpr double kRelative = 1e-5, kAbsolute = 1e-6;
+
 struct Flags {
   std::string model, signature, checkpoint;
   std::vector<std::string> inputs, expected;
-  double rtol = 1e-5, atol = 1e-6;
+  double rtol = kRelative, atol = kAbsolute;
   int threads = 0;
   bool json = false;
 };
 
-struct Golden {
-  NamedTensors inputs, outputs;
-};
-
-// What a package carries to check itself with.
-absl::StatusOr<Golden> GoldenOf(const std::string& path) {
-  absl::StatusOr<bool> package = IsPackage(path);
-  if (!package.ok()) return package.status();
-  const absl::Status none =
-      UsageError(absl::StrCat(path, " carries no golden values; give --inputs and --expected"));
-  if (!*package) return none;
-  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
-  if (!bytes.ok()) return AsBadInput(bytes.status());
-  absl::StatusOr<Container> container = Container::Open(*bytes);
-  if (!container.ok()) return AsBadInput(container.status());
-  if (!container->Has("golden")) return none;
-  absl::StatusOr<std::string_view> section = container->Section("golden");
-  if (!section.ok()) return AsBadInput(section.status());
-  absl::StatusOr<Safetensors> file = ReadSafetensors(*section, *bytes);
-  if (!file.ok()) return AsBadInput(file.status());
-  Golden golden;
-  for (const auto& [name, tensor] : file->tensors) {
-    if (name.rfind("in/", 0) == 0) golden.inputs[name.substr(3)] = tensor;
-    if (name.rfind("out/", 0) == 0) golden.outputs[name.substr(4)] = tensor;
-  }
-  return golden;
-}
-
+// What is given on the command line.
 absl::StatusOr<Golden> Reference(const Flags& flags, const Session::SignatureInfo& signature) {
-  if (flags.inputs.empty() != flags.expected.empty()) {
-    return UsageError("--inputs and --expected go together");
-  }
-  if (flags.inputs.empty()) return GoldenOf(flags.model);
   Golden golden;
+  golden.signature = signature.name;
   absl::StatusOr<NamedTensors> inputs = ReadFeeds(flags.inputs, signature.inputs);
   if (!inputs.ok()) return inputs.status();
   golden.inputs = *std::move(inputs);
@@ -73,44 +39,56 @@ absl::StatusOr<Golden> Reference(const Flags& flags, const Session::SignatureInf
   return golden;
 }
 
-absl::Status Run(const Flags& flags) {
+// What the package carries.
+absl::StatusOr<Golden> Carried(const Flags& flags) {
+  absl::StatusOr<bool> package = IsPackage(flags.model);
+  if (!package.ok()) return package.status();
+  if (!*package) {
+    if (absl::StatusOr<Graph> graph = LoadGraph(flags.model); !graph.ok()) return graph.status();
+    return UsageError(absl::StrCat(flags.model,
+                                   " is a graph, which carries no golden values; give "
+                                   "--inputs and --expected"));
+  }
+  absl::StatusOr<Golden> golden = ReadGolden(flags.model);
+  if (!golden.ok()) {
+    return Reworded(golden.status(),
+                    absl::StrCat(golden.status().message(), ", or give --inputs and --expected"));
+  }
+  if (!flags.signature.empty() && flags.signature != golden->signature) {
+    return UsageError(absl::StrCat("the golden values of ", flags.model, " are of signature '",
+                                   golden->signature, "', not of '", flags.signature,
+                                   "'; leave out --signature, or give --inputs and --expected"));
+  }
+  return golden;
+}
+
+absl::Status Run(const Flags& flags, const std::optional<Tolerance>& tolerance) {
+  // Without expected values, a signature without inputs could still be meant to be checked.
+  const bool given = !flags.expected.empty();
+  if (!given && !flags.inputs.empty()) return UsageError("--inputs wants --expected as well");
+  std::optional<Golden> golden;
+  if (!given) {
+    absl::StatusOr<Golden> carried = Carried(flags);
+    if (!carried.ok()) return carried.status();
+    golden = *std::move(carried);
+  }
   absl::StatusOr<Model> model = OpenModel(flags.model, {flags.threads, {}, flags.checkpoint});
   if (!model.ok()) return model.status();
-  absl::StatusOr<Session::SignatureInfo> signature =
-      FindSignature(*model->session, flags.signature);
-  if (!signature.ok()) return signature.status();
-  absl::StatusOr<Golden> golden = Reference(flags, *signature);
-  if (!golden.ok()) return golden.status();
-  absl::StatusOr<NamedTensors> results = model->session->Run(signature->name, golden->inputs);
-  if (!results.ok()) return WithHint(results.status());
-  nlohmann::json json;
-  std::vector<std::string> failed;
-  for (const auto& [name, expected] : golden->outputs) {
-    const auto found = results->find(name);
-    if (found == results->end()) {
-      return UsageError(
-          absl::StrCat("signature '", signature->name, "' has no output '", name, "'"));
-    }
-    const Comparison comparison = Compare(found->second, expected, flags.rtol, flags.atol);
-    if (!comparison.agrees) failed.push_back(name);
-    if (flags.json) {
-      json["outputs"][name] = {{"agrees", comparison.agrees},
-                               {"max_abs", comparison.max_absolute},
-                               {"max_rel", comparison.max_relative},
-                               {"differing", comparison.differing}};
-    } else {
-      std::printf("%s: %s\n", name.c_str(), comparison.Text().c_str());
-    }
+  if (given) {
+    absl::StatusOr<Session::SignatureInfo> signature =
+        FindSignature(*model->session, flags.signature);
+    if (!signature.ok()) return signature.status();
+    absl::StatusOr<Golden> reference = Reference(flags, *signature);
+    if (!reference.ok()) return reference.status();
+    golden = *std::move(reference);
   }
-  if (flags.json) {
-    json["agrees"] = failed.empty();
-    std::printf("%s\n", JsonText(json).c_str());
-  }
-  if (failed.empty()) return absl::OkStatus();
-  return absl::Status(
-      absl::StatusCode::kFailedPrecondition,
-      absl::StrCat(flags.model, ": ", absl::StrJoin(failed, ", "),
-                   failed.size() == 1 ? " differs" : " differ", " from the reference"));
+  std::string text;
+  absl::Status agrees =
+      CheckGolden(*model->session, *golden,
+                  given ? tolerance.value_or(Tolerance{kRelative, kAbsolute}) : tolerance,
+                  flags.json, flags.model, &text);
+  std::fputs(text.c_str(), stdout);
+  return agrees;
 }
 
 }  // namespace
@@ -130,21 +108,30 @@ Command AddVerify(CLI::App& program) {
       ->type_name("NAME");
   app->add_option("--checkpoint", flags->checkpoint, "Values of variables: a .safetensors file")
       ->type_name("FILE");
-  app->add_option("--rtol", flags->rtol, "Elements agree where |a - b| <= atol + rtol * |b|")
-      ->capture_default_str()
-      ->type_name("NUMBER")
-      ->check(NumberBetween(0, std::numeric_limits<double>::max()));
-  app->add_option("--atol", flags->atol, "See --rtol")
-      ->capture_default_str()
-      ->type_name("NUMBER")
-      ->check(NumberBetween(0, std::numeric_limits<double>::max()));
+  const CLI::Option* rtol =
+      app->add_option("--rtol", flags->rtol, "Elements agree where |a - b| <= atol + rtol * |b|")
+          ->capture_default_str()
+          ->type_name("NUMBER")
+          ->check(NumberBetween(0, std::numeric_limits<double>::max()));
+  const CLI::Option* atol = app->add_option("--atol", flags->atol, "See --rtol")
+                                ->capture_default_str()
+                                ->type_name("NUMBER")
+                                ->check(NumberBetween(0, std::numeric_limits<double>::max()));
   AddThreads(app, flags->threads);
   app->add_flag("--json", flags->json, "Results as JSON");
   app->footer(
-      "Without --inputs, a package's own golden values are used. The exit code is 1 where outputs\n"
-      "differ.\n"
-      "Example: weft verify digits.weftpkg --inputs in.npz --expected out.npz --rtol 1e-4");
-  return {app, [flags] { return Run(*flags); }};
+      "Without --expected, the golden values that weft compile --golden put into a package are "
+      "used,\n"
+      "and, without --rtol and --atol, a tolerance for the rounding of their dtype. The exit code "
+      "is\n"
+      "1 where outputs differ.\n"
+      "Examples: weft verify digits.weftpkg\n"
+      "          weft verify digits.weftpkg --inputs in.npz --expected out.npz --rtol 1e-4");
+  return {app, [flags, rtol, atol] {
+            const bool given = rtol->count() > 0 || atol->count() > 0;
+            return Run(*flags,
+                       given ? std::optional(Tolerance{flags->rtol, flags->atol}) : std::nullopt);
+          }};
 }
 
 }  // namespace weft::cli

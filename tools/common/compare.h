@@ -1,6 +1,6 @@
 // How far two tensors are apart.
-#ifndef WEFT_TOOLS_WEFT_COMPARE_H_
-#define WEFT_TOOLS_WEFT_COMPARE_H_
+#ifndef WEFT_TOOLS_COMMON_COMPARE_H_
+#define WEFT_TOOLS_COMMON_COMPARE_H_
 
 #include <cstdint>
 #include <string>
@@ -28,4 +28,4 @@ Comparison Compare(const HostTensor& actual, const HostTensor& expected, double 
 
 }  // namespace weft::cli
 
-#endif  // WEFT_TOOLS_WEFT_COMPARE_H_
+#endif  // WEFT_TOOLS_COMMON_COMPARE_H_

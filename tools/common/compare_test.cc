@@ -1,4 +1,4 @@
-#include "tools/weft/compare.h"
+#include "tools/common/compare.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

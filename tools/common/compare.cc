@@ -1,4 +1,4 @@
-#include "tools/weft/compare.h"
+#include "tools/common/compare.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,0 +1,118 @@
+// weft train: what it goes on with, what it leaves behind, and data that is not what it should be.
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "proto/npy.h"
+#include "tests/cli/cli.h"
+
+namespace weft {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr char kCars[] = "tools/examples/data/auto_mpg.csv";
+
+using CliTraining = CliTest;
+
+// x around `at`, y = 2 (x[0] - at) + 1.
+void WriteShifted(const std::string& path, float at) {
+  constexpr int64_t kRows = 200;
+  std::vector<float> x, y;
+  for (int64_t i = 0; i < kRows; ++i) {
+    for (int64_t j = 0; j < 3; ++j) {
+      const auto noise = static_cast<float>((i * (7 + 6 * j) + j) % 101) / 50 - 1;
+      if (j == 0) y.push_back(2 * noise + 1);
+      x.push_back(at + noise);
+    }
+  }
+  const auto npz = WriteNpz(
+      {{"x", HostTensor::Of<float>({kRows, 3}, x)}, {"y", HostTensor::Of<float>({kRows, 1}, y)}});
+  ASSERT_TRUE(npz.ok());
+  WriteFile(path, *npz);
+}
+
+// The model beside the checkpoints is the one that is trained, whatever the data is by now: it
+// holds how x is normalised.
+TEST_F(CliTraining, TrainingGoesOnWithTheModelThatIsThere) {
+  WriteShifted(Path("first.npz"), 0);
+  WriteShifted(Path("then.npz"), 100);
+  const std::string train =
+      "train mlp --hidden 16 --batch 16 --checkpoint " + Path("run") + " --data ";
+  Ok(train + Path("first.npz") + " --epochs 5");
+  const std::string model = ReadFile(Path("run/model.weft"));
+  const auto json = nlohmann::json::parse(Ok(
+      train + Path("then.npz") + " --json --epochs 10 --resume --save-validation " + Path("rows")));
+  EXPECT_EQ(ReadFile(Path("run/model.weft")), model);
+  // What it says of rows is what training said of them.
+  const auto mae = [&](const std::string& checkpoint) {
+    Ok("run " + Path("run/model.weft") + " --checkpoint " + Path("run/") + checkpoint +
+       " --signature eval_step --feed x=" + Path("rows/x.npy") + " --feed y=" + Path("rows/y.npy") +
+       " --fetch mae --out " + Path("mae.npy"));
+    return LoadNpy(Path("mae.npy"))->values<float>()[0];
+  };
+  const double last = json["history"].back()["validation"]["mae"];
+  EXPECT_NEAR(mae("last.safetensors"), last, 1e-4 * std::abs(last));
+  // More classes than the model knows.
+  for (const int classes : {2, 3}) {
+    std::vector<float> x(60);
+    std::vector<int32_t> y(60);
+    for (int i = 0; i < 60; ++i) x[i] = static_cast<float>(y[i] = i % classes);
+    WriteFile(Path(std::to_string(classes) + ".npz"),
+              *WriteNpz({{"x", HostTensor::Of<float>({60, 1}, x)},
+                         {"y", HostTensor::Of<int32_t>({60}, y)}}));
+  }
+  const std::string classify = "train mlp --hidden 4 --checkpoint " + Path("classes") + " --data ";
+  Ok(classify + Path("2.npz") + " --epochs 1");
+  EXPECT_THAT(Fails(3, classify + Path("3.npz") + " --epochs 2 --resume"),
+              HasSubstr("which knows 2 classes: expected y below that, got 2"));
+}
+
+TEST_F(CliTraining, TrainingThatFailsLeavesNothing) {
+  const std::string folders = " --checkpoint " + Path("run/deep") + " --save-validation " +
+                              Path("rows") + " --save-test " + Path("tests") + " --test 0.1 ";
+  const std::string mlp = "train mlp" + folders + "--data ";
+  EXPECT_THAT(Fails(3, mlp + Path("none.csv")), HasSubstr("none.csv"));
+  EXPECT_THAT(Fails(2, mlp + kCars + " --target mgp"), HasSubstr("did you mean 'mpg'?"));
+  EXPECT_THAT(Fails(3, mlp + kCars + " --resume"), HasSubstr("last.safetensors"));
+  Ok("train mlp --hidden 4 --epochs 1 --target mpg --data " + std::string(kCars) + " -o " +
+     Path("cars.weft"));
+  WriteShifted(Path("other.npz"), 0);
+  Fails(3, "train " + Path("cars.weft") + folders + "--data " + Path("other.npz"));
+  EXPECT_THAT(Files(), ElementsAre("cars.weft", "other.npz"));
+  // All of them are made where there is something to put into them.
+  Ok(mlp + kCars + " --target mpg --epochs 1 --report " + Path("tests/report.html") + " -o " +
+     Path("rows/model.weft"));
+  for (const char* file : {"run/deep/model.weft", "run/deep/last.safetensors", "rows/model.weft",
+                           "rows/x.npy", "tests/y.npy", "tests/report.html"}) {
+    EXPECT_TRUE(fs::exists(Path(file))) << file;
+  }
+  EXPECT_THAT(Fails(1, "train mlp --data x.csv --checkpoint " + Path("cars.weft/run")),
+              HasSubstr("cars.weft is a file, not a folder"));
+}
+
+// Labels that are no classes have no place in a report.
+TEST_F(CliTraining, ReportsOfLabelsBelowZero) {
+  std::vector<float> x(60);
+  std::vector<int32_t> y(60);
+  for (int i = 0; i < 60; ++i) x[i] = static_cast<float>(y[i] = i % 3);
+  const auto write = [&](const char* name) {
+    WriteFile(Path(name), *WriteNpz({{"x", HostTensor::Of<float>({60, 1}, x)},
+                                     {"y", HostTensor::Of<int32_t>({60}, y)}}));
+  };
+  write("data.npz");
+  for (int i = 0; i < 60; i += 2) y[i] = -100000;
+  write("test.npz");
+  const Ended ended = Weft("train mlp --epochs 1 --data " + Path("data.npz") + " --test-data " +
+                           Path("test.npz") + " --report " + Path("report.html"));
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("the report leaves out 30 of the rows, which have no class"));
+  EXPECT_THAT(ReadFile(Path("report.html")), HasSubstr("30 of them left out"));
+}
+
+}  // namespace
+}  // namespace weft
