@@ -60,6 +60,7 @@ expect 2 'overwrite the input' "$package" --out ./n.npy --signature count --feed
 cp "$package" own.weftpkg
 expect 2 'overwrite the input' own.weftpkg --signature init --save-checkpoint "$PWD/own.weftpkg"
 expect 2 '--frobnicate' "$package" --frobnicate
+expect 2 'carries no golden values; weft compile --golden' "$package" --verify
 # 3: files.
 expect 3 'nowhere' nowhere.weftpkg
 echo nonsense > nonsense.weftpkg

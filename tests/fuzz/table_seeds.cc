@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "proto/file.h"
+#include "proto/npy.h"
 
 namespace {
 
@@ -45,6 +46,11 @@ int main(int argc, char** argv) {
       {"shorts.idx", "\0\0\x0b\x01\0\0\0\x02\x01\x02\xff\xfe"s},
       {"doubles.idx", "\0\0\x0e\x01\0\0\0\x01\xc0\0\0\0\0\0\0\0"s},
       {"cars.gz", Gzip(cars)},
+      {"rows.npy",
+       weft::WriteNpy(weft::HostTensor::Of<float>({5, 2}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 0}))},
+      {"none.npy", weft::WriteNpy(weft::HostTensor::Of<float>({3, 0}, {}))},
+      {"rows.npz", *weft::WriteNpz({{"x", weft::HostTensor::Of<float>({4, 1}, {1, 2, 3, 4})},
+                                    {"y", weft::HostTensor::Of<int64_t>({4}, {0, 1, -1, 2})}})},
       {"image.gz", Gzip(image)},
   };
   for (const auto& [name, bytes] : seeds) {

@@ -14,11 +14,13 @@ namespace weft {
 class Bytes;
 
 // Maps the file, or holds what gzip packed in it. Errors name the path: those of Bytes::Map,
-// InvalidArgument on a damaged gzip file, ResourceExhausted where it unpacks to more than 16 GiB.
+// InvalidArgument on a damaged gzip file, ResourceExhausted where it unpacks to more than half of
+// the memory that is available.
 absl::StatusOr<std::shared_ptr<const Bytes>> ReadDataFile(const std::string& path);
 
-// What a gzip file holds; all members of it, one after the other. Fails past `limit` bytes.
-absl::StatusOr<std::string> Gunzip(std::string_view packed, uint64_t limit);
+// What a gzip file holds; all members of it, one after the other. ResourceExhausted past `limit`
+// bytes.
+absl::StatusOr<std::shared_ptr<const Bytes>> Gunzip(std::string_view packed, uint64_t limit);
 
 }  // namespace weft
 

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <fstream>
@@ -88,6 +89,26 @@ TEST(DataSet, Errors) {
   const std::string idx =
       Write("none.idx", std::string("\0\0\x08\x02\xff\xff\xff\xff\0\0\0\0", 12));
   EXPECT_THAT(error({idx}), HasSubstr("none.idx: expected rows with elements in array 'x'"));
+}
+
+TEST(Gunzip, HoldsNoMoreThanTheLimit) {
+  // Two members of 3 MB of zeros each, which is more than is unpacked at once.
+  constexpr size_t kBytes = 3'000'000;
+  std::string zeros(kBytes, '\0'), packed(10'000, '\0');
+  z_stream stream = {};
+  ASSERT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+  stream.next_in = reinterpret_cast<Bytef*>(zeros.data());
+  stream.avail_in = kBytes;
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size());
+  ASSERT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  const auto whole = Gunzip(packed + packed, 2 * kBytes);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ((*whole)->view(), zeros + zeros);
+  EXPECT_THAT(Gunzip(packed + packed, 2 * kBytes - 1).status().message(),
+              HasSubstr("unpacks to more than the 5999999 bytes that there is memory for"));
 }
 
 TEST(Shuffled, IsAPermutationThatStaysTheSame) {

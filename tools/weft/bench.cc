@@ -5,11 +5,11 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "runtime/core/cpu.h"
 #include "tools/common/command_line.h"
 #include "tools/common/json_text.h"
 #include "tools/common/memory.h"
@@ -137,9 +137,7 @@ absl::Status Run(const Flags& flags) {
     flops += step.flops * step.runs / kProfiled;
     bytes += step.bytes * step.runs / kProfiled;
   }
-  const int threads = flags.threads > 0
-                          ? flags.threads
-                          : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int threads = flags.threads > 0 ? flags.threads : weft_num_cores();  // as the session
   // Before the measurement of the machine, which takes memory of its own.
   const int64_t resident = PeakResidentBytes();
   const MachinePeaks peaks = MeasurePeaks(threads);
