@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <map>
 
+#include "compiler/codegen/accumulator.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "graph/ops/op_info.h"
@@ -11,11 +13,30 @@ namespace weft {
 
 using mlir::Value;
 
+namespace {
+
+// Relative cost of a function that arithmetic approximates, such as exp.
+constexpr int kFunctionCost = 16;
+
+// Functions in the longest chain of them that ends with `op`, from the last reduction on.
+int FunctionsInChain(mlir::Operation* op, std::map<mlir::Operation*, int>& known) {
+  if (op == nullptr || IsReduction(op)) return 0;
+  const auto [entry, is_new] = known.emplace(op, 0);
+  if (!is_new) return entry->second;
+  int before = 0;
+  for (Value operand : op->getOperands()) {
+    before = std::max(before, FunctionsInChain(operand.getDefiningOp(), known));
+  }
+  return entry->second = before + (CostOf(op) >= kFunctionCost ? 1 : 0);
+}
+
+}  // namespace
+
 int CostOf(mlir::Operation* op) {
   if (mlir::isa<ir::ExpOp, ir::Expm1Op, ir::LogOp, ir::Log1pOp, ir::TanhOp, ir::LogisticOp,
                 ir::ErfOp, ir::SinOp, ir::CosOp, ir::PowOp, ir::Atan2Op, ir::RandomUniformOp,
                 ir::RandomBitsOp, ir::RandomNormalOp>(op)) {
-    return 16;
+    return kFunctionCost;
   }
   if (mlir::isa<ir::DivOp, ir::RemOp, ir::SqrtOp, ir::RsqrtOp, ir::ReciprocalOp>(op)) return 4;
   if (mlir::isa<ir::ConstantOp, ir::BroadcastOp, ir::ReshapeOp, ir::StopGradientOp>(op)) return 0;
@@ -36,9 +57,7 @@ FusionEmitter::FusionEmitter(plan::FusionOp fusion, const Target& target, mlir::
   }
   for (mlir::Operation& op : fusion.body()->without_terminator()) {
     // Reductions work on their operands.
-    Value basis = op.getNumOperands() > 0 && op.getName().getStringRef().contains("reduce")
-                      ? op.getOperand(0)
-                      : op.getResult(0);
+    Value basis = op.getNumOperands() > 0 && IsReduction(&op) ? op.getOperand(0) : op.getResult(0);
     flops = flops + NumElements(ir::ShapeOf(basis)) * CostOf(&op);
   }
   spec.bytes = bytes;
@@ -75,6 +94,8 @@ Index FusionEmitter::IndexOf(Value unit, const std::vector<DimExpr>& extents) {
 int64_t FusionEmitter::ChooseLanes(const DimExpr& extent) const {
   int bytes = values.has_lane_index() ? 8 : 1;
   int cost = 0;
+  int functions = 0;
+  std::map<mlir::Operation*, int> known;
   auto consider = [&](Value value) {
     const DataType dtype = ir::DataTypeOf(value);
     bytes = std::max(bytes, IsFloat(dtype) ? std::max(4, SizeOf(dtype)) : SizeOf(dtype));
@@ -85,13 +106,18 @@ int64_t FusionEmitter::ChooseLanes(const DimExpr& extent) const {
     }
     consider(op->getResult(0));
     cost += CostOf(op);
+    functions = std::max(functions, FunctionsInChain(op, known));
   }
   for (Value value : results) consider(value);
-  // Four vectors at once hide the latency of arithmetic; where many values live at the same time,
-  // two leave them in registers.
-  const int vectors = cost > 100 || values.has_lane_index() ? 2 : 4;
-  int64_t lanes = std::min<int64_t>(64, vectors * target.Lanes(bytes));
+  // Four vectors at once, and the next ones that a processor starts meanwhile, hide the latency of
+  // arithmetic. Functions of functions are chains so long that it sees no further: eight keep its
+  // units busy, even where not all of them fit the registers. Where many values live at the same
+  // time, two vectors do.
+  const int vectors = cost > 100 || values.has_lane_index() ? 2 : functions >= 2 ? 8 : 4;
+  int64_t lanes = std::min<int64_t>(std::max(vectors, 4) * 16, vectors * target.Lanes(bytes));
   if (auto constant = extent.Constant()) {
+    // No masks where four vectors need none.
+    if (vectors == 8 && *constant % lanes != 0 && *constant % (lanes / 2) == 0) lanes /= 2;
     lanes = std::min<int64_t>(lanes, static_cast<int64_t>(std::bit_ceil(
                                          static_cast<uint64_t>(std::max<int64_t>(*constant, 2)))));
   }

@@ -53,7 +53,7 @@ KernelBuilder::KernelBuilder(plan::FusionOp fusion, mlir::func::FuncOp function,
                              const Target& target)
     : CodeBuilder(fusion.getLoc(), &function.getBody().front()),
       fusion_(fusion),
-      e_(b()),
+      e_(b(), MathInstructions(target)),
       target_(target),
       function_(function) {
   auto pointer = LLVM::LLVMPointerType::get(b().getContext());

@@ -12,8 +12,8 @@
 namespace weft {
 namespace {
 
-using Unary = mlir::Value (*)(mlir::ImplicitLocOpBuilder&, mlir::Value);
-using Binary = mlir::Value (*)(mlir::ImplicitLocOpBuilder&, mlir::Value, mlir::Value);
+using Unary = mlir::Value (*)(math::FloatOps, mlir::Value);
+using Binary = mlir::Value (*)(math::FloatOps, mlir::Value, mlir::Value);
 using Exact1 = long double (*)(long double);
 using Exact2 = long double (*)(long double, long double);
 
@@ -35,8 +35,8 @@ const UnaryCase kUnary[] = {
     {"exp", math::Exp, std::exp, 2},    {"expm1", math::Expm1, std::expm1, 4},
     {"log", math::Log, std::log, 3},    {"log1p", math::Log1p, std::log1p, 4},
     {"sin", math::Sin, std::sin, 2, 1}, {"cos", math::Cos, std::cos, 2, 1},
-    {"tanh", math::Tanh, std::tanh, 5}, {"logistic", math::Logistic, ExactLogistic, 3, 0, true},
-    {"erf", math::Erf, std::erf, 4},
+    {"tanh", math::Tanh, std::tanh, 3}, {"logistic", math::Logistic, ExactLogistic, 3, 0, true},
+    {"erf", math::Erf, std::erf, 3},
 };
 
 struct BinaryCase {
@@ -129,15 +129,16 @@ std::vector<T> Arguments(size_t count, int seed) {
 }
 
 template <typename T>
-void RunUnary(int64_t lanes) {
+void RunUnary(const std::string& name, int64_t lanes) {
   mlir::MLIRContext context;
-  TestModule module(context, *Target::Parse("cpu:native"));
+  const Target target = *Target::Parse(name);
+  TestModule module(context, target);
   mlir::Builder builder(&context);
   mlir::Type element = sizeof(T) == 4 ? mlir::Type(builder.getF32Type()) : builder.getF64Type();
   for (const UnaryCase& c : kUnary) {
     EmitMap(module.module(), c.name, {element}, element, lanes,
             [&](mlir::ImplicitLocOpBuilder& b, const std::vector<mlir::Value>& x) {
-              return c.emit(b, x[0]);
+              return c.emit({b, x[0].getType(), MathInstructions(target)}, x[0]);
             });
   }
   module.Compile();
@@ -159,21 +160,28 @@ void RunUnary(int64_t lanes) {
   }
 }
 
-TEST(Math, UnaryF32) { RunUnary<float>(32); }
-TEST(Math, UnaryF64) { RunUnary<double>(16); }
-TEST(Math, UnaryScalarF32) { RunUnary<float>(1); }
-TEST(Math, UnaryScalarF64) { RunUnary<double>(1); }
+// Lanes that fill no register, one or several.
+TEST(Math, UnaryF32) { RunUnary<float>("cpu:native", 32); }
+TEST(Math, UnaryF64) { RunUnary<double>("cpu:native", 16); }
+TEST(Math, UnaryFewLanesF32) { RunUnary<float>("cpu:native", 2); }
+TEST(Math, UnaryFewLanesF64) { RunUnary<double>("cpu:native", 4); }
+TEST(Math, UnaryScalarF32) { RunUnary<float>("cpu:native", 1); }
+TEST(Math, UnaryScalarF64) { RunUnary<double>("cpu:native", 1); }
+TEST(Math, UnaryPortableF32) { RunUnary<float>("cpu:x86-64-v3", 32); }
+TEST(Math, UnaryPortableF64) { RunUnary<double>("cpu:x86-64-v3", 16); }
+TEST(Math, UnaryPortableScalarF32) { RunUnary<float>("cpu:x86-64-v3", 1); }
 
 template <typename T>
-void RunBinary(int64_t lanes) {
+void RunBinary(const std::string& name, int64_t lanes) {
   mlir::MLIRContext context;
-  TestModule module(context, *Target::Parse("cpu:native"));
+  const Target target = *Target::Parse(name);
+  TestModule module(context, target);
   mlir::Builder builder(&context);
   mlir::Type element = sizeof(T) == 4 ? mlir::Type(builder.getF32Type()) : builder.getF64Type();
   for (const BinaryCase& c : kBinary) {
     EmitMap(module.module(), c.name, {element, element}, element, lanes,
             [&](mlir::ImplicitLocOpBuilder& b, const std::vector<mlir::Value>& x) {
-              return c.emit(b, x[0], x[1]);
+              return c.emit({b, x[0].getType(), MathInstructions(target)}, x[0], x[1]);
             });
   }
   module.Compile();
@@ -204,9 +212,11 @@ void RunBinary(int64_t lanes) {
   }
 }
 
-TEST(Math, BinaryF32) { RunBinary<float>(32); }
-TEST(Math, BinaryF64) { RunBinary<double>(16); }
-TEST(Math, BinaryScalarF64) { RunBinary<double>(1); }
+TEST(Math, BinaryF32) { RunBinary<float>("cpu:native", 32); }
+TEST(Math, BinaryF64) { RunBinary<double>("cpu:native", 16); }
+TEST(Math, BinaryScalarF64) { RunBinary<double>("cpu:native", 1); }
+TEST(Math, BinaryPortableF32) { RunBinary<float>("cpu:x86-64-v3", 32); }
+TEST(Math, BinaryPortableF64) { RunBinary<double>("cpu:x86-64-v3", 16); }
 
 }  // namespace
 }  // namespace weft

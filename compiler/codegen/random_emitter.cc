@@ -166,7 +166,7 @@ Element EmitRandom(KernelBuilder& kernel, RandomKind kind, DataType dtype, int64
   Element u = e.Mul(e.Add(radius_word, e.Constant(real, 0.5)), e.Constant(real, 0x1p-32));
   Element t = e.Mul(angle_word, e.Constant(real, 2 * std::numbers::pi * 0x1p-32));
   Element radius = e.Sqrt(e.Mul(e.Constant(real, -2), e.Log(u)));
-  math::SineCosine turn = math::SinCosOfTurn(b, t.value);
+  math::SineCosine turn = math::SinCosOfTurn(e.Math(t.value), t.value);
   Element cosine = e.Mul(radius, {turn.cosine, real}), sine = e.Mul(radius, {turn.sine, real});
   return e.FromAccumulator({source.ToPositions(cosine.value, sine.value), real}, dtype);
 }

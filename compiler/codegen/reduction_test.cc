@@ -194,6 +194,20 @@ TEST(Row, Bools) {
         inputs[0].mutable_values<bool>()[6] ^= true;
         f->CheckOn(inputs, {{"n", 70}});
       }
+
+// Two functions in a chain: more lanes than others have, in rows that they divide and others, kept
+// in scratch.
+TEST(Row, FunctionsOfFunctions) {
+  for (const std::string& target : TestTargets()) {
+    for (const char* columns : {"5", "300", "320", "1024", "columns"}) {
+      SCOPED_TRACE(absl::StrCat(columns, " ", target));
+      TestFusion f(target);
+      mlir::Value x = f.Input(DataType::kF32, {"batch", columns});
+      const std::string shape = absl::StrCat("shape = [\"batch\", \"", columns, "\"]");
+      mlir::Value exp = f.Op("exp", {f.Op("tanh", {x})});
+      mlir::Value sum = f.Op("reduce_sum", {exp}, "axes = array<i64: 1>, keep_dims = true");
+      f.Finish("row", {f.Op("div", {exp, f.Op("broadcast", {sum}, shape)})});
+      f.Check({{"batch", 3}, {"columns", 130}}, 64, 1);
     }
   }
 }

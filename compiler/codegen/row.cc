@@ -116,7 +116,7 @@ class Row : RowEmitter {
       kept.row =
           kernel_.Address(kernel_.scratch(), DataType::kU8, kernel_.Size(f_.spec.scratch_bytes));
       // Whole vectors are stored, past the end of the row as well.
-      const DimExpr bytes = (columns_total_ + 64) * SizeOf(ir::DataTypeOf(kept.value));
+      const DimExpr bytes = (columns_total_ + lanes_) * SizeOf(ir::DataTypeOf(kept.value));
       f_.spec.scratch_bytes = f_.spec.scratch_bytes + DimExpr::CeilDiv(bytes, 64) * 64;
     }
   }

@@ -5,6 +5,8 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "compiler/codegen/target.h"
+#include "kernels/math/float_ops.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Value.h"
 #include "proto/dtype.h"
@@ -22,14 +24,21 @@ struct Element {
 
 enum class Comparison { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual };
 
+// What functions of kernels/math may use on a target.
+math::Instructions MathInstructions(const Target& target);
+
 // Emits at the builder's insertion point what graph/ops/elementwise.td says of each op. Operands of
 // one op have one dtype (but for Select's condition); a scalar meets a vector as if it were
 // repeated. Results in f16 and bf16 are rounded, to nearest even, op by op: a fusion computes
 // exactly what its ops would one by one.
 class ScalarEmitter {
  public:
-  explicit ScalarEmitter(mlir::ImplicitLocOpBuilder& builder) : b_(builder) {}
+  // `instructions`: what math functions may use.
+  ScalarEmitter(mlir::ImplicitLocOpBuilder& builder, math::Instructions instructions)
+      : b_(builder), instructions_(instructions) {}
   mlir::ImplicitLocOpBuilder& builder() { return b_; }
+  // To emit functions of kernels/math on values like `x`, which is f32 or f64.
+  math::FloatOps Math(mlir::Value x) { return {b_, x.getType(), instructions_}; }
 
   // The type in registers; `lanes` 0 means a scalar.
   mlir::Type RegisterType(DataType dtype, int64_t lanes) const;
@@ -107,6 +116,7 @@ class ScalarEmitter {
   mlir::Value FloatToInteger(mlir::Value x, DataType dtype);
 
   mlir::ImplicitLocOpBuilder& b_;
+  math::Instructions instructions_;
 };
 
 }  // namespace weft

@@ -11,9 +11,10 @@ namespace weft::math {
 using mlir::Value;
 namespace arith = mlir::arith;
 
-Value DivideByUniform(mlir::ImplicitLocOpBuilder& b, Value x, Value divisor) {
+Value DivideByUniform(FloatOps f, Value x, Value divisor) {
   auto type = mlir::cast<mlir::VectorType>(x.getType());
-  FloatOps f(b, type), scalar(b, type.getElementType());
+  mlir::ImplicitLocOpBuilder& b = f.builder();
+  FloatOps scalar = f.Of(type.getElementType());
   Value one = scalar.Const(1.0);
   Value reciprocal = mlir::vector::BroadcastOp::create(b, type, scalar.Div(one, divisor));
   Value d = mlir::vector::BroadcastOp::create(b, type, divisor);

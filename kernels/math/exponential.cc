@@ -1,15 +1,33 @@
 // exp, expm1, tanh and logistic: x = n ln 2 + r with |r| <= ln 2 / 2, and a polynomial for
 // e^r - 1 = r + r^2 q(r). Polynomials in this folder are interpolations at Chebyshev nodes (close
 // to minimax), computed with 50 digits; the comments give the largest error.
+#include <cmath>
+#include <numbers>
+
 #include "kernels/math/float_ops.h"
 #include "kernels/math/internal.h"
 #include "kernels/math/math.h"
+#include "llvm/ADT/SmallVector.h"
 
 namespace weft::math {
 
 using mlir::Value;
 
 namespace {
+
+// q for |r| <= ln 2 / 2. Relative to e^r: 2^-26.9 and 2^-62.
+constexpr double kRest32[] = {0.5, 0.16666577, 0.0416665546, 0.00836317905, 0.00139261836};
+constexpr double kRest64[] = {0.5,
+                              0.16666666666666671,
+                              0.04166666666666667,
+                              0.0083333333333261351,
+                              0.0013888888888883748,
+                              0.00019841269874820625,
+                              2.4801587325547741e-5,
+                              2.7557255400206424e-6,
+                              2.7557273643110295e-7,
+                              2.5105217004720745e-8,
+                              2.0914686968086877e-9};
 
 struct Reduced {
   FloatOps::Rounded n;
@@ -24,33 +42,8 @@ Reduced Reduce(FloatOps& f, Value x, Value tail = {}) {
   Value r = f.Fma(result.n.whole, f.Const(-0.69314712285995483, -0.69314718055994529), x);
   r = f.Fma(result.n.whole, f.Const(-5.7699988786907852e-8, -2.3190468138462996e-17), r);
   if (tail) r = f.Add(r, tail);
-  // Relative to e^r: 2^-26.9 and 2^-62.
-  Value q = f.Polynomial(
-      r, {0.5, 0.16666577, 0.0416665546, 0.00836317905, 0.00139261836},
-      {0.5, 0.16666666666666671, 0.04166666666666667, 0.0083333333333261351, 0.0013888888888883748,
-       0.00019841269874820625, 2.4801587325547741e-5, 2.7557255400206424e-6, 2.7557273643110295e-7,
-       2.5105217004720745e-8, 2.0914686968086877e-9});
-  result.expm1 = f.Fma(f.Mul(r, r), q, r);
+  result.expm1 = f.Fma(f.Mul(r, r), f.Polynomial(r, kRest32, kRest64), r);
   return result;
-}
-
-// 2^n by its exponent bits, for n within the exponents of normal numbers; infinity one past the
-// largest. The shift drops all but the low bits, which hold n.
-Value PowerOfTwo(FloatOps& f, const FloatOps::Rounded& n) {
-  return f.FromBits(
-      f.BitsAdd(f.ShiftLeft(n.shifted_bits, f.fraction_bits()), f.Bits(f.Const(1.0))));
-}
-
-// `y` * 2^n for any n that occurs: in two steps, so that neither factor leaves the range.
-Value Scale(FloatOps& f, Value y, const FloatOps::Rounded& n) {
-  Value whole = f.Whole(n);
-  Value half = f.ShiftRight(whole, 1);
-  Value rest = f.BitsSub(whole, half);
-  Value one = f.Bits(f.Const(1.0));
-  auto power = [&](Value exponent) {
-    return f.FromBits(f.BitsAdd(f.ShiftLeft(exponent, f.fraction_bits()), one));
-  };
-  return f.Mul(f.Mul(y, power(half)), power(rest));
 }
 
 }  // namespace
@@ -59,21 +52,17 @@ Value ExpWithTail(FloatOps& f, Value x, Value tail) {
   // Beyond these the result is 0 or infinity.
   x = f.is_f64() ? f.Clamp(x, -746.0, 710.0) : f.Clamp(x, -104.0, 89.0);
   Reduced reduced = Reduce(f, x, tail);
-  return Scale(f, f.Add(reduced.expm1, f.Const(1.0)), reduced.n);
+  return f.ScaleByPowerOfTwo(f.Add(reduced.expm1, f.Const(1.0)), reduced.n);
 }
 
 Value ExpOfModerate(FloatOps& f, Value x) {
   Reduced reduced = Reduce(f, x);
-  return f.Mul(f.Add(reduced.expm1, f.Const(1.0)), PowerOfTwo(f, reduced.n));
+  return f.ScaleModerately(f.Add(reduced.expm1, f.Const(1.0)), reduced.n);
 }
 
-Value Exp(mlir::ImplicitLocOpBuilder& b, Value x) {
-  FloatOps f(b, x.getType());
-  return ExpWithTail(f, x, {});
-}
+Value Exp(FloatOps f, Value x) { return ExpWithTail(f, x, {}); }
 
-Value Expm1(mlir::ImplicitLocOpBuilder& b, Value x) {
-  FloatOps f(b, x.getType());
+Value Expm1(FloatOps f, Value x) {
   x = f.is_f64() ? f.Clamp(x, -50.0, 710.0) : f.Clamp(x, -25.0, 89.0);
   Reduced reduced = Reduce(f, x);
   // Half of it, as 2^n alone may be too large: 2^(n-1) (e^r - 1) + (2^(n-1) - 1/2).
@@ -83,30 +72,30 @@ Value Expm1(mlir::ImplicitLocOpBuilder& b, Value x) {
   return f.Add(half, half);
 }
 
-Value Tanh(mlir::ImplicitLocOpBuilder& b, Value x) {
-  FloatOps f(b, x.getType());
-  // tanh x = m / (m + 2) with m = e^2x - 1; it is 1 to the last bit from the bounds on.
+Value Tanh(FloatOps f, Value x) {
+  // tanh x = m / (m + 1) with m = (e^2x - 1) / 2; it is 1 to the last bit from the bounds on. With
+  // x = n ln 2 / 2 + h, e^2x = 2^n e^2h; what the rest of ln 2 changes is nothing where n = 0, and
+  // little where n is large.
   Value bounded = f.is_f64() ? f.Clamp(x, -20.0, 20.0) : f.Clamp(x, -10.0, 10.0);
-  Reduced reduced = Reduce(f, f.Add(bounded, bounded));
-  Value power = PowerOfTwo(f, reduced.n);
-  Value m = f.Fma(reduced.expm1, power, f.Sub(power, f.Const(1.0)));
-  return f.Quotient(m, f.Add(m, f.Const(2.0)));
+  FloatOps::Rounded n = f.RoundScaled(bounded, 2 * std::numbers::log2e);
+  Value h = f.Fma(n.whole, f.Const(-std::numbers::ln2 / 2), bounded);
+  // (e^r - 1) / 2 with r = 2 h.
+  llvm::SmallVector<double> rest(f.is_f64() ? llvm::ArrayRef<double>(kRest64) : kRest32);
+  for (size_t i = 0; i < rest.size(); ++i) rest[i] = std::ldexp(rest[i], static_cast<int>(i) + 1);
+  Value half_expm1 = f.Fma(f.Mul(h, h), f.Polynomial(h, rest), h);
+  Value power = f.PowerOfTwo(n), half = f.Const(0.5);
+  Value m = f.Fma(half_expm1, power, f.Fma(power, half, f.Const(-0.5)));
+  return f.Quotient(m, f.Add(m, f.Const(1.0)));
 }
 
-Value Logistic(mlir::ImplicitLocOpBuilder& b, Value x) {
-  FloatOps f(b, x.getType());
-  if (f.is_f64()) {
-    // At the upper bound of -x the power of two is infinite, and the result 0.
-    Value e = ExpOfModerate(f, f.Neg(f.Clamp(x, -710.0, 708.0)));
-    return f.Div(f.Const(1.0), f.Add(e, f.Const(1.0)));
-  }
-  // Beyond the bound results are below the normal numbers. Half of 1 + e stays in the range of
-  // Reciprocal.
-  const double bound = 87.33654;
-  Value e = ExpOfModerate(f, f.Neg(f.Clamp(x, -bound, bound)));
-  Value half = f.Const(0.5);
-  Value y = f.Mul(f.Reciprocal(f.Fma(e, half, half)), half);
-  return f.Select(f.Less(x, f.Const(-bound)), f.Const(0.0), y);
+Value Logistic(FloatOps f, Value x) {
+  // e^x / (1 + e^x), which is 1 to the last bit from the upper bound on. At the lower one, e^x is
+  // 0: for want of denormal numbers, or of smaller ones.
+  const double low = f.scales_at_once() ? f.is_f64() ? -746.0 : -104.0
+                     : f.is_f64()       ? -708.8
+                                        : -87.9;
+  Value e = ExpOfModerate(f, f.Clamp(x, low, f.is_f64() ? 40.0 : 20.0));
+  return f.Quotient(e, f.Add(e, f.Const(1.0)));
 }
 
 }  // namespace weft::math

@@ -1,9 +1,14 @@
 #include "kernels/math/float_ops.h"
 
-#include <bit>
+#include <algorithm>
+#include <string>
+#include <vector>
 
+#include "llvm/ADT/STLExtras.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/TypeUtilities.h"
 
@@ -24,7 +29,8 @@ mlir::Attribute Splat(Type type, mlir::Attribute element) {
 
 }  // namespace
 
-FloatOps::FloatOps(mlir::ImplicitLocOpBuilder& builder, Type type) : b_(builder), type_(type) {
+FloatOps::FloatOps(mlir::ImplicitLocOpBuilder& builder, Type type, Instructions instructions)
+    : b_(builder), type_(type), instructions_(instructions) {
   Type element = mlir::getElementTypeOrSelf(type);
   f64_ = element.isF64();
   bits_type_ = b_.getIntegerType(f64_ ? 64 : 32);
@@ -60,22 +66,89 @@ Value FloatOps::CopySign(Value magnitude, Value sign) {
 }
 Value FloatOps::Trunc(Value a) { return mlir::math::TruncOp::create(b_, a); }
 
-Value FloatOps::Reciprocal(Value a) {
-  if (f64_) return Div(Const(1.0), a);
-  // Taking the bits from those of (about) 1 squared turns the exponent around and the fraction into
-  // a first guess, off by an eighth at most. Each step leaves the third power of the error:
-  // 1 / a = r / (1 - e) with e = 1 - a r.
-  Value r = FromBits(BitsSub(BitsConst(0x7EF311C7), Bits(a)));
-  for (int step = 0; step < 2; ++step) {
-    Value e = Fma(Neg(a), r, Const(1.0));
-    r = Fma(Mul(r, e), Add(e, Const(1.0)), r);
+Value FloatOps::ByRegister(std::initializer_list<Value> operands,
+                           const std::function<Value(llvm::ArrayRef<Value>)>& emit) {
+  Type element = mlir::getElementTypeOrSelf(type_);
+  auto vector = mlir::dyn_cast<mlir::VectorType>(type_);
+  const int64_t lanes = vector ? vector.getDimSize(0) : 1;
+  const int64_t widest = f64_ ? 8 : 16;
+  int64_t width = widest / 4;
+  while (width < widest && width < lanes) width *= 2;
+  const int64_t padded = (lanes + width - 1) / width * width;
+  const auto padded_type = mlir::VectorType::get({padded}, element);
+  // Lanes [first, first + count) of some vector, and its last lane, `last`, for those beyond.
+  auto numbers = [](int64_t first, int64_t count, int64_t last) {
+    std::vector<int64_t> result;
+    for (int64_t i = first; i < first + count; ++i) result.push_back(std::min(i, last));
+    return result;
+  };
+  auto take = [&](Value x, int64_t first, int64_t count, int64_t last) -> Value {
+    return mlir::vector::ShuffleOp::create(b_, x, x, numbers(first, count, last));
+  };
+
+  std::vector<Value> whole;
+  for (Value operand : operands) {
+    if (!vector) operand = mlir::vector::BroadcastOp::create(b_, padded_type, operand);
+    if (vector && padded != lanes) operand = take(operand, 0, padded, lanes - 1);
+    whole.push_back(operand);
   }
-  return r;
+  Value result;
+  for (int64_t first = 0; first < padded; first += width) {
+    std::vector<Value> registers;
+    for (Value operand : whole) {
+      registers.push_back(padded == width ? operand : take(operand, first, width, padded - 1));
+    }
+    Value part = emit(registers);
+    if (padded == width) {
+      result = part;
+      break;
+    }
+    part = take(part, 0, padded, width - 1);
+    if (result) {
+      std::vector<int64_t> merged = numbers(0, padded, padded - 1);
+      for (int64_t i = 0; i < width; ++i) merged[static_cast<size_t>(first + i)] = padded + i;
+      part = mlir::vector::ShuffleOp::create(b_, result, part, merged);
+    }
+    result = part;
+  }
+  if (!vector) return mlir::vector::ExtractOp::create(b_, result, 0);
+  return padded == lanes ? result : take(result, 0, lanes, lanes - 1);
+}
+
+Value FloatOps::Avx512(llvm::StringRef name, llvm::ArrayRef<Value> registers) {
+  auto type = mlir::cast<mlir::VectorType>(registers[0].getType());
+  const int64_t lanes = type.getDimSize(0);
+  const int64_t bits = lanes * (f64_ ? 64 : 32);
+  std::vector<Value> arguments(registers.begin(), registers.end());
+  arguments.push_back(registers[0]);
+  auto integer = [&](int width, int64_t value) {
+    arguments.push_back(
+        arith::ConstantOp::create(b_, b_.getIntegerAttr(b_.getIntegerType(width), value)));
+  };
+  integer(lanes == 16 ? 16 : 8, -1);
+  // The widest registers can round in other ways than the current one, which is 4.
+  if (bits == 512 && name.contains("scalef")) integer(32, 4);
+  const std::string intrinsic =
+      "llvm.x86.avx512." + name.str() + (f64_ ? ".pd." : ".ps.") + std::to_string(bits);
+  return mlir::LLVM::CallIntrinsicOp::create(b_, type, b_.getStringAttr(intrinsic), arguments)
+      .getResult(0);
+}
+
+Value FloatOps::RoughReciprocal(Value a) {
+  if (instructions_ == Instructions::kAvx512) {
+    return ByRegister({a}, [&](llvm::ArrayRef<Value> x) { return Avx512("rcp14", x); });
+  }
+  // Taking the bits from those of (about) 1 squared turns the exponent around and the fraction into
+  // a first guess, off by an eighth at most. With e = 1 - a r, 1 / a = r (1 + e + e^2 + ...).
+  Value r = FromBits(BitsSub(BitsConst(0x7EF311C7), Bits(a)));
+  Value e = Fma(Neg(a), r, Const(1.0));
+  r = Fma(Mul(r, e), Add(e, Const(1.0)), r);
+  return Fma(r, Fma(Neg(a), r, Const(1.0)), r);
 }
 
 Value FloatOps::Quotient(Value a, Value b) {
   if (f64_) return Div(a, b);
-  Value r = Reciprocal(b), q = Mul(a, r);
+  Value r = RoughReciprocal(b), q = Mul(a, r);
   return Fma(Fma(Neg(q), b, a), r, q);
 }
 
@@ -126,11 +199,9 @@ Value FloatOps::NonZero(Value a) {
   return arith::CmpIOp::create(b_, arith::CmpIPredicate::ne, a, BitsConst(0));
 }
 
-Value FloatOps::Polynomial(Value x, std::initializer_list<double> coefficients) {
-  Value result;
-  for (auto c = std::rbegin(coefficients); c != std::rend(coefficients); ++c) {
-    result = result ? Fma(result, x, Const(*c)) : Const(*c);
-  }
+Value FloatOps::Polynomial(Value x, llvm::ArrayRef<double> coefficients) {
+  Value result = Const(coefficients.back());
+  for (double c : llvm::reverse(coefficients.drop_back())) result = Fma(result, x, Const(c));
   return result;
 }
 
@@ -149,6 +220,32 @@ FloatOps::Rounded FloatOps::RoundScaled(Value x, double scale) {
 
 Value FloatOps::Whole(const Rounded& rounded) {
   return BitsSub(rounded.shifted_bits, Bits(Const(kShift32, kShift64)));
+}
+
+Value FloatOps::PowerOfTwo(const Rounded& n) {
+  // By its exponent bits: the shift drops all but the low bits, which hold n.
+  return FromBits(BitsAdd(ShiftLeft(n.shifted_bits, fraction_bits()), Bits(Const(1.0))));
+}
+
+Value FloatOps::ScaleByPowerOfTwo(Value y, const Rounded& n) {
+  if (instructions_ == Instructions::kAvx512) {
+    return ByRegister({y, n.whole},
+                      [&](llvm::ArrayRef<Value> x) { return Avx512("mask.scalef", x); });
+  }
+  // In two steps, so that neither factor leaves the range; only the second product is rounded.
+  Value whole = Whole(n);
+  Value half = ShiftRight(whole, 1);
+  Value rest = BitsSub(whole, half);
+  Value one = Bits(Const(1.0));
+  auto power = [&](Value exponent) {
+    return FromBits(BitsAdd(ShiftLeft(exponent, fraction_bits()), one));
+  };
+  return Mul(Mul(y, power(half)), power(rest));
+}
+
+Value FloatOps::ScaleModerately(Value y, const Rounded& n) {
+  if (instructions_ == Instructions::kAvx512) return ScaleByPowerOfTwo(y, n);
+  return Mul(y, PowerOfTwo(n));
 }
 
 Value FloatOps::FromWhole(Value integer) {

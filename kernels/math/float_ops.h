@@ -4,18 +4,32 @@
 #define WEFT_KERNELS_MATH_FLOAT_OPS_H_
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Value.h"
 
 namespace weft::math {
 
+// What code may use besides the arithmetic that every processor has. Results on one of these are
+// the same whatever the number of lanes; between two of these they may differ by a last bit.
+enum class Instructions {
+  kPortable,
+  // AVX-512 F and VL: multiplication by powers of two without overflow on the way, and estimates of
+  // reciprocals.
+  kAvx512,
+};
+
 // Emits at the builder's insertion point. All float operands have the type given at construction,
-// all integer operands the integer type of the same width and lanes.
+// all integer operands the integer type of the same width and lanes. A value: copy it freely.
 class FloatOps {
  public:
-  FloatOps(mlir::ImplicitLocOpBuilder& builder, mlir::Type type);
+  FloatOps(mlir::ImplicitLocOpBuilder& builder, mlir::Type type, Instructions instructions);
+  // The same for another type.
+  FloatOps Of(mlir::Type type) const { return FloatOps(b_, type, instructions_); }
 
   mlir::ImplicitLocOpBuilder& builder() { return b_; }
   mlir::Type type() const { return type_; }
@@ -39,10 +53,8 @@ class FloatOps {
   mlir::Value Abs(mlir::Value a);
   mlir::Value CopySign(mlir::Value magnitude, mlir::Value sign);
   mlir::Value Trunc(mlir::Value a);
-  // 1 / a for a in [2^-125, 2^125], to one unit. In f32 by multiplications: a processor takes as
-  // long for one division as for ten of them.
-  mlir::Value Reciprocal(mlir::Value a);
-  // a / b to one unit, for such b and a result that is a normal number or 0.
+  // a / b to one unit, for b in [2^-125, 2^125] and |a| up to 2^125 and up to 2^125 b. In f32 by
+  // multiplications: a processor takes as long for one division as for ten of them.
   mlir::Value Quotient(mlir::Value a, mlir::Value b);
 
   // Ordered comparisons: false where an operand is NaN.
@@ -71,9 +83,8 @@ class FloatOps {
   mlir::Value NonZero(mlir::Value a);
 
   // coefficients[0] + coefficients[1] x + ... by Horner's scheme.
-  mlir::Value Polynomial(mlir::Value x, std::initializer_list<double> coefficients);
-  mlir::Value Polynomial(mlir::Value x, std::initializer_list<double> f32,
-                         std::initializer_list<double> f64) {
+  mlir::Value Polynomial(mlir::Value x, llvm::ArrayRef<double> coefficients);
+  mlir::Value Polynomial(mlir::Value x, llvm::ArrayRef<double> f32, llvm::ArrayRef<double> f64) {
     return Polynomial(x, f64_ ? f64 : f32);
   }
 
@@ -87,13 +98,32 @@ class FloatOps {
   Rounded RoundScaled(mlir::Value x, double scale);
   // The integer in `shifted_bits`.
   mlir::Value Whole(const Rounded& rounded);
+  // y * 2^n for y in [1/4, 4] and finite n.
+  mlir::Value ScaleByPowerOfTwo(mlir::Value y, const Rounded& n);
+  // The same where n is in the range of PowerOfTwo: so are results, unless `scales_at_once`.
+  mlir::Value ScaleModerately(mlir::Value y, const Rounded& n);
+  // Whether one instruction does either.
+  bool scales_at_once() const { return instructions_ == Instructions::kAvx512; }
+  // 2^n for n from -126 to 127; 0 for -127, infinity for 128 (-1022, 1023, -1023, 1024).
+  mlir::Value PowerOfTwo(const Rounded& n);
   // The reverse: an integer of small magnitude as a float.
   mlir::Value FromWhole(mlir::Value integer);
 
  private:
+  // Applies `emit`, which takes and gives registers, to the lanes of the operands.
+  mlir::Value ByRegister(
+      std::initializer_list<mlir::Value> operands,
+      const std::function<mlir::Value(llvm::ArrayRef<mlir::Value> registers)>& emit);
+  // The intrinsic of AVX-512 with operands, a value for lanes that are left out, and the mask of
+  // those that are not (all).
+  mlir::Value Avx512(llvm::StringRef name, llvm::ArrayRef<mlir::Value> registers);
+  // 1 / a off by 2^-14 of it at most, in f32.
+  mlir::Value RoughReciprocal(mlir::Value a);
+
   mlir::ImplicitLocOpBuilder& b_;
   mlir::Type type_, bits_type_;
   bool f64_;
+  Instructions instructions_;
 };
 
 }  // namespace weft::math

@@ -130,13 +130,9 @@ Value PowWithSigns(FloatOps& f, Value x, Value y, Value magnitude) {
 
 }  // namespace
 
-Value Log(mlir::ImplicitLocOpBuilder& b, Value x) {
-  FloatOps f(b, x.getType());
-  return AtEnds(f, x, LogOfPositive(f, x));
-}
+Value Log(FloatOps f, Value x) { return AtEnds(f, x, LogOfPositive(f, x)); }
 
-Value Log1p(mlir::ImplicitLocOpBuilder& b, Value x) {
-  FloatOps f(b, x.getType());
+Value Log1p(FloatOps f, Value x) {
   Value one = f.Const(1.0);
   // u + c = 1 + x without error (Knuth's two-sum); log(u + c) = log u + c / u.
   Value u = f.Add(x, one);
@@ -146,14 +142,14 @@ Value Log1p(mlir::ImplicitLocOpBuilder& b, Value x) {
   return AtEnds(f, u, log);
 }
 
-Value Pow(mlir::ImplicitLocOpBuilder& b, Value x, Value y) {
-  FloatOps f(b, x.getType());
+Value Pow(FloatOps f, Value x, Value y) {
   if (f.is_f64()) return PowWithSigns(f, x, y, PowByLongLog(f, f.Abs(x), y));
+  mlir::ImplicitLocOpBuilder& b = f.builder();
   mlir::Type wide = b.getF64Type();
   if (auto vector = mlir::dyn_cast<mlir::VectorType>(x.getType())) {
     wide = mlir::VectorType::get(vector.getShape(), wide);
   }
-  FloatOps d(b, wide);
+  FloatOps d = f.Of(wide);
   Value wide_x = mlir::arith::ExtFOp::create(b, wide, x);
   Value wide_y = mlir::arith::ExtFOp::create(b, wide, y);
   Value magnitude =

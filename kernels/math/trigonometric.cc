@@ -35,7 +35,8 @@ Angle ReduceModerate(FloatOps& f, Value x) {
 // For one finite |x| from 2^17 on, in f64: the fraction of x / (2 pi) from those 128 bits of
 // 1 / (2 pi) that matter (Payne and Hanek). x = m 2^e with a whole m; bits that stand for whole
 // turns are left out, and bits after those would change the fraction by less than 2^-75.
-Angle ReduceLarge(mlir::ImplicitLocOpBuilder& b, Value x) {
+Angle ReduceLarge(FloatOps f, Value x) {
+  mlir::ImplicitLocOpBuilder& b = f.builder();
   mlir::Type i64 = b.getI64Type();
   auto constant = [&](uint64_t value) -> Value {
     return arith::ConstantOp::create(b, b.getI64IntegerAttr(static_cast<int64_t>(value)));
@@ -93,7 +94,6 @@ Angle ReduceLarge(mlir::ImplicitLocOpBuilder& b, Value x) {
   Value quadrant = arith::ShRUIOp::create(
       b, arith::AddIOp::create(b, fraction, constant(1ull << 61)), constant(62));
   Value rest = arith::SubIOp::create(b, fraction, arith::ShLIOp::create(b, quadrant, constant(62)));
-  FloatOps f(b, b.getF64Type());
   Value r = f.Mul(arith::SIToFPOp::create(b, b.getF64Type(), rest),
                   f.Const(2 * std::numbers::pi * 0x1p-64));
   Value negative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, bits, constant(0));
@@ -102,9 +102,10 @@ Angle ReduceLarge(mlir::ImplicitLocOpBuilder& b, Value x) {
 }
 
 // ReduceLarge for one value of either width.
-Angle ReduceLargeElement(mlir::ImplicitLocOpBuilder& b, Value x) {
-  if (x.getType().isF64()) return ReduceLarge(b, x);
-  Angle angle = ReduceLarge(b, arith::ExtFOp::create(b, b.getF64Type(), x));
+Angle ReduceLargeElement(FloatOps f, Value x) {
+  if (f.is_f64()) return ReduceLarge(f, x);
+  mlir::ImplicitLocOpBuilder& b = f.builder();
+  Angle angle = ReduceLarge(f.Of(b.getF64Type()), arith::ExtFOp::create(b, b.getF64Type(), x));
   return {arith::TruncFOp::create(b, x.getType(), angle.r),
           arith::TruncIOp::create(b, b.getI32Type(), angle.quadrant)};
 }
@@ -122,7 +123,7 @@ Angle Reduce(FloatOps& f, Value x) {
     mlir::OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(choose.thenBlock());
     if (!vector) {
-      Angle angle = ReduceLargeElement(b, x);
+      Angle angle = ReduceLargeElement(f, x);
       mlir::scf::YieldOp::create(b, ValueRange{angle.r, angle.quadrant});
     } else {
       // Lane by lane: such arguments are rare.
@@ -133,11 +134,11 @@ Angle Reduce(FloatOps& f, Value x) {
       b.setInsertionPointToStart(loop.getBody());
       mlir::OpFoldResult lane(loop.getInductionVar());
       Value is_large = mlir::vector::ExtractOp::create(b, large, lane);
-      FloatOps element(b, vector.getElementType());
+      FloatOps element = f.Of(vector.getElementType());
       // Others are replaced by some large number: their bits would lead outside the table.
       Value safe = element.Select(is_large, mlir::vector::ExtractOp::create(b, x, lane),
                                   element.Const(1e10));
-      Angle angle = ReduceLargeElement(b, safe);
+      Angle angle = ReduceLargeElement(element, safe);
       Value old_r = loop.getRegionIterArgs()[0], old_quadrant = loop.getRegionIterArgs()[1];
       Value r = arith::SelectOp::create(b, is_large, angle.r,
                                         mlir::vector::ExtractOp::create(b, old_r, lane));
@@ -188,29 +189,25 @@ Value OfQuadrant(FloatOps& f, Value quadrant, Value even, Value odd) {
 
 }  // namespace
 
-Value Sin(mlir::ImplicitLocOpBuilder& b, Value x) {
-  FloatOps f(b, x.getType());
+Value Sin(FloatOps f, Value x) {
   Angle angle = Reduce(f, x);
   return OfQuadrant(f, angle.quadrant, SinOfReduced(f, angle.r), CosOfReduced(f, angle.r));
 }
 
-Value Cos(mlir::ImplicitLocOpBuilder& b, Value x) {
-  FloatOps f(b, x.getType());
+Value Cos(FloatOps f, Value x) {
   Angle angle = Reduce(f, x);
   return OfQuadrant(f, f.BitsAdd(angle.quadrant, f.BitsConst(1)), SinOfReduced(f, angle.r),
                     CosOfReduced(f, angle.r));
 }
 
-SineCosine SinCosOfTurn(mlir::ImplicitLocOpBuilder& b, Value x) {
-  FloatOps f(b, x.getType());
+SineCosine SinCosOfTurn(FloatOps f, Value x) {
   Angle angle = ReduceModerate(f, x);
   Value sine = SinOfReduced(f, angle.r), cosine = CosOfReduced(f, angle.r);
   return {OfQuadrant(f, angle.quadrant, sine, cosine),
           OfQuadrant(f, f.BitsAdd(angle.quadrant, f.BitsConst(1)), sine, cosine)};
 }
 
-Value Atan2(mlir::ImplicitLocOpBuilder& b, Value y, Value x) {
-  FloatOps f(b, x.getType());
+Value Atan2(FloatOps f, Value y, Value x) {
   constexpr double kPi = std::numbers::pi;
   Value ax = f.Abs(x), ay = f.Abs(y);
   Value steep = f.Greater(ay, ax);
