@@ -95,11 +95,14 @@ ContractionShape ShapeOfContraction(mlir::Operation* op) {
 cpu::ContractionSchedule ScheduleOfContraction(mlir::Operation* op, const Target& target) {
   const ContractionShape shape = ShapeOfContraction(op);
   auto matmul = llvm::dyn_cast<ir::MatMulOp>(op);
-  auto unpack = op->getOperand(1).getDefiningOp<plan::UnpackOp>();
-  const bool right_in_rows = !(matmul && matmul.getTransposeB()) && !unpack;
+  const int element_bytes = std::max(4, SizeOf(ir::DataTypeOf(op->getResult(0))));
+  const mlir::Value right = op->getOperand(1);
+  auto unpack = right.getDefiningOp<plan::UnpackOp>();
+  // Narrow numbers are widened on the way into panels.
+  const bool right_in_rows = !(matmul && matmul.getTransposeB()) && !unpack &&
+                             SizeOf(ir::DataTypeOf(right)) == element_bytes;
   const std::optional<int64_t> panel =
       unpack ? std::optional<int64_t>(static_cast<int64_t>(unpack.getPanel())) : std::nullopt;
-  const int element_bytes = std::max(4, SizeOf(ir::DataTypeOf(op->getResult(0))));
   cpu::ContractionMachine machine;
   machine.vector_bytes = target.vector_bits / 8;
   machine.vector_registers = target.vector_registers;

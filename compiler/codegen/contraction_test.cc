@@ -195,6 +195,22 @@ TEST(Contraction, OpenSizes) {
   }
 }
 
+// Rows that are open and turn out few, against a right operand in many pages; one block of columns,
+// several that are done together, and a last panel that is not whole.
+TEST(Contraction, FewOfOpenRows) {
+  for (int64_t rows : {1, 5, 8, 11, 13, 47, 48}) {
+    for (int i = 0; i < 2; ++i) {
+      CheckProduct({{}, rows, 1152, 150}, DataType::kF32, TargetName(i), "m");
+      CheckProduct({{}, rows, 1111, 600}, DataType::kF32, TargetName(i), "m");
+    }
+    CheckProduct({{}, rows, 2304, 1100}, DataType::kF32, TargetName(0), "m");
+    CheckProduct({{}, rows, 2304, 333}, DataType::kF64, TargetName(0), "mk");
+    CheckProduct({{3}, rows, 768, 100}, DataType::kF32, TargetName(0), "m");
+    CheckProduct({{}, rows, 768, 100, true}, DataType::kF32, TargetName(0), "m");
+    CheckProduct({{}, rows, 768, 100}, DataType::kBF16, TargetName(0), "m");
+  }
+}
+
 struct Conv {
   Ints image, filter;  // [n, h, w, c], [kh, kw, c / groups, o]
   Ints strides = {1, 1}, dilations = {1, 1};

@@ -1,6 +1,7 @@
 #include "kernels/cpu/contraction.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "kernels/cpu/contraction_panels.h"
@@ -35,7 +36,8 @@ struct ScratchLayout {
       return start;
     };
     panels = take(ScratchPanel(s) * (s.column_block / s.panel()) * element_bytes);
-    partials = take(s.one_pass ? 0 : s.most_rows * s.column_block * element_bytes);
+    const int64_t sums = s.one_pass ? 0 : s.most_rows * s.column_block;
+    partials = take(std::max(sums, s.pack_rows * s.few_rows_columns) * element_bytes);
     copy = take(s.copy_rows / s.row_tile * ScratchStrip(s) * element_bytes);
     rows = take(s.most_rows * 8);
     segments = take(s.segment_block * 8);
@@ -68,13 +70,25 @@ class Emitter {
     auto columns = CodeBuilder::ConstantOf(c_.columns);
     whole_panels_ = columns && *columns % s_.panel() == 0;
     transposed_ = !c_.right_in_panels && !CodeBuilder::IsConstant(c_.right_column_stride, 1);
+    may_be_few_ =
+        s_.few_rows_depth > 0 && !c_.right_in_panels && !transposed_ && c_.stored == c_.element;
+    few_ = may_be_few_ ? k_.Less(c_.rows, k_.I64(s_.pack_rows)) : Value();
+    // A last panel that is not whole is copied to scratch, which has no more than a column block's.
+    joins_blocks_ = may_be_few_ && s_.few_rows_columns > s_.column_block && whole_panels_ &&
+                    CodeBuilder::IsConstant(c_.batches, 1);
   }
 
   void Tiles(Value begin, Value end) {
     Value row_blocks = k_.Max(k_.CeilDiv(c_.rows, s_.row_block), 1);
     Value column_blocks = k_.Max(k_.CeilDiv(c_.columns, s_.column_block), 1);
-    // The blocks of rows that have the same columns.
-    k_.For(k_.Div(begin, row_blocks), k_.CeilDiv(end, row_blocks), 1, [&](Value strip) {
+    // The blocks of rows that have the same columns; where rows are few, several blocks of columns.
+    Value first_strip = k_.Div(begin, row_blocks), last_strip = k_.CeilDiv(end, row_blocks);
+    Value together = k_.I64(1);
+    if (joins_blocks_) {
+      together = k_.Select(few_, k_.I64(s_.few_rows_columns / s_.column_block), together);
+    }
+    k_.For(k_.CeilDiv(k_.Sub(last_strip, first_strip), together), [&](Value i) {
+      Value strip = k_.Add(first_strip, k_.Mul(i, together));
       Value first = k_.I64(0), last = c_.rows;
       if (!CodeBuilder::IsConstant(row_blocks, 1)) {
         Value before = k_.Mul(strip, row_blocks);
@@ -84,6 +98,11 @@ class Emitter {
       column0_ = k_.Mul(k_.Rem(strip, column_blocks), s_.column_block);
       batch_ = CodeBuilder::IsConstant(c_.batches, 1) ? k_.I64(0) : k_.Div(strip, column_blocks);
       block_columns_ = BlockSize(c_.columns, column0_, s_.column_block);
+      if (joins_blocks_) {
+        Value blocks = k_.Min(together, k_.Sub(last_strip, strip));
+        block_columns_ =
+            k_.Min(k_.Sub(c_.columns, column0_), k_.Mul(blocks, k_.I64(s_.column_block)));
+      }
       k_.For(first, last, s_.most_rows,
              [&](Value row0) { Block(row0, k_.Min(k_.Sub(last, row0), s_.most_rows)); });
     });
@@ -111,14 +130,16 @@ class Emitter {
     }
     right_ = k_.At(c_.right, c_.right_base(batch_), c_.stored);
 
-    Value depth_blocks = k_.Max(k_.CeilDiv(c_.depth, s_.depth_block), 1);
+    depth_block_ = k_.I64(s_.depth_block);
+    if (may_be_few_) depth_block_ = k_.Select(few_, k_.I64(s_.few_rows_depth), depth_block_);
+    Value depth_blocks = k_.Max(k_.CeilDiv(c_.depth, depth_block_), 1);
     Value segment_blocks = k_.Max(k_.CeilDiv(c_.segments, s_.segment_block), 1);
-    Value passes = s_.one_pass ? k_.I64(1) : k_.Mul(depth_blocks, segment_blocks);
+    Value passes = s_.one_pass && !may_be_few_ ? k_.I64(1) : k_.Mul(depth_blocks, segment_blocks);
     k_.For(passes, [&](Value pass) {
       first_ = k_.Equal(pass, k_.I64(0));
       last_ = k_.Equal(pass, k_.Sub(passes, 1));
       Pass(k_.Mul(k_.Div(pass, depth_blocks), s_.segment_block),
-           k_.Mul(k_.Rem(pass, depth_blocks), s_.depth_block));
+           k_.Mul(k_.Rem(pass, depth_blocks), depth_block_));
     });
   }
 
@@ -142,7 +163,8 @@ class Emitter {
   // Adds one block of depth to all of the block.
   void Pass(Value segment0, Value depth0) {
     segments_ = BlockSize(c_.segments, segment0, s_.segment_block);
-    depth_ = BlockSize(c_.depth, depth0, s_.depth_block);
+    depth_ = may_be_few_ ? k_.Min(k_.Sub(c_.depth, depth0), depth_block_)
+                         : BlockSize(c_.depth, depth0, s_.depth_block);
     Value into_segment = k_.Mul(depth0, c_.left_depth_stride);
     pass_left_ = left_;
     if (one_segment_) {
@@ -256,7 +278,8 @@ class Emitter {
       if (rest > 0) k_.If(k_.Less(k_.I64(0), left), [&] { RowTile(rest, row); });
       return;
     }
-    for (int64_t size = s_.row_tile / 2; size > 0; size /= 2) {
+    const auto most = static_cast<uint64_t>(std::max<int64_t>(s_.row_tile - 1, 0));
+    for (auto size = static_cast<int64_t>(std::bit_floor(most)); size > 0; size /= 2) {
       Value tiles = k_.Div(left, size);
       k_.For(tiles, [&](Value i) { RowTile(size, k_.Add(row, k_.Mul(i, size))); });
       row = k_.Add(row, k_.Mul(tiles, size));
@@ -298,8 +321,10 @@ class Emitter {
       for (Value& pointer : pointers) pointer = k_.At(pointer, panel_column_, left_element_);
     }
     std::vector<mlir::Type> types(rows * s_.vectors, vector_);
-    Value partial = k_.At(
-        partials_, k_.Add(k_.Mul(row, s_.column_block), k_.Mul(panel_column_, rows)), c_.element);
+    Value width = k_.I64(s_.column_block);
+    if (joins_blocks_) width = k_.Select(few_, k_.I64(s_.few_rows_columns), width);
+    Value partial =
+        k_.At(partials_, k_.Add(k_.Mul(row, width), k_.Mul(panel_column_, rows)), c_.element);
     Values acc = k_.If(
         first_, types, [&] { return Values(types.size(), k_.Zero(vector_)); },
         [&] {
@@ -449,6 +474,10 @@ class Emitter {
   mlir::Type i64_;
   mlir::VectorType vector_;
   bool one_segment_, affine_, whole_panels_, transposed_;
+  // Whether rows may turn out few when the kernel runs, whether they are (if they may), and whether
+  // blocks of columns are then done together.
+  bool may_be_few_, joins_blocks_;
+  Value few_, depth_block_;
   Value panels_, partials_, copy_, row_table_, segment_table_;
   Value row0_, column0_, batch_, block_rows_, block_columns_, left_, right_;
   Value first_, last_, segments_, depth_;

@@ -39,11 +39,16 @@ struct ContractionSchedule {
   int64_t column_block = 192;  // columns of a tile, a multiple of the panel
   int64_t depth_block = 384;   // depth of one pass within a segment
   int64_t segment_block = 1;   // segments of one pass; more than 1 only if depth <= depth_block
-  // Rows from which on it pays to copy `right` into panels.
-  int64_t pack_rows = 12;
+  // Rows from which on it pays to copy `right` into panels: the copy costs as much as fewer rows
+  // lose to the sums of many short passes.
+  int64_t pack_rows = 48;
+  // Where the number of rows is open: depth of one pass, and columns of one block, for fewer rows
+  // than `pack_rows`. The columns are a multiple of column_block; no depth means that it is as for
+  // others.
+  int64_t few_rows_depth = 0, few_rows_columns = 0;
   // Rows of `left` that are copied at once, a multiple of row_tile; 0 to read it where it lies.
   int64_t copy_rows = 0;
-  // Whether all depth is one pass, whatever the open sizes.
+  // Whether all depth is one pass, whatever the open sizes, but for few_rows_depth.
   bool one_pass = false;
 
   int64_t panel() const { return lanes * vectors; }
@@ -58,7 +63,7 @@ struct ContractionSizes {
   bool left_along_columns = false;
   // Rows of left are neighbours in memory, and steps of depth are not: all rows, or lines of them.
   bool left_transposed = false, left_across = false;
-  // Rows of right lie as they are, not in panels, and not column by column.
+  // Rows of right lie as they are, not in panels, not column by column, and not in a narrower type.
   bool right_in_rows = true;
   // Columns of a panel where right lies in panels already: a multiple of the vector.
   std::optional<int64_t> panel = std::nullopt;

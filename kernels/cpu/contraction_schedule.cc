@@ -50,6 +50,15 @@ void ChooseRegisterTile(const ContractionSizes& sizes, const ContractionMachine&
   }
 }
 
+// Depth of a pass in which few rows of left read right in rows where it lies. Processors fetch
+// ahead in some 32 pages at a time; with more, each line is waited for.
+int64_t DepthForFewRows(const ContractionSizes& sizes, int64_t element_bytes) {
+  constexpr int64_t kPages = 32, kPageBytes = 4096;
+  const int64_t row_bytes =
+      std::max<int64_t>(sizes.columns.value_or(kPageBytes), 1) * element_bytes;
+  return kPages * std::max<int64_t>(kPageBytes / row_bytes, 1);
+}
+
 // Blocks of depth: whole segments where they are short.
 void ChooseDepth(const ContractionSizes& sizes, int64_t most, ContractionSchedule* s) {
   // One pass a little longer beats two.
@@ -90,13 +99,13 @@ ContractionSchedule ChooseSchedule(const ContractionSizes& sizes, int64_t elemen
       std::clamp<int64_t>(machine.l1_bytes / 4 / (s.row_tile * element_bytes) / 16 * 16, 128, 512);
   // Where each step of depth is in a line of its own, all those lines do.
   if (sizes.left_across) most_depth = std::max<int64_t>(machine.l1_bytes / 6 / 64, 64);
-  // What one register tile passes over once need not stay in a cache: few rows of right at a time
-  // are read from one end to the other.
-  const bool few_rows = sizes.rows && *sizes.rows < s.pack_rows;
-  if (few_rows && !sizes.left_across) {
-    const bool one_panel = sizes.columns && *sizes.columns <= s.panel();
-    most_depth = sizes.right_in_rows && !one_panel ? 32 : 1024;
-  }
+  // What one register tile passes over once need not stay in a cache.
+  constexpr int64_t kOneTile = 12;
+  const bool one_panel = sizes.columns && *sizes.columns <= s.panel();
+  const bool read_in_place = sizes.right_in_rows && !one_panel;
+  const int64_t few_rows_depth = DepthForFewRows(sizes, element_bytes);
+  const bool few_rows = sizes.rows && *sizes.rows < (read_in_place ? s.pack_rows : kOneTile);
+  if (few_rows && !sizes.left_across) most_depth = read_in_place ? few_rows_depth : 1024;
   ChooseDepth(sizes, most_depth, &s);
   int64_t most_columns = std::max<int64_t>(
       machine.l2_bytes / 2 / (std::min(s.pass_depth(), most_depth) * element_bytes), s.panel());
@@ -116,6 +125,14 @@ ContractionSchedule ChooseSchedule(const ContractionSizes& sizes, int64_t elemen
         std::min(most_columns, std::max(CeilDiv(*sizes.columns, CeilDiv(kTiles, others)), least));
   }
   s.column_block = EvenBlock(sizes.columns, most_columns, s.panel());
+
+  if (!sizes.rows && read_in_place && sizes.segments == 1 && !sizes.left_across &&
+      !sizes.left_along_columns && sizes.depth.value_or(s.pass_depth()) > few_rows_depth) {
+    // As where rows are known to be few: short passes over a page of each row of right.
+    s.few_rows_depth = few_rows_depth;
+    s.few_rows_columns =
+        std::max<int64_t>(4096 / element_bytes / s.column_block, 1) * s.column_block;
+  }
 
   s.row_block = std::max(kRows / s.row_tile * s.row_tile, s.row_tile);
   if (sizes.rows && sizes.columns && sizes.batches) {
