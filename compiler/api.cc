@@ -1,8 +1,10 @@
 #include "compiler/api.h"
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +17,7 @@
 #include "graph/ir/types.h"
 #include "proto/feed.h"
 #include "proto/plan.pb.h"
+#include "proto/suggest.h"
 
 namespace weft {
 namespace {
@@ -75,18 +78,17 @@ absl::StatusOr<mlir::Value> ValueNamed(const Graph& graph, const std::string& na
   const auto& nodes = graph.impl()->nodes;
   auto found = nodes.find(node);
   if (found == nodes.end() || result >= found->second->getNumResults()) {
-    std::string nearest;
-    unsigned distance = ~0u;
-    for (auto& [other, op] : nodes) {
-      const unsigned d = llvm::StringRef(node).edit_distance(other);
-      if (d < distance || (d == distance && other < nearest)) {
-        distance = d;
-        nearest = other;
-      }
+    std::string advice;
+    if (found == nodes.end()) {
+      std::vector<std::string> names;
+      for (auto& [other, op] : nodes) names.push_back(other);
+      std::sort(names.begin(), names.end());
+      advice = DidYouMean(node, names);
+    } else {
+      advice = absl::StrCat(": '", node, "' has ", found->second->getNumResults(),
+                            found->second->getNumResults() == 1 ? " result" : " results");
     }
-    return absl::NotFoundError(absl::StrCat(
-        "there is no value '", name, "' in the graph",
-        nearest.empty() || nearest == node ? "" : absl::StrCat("; did you mean '", nearest, "'?")));
+    return absl::NotFoundError(absl::StrCat("there is no value '", name, "' in the graph", advice));
   }
   return found->second->getResult(result);
 }
@@ -216,9 +218,14 @@ absl::Status CheckOptions(const CompileOptions& options) {
   if (options.targets.empty()) {
     return absl::InvalidArgumentError("expected a target, got none; \"cpu:native\" is one");
   }
+  std::set<std::string> names;
   for (const std::string& name : options.targets) {
     absl::StatusOr<Target> target = Target::Parse(name);
     if (!target.ok()) return target.status();
+    if (!names.insert(name).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("expected each target once, got '", name, "' twice; name it once"));
+    }
     if (target->kind != Target::Kind::kCpu) {
       return absl::InvalidArgumentError(absl::StrCat(
           "target '", name, "': whole plans for GPUs cannot be compiled yet; cpu:native can"));

@@ -27,8 +27,9 @@ struct CompileOptions {
   // Sizes of open dimensions that get plans of their own beside the general one: {"batch", {1,
   // 32}}.
   std::map<std::string, std::vector<int64_t>> specialize;
-  // Values of variables. With `freeze`, they are compiled in as constants (for signatures that
-  // assign no variable); otherwise they are the package's first values.
+  // Values of variables. With `freeze`, they are compiled in as constants; otherwise they are the
+  // package's first values. A signature that assigns a variable is not frozen: an error where it is
+  // named in `signatures`, while of all signatures those that can be are.
   std::map<std::string, HostTensor> variables;
   bool freeze = false;
   // Threads that compile at once; 0 means as many as cores.

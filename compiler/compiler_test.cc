@@ -339,7 +339,7 @@ TEST(CompilerTest, SessionWithPlanner) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {"n"});
   Tensor k = graph.Input("k", DataType::kF32, {"n"});
-  Tensor e = Exp(x).Named("e");
+  Tensor e = Exp(x).Named("exponential");
   Variable v = graph.AddVariable("v", HostTensor::Of<float>({}, {1}));
   v.Assign(Add(v, 1.0)).Named("step");
   graph.AddSignature("f", {{"y", Add(e, k)}});
@@ -353,15 +353,21 @@ TEST(CompilerTest, SessionWithPlanner) {
     const auto y = (*session)->Run("f", {{"x", tensor}, {"k", tensor}});
     ASSERT_TRUE(y.ok()) << y.status();
     EXPECT_EQ(y->at("y").num_elements(), n);
-    const auto fetched = (*session)->Run({{"x", tensor}}, {"e"}, {"step"});
+    const auto fetched = (*session)->Run({{"x", tensor}}, {"exponential"}, {"step"});
     ASSERT_TRUE(fetched.ok()) << fetched.status();
     EXPECT_NEAR((*fetched)[0].values<float>()[0], std::exp(tensor.values<float>()[0]), 1e-5);
   }
   EXPECT_EQ((*session)->GetVariables()->at("v").values<float>()[0], 4);
-  const auto missing = (*session)->Run({}, {"e"});
+  const auto missing = (*session)->Run({}, {"exponential"});
   EXPECT_NE(missing.status().message().find("'x'"), std::string::npos) << missing.status();
-  const auto unknown = (*session)->Run({}, {"ee"});
-  EXPECT_NE(unknown.status().message().find("'e'"), std::string::npos) << unknown.status();
+  const auto unknown = (*session)->Run({}, {"exponental"});
+  EXPECT_NE(unknown.status().message().find("did you mean 'exponential'"), std::string::npos)
+      << unknown.status();
+  const auto far = (*session)->Run({}, {"nothing like it"});
+  EXPECT_EQ(far.status().message().find("did you mean"), std::string::npos) << far.status();
+  const auto result = (*session)->Run({}, {"exponential:1"});
+  EXPECT_NE(result.status().message().find("'exponential' has 1 result"), std::string::npos)
+      << result.status();
 }
 
 // One text for a wrong feed, be it found before a plan is compiled or by a plan that is there.
@@ -526,6 +532,8 @@ TEST(CompilerTest, WrongOptionsAreNamed) {
   options.disabled_passes = {"fused"};
   EXPECT_NE(message().find("'fuse'"), std::string::npos);
   options = CompileOptions();
+  options.targets = {"cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:x86-64-v3"};
+  EXPECT_NE(message().find("'cpu:x86-64-v3' twice"), std::string::npos);
   options.targets = {"cpu:z80"};
   EXPECT_NE(message().find("z80"), std::string::npos);
   // What the compiler refuses is not offered either.

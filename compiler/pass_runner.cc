@@ -6,11 +6,11 @@
 #include "absl/strings/str_cat.h"
 #include "compiler/api.h"
 #include "graph/ir/types.h"
-#include "llvm/ADT/StringRef.h"
 #include "llvm/Support/raw_ostream.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/OperationSupport.h"
 #include "mlir/IR/Verifier.h"
+#include "proto/suggest.h"
 
 namespace weft {
 namespace {
@@ -86,12 +86,8 @@ absl::Status CheckDisabledPasses(const CompileOptions& options) {
   const std::vector<std::string>& names = OptionalPasses();
   for (const std::string& disabled : options.disabled_passes) {
     if (std::find(names.begin(), names.end(), disabled) != names.end()) continue;
-    auto nearest = std::min_element(names.begin(), names.end(), [&](auto& a, auto& b) {
-      return llvm::StringRef(disabled).edit_distance(a) <
-             llvm::StringRef(disabled).edit_distance(b);
-    });
-    return absl::InvalidArgumentError(absl::StrCat(
-        "there is no pass '", disabled, "' to disable; the nearest is '", *nearest, "'"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no pass '", disabled, "' to disable", Suggestion(disabled, names)));
   }
   return absl::OkStatus();
 }

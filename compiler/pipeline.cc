@@ -22,8 +22,10 @@ absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int6
 
   // What is known now turns into constants and sizes first: every later pass does more with it.
   if (options.freeze) {
-    run.Required("freeze", function,
-                 [&] { return FreezeVariables(function, options.variables, weights); });
+    run.Required("freeze", function, [&] {
+      return FreezeVariables(function, options.variables, weights,
+                             /*required=*/!options.signatures.empty());
+    });
   }
   if (!sizes.empty()) {
     run.Required("specialize", function, [&] { return SpecializeDims(function, sizes); });

@@ -9,6 +9,7 @@
 #include "compiler/codegen/kernel_builder.h"
 #include "compiler/codegen/scalar_emitter.h"
 #include "compiler/codegen/strided_view.h"
+#include "compiler/passes/op_kinds.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
@@ -266,7 +267,7 @@ class ContractionEmitter {
       if (info == nullptr || !info->elementwise)
         return Broken(&op, "an op that is not element-wise");
       for (Value operand : op.getOperands()) {
-        if (known.contains(operand) || SplatOf(operand)) continue;
+        if (known.contains(operand) || SplatOfValue(operand)) continue;
         mlir::BlockArgument argument;
         auto view = ViewOfArgument(operand, &argument);
         if (!view || view->shape != shape) {
@@ -317,8 +318,8 @@ class ContractionEmitter {
     for (mlir::Operation* op : epilogue_ops_) {
       std::vector<Element> elements;
       for (Value operand : op->getOperands()) {
-        if (auto splat = SplatOf(operand)) {
-          elements.push_back(e.Splat(e.Constant(ir::DataTypeOf(operand), *splat), lanes));
+        if (mlir::DenseElementsAttr splat = SplatOfValue(operand)) {
+          elements.push_back(e.Splat(EmitSplat(e, splat), lanes));
         } else {
           elements.push_back(values[operand]);
         }
@@ -330,16 +331,6 @@ class ContractionEmitter {
       results.push_back(e.ToMemory(e.Splat(values[value], lanes)));
     }
     return results;
-  }
-
-  // The number that a constant, or what is broadcast from one, is full of.
-  static std::optional<double> SplatOf(Value value) {
-    mlir::Operation* source = value.getDefiningOp();
-    while (source != nullptr && llvm::isa<ir::BroadcastOp, ir::ReshapeOp>(source)) {
-      source = source->getOperand(0).getDefiningOp();
-    }
-    auto constant = llvm::dyn_cast_or_null<ir::ConstantOp>(source);
-    return constant ? ir::SplatValueOf(constant.getValue()) : std::nullopt;
   }
 
   plan::FusionOp fusion_;

@@ -519,6 +519,27 @@ TEST(Contraction, EpilogueOperandsOfSomeDimensions) {
   ExpectEqual((*got)[0], want);
 }
 
+// Numbers that no double holds.
+TEST(Contraction, EpilogueConstantsAreExact) {
+  const HostTensor a = HostTensor::Of<int64_t>({2, 2}, {1, 0, 0, 1});
+  for (const int64_t c : {int64_t{9007199254740993}, std::numeric_limits<int64_t>::max(),
+                          std::numeric_limits<int64_t>::min(), int64_t{-1}}) {
+    const absl::StatusOr<std::vector<HostTensor>> got =
+        RunFusion("contraction",
+                  R"(^bb0(%a: tensor<2x2xi64>):
+          %y = "weft.matmul"(%a, %a) : (tensor<2x2xi64>, tensor<2x2xi64>) -> tensor<2x2xi64>
+          %c = "weft.constant"() {value = dense<)" +
+                      std::to_string(c) + R"(> : tensor<2x2xi64>} : () -> tensor<2x2xi64>
+          %z = "weft.maximum"(%y, %c) : (tensor<2x2xi64>, tensor<2x2xi64>) -> tensor<2x2xi64>
+          "plan.yield"(%z) : (tensor<2x2xi64>) -> ())",
+                  {a});
+    ASSERT_TRUE(got.ok()) << got.status();
+    ExpectEqual((*got)[0], HostTensor::Of<int64_t>(
+                               {2, 2}, {std::max<int64_t>(1, c), std::max<int64_t>(0, c),
+                                        std::max<int64_t>(0, c), std::max<int64_t>(1, c)}));
+  }
+}
+
 TEST(Contraction, BrokenFusionsAreErrors) {
   // Two contractions; a constant that is no splat.
   auto got = RunFusion("contraction",

@@ -225,15 +225,7 @@ Element ValueEmitter::EvaluateOp(mlir::Operation* op, Index& index, const Guard&
   }
   if (auto constant = mlir::dyn_cast<ir::ConstantOp>(op)) {
     if (dry_) return {};
-    auto elements = mlir::cast<mlir::DenseElementsAttr>(constant.getValue());
-    mlir::Attribute element = elements.getSplatValue<mlir::Attribute>();
-    if (auto number = mlir::dyn_cast<mlir::FloatAttr>(element)) {
-      return kernel_->e().Constant(dtype, number.getValueAsDouble());
-    }
-    const llvm::APInt bits = mlir::cast<mlir::IntegerAttr>(element).getValue();
-    return kernel_->e().IntegerConstant(dtype, bits.getBitWidth() == 1
-                                                   ? static_cast<int64_t>(bits.getZExtValue())
-                                                   : bits.getSExtValue());
+    return EmitSplat(kernel_->e(), mlir::cast<mlir::DenseElementsAttr>(constant.getValue()));
   }
   if (mlir::isa<ir::ReshapeOp>(op)) return Evaluate(op->getOperand(0), index, guard);
   if (mlir::isa<ir::BroadcastOp>(op)) {

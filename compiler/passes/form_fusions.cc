@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <queue>
 
+#include "absl/strings/str_cat.h"
 #include "compiler/passes/fusion_groups.h"
 #include "compiler/passes/passes.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
+#include "graph/ir/types.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/SetVector.h"
 #include "mlir/IR/IRMapping.h"
@@ -40,9 +42,7 @@ class BlockFuser {
   absl::Status Run() {
     FindUnits();
     const std::vector<int> order = Order();
-    if (order.size() != units_.size()) {
-      return absl::InternalError("groups of ops depend on each other in a cycle");
-    }
+    if (order.size() != units_.size()) return Cycle(order);
     for (int unit : order) Emit(units_[static_cast<size_t>(unit)]);
     for (mlir::Operation* op : to_erase_) op->dropAllReferences();
     for (mlir::Operation* op : to_erase_) op->erase();
@@ -135,7 +135,7 @@ class BlockFuser {
       for (const UnitEdge& edge : units_[i].edges) {
         if (mlir::Operation* made_by = MadeBy(edge)) depend(unit_of_.lookup(made_by), unit);
       }
-      if (KindOf(units_[i].group->ops.front()) == OpKind::kHost) {
+      if (HasEffects(units_[i].group->ops.front())) {
         if (last_effect >= 0) depend(last_effect, unit);
         last_effect = unit;
       }
@@ -158,6 +158,17 @@ class BlockFuser {
       }
     }
     return order;
+  }
+
+  // Where the first unit is that is not in `order`.
+  absl::Status Cycle(const std::vector<int>& order) const {
+    std::vector<bool> ordered(units_.size(), false);
+    for (int unit : order) ordered[static_cast<size_t>(unit)] = true;
+    const auto first = std::find(ordered.begin(), ordered.end(), false) - ordered.begin();
+    const mlir::Location at = units_[static_cast<size_t>(first)].group->ops.front()->getLoc();
+    return absl::InternalError(absl::StrCat("groups of ops depend on each other in a cycle, at ",
+                                            ir::Describe(at),
+                                            "; disable the pass 'fuse' to go on"));
   }
 
   void Emit(const Unit& unit) {

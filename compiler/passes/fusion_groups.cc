@@ -94,7 +94,12 @@ std::vector<FusionEdge> EdgesInto(mlir::Operation* op) {
 FusionGroups::FusionGroups(mlir::Block* block, bool merge, const Explain& explain)
     : block_(block), explain_(explain) {
   std::vector<mlir::Operation*> order;
+  mlir::Operation* last_effect = nullptr;
   for (mlir::Operation& op : *block) {
+    if (HasEffects(&op)) {
+      if (last_effect != nullptr) next_effect_[last_effect] = &op;
+      last_effect = &op;
+    }
     position_[&op] = static_cast<int64_t>(order.size());
     last_from_.push_back(static_cast<int64_t>(order.size()));
     order.push_back(&op);
@@ -380,19 +385,27 @@ bool FusionGroups::ReachesThroughOthers(int from, int to) const {
   while (!stack.empty()) {
     const auto [group, direct] = stack.back();
     stack.pop_back();
-    for (mlir::Operation* op : groups_[group].ops) {
-      for (mlir::Operation* user : op->getUsers()) {
-        // Ops in nested regions stand for the control flow op that holds them.
-        const int next = Find(block_->findAncestorOpInBlock(*user));
-        if (next == from || (direct && next == to)) continue;
-        if (groups_[next].first > horizon) continue;
-        if (next == to || seen.size() > kMaxSearch) return true;
-        const bool stays_direct = direct && is_copied(next);
-        if (seen.insert({next, stays_direct}).second) stack.emplace_back(next, stays_direct);
-      }
+    for (int next : Successors(group)) {
+      if (next == from || (direct && next == to)) continue;
+      if (groups_[next].first > horizon) continue;
+      if (next == to || seen.size() > kMaxSearch) return true;
+      const bool stays_direct = direct && is_copied(next);
+      if (seen.insert({next, stays_direct}).second) stack.emplace_back(next, stays_direct);
     }
   }
   return false;
+}
+
+llvm::SmallVector<int> FusionGroups::Successors(int group) const {
+  llvm::SmallVector<int> successors;
+  for (mlir::Operation* op : groups_[group].ops) {
+    for (mlir::Operation* user : op->getUsers()) {
+      // Ops in nested regions stand for the control flow op that holds them.
+      successors.push_back(Find(block_->findAncestorOpInBlock(*user)));
+    }
+    if (mlir::Operation* next = next_effect_.lookup(op)) successors.push_back(Find(next));
+  }
+  return successors;
 }
 
 int64_t FusionGroups::Horizon(int64_t position) const {

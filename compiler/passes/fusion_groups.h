@@ -11,6 +11,7 @@
 #include "compiler/passes/fusion_domain.h"
 #include "compiler/passes/op_kinds.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/SmallVector.h"
 #include "mlir/IR/Block.h"
 #include "mlir/IR/Operation.h"
 #include "proto/dim_expr.h"
@@ -75,6 +76,9 @@ class FusionGroups {
   // make a cycle.
   bool WouldCycle(int producer, int consumer) const;
   bool ReachesThroughOthers(int from, int to) const;
+  // The groups that come after this one: those of users, and where its op has effects that of the
+  // next op that has.
+  llvm::SmallVector<int> Successors(int group) const;
   // The first position behind which no path leads back to `position` or before it: groups have ops
   // from far apart, and a path may enter one at its last op and leave it at its first.
   int64_t Horizon(int64_t position) const;
@@ -85,6 +89,8 @@ class FusionGroups {
   std::vector<FusionGroup> groups_;
   llvm::DenseMap<mlir::Operation*, int> group_of_;
   llvm::DenseMap<mlir::Operation*, int64_t> position_;
+  // From each op with effects to the next one.
+  llvm::DenseMap<mlir::Operation*, mlir::Operation*> next_effect_;
   // For each position, the last one of all groups that begin there or earlier.
   std::vector<int64_t> last_from_;
 };

@@ -8,6 +8,7 @@
 #include "graph/ops/op_info.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Support/TypeID.h"
 
 namespace weft {
@@ -71,6 +72,23 @@ OpKind KindOf(mlir::Operation* op) {
       .Default([](mlir::Operation* other) {
         return IsElementwise(other) ? OpKind::kElementwise : OpKind::kHost;
       });
+}
+
+mlir::DenseElementsAttr SplatOfValue(mlir::Value value) {
+  mlir::Operation* op = value.getDefiningOp();
+  while (op != nullptr && llvm::isa<ir::BroadcastOp, ir::ReshapeOp>(op)) {
+    op = op->getOperand(0).getDefiningOp();
+  }
+  auto constant = llvm::dyn_cast_or_null<ir::ConstantOp>(op);
+  if (!constant) return {};
+  auto elements = llvm::cast<mlir::DenseElementsAttr>(constant.getValue());
+  return elements.isSplat() ? elements : mlir::DenseElementsAttr();
+}
+
+bool HasEffects(mlir::Operation* op) {
+  // Fusions hold nothing else than ops that compute.
+  if (KindOf(op) != OpKind::kHost || llvm::isa<plan::FusionOp>(op)) return false;
+  return op->hasTrait<mlir::OpTrait::IsTerminator>() || !mlir::isMemoryEffectFree(op);
 }
 
 }  // namespace weft

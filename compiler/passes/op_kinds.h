@@ -2,6 +2,7 @@
 #ifndef WEFT_COMPILER_PASSES_OP_KINDS_H_
 #define WEFT_COMPILER_PASSES_OP_KINDS_H_
 
+#include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/Operation.h"
 
 namespace weft {
@@ -29,6 +30,14 @@ enum class OpKind {
 };
 
 OpKind KindOf(mlir::Operation* op);
+
+// Whether the op does what can be seen from outside, prints or fails, itself or in a body: such ops
+// keep their order. Ends of blocks count as well, so that they stay last.
+bool HasEffects(mlir::Operation* op);
+
+// The constant of one number, of any shape, that every element of the value is; null where that is
+// not known.
+mlir::DenseElementsAttr SplatOfValue(mlir::Value value);
 
 // The range [begin, end) of dimensions that a reduction reduces. Axes are one range after the
 // `decompose` pass.

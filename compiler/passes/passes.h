@@ -26,11 +26,12 @@ absl::StatusOr<bool> MergeLoops(mlir::func::FuncOp function);
 // Puts sizes in place of open dimensions, in types and attributes.
 absl::StatusOr<bool> SpecializeDims(mlir::func::FuncOp function,
                                     const std::map<std::string, int64_t>& sizes);
-// Puts values in place of variables' arguments, where the function does not assign the variable.
-// Large ones go into `weights`.
+// Puts values in place of variables' arguments, where the function assigns no variable; one that
+// does stays as it is, or is refused (InvalidArgument) where freezing is `required`. Large ones go
+// into `weights`.
 absl::StatusOr<bool> FreezeVariables(mlir::func::FuncOp function,
                                      const std::map<std::string, HostTensor>& values,
-                                     WeightTable& weights);
+                                     WeightTable& weights, bool required = false);
 // Ops whose operands are constants become constants, by the reference evaluator. Bounded: neither
 // large results nor long work.
 absl::StatusOr<bool> FoldConstants(mlir::func::FuncOp function, WeightTable& weights);

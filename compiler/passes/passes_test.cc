@@ -1,6 +1,8 @@
 #include "compiler/passes/passes.h"
 
+#include <cmath>
 #include <functional>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -23,15 +25,15 @@ namespace {
 // A graph, one of its signatures as a function, and what that computes by the reference evaluator.
 class Function {
  public:
-  explicit Function(Graph& graph, const std::string& signature = "f") {
+  explicit Function(Graph& graph, const std::string& signature = "f")
+      : Function(graph, *FindSignature(llvm::cast<ir::GraphOp>(graph.impl()->graph), signature)) {}
+  Function(Graph& graph, const SignatureRequest& request) {
     EXPECT_TRUE(graph.status().ok()) << graph.status();
     mlir::MLIRContext& context = graph.impl()->context;
     context.loadDialect<plan::PlanDialect, mlir::func::FuncDialect>();
     module_ = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
-    auto op = llvm::cast<ir::GraphOp>(graph.impl()->graph);
-    absl::StatusOr<SignatureRequest> request = FindSignature(op, signature);
-    EXPECT_TRUE(request.ok()) << request.status();
-    absl::StatusOr<mlir::func::FuncOp> function = ExtractSignature(op, *request, *module_);
+    absl::StatusOr<mlir::func::FuncOp> function =
+        ExtractSignature(llvm::cast<ir::GraphOp>(graph.impl()->graph), request, *module_);
     EXPECT_TRUE(function.ok()) << function.status();
     function_ = *function;
   }
@@ -135,13 +137,34 @@ TEST(SignatureTest, TakesWhatIsNeeded) {
   EXPECT_EQ(NamesIn(init.op(), kAssignedAttr), (Strings{"unused", "w"}));
 }
 
+// One result of an op is fed while another is needed: the op runs, but what reads the first result
+// reads the feed.
+TEST(SignatureTest, FedResultOfAnOpThatRuns) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {1, 2, 2, 1});
+  const auto pooled = MaxPool(x, {2, 2}, {2, 2}, {0, 0, 0, 0});
+  Tensor negated = Neg(pooled.y);
+  SignatureRequest request;
+  request.name = "fetch";
+  request.inputs = {{"x", ir::ValueOf(x)}, {"y", ir::ValueOf(pooled.y)}};
+  request.outputs = {{"index", ir::ValueOf(pooled.index)}, {"negated", ir::ValueOf(negated)}};
+  Function f(graph, request);
+  const auto results = f.Evaluate({HostTensor::Of<float>({1, 2, 2, 1}, {1, 4, 3, 2}),
+                                   HostTensor::Of<float>({1, 1, 1, 1}, {9})});
+  ASSERT_EQ(results.size(), 2u);
+  EXPECT_EQ(results[0].values<int32_t>()[0], 1);
+  EXPECT_EQ(results[1].values<float>()[0], -9);
+}
+
 TEST(SignatureTest, NamesTheNearest) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {4});
   graph.AddSignature("predict", {{"y", Exp(x)}});
   const auto missing = FindSignature(llvm::cast<ir::GraphOp>(graph.impl()->graph), "predct");
   EXPECT_TRUE(absl::IsNotFound(missing.status()));
-  EXPECT_NE(missing.status().message().find("'predict'"), std::string::npos);
+  EXPECT_NE(missing.status().message().find("did you mean 'predict'"), std::string::npos);
+  const auto far = FindSignature(llvm::cast<ir::GraphOp>(graph.impl()->graph), "train");
+  EXPECT_EQ(far.status().message().find("did you mean"), std::string::npos) << far.status();
 }
 
 TEST(FoldTest, ComputesWhatIsKnown) {
@@ -193,6 +216,23 @@ TEST(FreezeTest, VariablesBecomeConstants) {
   EXPECT_EQ(y[0].values<float>()[1], 7);
   Function g(graph);
   EXPECT_TRUE(absl::IsFailedPrecondition(FreezeVariables(g.op(), {}, weights).status()));
+}
+
+// A variable that is assigned is no constant. One who asks for that signature is told.
+TEST(FreezeTest, AssignedVariablesAreNamed) {
+  Graph graph;
+  Variable w = graph.AddVariable("w", HostTensor::Of<float>({2}, {0, 0}));
+  graph.AddSignature("f", {{"y", w.Assign(Add(w, 1.0))}});
+  Function f(graph);
+  WeightTable weights;
+  const std::map<std::string, HostTensor> values = {{"w", HostTensor::Of<float>({2}, {5, 6})}};
+  const auto left = FreezeVariables(f.op(), values, weights);
+  ASSERT_TRUE(left.ok()) << left.status();
+  EXPECT_FALSE(*left);
+  const absl::Status refused = FreezeVariables(f.op(), values, weights, /*required=*/true).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(refused)) << refused;
+  EXPECT_NE(refused.message().find("'f'"), std::string::npos) << refused;
+  EXPECT_NE(refused.message().find("'w'"), std::string::npos) << refused;
 }
 
 // Large values are not copied into the IR, and what is made of one is made once.
@@ -333,9 +373,9 @@ TEST(SimplifyTest, EveryRule) {
   auto full = [](Graph& graph, double value) { return Full(graph, DataType::kF32, {2, 3}, value); };
   auto ints = [](Tensor x) { return Cast(x, DataType::kI32); };
   const std::vector<RuleCase> cases = {
-      {"add_zero", [&](Graph& g, Tensor x) { return Add(x, full(g, 0)); }, "add"},
+      {"add_zero", [&](Graph& g, Tensor x) { return Add(x, full(g, -0.0)); }, "add"},
       {"sub_zero", [&](Graph& g, Tensor x) { return Sub(x, full(g, 0)); }, "sub"},
-      {"zero_minus", [&](Graph& g, Tensor x) { return Sub(full(g, 0), x); }, "sub"},
+      {"zero_minus", [&](Graph& g, Tensor x) { return Sub(full(g, -0.0), x); }, "sub"},
       {"mul_one", [&](Graph& g, Tensor x) { return Mul(full(g, 1), x); }, "mul"},
       {"mul_zero_of_integers",
        [&](Graph& g, Tensor x) { return Mul(ints(x), Full(g, DataType::kI32, {2, 3}, 0)); }, "mul"},
@@ -597,6 +637,42 @@ std::vector<FusionCase> FusionCases() {
   };
 }
 
+// Rules for floats keep every value bit for bit: zeros of both signs, infinities, NaN.
+TEST(SimplifyTest, FloatsKeepTheirBits) {
+  const float inf = std::numeric_limits<float>::infinity();
+  const std::vector<float> values = {0.0f, -0.0f, inf, -inf, std::nanf(""), 1e-45f, -3.5f, 2.0f};
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {8});
+  auto full = [&](double value) { return Full(graph, DataType::kF32, {8}, value); };
+  std::vector<std::pair<std::string, Tensor>> outputs;
+  for (const double c : {0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 4.0}) {
+    for (Tensor y : {Add(x, full(c)), Add(full(c), x), Sub(x, full(c)), Sub(full(c), x),
+                     Mul(x, full(c)), Mul(full(c), x), Div(x, full(c)), Pow(x, full(c)),
+                     Maximum(x, full(c)), Minimum(full(c), x)}) {
+      outputs.emplace_back("y" + std::to_string(outputs.size()), y);
+    }
+  }
+  outputs.emplace_back("neg_neg", Neg(Neg(x)));
+  outputs.emplace_back("rectified", Cast(Greater(Maximum(x, full(0)), full(0)), DataType::kF32));
+  outputs.emplace_back("same", Maximum(x, x));
+  outputs.emplace_back("there_and_back", Cast(Cast(x, DataType::kF64), DataType::kF32));
+  graph.AddSignature("f", outputs);
+  Function f(graph);
+  const std::vector<HostTensor> arguments = {HostTensor::Of<float>({8}, values)};
+  const std::vector<HostTensor> before = f.Evaluate(arguments);
+  ASSERT_TRUE(Simplify(f.op()).ok());
+  const std::vector<HostTensor> after = f.Evaluate(arguments);
+  ASSERT_EQ(before.size(), after.size());
+  for (size_t i = 0; i < before.size(); ++i) {
+    for (size_t k = 0; k < values.size(); ++k) {
+      const float b = before[i].values<float>()[k], a = after[i].values<float>()[k];
+      EXPECT_TRUE((std::isnan(a) && std::isnan(b)) ||
+                  (a == b && std::signbit(a) == std::signbit(b)))
+          << outputs[i].first << " of " << values[k] << ": " << b << " became " << a;
+    }
+  }
+}
+
 TEST(FusionTest, KernelsAreAsExpected) {
   for (const FusionCase& fusion : FusionCases()) {
     SCOPED_TRACE(fusion.name);
@@ -616,6 +692,54 @@ TEST(FusionTest, KernelsAreAsExpected) {
         EXPECT_GE(f.Kinds().size(), fusion.kinds.size());
       }
     }
+  }
+}
+
+// Ops with effects keep their order, so they lie between kernels as values do: `a` and `y` are no
+// one kernel where something that reads `a` comes before something that `y` reads.
+TEST(FusionTest, EffectsLieBetweenKernels) {
+  enum Kind { kPrint, kAssert, kCheck, kPureCond, kPrintingCond };
+  for (const Kind kind : {kPrint, kAssert, kCheck, kPureCond, kPrintingCond}) {
+    SCOPED_TRACE(kind);
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {4});
+    Tensor p = graph.Input("p", DataType::kBool, {});
+    auto effect = [&](Tensor t, const std::string& message) {
+      switch (kind) {
+        case kPrint:
+          return Print(t, message);
+        case kAssert:
+          return Assert(p, t, message);
+        case kCheck:
+          return CheckNumerics(t, message);
+        default:
+          return Cond(
+              p,
+              [&] { return std::vector<Tensor>{kind == kPureCond ? Neg(t) : Print(t, message)}; },
+              [&] { return std::vector<Tensor>{Abs(t)}; })[0];
+      }
+    };
+    Tensor a = Exp(x);
+    Tensor first = effect(a, "first"), second = effect(x, "second");
+    graph.AddSignature("f", {{"y", Add(a, second)}, {"first", first}});
+    Function f(graph);
+    ASSERT_TRUE(Decompose(f.op()).ok());
+    f.Run(Fuse);
+    // Without effects, nothing keeps `a` and `y` apart.
+    int kernels = 0;
+    for (mlir::Operation& op : f.op().getBody().front()) kernels += llvm::isa<plan::FusionOp>(op);
+    EXPECT_EQ(kernels, kind == kPureCond ? 1 : 2);
+    // Scheduling keeps it as well.
+    ASSERT_TRUE(Schedule(f.op()).ok());
+    std::vector<std::string> messages;
+    f.op().walk([&](mlir::Operation* op) {
+      if (auto message = op->getAttrOfType<mlir::StringAttr>("message")) {
+        messages.push_back(message.str());
+      }
+    });
+    if (kind == kPureCond) continue;
+    ASSERT_EQ(messages.size(), 2u);
+    EXPECT_NE(messages[0].find("first"), std::string::npos);
   }
 }
 

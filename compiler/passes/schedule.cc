@@ -103,7 +103,7 @@ class BlockScheduler {
         }
         reads.insert(RootOf(operand));
       }
-      if (KindOf(node.op) == OpKind::kHost && !llvm::isa<plan::FusionOp>(node.op)) {
+      if (HasEffects(node.op)) {
         if (last_effect) needs.insert(*last_effect);
         last_effect = i;
       }

@@ -1,13 +1,14 @@
 #include "compiler/passes/signature.h"
 
-#include <algorithm>
 #include <map>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "graph/ir/types.h"
+#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/DenseSet.h"
 #include "mlir/IR/IRMapping.h"
+#include "proto/suggest.h"
 
 namespace weft {
 namespace {
@@ -20,11 +21,8 @@ absl::Status NoSignature(ir::GraphOp graph, const std::string& name) {
     return absl::NotFoundError(
         absl::StrCat("there is no signature '", name, "': the graph has none"));
   }
-  auto nearest = std::min_element(names.begin(), names.end(), [&](auto& a, auto& b) {
-    return llvm::StringRef(name).edit_distance(a) < llvm::StringRef(name).edit_distance(b);
-  });
   return absl::NotFoundError(
-      absl::StrCat("there is no signature '", name, "'; did you mean '", *nearest, "'?"));
+      absl::StrCat("there is no signature '", name, "'", Suggestion(name, names)));
 }
 
 // Ops that `request` needs, found without recursion: graphs may be deep.
@@ -114,8 +112,9 @@ class Extractor {
     block->addArguments(types, locations);
     builder_.setInsertionPointToEnd(block);
     for (size_t i = 0; i < request_.inputs.size(); ++i) {
-      mapping_.map(request_.inputs[i].second, block->getArgument(static_cast<unsigned>(i)));
+      fed_[request_.inputs[i].second] = block->getArgument(static_cast<unsigned>(i));
     }
+    for (auto& [value, argument] : fed_) mapping_.map(value, argument);
   }
 
   absl::Status Add(mlir::Operation* op) {
@@ -128,6 +127,10 @@ class Extractor {
       return Assign(assign.getVariable().str(), assign.getX(), op->getLoc());
     }
     builder_.clone(*op, mapping_);
+    // A result that is fed stays so where another result of its op is needed.
+    for (mlir::Value result : op->getResults()) {
+      if (auto fed = fed_.find(result); fed != fed_.end()) mapping_.map(result, fed->second);
+    }
     return absl::OkStatus();
   }
 
@@ -169,6 +172,7 @@ class Extractor {
   mlir::OpBuilder builder_;
   mlir::func::FuncOp function_;
   mlir::IRMapping mapping_;
+  llvm::DenseMap<mlir::Value, mlir::Value> fed_;  // to arguments
   std::map<std::string, int> variable_argument_;
   std::map<std::string, mlir::Value> assigned_;
 };

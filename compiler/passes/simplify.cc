@@ -36,14 +36,7 @@ mlir::Value ApplyRules(mlir::Operation* op, std::string_view key, OpMaker make) 
 
 }  // namespace
 
-std::optional<double> SplatOf(mlir::Value value) {
-  mlir::Operation* op = value.getDefiningOp();
-  while (op != nullptr && llvm::isa<ir::BroadcastOp, ir::ReshapeOp>(op)) {
-    op = op->getOperand(0).getDefiningOp();
-  }
-  auto constant = llvm::dyn_cast_or_null<ir::ConstantOp>(op);
-  return constant ? ir::SplatValueOf(constant.getValue()) : std::nullopt;
-}
+std::optional<double> SplatOf(mlir::Value value) { return ir::SplatValueOf(SplatOfValue(value)); }
 
 bool IsSplat(mlir::Value value, double number) {
   const std::optional<double> splat = SplatOf(value);

@@ -13,15 +13,22 @@ using Op = mlir::Operation*;
 mlir::Value X(Op op) { return op->getOperand(0); }
 mlir::Value Y(Op op) { return op->getOperand(1); }
 
-// Adding 0 turns -0 into 0, which no later op but division and sign functions can see; the other
-// rules on floats are exact.
-mlir::Value AddZero(Op op, OpMaker) {
-  return IsSplat(Y(op), 0) ? X(op) : IsSplat(X(op), 0) ? Y(op) : mlir::Value();
+// The zero that adding to x leaves x as it is: x + 0 turns a -0 into 0.
+bool IsNoSummand(mlir::Value value) {
+  const std::optional<double> splat = SplatOf(value);
+  return splat == 0 && (!IsFloat(ir::DataTypeOf(value)) || std::signbit(*splat));
 }
-mlir::Value SubZero(Op op, OpMaker) { return IsSplat(Y(op), 0) ? X(op) : mlir::Value(); }
+mlir::Value AddZero(Op op, OpMaker) {
+  return IsNoSummand(Y(op)) ? X(op) : IsNoSummand(X(op)) ? Y(op) : mlir::Value();
+}
+// x - 0 is x + -0.
+mlir::Value SubZero(Op op, OpMaker) {
+  const std::optional<double> splat = SplatOf(Y(op));
+  return splat == 0 && !std::signbit(*splat) ? X(op) : mlir::Value();
+}
 mlir::Value ZeroMinus(Op op, OpMaker make) {
-  return IsSplat(X(op), 0) && ir::DataTypeOf(X(op)) != DataType::kU8 ? make.Make("neg", Y(op))
-                                                                     : mlir::Value();
+  return IsNoSummand(X(op)) && ir::DataTypeOf(X(op)) != DataType::kU8 ? make.Make("neg", Y(op))
+                                                                      : mlir::Value();
 }
 mlir::Value MulOne(Op op, OpMaker) {
   return IsSplat(Y(op), 1) ? X(op) : IsSplat(X(op), 1) ? Y(op) : mlir::Value();

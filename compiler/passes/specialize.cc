@@ -68,9 +68,15 @@ absl::StatusOr<bool> SpecializeDims(mlir::func::FuncOp function,
 
 absl::StatusOr<bool> FreezeVariables(mlir::func::FuncOp function,
                                      const std::map<std::string, HostTensor>& values,
-                                     WeightTable& weights) {
-  std::vector<std::string> variables = NamesIn(function, kVariablesAttr);
-  if (!NamesIn(function, kAssignedAttr).empty() || variables.empty()) return false;
+                                     WeightTable& weights, bool required) {
+  const std::vector<std::string> variables = NamesIn(function, kVariablesAttr);
+  const std::vector<std::string> assigned = NamesIn(function, kAssignedAttr);
+  if (required && !assigned.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "signature '", function.getSymName().str(), "' assigns the variable '", assigned[0],
+        "', so that its variables cannot be frozen; compile it without freezing"));
+  }
+  if (!assigned.empty() || variables.empty()) return false;
   const size_t num_inputs = NamesIn(function, kInputsAttr).size();
   mlir::OpBuilder builder = mlir::OpBuilder::atBlockBegin(&function.getBody().front());
   for (size_t i = 0; i < variables.size(); ++i) {
@@ -93,7 +99,9 @@ absl::StatusOr<bool> FreezeVariables(mlir::func::FuncOp function,
   llvm::BitVector erased(function.getNumArguments());
   erased.set(static_cast<unsigned>(num_inputs), function.getNumArguments());
   if (llvm::failed(function.eraseArguments(erased))) {
-    return absl::InternalError("the variables' arguments could not be removed");
+    return absl::InternalError(absl::StrCat(
+        "the variables' arguments of '", function.getSymName().str(), "' could not be removed, at ",
+        ir::Describe(function.getLoc()), "; compile it without freezing"));
   }
   function->setAttr(kVariablesAttr, builder.getArrayAttr({}));
   return true;
