@@ -132,10 +132,6 @@ const char* Remember(void* context, const SafetensorsEntry& entry) {
     } else if (loading->data[i] != nullptr) {
       problem = "is there twice";
     }
-    constexpr int32_t kBool = 1;
-    for (int64_t j = 0; variable.dtype == kBool && problem == nullptr && j < entry.bytes; ++j) {
-      if (static_cast<unsigned char>(entry.data[j]) > 1) problem = "has a bool that is not 0 or 1";
-    }
     loading->data[i] = entry.data;
     if (problem == nullptr) return nullptr;
     snprintf(loading->problem, sizeof(loading->problem), "variable '%s' %s there", variable.name,

@@ -33,14 +33,34 @@ bool Status(int fd, const char* path, struct statx* status) {
   return statx(fd, path, AT_EMPTY_PATH, STATX_BASIC_STATS, status) == 0;
 }
 
-// So that the new name survives a loss of power.
-void SyncFolderOf(char* path) {
+// Opens a new file beside `target`, whose name it writes to `path`: of this thread of this process
+// alone. One that a process of the same number left behind is not touched. -1 with errno where it
+// cannot.
+int OpenTemporary(const char* target, mode_t mode, char* path, size_t size) {
+  static unsigned counter = 0;
+  constexpr int kAttempts = 10000;
+  int fd = -1;
+  for (int i = 0; i < kAttempts; ++i) {
+    const unsigned number = __atomic_fetch_add(&counter, 1u, __ATOMIC_RELAXED);
+    snprintf(path, size, "%s.tmp.%d.%u", target, static_cast<int>(getpid()), number);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd >= 0 || errno != EEXIST) return fd;
+  }
+  return fd;
+}
+
+// So that the new name survives a loss of power. A folder that may not be read, or a file system
+// that cannot sync folders (EINVAL), is no error: nothing more can be done.
+bool SyncFolderOf(char* path) {
   char* slash = strrchr(path, '/');
   if (slash != nullptr) slash[slash == path] = '\0';
   const int folder = open(slash == nullptr ? "." : path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return;
-  fsync(folder);
+  if (folder < 0) return true;
+  const int error = fsync(folder) == 0 ? 0 : errno;
   close(folder);
+  if (error == 0 || error == EINVAL) return true;
+  errno = error;
+  return false;
 }
 
 }  // namespace
@@ -79,24 +99,21 @@ bool WriteFileAtomically(const char* path, const Piece* pieces, size_t count) {
     strcpy(target, path);
   }
   char temporary[PATH_MAX + 32];
-  snprintf(temporary, sizeof(temporary), "%s.%d.tmp", target, static_cast<int>(getpid()));
-  const int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  // What was there keeps its permissions; a new file has them before any byte of it is written.
+  const int fd = OpenTemporary(target, exists ? 0600 : 0666, temporary, sizeof(temporary));
   if (fd < 0) return false;
-  if (exists) fchmod(fd, status.stx_mode & 07777);
-  bool good = WriteAll(fd, pieces, count) && fsync(fd) == 0;
+  bool good = !exists || fchmod(fd, status.stx_mode & 0777) == 0;
+  good = good && WriteAll(fd, pieces, count) && fsync(fd) == 0;
   int error = errno;
   close(fd);
   if (good && rename(temporary, target) != 0) {
     good = false;
     error = errno;
   }
-  if (good) {
-    SyncFolderOf(target);
-  } else {
-    unlink(temporary);
-    errno = error;
-  }
-  return good;
+  if (good) return SyncFolderOf(target);
+  unlink(temporary);
+  errno = error;
+  return false;
 }
 
 MappedFile::~MappedFile() {

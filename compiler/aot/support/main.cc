@@ -268,6 +268,11 @@ int ReadInputs(const WeftPlan& plan, Tensor* inputs) {
       return Fail(kBadInput, "'%s': input '%s' has %u dimensions, the file has %d", input.path,
                   value.name, value.rank, input.npy.rank);
     }
+    if (!input.npy.fortran_order && !input.npy.big_endian) continue;
+    auto* elements = static_cast<char*>(malloc(static_cast<size_t>(input.npy.bytes) + 1));
+    if (elements == nullptr) return Fail(kRunFailed, "no memory");
+    CopyElements(input.npy, elements);
+    input.npy.data = elements;  // the process's, like the inputs
   }
   return kOk;
 }

@@ -28,15 +28,16 @@ class Header {
         char code[16] = {};  // an empty one has a second character too
         if (!Text(code, sizeof(code))) return "its element type is none of Weft's";
         has_type = true;
-        // Any of these means this machine's order, or that there is none.
-        const bool native = code[0] == '<' || code[0] == '|' || code[0] == '=';
-        for (int32_t i = 1; native && i < 10; ++i) {
+        // '|' and '=' mean that there is no order, or this machine's.
+        const bool known = code[0] != '\0' && strchr("<>|=", code[0]) != nullptr;
+        npy->big_endian = code[0] == '>';
+        for (int32_t i = 1; known && i < 10; ++i) {
           if (strcmp(code + 1, kCodes[i] + 1) == 0) npy->dtype = i;
         }
         if (npy->dtype == 0) return "its element type is none of Weft's; convert it with astype";
       } else if (strcmp(key, "fortran_order") == 0 && !has_order) {
-        if (Word("True")) return "it is in Fortran order; save it with numpy.ascontiguousarray";
-        if (!Word("False")) return kMalformed;
+        npy->fortran_order = Word("True");
+        if (!npy->fortran_order && !Word("False")) return kMalformed;
         has_order = true;
       } else if (strcmp(key, "shape") == 0 && !has_shape) {
         if (!Shape(npy)) return kMalformed;
@@ -97,6 +98,7 @@ class Header {
         }
       }
       if (at_ == start || npy->rank == kMaxNpyRank) return false;
+      Take('L');  // Python 2 wrote long numbers so
       npy->shape[npy->rank++] = size;
       if (!Take(',')) return Take(')');
     }
@@ -141,6 +143,28 @@ const char* ReadNpy(const char* bytes, size_t size, Npy* npy) {
     if (static_cast<unsigned char>(npy->data[i]) > 1) return "it has a bool that is not 0 or 1";
   }
   return nullptr;
+}
+
+void CopyElements(const Npy& npy, char* elements) {
+  const auto size = static_cast<size_t>(weft_dtype_bytes(npy.dtype));
+  int64_t strides[kMaxNpyRank], index[kMaxNpyRank] = {};
+  int64_t stride = 1;
+  for (int i = 0; i < npy.rank; ++i) {
+    const int dim = npy.fortran_order ? i : npy.rank - 1 - i;
+    strides[dim] = stride;
+    stride *= npy.shape[dim];
+  }
+  int64_t at = 0;
+  for (int64_t done = 0; done < npy.bytes; done += static_cast<int64_t>(size)) {
+    const char* from = npy.data + static_cast<size_t>(at) * size;
+    for (size_t i = 0; i < size; ++i) *elements++ = from[npy.big_endian ? size - 1 - i : i];
+    for (int dim = npy.rank; dim-- > 0;) {
+      at += strides[dim];
+      if (++index[dim] < npy.shape[dim]) break;
+      at -= strides[dim] * npy.shape[dim];
+      index[dim] = 0;
+    }
+  }
 }
 
 bool WriteNpy(const char* path, const Npy& npy) {

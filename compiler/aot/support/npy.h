@@ -18,11 +18,17 @@ struct Npy {
   int64_t shape[kMaxNpyRank];
   const char* data;  // in the file's bytes
   int64_t bytes;
+  // How the elements lie there: with the first index running fastest; with the last byte first.
+  bool fortran_order;
+  bool big_endian;
 };
 
-// Reads a little-endian file in C order. bf16 is '<V2', as proto/npy.h has it. Returns null, or
+// Reads what proto/npy.h reads, elements as they lie in the file. bf16 is '<V2'. Returns null, or
 // what is wrong.
 const char* ReadNpy(const char* bytes, size_t size, Npy* npy);
+
+// Writes `npy.bytes` bytes to `elements`: in C order and in this machine's byte order.
+void CopyElements(const Npy& npy, char* elements);
 
 // Writes a file atomically. Where it returns false, errno says why.
 bool WriteNpy(const char* path, const Npy& npy);

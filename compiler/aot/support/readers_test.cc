@@ -1,6 +1,8 @@
 // The readers of files in artifacts take what proto/ writes, and nothing else.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <random>
@@ -56,13 +58,11 @@ TEST(Npy, RefusesTheRest) {
            "",
            "{}",
            "{'descr': '', 'fortran_order': False, 'shape': (3,), }",
-           "{'descr': '>f4', 'fortran_order': False, 'shape': (3,), }",
            "{'descr': '?f4', 'fortran_order': False, 'shape': (3,), }",
            "{'descr': '<f44444444444444444', 'fortran_order': False, 'shape': (3,), }",
            "{'descr': '<c8', 'fortran_order': False, 'shape': (3,), }",
            "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (3,), }",
            "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), 'shape': (3,), }",
-           "{'descr': '<f4', 'fortran_order': True, 'shape': (3,), }",
            "{'descr': '<f4', 'fortran_order': False, 'shape': (-3,), }",
            "{'descr': '<f4', 'fortran_order': False, 'shape': (3, }",
            "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296,4294967296), }",
@@ -76,6 +76,46 @@ TEST(Npy, RefusesTheRest) {
                             ""),
                     &npy),
             "");
+}
+
+// The two readers take the same files, and read the same from them.
+TEST(Npy, AgreesWithTheReaderOfProto) {
+  struct Shape {
+    const char* text;
+    int64_t elements;
+  };
+  std::mt19937 random(3);
+  for (const char* type :
+       {"<f4", ">f4", "=f4", "|f4", "?f4", "f4",  "<f8", ">f8", "<f2", ">f2", "<V2", ">V2", "|V2",
+        "|b1", ">b1", "<i1", "|u1", "<i4", ">i4", "<i8", ">i8", "<u4", "<c8", "|S4", "<U4", ""}) {
+    const int64_t size = type[0] == '\0' ? 1 : std::max(1, std::atoi(type + strlen(type) - 1));
+    for (const char* order : {"False", "True", "true"}) {
+      for (const Shape& shape : {Shape{"()", 1}, Shape{"(3,)", 3}, Shape{"(3)", 3},
+                                 Shape{"(2, 3)", 6}, Shape{"(2L, 3L)", 6}, Shape{"(2, 0, 3)", 0},
+                                 Shape{"(2, 3, 4)", 24}, Shape{"(2 3)", 6}}) {
+        const std::string header = std::string("{'descr': '") + type +
+                                   "', 'fortran_order': " + order + ", 'shape': " + shape.text +
+                                   ", }";
+        SCOPED_TRACE(header);
+        std::string data;
+        for (int64_t i = 0; i < shape.elements * size; ++i) {
+          data.push_back(static_cast<char>(size == 1 ? random() % 2 : random() % 256));
+        }
+        const std::string file = NpyFile(header, data);
+        const absl::StatusOr<HostTensor> expected = weft::ReadNpy(file, nullptr);
+        Npy npy;
+        const std::string problem = Problem(file, &npy);
+        ASSERT_EQ(problem.empty(), expected.ok()) << problem << expected.status();
+        if (!expected.ok()) continue;
+        EXPECT_EQ(npy.dtype, static_cast<int>(expected->dtype()));
+        ASSERT_EQ(npy.bytes, static_cast<int64_t>(expected->size_bytes()));
+        ASSERT_EQ(ReadNpy(file.data(), file.size(), &npy), nullptr);
+        std::string elements(data.size(), '\0');
+        CopyElements(npy, elements.data());
+        EXPECT_EQ(elements, std::string(static_cast<const char*>(expected->data()), data.size()));
+      }
+    }
+  }
 }
 
 const char* Remember(void* context, const SafetensorsEntry& entry) {
@@ -104,6 +144,58 @@ TEST(Safetensors, EveryChangeIsNoticed) {
     bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << (bit % 8)));
     EXPECT_NE(WalkSafetensors(bad.data(), bad.size(), &Remember, &seen), nullptr) << bit;
   }
+}
+
+std::string SafetensorsFile(const std::string& header, size_t data) {
+  const uint64_t size = header.size();
+  std::string file(reinterpret_cast<const char*>(&size), sizeof(size));
+  return file + header + std::string(data, '\1');
+}
+
+TEST(Safetensors, AgreesWithTheReaderOfProto) {
+  struct File {
+    const char* header;
+    size_t data;
+    bool good;
+  };
+  for (const File& file : std::vector<File>{
+           {"{}", 0, true},
+           {"{}", 1, false},
+           {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8, true},
+           {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 12, false},
+           {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12, false},
+           {R"({"a":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}})", 2, false},
+           {R"({"a":{"dtype":"BOOL","shape":[2],"data_offsets":[0,2]}})", 2, true},
+           {R"({"a":{"dtype":"F32","shape":[0,99],"data_offsets":[0,0]}})", 0, true},
+           {R"({"a":{"dtype":"F32","shape":[4294967296,4294967296,0],"data_offsets":[0,0]}})", 0,
+            true},
+           {R"({"b":{"dtype":"I8","shape":[2],"data_offsets":[2,4]},)"
+            R"("a":{"dtype":"I8","shape":[2],"data_offsets":[0,2]}})",
+            4, true},
+           {R"({"b":{"dtype":"I8","shape":[2],"data_offsets":[1,3]},)"
+            R"("a":{"dtype":"I8","shape":[2],"data_offsets":[0,2]}})",
+            3, false},
+           {R"({"b":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},)"
+            R"("a":{"dtype":"I8","shape":[2],"data_offsets":[0,2]}})",
+            2, false},
+           {R"({"b":{"dtype":"I8","shape":[2],"data_offsets":[3,5]},)"
+            R"("a":{"dtype":"I8","shape":[2],"data_offsets":[0,2]}})",
+            5, false},
+           {R"({"a":{"dtype":"I8","shape":[2],"data_offsets":[2,0]}})", 2, false},
+       }) {
+    SCOPED_TRACE(file.header);
+    const std::string bytes = SafetensorsFile(file.header, file.data);
+    std::map<std::string, std::string> seen;
+    const char* problem = WalkSafetensors(bytes.data(), bytes.size(), &Remember, &seen);
+    EXPECT_EQ(problem == nullptr, file.good) << problem;
+    EXPECT_EQ(ReadSafetensors(bytes, nullptr).ok(), file.good);
+  }
+  std::string bad =
+      SafetensorsFile(R"({"a":{"dtype":"BOOL","shape":[2],"data_offsets":[0,2]}})", 2);
+  bad.back() = '\2';
+  std::map<std::string, std::string> seen;
+  EXPECT_NE(WalkSafetensors(bad.data(), bad.size(), &Remember, &seen), nullptr);
+  EXPECT_FALSE(ReadSafetensors(bad, nullptr).ok());
 }
 
 TEST(SameFile, SeesThroughOtherPaths) {

@@ -1,6 +1,7 @@
 #include "compiler/aot/support/safetensors.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "compiler/aot/support/model.h"
@@ -204,12 +205,19 @@ const char* ReadEntry(Scanner* scanner, const char* data, size_t data_size,
   }
   entry->data = data + offsets[0];
   entry->bytes = offsets[1] - offsets[0];
-  if (entry->dtype == 0) return nullptr;  // of a size that we do not know
+  if (entry->dtype == 0) return "a tensor's element type is none of Weft's";
   int64_t expected = weft_dtype_bytes(entry->dtype);
+  // Without elements the other dimensions may be anything.
+  for (int i = 0; i < entry->rank; ++i) expected = entry->shape[i] == 0 ? 0 : expected;
   for (int i = 0; i < entry->rank; ++i) {
     if (__builtin_mul_overflow(expected, entry->shape[i], &expected)) expected = -1;
   }
-  return expected == entry->bytes ? nullptr : "a tensor's size is not that of its shape";
+  if (expected != entry->bytes) return "a tensor's size is not that of its shape";
+  constexpr int32_t kBool = 1;
+  for (int64_t i = 0; entry->dtype == kBool && i < entry->bytes; ++i) {
+    if (static_cast<unsigned char>(entry->data[i]) > 1) return "it has a bool that is not 0 or 1";
+  }
+  return nullptr;
 }
 
 // Reads the metadata, and verifies the checksum that it may hold. `file` is all bytes.
@@ -255,6 +263,51 @@ uint32_t Crc32(const char* bytes, size_t size, uint32_t before) {
   return ~crc;
 }
 
+namespace {
+
+// Where tensors lie.
+class Places {
+ public:
+  ~Places() { free(all_); }
+  // False where there is no memory.
+  bool Add(int64_t begin, int64_t end) {
+    if (count_ == capacity_) {
+      const size_t capacity = capacity_ * 2 + 64;
+      void* grown = realloc(all_, capacity * sizeof(Place));
+      if (grown == nullptr) return false;
+      all_ = static_cast<Place*>(grown);
+      capacity_ = capacity;
+    }
+    all_[count_++] = {begin, end};
+    return true;
+  }
+  // Whether they lie one after the other from 0 to `size`, in whatever order they were added.
+  bool Fill(uint64_t size) {
+    if (count_ > 0) qsort(all_, count_, sizeof(Place), &Compare);
+    int64_t end = 0;
+    for (size_t i = 0; i < count_; ++i) {
+      if (all_[i].begin != end) return false;
+      end = all_[i].end;
+    }
+    return static_cast<uint64_t>(end) == size;
+  }
+
+ private:
+  struct Place {
+    int64_t begin, end;
+  };
+  static int Compare(const void* a, const void* b) {
+    const Place &x = *static_cast<const Place*>(a), &y = *static_cast<const Place*>(b);
+    if (x.begin != y.begin) return x.begin < y.begin ? -1 : 1;
+    return x.end < y.end ? -1 : x.end > y.end;
+  }
+
+  Place* all_ = nullptr;
+  size_t count_ = 0, capacity_ = 0;
+};
+
+}  // namespace
+
 const char* WalkSafetensors(const char* bytes, size_t size,
                             const char* (*visit)(void* context, const SafetensorsEntry& entry),
                             void* context) {
@@ -268,6 +321,7 @@ const char* WalkSafetensors(const char* bytes, size_t size,
   const char* data = header + header_size;
   const size_t data_size = size - sizeof(header_size) - header_size;
   Scanner scanner(header, data);
+  Places places;
   if (!scanner.Take('{')) return "the header is malformed";
   if (!scanner.Take('}')) {
     do {
@@ -278,12 +332,17 @@ const char* WalkSafetensors(const char* bytes, size_t size,
       const bool metadata = strcmp(entry.name, "__metadata__") == 0;
       const char* problem = metadata ? ReadMetadata(&scanner, bytes, size)
                                      : ReadEntry(&scanner, data, data_size, &entry);
+      if (problem == nullptr && !metadata &&
+          !places.Add(entry.data - data, entry.data - data + entry.bytes)) {
+        problem = "there is no memory to read it";
+      }
       if (problem == nullptr && !metadata) problem = visit(context, entry);
       if (problem != nullptr) return problem;
     } while (scanner.Take(','));
     if (!scanner.Take('}')) return "the header is malformed";
   }
-  return scanner.AtEnd() ? nullptr : "the header is malformed";
+  if (!scanner.AtEnd()) return "the header is malformed";
+  return places.Fill(data_size) ? nullptr : "its tensors overlap, or leave gaps";
 }
 
 }  // namespace weft::aot

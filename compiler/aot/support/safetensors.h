@@ -14,7 +14,7 @@ constexpr size_t kMaxNameBytes = 1024;
 // A tensor of the file.
 struct SafetensorsEntry {
   char name[kMaxNameBytes + 1];
-  int32_t dtype;  // weft.DType; 0 where Weft has no such type
+  int32_t dtype;  // weft.DType
   int rank;
   int64_t shape[kMaxRank];
   const char* data;
