@@ -5,9 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "compiler/api.h"
-#include "graph/ir/types.h"
+#include "compiler/passes/diagnostics.h"
 #include "llvm/Support/raw_ostream.h"
-#include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/OperationSupport.h"
 #include "mlir/IR/Verifier.h"
 #include "proto/suggest.h"
@@ -26,16 +25,10 @@ std::string Print(mlir::Operation* root) {
 
 // MLIR's verifier reports through diagnostics; the first becomes the status.
 absl::Status Verify(std::string_view pass, mlir::Operation* root) {
-  std::string first;
-  mlir::ScopedDiagnosticHandler handler(root->getContext(), [&](mlir::Diagnostic& diagnostic) {
-    if (first.empty()) {
-      first = absl::StrCat(diagnostic.str(), ", at ", ir::Describe(diagnostic.getLocation()));
-    }
-    return llvm::success();
-  });
+  const FirstError error(root->getContext());
   if (llvm::succeeded(mlir::verify(root))) return absl::OkStatus();
   return absl::InternalError(
-      absl::StrCat("invalid IR after pass '", std::string(pass), "': ", first));
+      absl::StrCat("invalid IR after pass '", std::string(pass), "': ", error.text()));
 }
 
 }  // namespace
@@ -52,7 +45,10 @@ void PassRunner::Optional(std::string_view name, mlir::Operation* root, const Pa
 void PassRunner::Required(std::string_view name, mlir::Operation* root, const Pass& pass) {
   if (!status_.ok()) return;
   const auto start = std::chrono::steady_clock::now();
+  const FirstError error(root->getContext());
   absl::StatusOr<bool> changed = pass();
+  // Of an op that could not be made.
+  if (changed.ok() && !error.text().empty()) changed = absl::InternalError(error.text());
   if (!changed.ok()) {
     // Faults of the graph or the options already say where; ours need the pass.
     status_ = absl::IsInternal(changed.status())

@@ -83,7 +83,7 @@ class WindowEmitter {
       total = total + NumElements(ir::ShapeOf(result)) * DimExpr(SizeOf(ir::DataTypeOf(result)));
     }
     spec.bytes = total;
-    spec.flops = NumElements(window_shape_) * DimExpr(rows_.window * columns_.window);
+    spec.flops = NumElements(window_shape_) * DimExpr(rows_.window) * DimExpr(columns_.window);
     kb_.Finish(spec);
     return spec;
   }
@@ -214,7 +214,9 @@ class WindowEmitter {
     auto count_padding = op_->getAttrOfType<mlir::BoolAttr>("count_padding");
     const bool whole =
         (count_padding && count_padding.getValue()) || (!rows_.padded && !columns_.padded);
-    if (whole) return Splat(static_cast<double>(rows_.window * columns_.window));
+    if (whole) {
+      return Splat(static_cast<double>(rows_.window) * static_cast<double>(columns_.window));
+    }
     auto [row_first, row_last] = Covered(rows_, row);
     auto [column_first, column_last] = Covered(columns_, column);
     Value count = kb_.Mul(kb_.Sub(row_last, row_first), kb_.Sub(column_last, column_first));

@@ -1,8 +1,11 @@
 #include "compiler/passes/build_ops.h"
 
+#include "absl/strings/str_cat.h"
 #include "graph/ir/create.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/Diagnostics.h"
 #include "proto/host_tensor.h"
 
 namespace weft {
@@ -18,7 +21,18 @@ mlir::Value OpMaker::Make(std::string_view op, mlir::ValueRange operands) {
 
 mlir::Value OpMaker::Make(std::string_view op, mlir::ValueRange operands,
                           llvm::ArrayRef<mlir::NamedAttribute> attributes) {
-  return ir::CreateOpOrDie(builder_, op, operands, attributes, loc_)->getResult(0);
+  absl::StatusOr<mlir::Operation*> made =
+      absl::NotFoundError(absl::StrCat("there is no op '", std::string(op), "'"));
+  if (const OpInfo* info = FindOp(op)) {
+    made = ir::CreateOp(builder_, *info, operands, attributes, loc_);
+  }
+  if (made.ok()) return (*made)->getResult(0);
+  mlir::emitError(loc_) << std::string(made.status().message());
+  // Stands in for the result until the pass is given up.
+  mlir::Type type = operands.empty() ? ir::MakeTensorType(builder_.getContext(), DataType::kF32, {})
+                                     : operands.front().getType();
+  return mlir::UnrealizedConversionCastOp::create(builder_, loc_, type, mlir::ValueRange())
+      .getResult(0);
 }
 
 mlir::Value OpMaker::Reshape(mlir::Value x, const Shape& shape) {

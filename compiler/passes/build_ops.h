@@ -1,5 +1,7 @@
 // Short ways to make ops in passes, each at the builder's place and with the location `loc`. Types
-// are inferred; wrong operands are bugs of the pass and abort.
+// are inferred. Wrong operands are bugs of the pass: they are reported as an error diagnostic at
+// `loc`, and a value of the first operand's type stands for the result; the pass looks for such an
+// error (diagnostics.h) after each rewrite, and gives up.
 #ifndef WEFT_COMPILER_PASSES_BUILD_OPS_H_
 #define WEFT_COMPILER_PASSES_BUILD_OPS_H_
 

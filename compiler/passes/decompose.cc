@@ -1,15 +1,16 @@
 // What kernels cannot do in one launch, or do better in another form, becomes several ops:
 //   reductions       over several ranges of axes -> one after the other; over none -> the operand
 //   convolutions     with padding -> pad, then without
-//   conv2d_input_grad  -> a convolution of the gradient with the reversed filter; with strides, one
-//                         for each remainder of places in the image, with its part of the filter
+//   conv2d_input_grad  -> convolutions of the gradient: conv_input_grad.cc
+//   concat           of many -> concat of concats
 //   check_numerics   -> is_finite, reduce_and, assert
 #include <algorithm>
-#include <numeric>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "compiler/passes/build_ops.h"
+#include "compiler/passes/conv_input_grad.h"
+#include "compiler/passes/diagnostics.h"
 #include "compiler/passes/op_kinds.h"
 #include "compiler/passes/passes.h"
 #include "graph/ir/dialect.h"
@@ -91,145 +92,6 @@ mlir::Value DecomposePadded(mlir::Operation* op, OpMaker make) {
                    WithoutPadding(op, make));
 }
 
-// [kh, kw, c / g, o] -> [kh, kw, o / g, c], upside down: what a convolution of the gradient needs.
-mlir::Value TransposedFilter(mlir::Value filter, int64_t groups, OpMaker make) {
-  const Shape shape = ir::ShapeOf(filter);
-  const DimExpr per_group = *DimExpr::DivideExactly(shape[3], groups);
-  mlir::Value reversed = make.Make("reverse", filter, make.Ints("axes", {0, 1}));
-  mlir::Value split = make.Reshape(reversed, {shape[0], shape[1], shape[2], groups, per_group});
-  mlir::Value turned = make.Transpose(split, {0, 1, 4, 3, 2});
-  return make.Reshape(turned, {shape[0], shape[1], per_group, shape[2] * DimExpr(groups)});
-}
-
-// With strides, the elements of the padded image fall into phases by their remainders, and each
-// phase sees some of the filter's elements only. Along one axis, phase p has the places
-// stride * t + p for t in [0, size), and to each the elements first, first + step, ... of the
-// filter contribute: a convolution of the gradient, padded by `low` and `high`.
-struct Phase {
-  int64_t first = 0, taps = 0, step = 1, dilation = 1;
-  int64_t low = 0, high = 0;
-};
-
-Phase PhaseOf(int64_t number, int64_t stride, int64_t dilation, int64_t window, int64_t gradient,
-              int64_t size) {
-  Phase phase;
-  const int64_t divisor = std::gcd(stride, dilation);
-  phase.step = stride / divisor;
-  phase.dilation = dilation / divisor;
-  while (phase.first < phase.step && phase.first * dilation % stride != number) ++phase.first;
-  if (phase.first == phase.step || phase.first >= window) return phase;
-  phase.taps = (window - phase.first + phase.step - 1) / phase.step;
-  const int64_t shift = (phase.first * dilation - number) / stride;
-  phase.low = shift + (phase.taps - 1) * phase.dilation;
-  phase.high = size - shift - gradient;
-  return phase;
-}
-
-// Whether height and width of images are known.
-bool HasKnownSpace(mlir::Value images) {
-  const Shape shape = ir::ShapeOf(images);
-  return shape[1].IsConstant() && shape[2].IsConstant();
-}
-
-mlir::Value DecomposeStridedInputGrad(mlir::Operation* op, OpMaker make) {
-  mlir::Value dy = op->getOperand(0), filter = op->getOperand(1);
-  const Shape image = ir::ShapeOf(op->getResult(0)), out = ir::ShapeOf(dy);
-  const Shape window = ir::ShapeOf(filter);
-  const Ints strides = IntsOf(op, "strides"), padding = IntsOf(op, "padding"),
-             dilations = IntsOf(op, "dilations");
-  const int64_t groups = op->getAttrOfType<mlir::IntegerAttr>("groups").getInt();
-  int64_t sizes[2];
-  std::vector<Phase> phases[2];
-  for (size_t i = 0; i < 2; ++i) {
-    const int64_t padded = *image[i + 1].Constant() + padding[2 * i] + padding[2 * i + 1];
-    sizes[i] = (padded + strides[i] - 1) / strides[i];
-    for (int64_t p = 0; p < strides[i]; ++p) {
-      phases[i].push_back(PhaseOf(p, strides[i], dilations[i], *window[i].Constant(),
-                                  *out[i + 1].Constant(), sizes[i]));
-    }
-  }
-  const Shape part = {image[0], sizes[0], sizes[1], image[3]};
-  auto part_of = [&](const Phase& down, const Phase& across) {
-    if (down.taps == 0 || across.taps == 0) return make.Full(ir::DataTypeOf(dy), part, 0);
-    mlir::Value taps = make.Make(
-        "slice", filter,
-        {make.Dims("starts", {down.first, across.first, 0, 0}), make.Dims("limits", window),
-         make.Ints("steps", {down.step, across.step, 1, 1})});
-    mlir::Value padded =
-        make.Pad(dy, 0, {0, down.low, across.low, 0}, {0, down.high, across.high, 0}, {0, 0, 0, 0});
-    return make.Make(
-        "conv2d", {padded, TransposedFilter(taps, groups, make)},
-        {make.Ints("strides", {1, 1}), make.Ints("padding", {0, 0, 0, 0}),
-         make.Ints("dilations", {down.dilation, across.dilation}), make.Int("groups", groups)});
-  };
-  auto side_by_side = [&](const std::vector<mlir::Value>& parts, int64_t axis) {
-    return parts.size() == 1 ? parts[0] : make.Make("concat", parts, make.Int("axis", axis));
-  };
-  // [n, rows, phases of rows, columns, phases of columns, channels]
-  std::vector<mlir::Value> lines;
-  for (const Phase& down : phases[0]) {
-    std::vector<mlir::Value> parts;
-    for (const Phase& across : phases[1]) {
-      parts.push_back(
-          make.Reshape(part_of(down, across), {part[0], part[1], 1, part[2], 1, part[3]}));
-    }
-    lines.push_back(side_by_side(parts, 4));
-  }
-  const Shape padded = {part[0], sizes[0] * strides[0], sizes[1] * strides[1], part[3]};
-  mlir::Value dx = make.Reshape(side_by_side(lines, 2), padded);
-  if (padded == image) return dx;
-  const Shape starts = {0, padding[0], padding[2], 0};
-  Shape limits = image;
-  for (size_t i = 0; i < 2; ++i) limits[i + 1] = image[i + 1] + starts[i + 1];
-  return make.Make(
-      "slice", dx,
-      {make.Dims("starts", starts), make.Dims("limits", limits), make.Ints("steps", {1, 1, 1, 1})});
-}
-
-mlir::Value DecomposeInputGrad(mlir::Operation* op, OpMaker make) {
-  // With open sizes, the zeros that strides leave between the gradient's elements are multiplied.
-  const bool strided = llvm::any_of(IntsOf(op, "strides"), [](int64_t s) { return s > 1; });
-  const Shape taps = ir::ShapeOf(op->getOperand(1));
-  if (strided && HasKnownSpace(op->getResult(0)) && HasKnownSpace(op->getOperand(0)) &&
-      taps[0].IsConstant() && taps[1].IsConstant()) {
-    return DecomposeStridedInputGrad(op, make);
-  }
-  mlir::Value dy = op->getOperand(0), filter = op->getOperand(1);
-  const Shape image = ir::ShapeOf(op->getResult(0)), out = ir::ShapeOf(dy);
-  const Shape window = ir::ShapeOf(filter);
-  const Ints strides = IntsOf(op, "strides"), padding = IntsOf(op, "padding"),
-             dilations = IntsOf(op, "dilations");
-  const int64_t groups = op->getAttrOfType<mlir::IntegerAttr>("groups").getInt();
-  // The gradient of the padded image, of which the padding is cut off: where possible by padding
-  // the gradient less.
-  Shape low = {0, 0, 0, 0}, high = {0, 0, 0, 0}, cut_low = low, cut_high = image;
-  for (size_t i = 0; i < 2; ++i) {
-    const DimExpr reach = DimExpr(dilations[i]) * (window[i] - DimExpr(1));
-    const DimExpr spread = (out[i + 1] - DimExpr(1)) * DimExpr(strides[i]) + DimExpr(1);
-    const int64_t before = padding[2 * i], after = padding[2 * i + 1];
-    const int64_t room = reach.LowerBound().value_or(0);
-    low[i + 1] = reach;
-    // The padded image without what the spread-out gradient covers.
-    high[i + 1] = image[i + 1] + DimExpr(before + after) - spread;
-    const bool fits = before <= room && after <= room;
-    if (fits) {
-      low[i + 1] = reach - DimExpr(before);
-      high[i + 1] = high[i + 1] - DimExpr(after);
-    } else {
-      cut_low[i + 1] = before;
-      cut_high[i + 1] = image[i + 1] + DimExpr(before);
-    }
-  }
-  mlir::Value spread = make.Pad(dy, 0, low, high, {0, strides[0] - 1, strides[1] - 1, 0});
-  mlir::Value dx = make.Make("conv2d", {spread, TransposedFilter(filter, groups, make)},
-                             {make.Ints("strides", {1, 1}), make.Ints("padding", {0, 0, 0, 0}),
-                              make.Ints("dilations", dilations), make.Int("groups", groups)});
-  if (ir::ShapeOf(dx) == image) return dx;
-  return make.Make("slice", dx,
-                   {make.Dims("starts", cut_low), make.Dims("limits", cut_high),
-                    make.Ints("steps", {1, 1, 1, 1})});
-}
-
 mlir::Value DecomposeCheckNumerics(ir::CheckNumericsOp op, mlir::OpBuilder& builder, OpMaker make) {
   mlir::Value x = op.getX();
   const Shape shape = ir::ShapeOf(x);
@@ -246,13 +108,34 @@ mlir::Value DecomposeCheckNumerics(ir::CheckNumericsOp op, mlir::OpBuilder& buil
                    builder.getNamedAttr("message", builder.getStringAttr(message)));
 }
 
-mlir::Value DecomposeOp(mlir::Operation* op, mlir::OpBuilder& builder) {
+// Concatenations of more operands become concatenations of those: a kernel chooses among its
+// operands for each element.
+constexpr size_t kMaxConcatOperands = 16;
+
+mlir::Value DecomposeConcat(ir::ConcatOp op, OpMaker make) {
+  const size_t size = op->getNumOperands();
+  if (size <= kMaxConcatOperands) return {};
+  const size_t parts = (size + kMaxConcatOperands - 1) / kMaxConcatOperands;
+  const mlir::NamedAttribute axis = make.Int("axis", op.getAxis());
+  std::vector<mlir::Value> joined;
+  for (size_t i = 0; i < parts; ++i) {
+    const size_t begin = i * size / parts, end = (i + 1) * size / parts;
+    joined.push_back(make.Make("concat", op->getOperands().slice(begin, end - begin), axis));
+  }
+  return make.Make("concat", joined, axis);
+}
+
+using Made = absl::StatusOr<mlir::Value>;
+
+// A null value where the op stays.
+Made DecomposeOp(mlir::Operation* op, mlir::OpBuilder& builder) {
   OpMaker make(builder, op->getLoc());
-  return llvm::TypeSwitch<mlir::Operation*, mlir::Value>(op)
+  return llvm::TypeSwitch<mlir::Operation*, Made>(op)
       .Case<ir::ReduceSumOp, ir::ReduceProdOp, ir::ReduceMaxOp, ir::ReduceMinOp, ir::ReduceAndOp,
             ir::ReduceOrOp>([&](auto) { return DecomposeReduction(op, make); })
       .Case<ir::Conv2DOp, ir::Conv2DFilterGradOp>([&](auto) { return DecomposePadded(op, make); })
-      .Case<ir::Conv2DInputGradOp>([&](auto) { return DecomposeInputGrad(op, make); })
+      .Case<ir::Conv2DInputGradOp>([&](auto) { return DecomposeConvInputGrad(op, make); })
+      .Case<ir::ConcatOp>([&](auto concat) { return DecomposeConcat(concat, make); })
       .Case<ir::CheckNumericsOp>(
           [&](auto check) { return DecomposeCheckNumerics(check, builder, make); })
       .Default([](mlir::Operation*) { return mlir::Value(); });
@@ -263,17 +146,21 @@ mlir::Value DecomposeOp(mlir::Operation* op, mlir::OpBuilder& builder) {
 absl::StatusOr<bool> Decompose(mlir::func::FuncOp function) {
   std::vector<mlir::Operation*> ops;
   function.walk([&](mlir::Operation* op) { ops.push_back(op); });
+  const FirstError error(function.getContext());
   bool changed = false;
   for (size_t i = 0; i < ops.size(); ++i) {
     mlir::OpBuilder builder(ops[i]);
     mlir::Operation* before = ops[i]->getPrevNode();
-    mlir::Value value = DecomposeOp(ops[i], builder);
+    const Made made = DecomposeOp(ops[i], builder);
+    if (!made.ok()) return made.status();
+    if (!error.text().empty()) return absl::InternalError(error.text());
+    mlir::Value value = *made;
     if (!value) continue;
     // What was made may need it as well.
-    for (mlir::Operation* made = before == nullptr ? &ops[i]->getBlock()->front()
-                                                   : before->getNextNode();
-         made != ops[i]; made = made->getNextNode()) {
-      ops.push_back(made);
+    for (mlir::Operation* op = before == nullptr ? &ops[i]->getBlock()->front()
+                                                 : before->getNextNode();
+         op != ops[i]; op = op->getNextNode()) {
+      ops.push_back(op);
     }
     ops[i]->getResult(0).replaceAllUsesWith(value);
     ops[i]->erase();

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "compiler/passes/build_ops.h"
+#include "compiler/passes/diagnostics.h"
 #include "compiler/passes/op_kinds.h"
 #include "compiler/passes/signature.h"
 #include "compiler/passes/simplify.h"
@@ -201,6 +203,18 @@ TEST(SpecializeTest, SizesTakeThePlaceOfSymbols) {
   });
 }
 
+TEST(SpecializeTest, SizesThatDoNotFitAreNamed) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n", "n", "n"});
+  graph.AddSignature(
+      "f",
+      {{"y", Reshape(x, {DimExpr::Symbol("n") * DimExpr::Symbol("n"), DimExpr::Symbol("n")})}});
+  Function f(graph);
+  const absl::Status status = SpecializeDims(f.op(), {{"n", int64_t{1} << 40}}).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_NE(status.message().find("n=1099511627776"), std::string::npos) << status;
+}
+
 TEST(FreezeTest, VariablesBecomeConstants) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {2});
@@ -351,6 +365,108 @@ TEST(DecomposeTest, Convolutions) {
       }
     }
   }
+}
+
+// Windows smaller than strides, as large, larger, and multiples; some phases see nothing, and there
+// are few convolutions whatever the strides are.
+TEST(DecomposeTest, InputGradientsOfStridedConvolutions) {
+  struct Case {
+    std::vector<int64_t> image, window, strides, padding, dilations;
+    int64_t groups;
+    int most;  // convolutions
+  };
+  for (const Case& c : std::vector<Case>{
+           {{11, 13}, {3, 2}, {2, 2}, {0, 0, 0, 0}, {1, 1}, 1, 2},
+           {{11, 13}, {5, 4}, {3, 2}, {1, 2, 0, 3}, {1, 1}, 2, 2},
+           {{12, 8}, {4, 4}, {4, 4}, {0, 0, 0, 0}, {1, 1}, 1, 1},
+           {{13, 11}, {2, 3}, {5, 4}, {1, 0, 2, 1}, {1, 1}, 2, 1},
+           {{9, 9}, {1, 9}, {7, 2}, {0, 0, 0, 0}, {1, 1}, 4, 2},
+           {{14, 15}, {3, 3}, {4, 3}, {1, 1, 1, 1}, {2, 2}, 2, 9},
+           {{14, 15}, {3, 3}, {9, 1}, {1, 1, 1, 1}, {3, 2}, 1, 3},
+           {{30, 30}, {9, 9}, {10, 10}, {0, 0, 0, 0}, {3, 3}, 1, 1},
+       }) {
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF64, {"n", c.image[0], c.image[1], 4});
+    Tensor filter = graph.Input("w", DataType::kF64, {c.window[0], c.window[1], 4 / c.groups, 8});
+    Tensor y = Conv2D(x, filter, c.strides, c.padding, c.dilations, c.groups);
+    Tensor dx = Conv2DInputGrad(y, filter, x.shape(), c.strides, c.padding, c.dilations, c.groups);
+    graph.AddSignature("f", {{"dx", dx}, {"y", y}});
+    Function f(graph);
+    f.Run(Decompose, 1e-9);
+    EXPECT_TRUE(CheckDecomposed(f.op()).ok()) << CheckDecomposed(f.op());
+    const int convolutions = f.Count("weft.conv2d") - 1;  // y's
+    EXPECT_GE(convolutions, 1);
+    EXPECT_LE(convolutions, c.most) << c.strides[0] << ", " << c.strides[1];
+  }
+}
+
+TEST(DecomposeTest, HugeStrides) {
+  Graph graph;
+  const int64_t size = 9000, stride = 3000;
+  Tensor dy = graph.Input("dy", DataType::kF32, {1, 3, 3, 1});
+  Tensor filter = graph.Input("w", DataType::kF32, {2, 2, 1, 1});
+  Tensor dx =
+      Conv2DInputGrad(dy, filter, {1, size, size, 1}, {stride, stride}, {0, 0, 0, 0}, {1, 1}, 1);
+  graph.AddSignature("f", {{"dx", dx}});
+  Function f(graph);
+  ASSERT_TRUE(Decompose(f.op()).ok());
+  EXPECT_EQ(f.Count("weft.conv2d"), 1);
+  int ops = 0;
+  f.op().walk([&](mlir::Operation*) { ++ops; });
+  EXPECT_LT(ops, 40);
+}
+
+TEST(DecomposeTest, FiltersThatMayBeEmptyAreNamed) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n", 8, 8, 3});
+  Tensor filter = graph.Input("w", DataType::kF32, {"kh", 3, 3, 4});
+  Tensor y = Conv2D(x, filter, {1, 1}, {0, 0, 0, 0}, {1, 1}, 1);
+  Tensor dx = Conv2DInputGrad(y, filter, x.shape(), {1, 1}, {0, 0, 0, 0}, {1, 1}, 1).Named("dx");
+  graph.AddSignature("f", {{"dx", dx}});
+  Function f(graph);
+  const absl::Status status = Decompose(f.op()).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_NE(status.message().find("'dx'"), std::string::npos) << status;
+  EXPECT_NE(status.message().find("passes_test.cc:"), std::string::npos) << status;
+}
+
+// No kernel chooses among more than a few operands.
+TEST(DecomposeTest, ConcatenationsOfMany) {
+  Graph graph;
+  std::vector<Tensor> parts;
+  for (int i = 0; i < 300; ++i) {
+    parts.push_back(graph.Input("x" + std::to_string(i), DataType::kF32, {1 + i % 3, 2}));
+  }
+  graph.AddSignature("f", {{"y", Concat(parts, 0)}});
+  Function f(graph);
+  f.Run(Decompose, 0);
+  unsigned most = 0;
+  f.op().walk([&](ir::ConcatOp op) { most = std::max(most, op->getNumOperands()); });
+  EXPECT_LE(most, 16u);
+  EXPECT_LE(f.Count("weft.concat"), 22);
+}
+
+// A pass that makes an op wrongly is an error of the compilation, which says where.
+TEST(BuildOpsTest, WrongOpsAreErrors) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {2, 3});
+  graph.AddSignature("f", {{"y", Exp(x).Named("e")}});
+  Function f(graph);
+  mlir::Operation* op = &f.op().getBody().front().front();
+  mlir::OpBuilder builder(op);
+  OpMaker make(builder, op->getLoc());
+  const FirstError error(f.op().getContext());
+  mlir::Value wrong = make.Make("matmul", {op->getOperand(0), op->getOperand(0)});
+  EXPECT_TRUE(wrong);
+  EXPECT_NE(error.text().find("matmul: expected"), std::string::npos) << error.text();
+  EXPECT_NE(error.text().find("'e'"), std::string::npos) << error.text();
+  EXPECT_NE(error.text().find("passes_test.cc:"), std::string::npos) << error.text();
+  EXPECT_EQ(error.text().find("at node"), error.text().rfind("at node")) << error.text();
+  // What is made of it is made or not, and the first error stays.
+  const std::string first = error.text();
+  make.Transpose(wrong, {1, 0, 2});
+  make.Make("no_such_op", {});
+  EXPECT_EQ(error.text(), first);
 }
 
 TEST(DecomposeTest, CheckNumericsAsserts) {

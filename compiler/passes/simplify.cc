@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "compiler/passes/diagnostics.h"
 #include "compiler/passes/op_kinds.h"
 #include "compiler/passes/passes.h"
 #include "graph/ir/dialect.h"
@@ -44,6 +45,7 @@ bool IsSplat(mlir::Value value, double number) {
 }
 
 absl::StatusOr<bool> Simplify(mlir::func::FuncOp function) {
+  const FirstError error(function.getContext());
   bool changed = false, again = true;
   for (int round = 0; again && round < kMaxRounds; ++round) {
     again = false;
@@ -56,6 +58,7 @@ absl::StatusOr<bool> Simplify(mlir::func::FuncOp function) {
       OpMaker make(builder, op->getLoc());
       mlir::Value value = ApplyRules(op, std::string_view(op->getName().stripDialect()), make);
       if (!value && KindOf(op) == OpKind::kElementwise) value = ApplyRules(op, "*", make);
+      if (!error.text().empty()) return absl::InternalError(error.text());
       if (!value) continue;
       op->getResult(0).replaceAllUsesWith(value);
       op->erase();

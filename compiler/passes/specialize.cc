@@ -1,11 +1,13 @@
 // Sizes for open dimensions, values for variables.
 #include "absl/strings/str_cat.h"
+#include "compiler/passes/diagnostics.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/signature.h"
 #include "compiler/passes/weight_table.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "graph/ops/op_info.h"
+#include "mlir/IR/Verifier.h"
 
 namespace weft {
 namespace {
@@ -63,7 +65,15 @@ absl::StatusOr<bool> SpecializeDims(mlir::func::FuncOp function,
   for (mlir::Type type : function.getResultTypes()) results.push_back(Substituted(type, dims));
   function.setType(mlir::FunctionType::get(function.getContext(),
                                            function.getBody().getArgumentTypes(), results));
-  return changed;
+  // What holds for open dimensions need not hold for these sizes.
+  const FirstError error(function.getContext());
+  if (llvm::succeeded(mlir::verify(function))) return changed;
+  std::string given;
+  for (auto& [name, size] : sizes) {
+    absl::StrAppend(&given, given.empty() ? "" : ", ", name, "=", size);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the sizes ", given, " of '", function.getSymName().str(), "' do not fit: ", error.text()));
 }
 
 absl::StatusOr<bool> FreezeVariables(mlir::func::FuncOp function,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "compiler/passes/build_ops.h"
+#include "compiler/passes/diagnostics.h"
 #include "compiler/passes/op_kinds.h"
 #include "compiler/passes/passes.h"
 #include "graph/ir/dialect.h"
@@ -190,7 +191,11 @@ absl::StatusOr<bool> SplitReductions(mlir::func::FuncOp function) {
     }
     if (std::optional<Cut> cut = FindCut(op)) cuts.emplace_back(op, *cut);
   });
-  for (const auto& [op, cut] : cuts) Split(op, cut);
+  const FirstError error(function.getContext());
+  for (const auto& [op, cut] : cuts) {
+    Split(op, cut);
+    if (!error.text().empty()) return absl::InternalError(error.text());
+  }
   return !cuts.empty();
 }
 
