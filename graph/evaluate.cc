@@ -10,6 +10,7 @@
 #include "graph/ops/op_info.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/DenseSet.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 
 namespace weft {
 namespace {
@@ -62,7 +63,10 @@ std::string SymbolsText(const SymbolSizes& symbols) {
   return text;
 }
 
-absl::StatusOr<std::vector<HostTensor>> EvaluateValues(mlir::Block& block,
+// Of what nobody uses, a body that runs has the effects, and a graph has not.
+enum class Unused { kLeftOut, kHasEffects };
+
+absl::StatusOr<std::vector<HostTensor>> EvaluateValues(mlir::Block& block, Unused unused,
                                                        const std::vector<HostTensor>& arguments,
                                                        const std::vector<mlir::Value>& fetches,
                                                        RunState& run);
@@ -72,7 +76,7 @@ absl::StatusOr<std::vector<HostTensor>> EvaluateBody(mlir::Block& block,
                                                      RunState& run) {
   mlir::Operation* terminator = block.getTerminator();
   return EvaluateValues(
-      block, arguments,
+      block, Unused::kHasEffects, arguments,
       std::vector<mlir::Value>(terminator->operand_begin(), terminator->operand_end()), run);
 }
 
@@ -161,24 +165,30 @@ absl::StatusOr<std::vector<HostTensor>> Evaluate(mlir::Operation* op,
   return results;
 }
 
-// The ops of the block that the fetches need, and how often each value is used by them.
+// The ops of the block that the fetches (and effects) need, and how often they use each value.
 struct Needed {
   llvm::DenseSet<mlir::Operation*> ops;
   llvm::DenseMap<mlir::Value, int64_t> uses;
   int64_t count = 0;
 };
 
-Needed FindNeeded(mlir::Block& block, const std::vector<mlir::Value>& fetches) {
+Needed FindNeeded(mlir::Block& block, Unused unused, const std::vector<mlir::Value>& fetches) {
   Needed needed;
   std::vector<mlir::Operation*> open;
+  auto need = [&](mlir::Operation* op) {
+    if (needed.ops.insert(op).second) open.push_back(op);
+  };
   auto use = [&](mlir::Value value) {
     ++needed.uses[value];
     mlir::Operation* op = value.getDefiningOp();
-    if (op != nullptr && op->getBlock() == &block && needed.ops.insert(op).second) {
-      open.push_back(op);
-    }
+    if (op != nullptr && op->getBlock() == &block) need(op);
   };
   for (mlir::Value value : fetches) use(value);
+  if (unused == Unused::kHasEffects) {
+    for (mlir::Operation& op : block.without_terminator()) {
+      if (!mlir::isMemoryEffectFree(&op)) need(&op);
+    }
+  }
   while (!open.empty()) {
     mlir::Operation* op = open.back();
     open.pop_back();
@@ -188,7 +198,7 @@ Needed FindNeeded(mlir::Block& block, const std::vector<mlir::Value>& fetches) {
   return needed;
 }
 
-absl::StatusOr<std::vector<HostTensor>> EvaluateValues(mlir::Block& block,
+absl::StatusOr<std::vector<HostTensor>> EvaluateValues(mlir::Block& block, Unused unused,
                                                        const std::vector<HostTensor>& arguments,
                                                        const std::vector<mlir::Value>& fetches,
                                                        RunState& run) {
@@ -196,7 +206,7 @@ absl::StatusOr<std::vector<HostTensor>> EvaluateValues(mlir::Block& block,
     return absl::InvalidArgumentError(
         absl::StrCat("expected ", block.getNumArguments(), " arguments, got ", arguments.size()));
   }
-  Needed needed = FindNeeded(block, fetches);
+  Needed needed = FindNeeded(block, unused, fetches);
   llvm::DenseMap<mlir::Value, HostTensor> values;
   for (size_t i = 0; i < arguments.size(); ++i) values[block.getArgument(i)] = arguments[i];
   auto take = [&](mlir::Value value) {
@@ -274,7 +284,7 @@ absl::StatusOr<std::vector<HostTensor>> EvaluateFetches(mlir::Block& block,
   RunState run{state, {}};
   absl::Status bound = BindFeeds(block, run);
   if (!bound.ok()) return bound;
-  return EvaluateValues(block, {}, fetches, run);
+  return EvaluateValues(block, Unused::kLeftOut, {}, fetches, run);
 }
 
 }  // namespace weft

@@ -214,31 +214,45 @@ struct DimExprImpl {
     return sum;
   }
   // A lower bound that keeps together what the terms share: e + c*max(a,b) is at least e + c*a and
-  // e + c*b; e - c*min(a,b) likewise; e - c*n*floordiv(a,n) is at least e - c*a, and e -
-  // c*floordiv(a,n) where a >= 0. For
-  // e + c*min(a,b) and e - c*max(a,b) it is the lower of the two. Tried only where the terms one by
-  // one do not give a bound >= 0, which is what most ask for; `budget` bounds the cases.
+  // e + c*b; e - c*min(a,b) likewise. For e + c*min(a,b) and e - c*max(a,b) it is the lower of the
+  // two. floordiv(a,n) lies between (a-n+1)/n and a/n: e + c*floordiv(a,n) is at least
+  // (n*e + c*(a-n+1))/n, and e - c*floordiv(a,n) at least (n*e - c*a)/n, rounded up. Tried only
+  // where the terms one by one do not give a bound >= 0, which is what most ask for; `budget`
+  // bounds the cases.
   static std::optional<int64_t> Lower(const DimExpr& e, int* budget) {
     std::optional<int64_t> best = Bound(e, true);
     if (e.IsConstant() || IsOverflow(e) || best.value_or(-1) >= 0) return best;
     auto raise = [&](std::optional<int64_t> bound) {
       if (bound && (!best || *bound > *best)) best = bound;
     };
+    // First max and min, without which quotients often cancel; the largest before the others, which
+    // are often parts of it and cancel as well.
+    std::vector<const Term*> choices;
     for (const Term& term : e.rep_->terms) {
-      if (term.atoms.size() != 1 || term.atoms[0].op == 's' || term.atoms[0].op == '%') continue;
-      if (--*budget < 0) break;
+      if (term.atoms.size() != 1) continue;
+      const char op = term.atoms[0].op;
+      if (op == 'M' || op == 'm' || op == '/') choices.push_back(&term);
+    }
+    std::stable_sort(choices.begin(), choices.end(), [](const Term* x, const Term* y) {
+      const Atom &a = x->atoms[0], &b = y->atoms[0];
+      if ((a.op == '/') != (b.op == '/')) return b.op == '/';
+      return a.text.size() > b.text.size();
+    });
+    for (const Term* each : choices) {
+      if (best.value_or(-1) >= 0 || --*budget < 0) break;
+      const Term& term = *each;
       const Atom& atom = term.atoms[0];
       DimExpr rest = e - FromTerms({term});
       auto with = [&](const DimExpr& part) {
         return Lower(rest + part * DimExpr(term.coefficient), budget);
       };
       if (atom.op == '/') {
-        const int64_t n = *atom.b.Constant();
-        if (term.coefficient < 0 && term.coefficient % n == 0) {
-          raise(Lower(rest + atom.a * DimExpr(term.coefficient / n), budget));
-        } else if (term.coefficient < 0 && Lower(atom.a, budget).value_or(-1) >= 0) {
-          raise(with(atom.a));
-        }
+        // Divided by what n and c share, so that the numbers stay small.
+        const int64_t n = *atom.b.Constant(), shared = std::gcd(term.coefficient, n);
+        const DimExpr a = term.coefficient < 0 ? atom.a : atom.a - DimExpr(n - 1);
+        const std::optional<int64_t> bound =
+            Lower(rest * DimExpr(n / shared) + a * DimExpr(term.coefficient / shared), budget);
+        if (bound) raise(FloorDivide(*bound, n / shared) + (*bound % (n / shared) != 0));
         continue;
       }
       std::optional<int64_t> a = with(atom.a), b = with(atom.b);

@@ -116,6 +116,20 @@ TEST(DimExpr, Bounds) {
   EXPECT_EQ(P("a-2*floordiv(a,2)+1").LowerBound(), 1);
   EXPECT_EQ(P("a-3*floordiv(a+2,3)+3").LowerBound(), 1);
   EXPECT_EQ(P("a-max(a-1,0)").LowerBound(), 0);
+  // What a slice with steps leaves, and what rounding up adds.
+  EXPECT_EQ(P("a-floordiv(a+1,2)").LowerBound(), 0);
+  EXPECT_EQ(P("a-floordiv(a+1,2)-max(floordiv(a+1,2)-1,0)").LowerBound(), 0);
+  EXPECT_EQ(P("16*floordiv(a*b+15,16)-a*b").LowerBound(), 0);
+  EXPECT_EQ(
+      P("16*floordiv(a+68719476735,68719476736)-floordiv(a+4294967295,4294967296)").LowerBound(),
+      0);
+  for (const char* name : {"a", "s8", "z"}) {
+    const DimExpr size = DimExpr::Symbol(name);
+    const DimExpr taken = DimExpr::CeilDiv(DimExpr::Max(size - DimExpr(2), 0), 3);
+    const DimExpr reach = taken + DimExpr::Max(taken - DimExpr(1), 0) * DimExpr(2);
+    const DimExpr left = DimExpr::Max(size - DimExpr(2) - reach, 0);
+    EXPECT_GE((reach + left + DimExpr(2) - size).LowerBound().value_or(-1), 0) << name;
+  }
   EXPECT_EQ(P("a-max(a+1,0)").LowerBound(), -1);
 }
 

@@ -70,7 +70,8 @@ class Weft_Op<string mnemonic, string family_, list<Trait> traits = []> : Op<Wef
   int version = 1;
   // Element types of the data operands: all but indices, conditions and the like, which the constraints name. Where there are none, of the attribute `dtype`.
   Weft_DTypes dtypes = Numbers;
-  // Numbered rules, each checked by the verifier and by a test named <op>_c<number>.
+  // Numbered rules, each checked by the verifier and by a test named <op>_c<number>. What a rule asks of sizes "where declared" is checked where the op is
+  // built or imported, and not again once open dimensions have got a size: the op's meaning covers what it excludes.
   list<string> constraints = [];
   // The shape inference function in the family's .cc; empty for Infer<Op>.
   string infer = "";
@@ -87,7 +88,7 @@ class Weft_Op<string mnemonic, string family_, list<Trait> traits = []> : Op<Wef
   // type as `To` and the emitter's as `dtype`.
   string evaluate = "";
   string lower = "";
-  // Whether the builder gets a function from this entry; false for ops that graph/builder.h wraps by hand.
+  // Whether the builder gets a function from this entry; false for ops that graph/graph.h wraps by hand.
   bit in_builder = 1;
 }
 

@@ -146,6 +146,50 @@ absl::Status At(const absl::Status& status, mlir::Location location) {
   return absl::Status(status.code(), absl::StrCat(status.message(), ", at ", Describe(location)));
 }
 
+// CreateOp, which `declares` the op, or what a pass makes of ops that were declared.
+absl::StatusOr<mlir::Operation*> Create(
+    mlir::OpBuilder& builder, const OpInfo& op, mlir::ValueRange operands,
+    llvm::ArrayRef<mlir::NamedAttribute> attributes, mlir::Location location, bool declares,
+    llvm::MutableArrayRef<std::unique_ptr<mlir::Region>> regions,
+    std::optional<VariableTypes> variables) {
+  mlir::MLIRContext* context = builder.getContext();
+  if (mlir::Type type = SameTypeResult(op, operands.getTypes()); type && attributes.empty()) {
+    mlir::OperationState state(location, absl::StrCat("weft.", std::string(op.name)));
+    state.addOperands(operands);
+    state.addTypes(type);
+    return builder.create(state);
+  }
+  absl::Status arity = CheckArity(op, operands.size());
+  if (!arity.ok()) return At(arity, location);
+  absl::StatusOr<mlir::DictionaryAttr> checked = CheckAttributes(context, op, attributes);
+  if (!checked.ok()) return At(checked.status(), location);
+  if (regions.size() != op.regions.size()) {
+    return At(absl::InvalidArgumentError(absl::StrCat(Prefix(op), "expected ", op.regions.size(),
+                                                      " bodies, got ", regions.size())),
+              location);
+  }
+
+  InferContext c(op, TensorTypesOf(operands.getTypes()), Attributes(checked->getAsOpaquePointer()));
+  llvm::SmallVector<mlir::Region*> region_pointers;
+  for (auto& region : regions) region_pointers.push_back(region.get());
+  c.set_bodies(BodiesOf(region_pointers));
+  if (declares) c.set_declares();
+  if (variables && op.FindAttribute("variable") != nullptr) {
+    std::string name = c.attributes().Symbol("variable");
+    if (std::optional<TensorType> type = (*variables)(name)) c.set_variable(*std::move(type));
+  }
+  if (absl::Status s = Infer(c, op); !s.ok()) return At(s, location);
+
+  mlir::OperationState state(location, absl::StrCat("weft.", std::string(op.name)));
+  state.addOperands(operands);
+  state.addAttributes(WithNewAttributes(*checked, c).getValue());
+  for (const TensorType& type : c.results()) {
+    state.addTypes(MakeTensorType(context, type.dtype, type.shape));
+  }
+  for (auto& region : regions) state.addRegion(std::move(region));
+  return builder.create(state);
+}
+
 }  // namespace
 
 absl::Status CheckArity(const OpInfo& op, size_t num_operands) {
@@ -209,41 +253,7 @@ absl::StatusOr<mlir::Operation*> CreateOp(
     llvm::ArrayRef<mlir::NamedAttribute> attributes, mlir::Location location,
     llvm::MutableArrayRef<std::unique_ptr<mlir::Region>> regions,
     std::optional<VariableTypes> variables) {
-  mlir::MLIRContext* context = builder.getContext();
-  if (mlir::Type type = SameTypeResult(op, operands.getTypes()); type && attributes.empty()) {
-    mlir::OperationState state(location, absl::StrCat("weft.", std::string(op.name)));
-    state.addOperands(operands);
-    state.addTypes(type);
-    return builder.create(state);
-  }
-  absl::Status arity = CheckArity(op, operands.size());
-  if (!arity.ok()) return At(arity, location);
-  absl::StatusOr<mlir::DictionaryAttr> checked = CheckAttributes(context, op, attributes);
-  if (!checked.ok()) return At(checked.status(), location);
-  if (regions.size() != op.regions.size()) {
-    return At(absl::InvalidArgumentError(absl::StrCat(Prefix(op), "expected ", op.regions.size(),
-                                                      " bodies, got ", regions.size())),
-              location);
-  }
-
-  InferContext c(op, TensorTypesOf(operands.getTypes()), Attributes(checked->getAsOpaquePointer()));
-  llvm::SmallVector<mlir::Region*> region_pointers;
-  for (auto& region : regions) region_pointers.push_back(region.get());
-  c.set_bodies(BodiesOf(region_pointers));
-  if (variables && op.FindAttribute("variable") != nullptr) {
-    std::string name = c.attributes().Symbol("variable");
-    if (std::optional<TensorType> type = (*variables)(name)) c.set_variable(*std::move(type));
-  }
-  if (absl::Status s = Infer(c, op); !s.ok()) return At(s, location);
-
-  mlir::OperationState state(location, absl::StrCat("weft.", std::string(op.name)));
-  state.addOperands(operands);
-  state.addAttributes(WithNewAttributes(*checked, c).getValue());
-  for (const TensorType& type : c.results()) {
-    state.addTypes(MakeTensorType(context, type.dtype, type.shape));
-  }
-  for (auto& region : regions) state.addRegion(std::move(region));
-  return builder.create(state);
+  return Create(builder, op, operands, attributes, location, /*declares=*/true, regions, variables);
 }
 
 mlir::Operation* CreateOpOrDie(mlir::OpBuilder& builder, std::string_view op,
@@ -253,8 +263,8 @@ mlir::Operation* CreateOpOrDie(mlir::OpBuilder& builder, std::string_view op,
   const OpInfo* info = FindOp(op);
   absl::Status status = absl::NotFoundError(std::string(op));
   if (info != nullptr) {
-    absl::StatusOr<mlir::Operation*> made =
-        CreateOp(builder, *info, operands, attributes, location);
+    absl::StatusOr<mlir::Operation*> made = Create(builder, *info, operands, attributes, location,
+                                                   /*declares=*/false, {}, std::nullopt);
     if (made.ok()) return *made;
     status = made.status();
   }

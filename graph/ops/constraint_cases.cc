@@ -120,6 +120,18 @@ void AddConvolutions(Cases& cases) {
     }
   }
   cases.push_back({"conv2d", 2, {x, "f32[0, 2, 3, 4]"}, good, {}, nullptr, "filter"});
+  const int64_t far = (int64_t{1} << 30) + 1;
+  cases.push_back(
+      {"conv2d", 2, {x, filter}, with(good, "strides", Ints{1, far}), {}, nullptr, "stride"});
+  cases.push_back(
+      {"conv2d", 2, {x, filter}, with(good, "dilations", Ints{far, 1}), {}, nullptr, "dilation"});
+  cases.push_back({"conv2d",
+                   2,
+                   {x, filter},
+                   with(good, "padding", Ints{0, 0, 0, far}),
+                   {},
+                   nullptr,
+                   "padding"});
   cases.push_back({"conv2d", 4, {x, "f32[3, 2, 3, 5]"}, good});
   cases.push_back({"conv2d_input_grad", 4, {dy, "f32[3, 2, 3, 5]"}, ops[1].attributes});
   cases.push_back({"conv2d_filter_grad", 4, {x, "f32[n, 5, 4, 5]"}, ops[2].attributes});
@@ -152,6 +164,13 @@ void AddConvolutions(Cases& cases) {
     }
     cases.push_back({op.name, 1, rank, gradient ? bad_image : pool});
     cases.push_back({op.name, 2, op.operands, with(attributes, "padding", Ints{3, 0, 0, 0})});
+    cases.push_back({op.name,
+                     2,
+                     op.operands,
+                     with(attributes, "window", Ints{1 << 16, 1 << 15}),
+                     {},
+                     nullptr,
+                     "window"});
     cases.push_back({op.name, 3, small, gradient ? small_image : pool});
   }
   cases.push_back({"max_pool_at", 4, {x, "i64[n, 5, 4, 6]"}, pool});

@@ -49,8 +49,8 @@ Tensor OrZeros(Tensor gradient, Tensor like) {
 }
 
 // Whether the adjoint of the body may look at the value of argument `index`: not where it is only
-// yielded, or the stack that something is pushed on, or leads to nothing but whole numbers, as the
-// counter of iterations does.
+// yielded, after pushes where it is a stack, or leads to nothing but whole numbers, as the counter
+// of iterations does.
 bool AdjointReads(mlir::Region& body, int index) {
   llvm::SetVector<mlir::Value> values;
   values.insert(body.getArgument(index));
@@ -58,7 +58,11 @@ bool AdjointReads(mlir::Region& body, int index) {
     for (mlir::OpOperand& use : values[i].getUses()) {
       mlir::Operation* user = use.getOwner();
       if (ir::IsOp(user, "yield")) continue;
-      if (ir::IsOp(user, "stack_push") && use.getOperandNumber() == 0) continue;
+      if (ir::IsOp(user, "stack_push") && use.getOperandNumber() == 0) {
+        // Pushing does not look at the stack; who reads what comes of it does.
+        values.insert(user->getResult(0));
+        continue;
+      }
       // An assertion or a body may depend on it.
       if (!ir::InfoOf(user)->pure || user->getNumRegions() > 0) return true;
       for (mlir::Value result : user->getResults()) {

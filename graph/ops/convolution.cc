@@ -5,23 +5,33 @@
 namespace weft {
 namespace {
 
+// Far beyond any image, and products of two fit.
+constexpr int64_t kMaxExtent = int64_t{1} << 30;
+// max_pool's index is i32.
+constexpr int64_t kMaxPlaces = (int64_t{1} << 31) - 1;
+
 std::string Text(const std::vector<int64_t>& values) {
   return absl::StrCat("[", absl::StrJoin(values, ", "), "]");
 }
 
 absl::Status CheckPair(const InferContext& c, int constraint, const char* name) {
   std::vector<int64_t> values = c.attributes().Ints(name);
-  if (values.size() == 2 && values[0] >= 1 && values[1] >= 1) return absl::OkStatus();
-  return c.Error(constraint, absl::StrCat(name, " of two numbers >= 1"), Text(values));
+  bool good = values.size() == 2;
+  for (int64_t value : values) good &= value >= 1 && value <= kMaxExtent;
+  if (good) return absl::OkStatus();
+  return c.Error(constraint, absl::StrCat(name, " of two numbers in [1, ", kMaxExtent, "]"),
+                 Text(values));
 }
 
 absl::Status CheckPadding(const InferContext& c, int constraint) {
   std::vector<int64_t> values = c.attributes().Ints("padding");
   bool good = values.size() == 4;
-  for (int64_t value : values) good &= value >= 0;
+  for (int64_t value : values) good &= value >= 0 && value <= kMaxExtent;
   if (good) return absl::OkStatus();
-  return c.Error(constraint, "padding of four numbers >= 0, [top, bottom, left, right]",
-                 Text(values));
+  return c.Error(
+      constraint,
+      absl::StrCat("padding of four numbers in [0, ", kMaxExtent, "], [top, bottom, left, right]"),
+      Text(values));
 }
 
 // How many windows fit along one dimension of an image.
@@ -29,14 +39,12 @@ DimExpr WindowCount(const DimExpr& size, int64_t padding_low, int64_t padding_hi
                     const DimExpr& window, int64_t dilation, int64_t stride) {
   DimExpr reach = (window - DimExpr(1)) * DimExpr(dilation) + DimExpr(1);
   DimExpr padded = size + DimExpr(padding_low) + DimExpr(padding_high);
-  DimExpr count = DimExpr::FloorDiv(padded - reach, stride) + DimExpr(1);
-  // An error where the size is known, instead of no windows.
-  return count.IsConstant() ? count : NonNegative(count);
+  return NonNegative(DimExpr::FloorDiv(padded - reach, stride) + DimExpr(1));
 }
 
 absl::Status CheckWindowCount(const InferContext& c, int constraint, const DimExpr& count,
                               const DimExpr& size, const std::string& window) {
-  if (count.Constant().value_or(1) >= 1) return absl::OkStatus();
+  if (!c.declares() || count != DimExpr(0)) return absl::OkStatus();
   return c.Error(constraint, absl::StrCat("an image with room for a window of ", window),
                  absl::StrCat("a size of ", size.Text(), " with padding ",
                               Text(c.attributes().Ints("padding"))));
@@ -53,7 +61,7 @@ absl::StatusOr<Shape> ConvOutput(const InferContext& c, const Shape& image, cons
   }
   if (absl::Status s = CheckPadding(c, 2); !s.ok()) return s;
   for (int i = 0; i < 2; ++i) {
-    if (filter[i].Constant().value_or(1) < 1) {
+    if (c.declares() && filter[i] == DimExpr(0)) {
       return c.Error(2, "a filter of height and width >= 1", ToString(filter));
     }
   }
@@ -97,6 +105,9 @@ absl::StatusOr<Shape> PoolOutput(const InferContext& c, const Shape& image) {
   std::vector<int64_t> window = c.attributes().Ints("window");
   std::vector<int64_t> strides = c.attributes().Ints("strides");
   std::vector<int64_t> padding = c.attributes().Ints("padding");
+  if (window[0] * window[1] > kMaxPlaces) {
+    return c.Error(2, absl::StrCat("a window of at most ", kMaxPlaces, " places"), Text(window));
+  }
   Shape output = {image[0], 0, 0, image[3]};
   for (int i = 0; i < 2; ++i) {
     if (padding[2 * i] >= window[i] || padding[2 * i + 1] >= window[i]) {

@@ -1,11 +1,13 @@
 // Convolution and pooling: images are [n, h, w, c], filters [kh, kw, c / groups, out]. `strides` and `dilations` are [h, w]; `padding` is [top, bottom, left,
-// right]. Output size: floor((in + padding - dilation * (k - 1) - 1) / stride) + 1, and 0 where an open dimension makes that negative.
+// right]. Output size: floor((in + padding - dilation * (k - 1) - 1) / stride) + 1, and 0 where that is negative.
+// A convolution's padding is zeros, which are multiplied like any other element: an infinity or NaN that meets them gives NaN. conv2d_input_grad leaves open
+// whether a filter's element that is infinite or NaN meets a zero, and gives NaN, where it meets no element of dy: near the border, and between strides.
 #ifndef WEFT_GRAPH_OPS_CONVOLUTION_TD
 #define WEFT_GRAPH_OPS_CONVOLUTION_TD
 include "graph/ir/base.td"
 
-defvar ConvConstraints = ["C1: x, filter (and dy) have rank 4 and one dtype", "C2: strides and dilations are two numbers >= 1, padding four >= 0, and the filter's height and width >= 1, where known",
-  "C3: the filter's channels times groups are the image's", "C4: groups divides the output channels", "C5: the output has a size >= 1 in each dimension, where known"];
+defvar ConvConstraints = ["C1: x, filter (and dy) have rank 4 and one dtype", "C2: strides and dilations are two numbers in [1, 2^30], padding four in [0, 2^30], and the filter's height and width are >= 1 where declared",
+  "C3: the filter's channels times groups are the image's", "C4: groups divides the output channels", "C5: the output's height and width are not known to be 0 where declared"];
 defvar ConvGradConstraints = !listconcat(ConvConstraints, ["C6: dy has the shape of the convolution's output"]);
 class Weft_Conv<string mnemonic> : Weft_Op<mnemonic, "convolution", [Pure]> {
   let results = (outs Weft_Tensor:$y);
@@ -32,7 +34,8 @@ def Weft_Conv2DFilterGradOp : Weft_Conv<"conv2d_filter_grad"> {
   let constraints = ConvGradConstraints;
 }
 
-defvar PoolConstraints = ["C1: x has rank 4", "C2: window and strides are two numbers >= 1, padding four >= 0 and smaller than the window", "C3: the output has a size >= 1 in each dimension, where known"];
+defvar PoolConstraints = ["C1: x has rank 4", "C2: window and strides are two numbers in [1, 2^30], padding four >= 0 and smaller than the window, which has less than 2^31 places",
+  "C3: the output's height and width are not known to be 0 where declared"];
 defvar PoolGradConstraints = !listconcat(PoolConstraints, ["C4: dy and index have the shape of the windows, and index is i32"]);
 class Weft_Pool<string mnemonic> : Weft_Op<mnemonic, "convolution", [Pure]> {
   let dtypes = Floats;

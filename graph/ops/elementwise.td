@@ -1,5 +1,7 @@
 // Element-wise ops. Integers wrap around; integer division and remainder by zero give 0. Comparisons with NaN are false, except not_equal. 0 and -0 are equal:
-// which of the two maximum, minimum and sign give is left open.
+// which of the two maximum, minimum, clamp and sign give is left open. What has no value is NaN, and NaN goes through where an entry does not say otherwise;
+// which NaN is left open. add, sub, mul, div, neg, abs, sqrt and the roundings to whole numbers give the exact result rounded once, subnormal numbers and the
+// sign of zero included. The others may give 0 for a result below the smallest normal number, and either zero for zero.
 #ifndef WEFT_GRAPH_OPS_ELEMENTWISE_TD
 #define WEFT_GRAPH_OPS_ELEMENTWISE_TD
 include "graph/ir/base.td"
@@ -10,7 +12,7 @@ def Weft_SubOp : Weft_Binary<"sub", "a - b.", "a - b", "e.Sub(a, b)", GradientRu
 def Weft_MulOp : Weft_Binary<"mul", "a * b.", "a * b", "e.Mul(a, b)", GradientRules<["dy * b", "dy * a"]>>;
 def Weft_DivOp : Weft_Binary<"div", "a / b; integers truncate toward zero.", "Divide(a, b)", "e.Div(a, b)", GradientRules<["dy / b", "-dy * y / b"]>, Numbers, Weft_Test<"0.5", "2">>;
 def Weft_RemOp : Weft_Binary<"rem", "Remainder of a / b with the sign of a, as C's fmod.", "Remainder(a, b)", "e.Rem(a, b)",
-                             GradientRules<["dy", "-dy * Trunc(a / b)"]>, Numbers, Weft_Test<"0.5", "8">>;
+                             GradientRules<["dy", "-dy * Round((a - y) / b)"]>, Numbers, Weft_Test<"0.5", "8">>;
 // Gradients at a = 0: b * 0^(b - 1), which is 0 for b = 0 as well, and y * log(a) as 0.
 def Weft_PowOp : Weft_Binary<"pow", "a to the power b; NaN where a < 0 and b is not a whole number; 1 where b is 0.", "std::pow(a, b)", "e.Pow(a, b)",
                              GradientRules<["dy * b * Pow(Select(And(Equal(a, 0.0), Equal(b, 0.0)), OnesLike(a), a), b - 1.0)",

@@ -47,6 +47,9 @@ class InferContext {
   int64_t rank(int i) const { return static_cast<int64_t>(operands_[i].shape.size()); }
   const Attributes& attributes() const { return attributes_; }
   const std::vector<Body>& bodies() const { return bodies_; }
+  // Whether the op is being built or imported. Once open dimensions have got sizes, it may break
+  // rules about sizes "where declared".
+  bool declares() const { return declares_; }
   // The type of the variable that the op names, where it is known.
   const std::optional<TensorType>& variable() const { return variable_; }
 
@@ -82,12 +85,14 @@ class InferContext {
   // For the caller of the function.
   void set_bodies(std::vector<Body> bodies) { bodies_ = std::move(bodies); }
   void set_variable(TensorType type) { variable_ = std::move(type); }
+  void set_declares() { declares_ = true; }
 
  private:
   const OpInfo& op_;
   std::vector<TensorType> operands_;
   Attributes attributes_;
   std::vector<Body> bodies_;
+  bool declares_ = false;
   std::optional<TensorType> variable_;
   std::vector<TensorType> results_;
   std::vector<NewAttribute> new_attributes_;

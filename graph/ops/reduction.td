@@ -25,7 +25,7 @@ class Weft_ArgReduce<string mnemonic, string summary_> : Weft_Op<mnemonic, "redu
   let results = (outs Weft_Tensor:$y);
   let gradient = NoGradient<"the result is an index">;
   let infer = "InferArgReduce";
-  let constraints = ["C1: axis is in [-rank, rank)", "C2: the axis is not known to be empty"];
+  let constraints = ["C1: axis is in [-rank, rank)", "C2: the axis is not known to be empty where declared"];
 }
 def Weft_ArgMaxOp : Weft_ArgReduce<"argmax", "Index (i64) of the first largest element; a NaN counts as larger than all. 0 of no elements.">;
 def Weft_ArgMinOp : Weft_ArgReduce<"argmin", "Index (i64) of the first smallest element; a NaN counts as smaller than all. 0 of no elements.">;

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <vector>
+
 #include "graph/builder_support.h"
 #include "graph/ops/gradient_support.h"
 
@@ -17,6 +20,39 @@ absl::Status GradientExtreme(GradientContext& c) {
   return absl::OkStatus();
 }
 
+// A product's gradient is the product of the other elements. The whole divided by the element would
+// not do: it may be infinite or 0 where the others' product is neither. So each element of a group
+// of kGroup multiplies the others of the group, and for the groups it is done again with their
+// products. What is 0 takes part like any other, so further derivatives are exact as well.
+constexpr int64_t kGroup = 16;
+// Of groups of groups where the size is open: enough for 2^36 elements.
+constexpr int kMaxLevels = 9;
+
+// x: [rows, n] with n known. Of each element, the product of the others in its row: n^2 products.
+Tensor ProductOfFewOthers(Tensor x, int64_t n) {
+  HostTensor diagonal = *HostTensor::Create(DataType::kBool, {n, n});
+  for (int64_t i = 0; i < n; ++i) diagonal.mutable_values<bool>()[i * n + i] = true;
+  const Shape pairs = {x.dim(0), n, n};
+  Tensor each = Broadcast(Reshape(x, {x.dim(0), 1, n}), pairs);
+  Tensor itself = Broadcast(ConstantNear(x, diagonal), pairs);
+  return ReduceProd(Select(itself, OnesLike(each), each), {2}, false);
+}
+
+// x: [rows, n]. Where n is open, it is at most kGroup^levels.
+Tensor ProductOfOthers(Tensor x, int levels) {
+  if (!x.valid()) return x;
+  const DimExpr rows = x.dim(0), n = x.dim(1);
+  if (n.Constant().value_or(kGroup + 1) <= kGroup) return ProductOfFewOthers(x, *n.Constant());
+  if (levels == 0) return OnesLike(x);
+  const DimExpr groups = DimExpr::CeilDiv(n, kGroup), padded = groups * DimExpr(kGroup);
+  Tensor grouped = Reshape(Pad(x, 1.0, {0, 0}, {0, padded - n}, {0, 0}), {rows * groups, kGroup});
+  if (!grouped.valid()) return grouped;  // the graph has the error
+  Tensor products = Reshape(ReduceProd(grouped, {1}, false), {rows, groups});
+  Tensor of_groups = Reshape(ProductOfOthers(products, levels - 1), {rows * groups, 1});
+  Tensor others = ProductOfFewOthers(grouped, kGroup) * of_groups;
+  return Slice(Reshape(others, {rows, padded}), {0, 0}, {rows, n}, {1, 1});
+}
+
 }  // namespace
 
 absl::Status GradientReduceSum(GradientContext& c) {
@@ -24,25 +60,26 @@ absl::Status GradientReduceSum(GradientContext& c) {
   return absl::OkStatus();
 }
 
-// The product of the other elements, as (product of those that are not 0) times (product of those
-// that are): the former by dividing the whole by the element, the latter 1 where there is none,
-// that element itself where there is one, else 0. An element that is 0 takes part as the variable
-// it is, so the second derivative is exact as well.
 absl::Status GradientReduceProd(GradientContext& c) {
   const std::vector<int64_t> axes = c.attributes().Ints("axes");
   Tensor x = c.operand(0);
-  Tensor is_zero = Equal(x, 0.0);
-  auto others = [&](Tensor of_each) {
-    return Broadcast(ReduceSum(of_each, axes, true), x.shape()) - of_each;
-  };
-  Tensor factors = Select(is_zero, OnesLike(x), x);
-  Tensor other_zeros = others(Cast(is_zero, WideType(x.dtype())));
-  Tensor product_of_zeros = Select(
-      Equal(other_zeros, 0.0), OnesLike(x),
-      Select(Equal(other_zeros, 1.0), others(Select(is_zero, x, ZerosLike(x))), ZerosLike(x)));
-  Tensor product = ReduceProd(factors, axes, true);
-  Tensor weight = Broadcast(product * Reshape(c.dy(0), product.shape()), x.shape());
-  c.SetGradient(0, weight / factors * product_of_zeros);
+  // [kept axes..., reduced axes...] as rows.
+  std::vector<int64_t> permutation;
+  for (int64_t axis = 0; axis < x.rank(); ++axis) {
+    if (!std::binary_search(axes.begin(), axes.end(), axis)) permutation.push_back(axis);
+  }
+  const size_t num_kept = permutation.size();
+  permutation.insert(permutation.end(), axes.begin(), axes.end());
+  const DataType wide = WideType(x.dtype());
+  Tensor turned = Transpose(As(x, wide), permutation);
+  const Shape shape = turned.shape();
+  const auto middle = shape.begin() + static_cast<int64_t>(num_kept);
+  Tensor rows = Reshape(
+      turned, {NumElements(Shape(shape.begin(), middle)), NumElements(Shape(middle, shape.end()))});
+  Tensor others =
+      Transpose(Reshape(ProductOfOthers(rows, kMaxLevels), shape), InversePermutation(permutation));
+  Tensor dy = As(SpreadAlong(c.dy(0), axes, x.shape()), wide);
+  c.SetGradient(0, As(others * dy, x.dtype()));
   return absl::OkStatus();
 }
 

@@ -112,7 +112,7 @@ absl::Status InferSlice(InferContext& c) {
   for (size_t i = 0; i < rank; ++i) {
     DimExpr length = limits[i] - starts[i];
     if (!KnownNonNegative(starts[i]) || !KnownNonNegative(c.shape(0)[i] - limits[i]) ||
-        length.Constant().value_or(0) < 0) {
+        (c.declares() && length.Constant().value_or(0) < 0)) {
       return c.Error(
           2,
           absl::StrCat("0 <= start <= limit <= ", c.shape(0)[i].Text(), " in dimension ", i,

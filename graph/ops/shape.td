@@ -27,7 +27,7 @@ def Weft_ConcatOp : Weft_Shape<"concat", "Joins tensors along one axis."> {
 }
 def Weft_SliceOp : Weft_Shape<"slice", "Elements start, start + step, ... below limit, in each dimension."> {
   let arguments = (ins Weft_Tensor:$x, Weft_Dims:$starts, Weft_Dims:$limits, DenseI64ArrayAttr:$steps);
-  let constraints = ["C1: starts, limits and steps have one entry a dimension", "C2: 0 <= start and limit <= size for every size of the open dimensions; an open dimension that makes limit < start gives no elements", "C3: steps >= 1"];
+  let constraints = ["C1: starts, limits and steps have one entry a dimension", "C2: 0 <= start and limit <= size for every size of the open dimensions; limit < start, which gives no elements, is not known where declared", "C3: steps >= 1"];
 }
 def Weft_PadOp : Weft_Shape<"pad", "Puts `low` and `high` elements of `value` (a scalar) around x and `interior` ones between its elements."> {
   let arguments = (ins Weft_Tensor:$x, Weft_Tensor:$value, Weft_Dims:$low, Weft_Dims:$high, DenseI64ArrayAttr:$interior);

@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <numeric>
 
 #include "graph/ops/gradient_support.h"
+#include "graph/ops/infer.h"
 
 namespace weft {
 namespace {
@@ -61,7 +63,8 @@ absl::Status GradientConcat(GradientContext& c) {
   return absl::OkStatus();
 }
 
-// Each element back to its place, zeros elsewhere.
+// Each element back to its place, zeros elsewhere. Where an open size may be below the start, the
+// zeros in front are more than all elements, and are cut.
 absl::Status GradientSlice(GradientContext& c) {
   const Shape starts = c.attributes().Dims("starts"), sizes = c.operand(0).shape(),
               taken = c.result(0).shape();
@@ -69,22 +72,37 @@ absl::Status GradientSlice(GradientContext& c) {
   Shape high;
   for (size_t d = 0; d < starts.size(); ++d) {
     --interior[d];
-    high.push_back(sizes[d] - starts[d] - Reach(taken[d], interior[d]));
+    high.push_back(NonNegative(sizes[d] - starts[d] - Reach(taken[d], interior[d])));
   }
-  c.SetGradient(0, Pad(c.dy(0), 0.0, starts, high, interior));
+  Tensor dx = Pad(c.dy(0), 0.0, starts, high, interior);
+  if (dx.valid() && dx.shape() != sizes) {
+    const std::vector<int64_t> ones(sizes.size(), 1);
+    dx = Slice(dx, Shape(sizes.size(), DimExpr(0)), sizes, ones);
+  }
+  c.SetGradient(0, dx);
   return absl::OkStatus();
 }
 
 // The places of x go to x, everything else to the value.
 absl::Status GradientPad(GradientContext& c) {
   const Shape low = c.attributes().Dims("low"), sizes = c.operand(0).shape();
+  const Shape high = c.attributes().Dims("high");
   std::vector<int64_t> steps = c.attributes().Ints("interior");
-  Shape limits;
+  // Of n places `step` apart, the last one's gap is left out: how many elements there are is seen
+  // from n * step. What that reads beyond dy is never taken.
+  Shape limits, beyond;
   for (size_t d = 0; d < low.size(); ++d) {
-    limits.push_back(low[d] + Reach(sizes[d], steps[d]));
+    const int64_t room = high[d].LowerBound().value_or(0);
+    const bool whole = !sizes[d].IsConstant();
+    beyond.emplace_back(whole ? std::max<int64_t>(steps[d] - room, 0) : 0);
+    limits.push_back(low[d] +
+                     (whole ? sizes[d] * DimExpr(steps[d] + 1) : Reach(sizes[d], steps[d])));
     ++steps[d];
   }
-  Tensor dx = Slice(c.dy(0), low, limits, steps);
+  const std::vector<int64_t> none(low.size(), 0);
+  const Shape zeros(low.size(), DimExpr(0));
+  Tensor longer = beyond == zeros ? c.dy(0) : Pad(c.dy(0), 0.0, zeros, beyond, none);
+  Tensor dx = Slice(longer, low, limits, steps);
   if (c.needs(0)) c.SetGradient(0, dx);
   if (c.needs(1)) c.SetGradient(1, SumOfAll(c.dy(0)) - SumOfAll(dx));
   return absl::OkStatus();

@@ -1,5 +1,6 @@
 // Inputs, variables, and ops with an effect. In one run every read gives the variable's value from before the run; assignments take effect together at its end.
-// Effects are reached like values: an assignment, print or assertion happens when its result is fetched, used, or named as a target.
+// Effects of the graph itself are reached like values: an assignment, print, assertion or check happens when its result is fetched, used, or named as a target.
+// In a body, where nothing can name a target, it happens whenever the body runs, used or not. Gradients run bodies once more, without their prints.
 #ifndef WEFT_GRAPH_OPS_STATE_TD
 #define WEFT_GRAPH_OPS_STATE_TD
 include "graph/ir/base.td"

@@ -26,19 +26,26 @@ Axis MakeAxis(int axis, int64_t image, int64_t size, const Window& window) {
   return a;
 }
 
+// The image offset of a place in the padding.
+constexpr int64_t kPadding = -1;
+
 // Calls f(image offset, window place, output offset) for every pair of an output and an image
-// element in its window, over [n, h, w] alone: offsets count pixels, not channels.
+// element in its window, over [n, h, w] alone: offsets count pixels, not channels. With `padding`,
+// for places in the padding as well.
 template <typename F>
-void ForEachPair(int64_t batch, const Axis& h, const Axis& w, F&& f) {
+void ForEachPair(int64_t batch, const Axis& h, const Axis& w, F&& f, bool padding = false) {
   for (int64_t n = 0; n < batch; ++n) {
     for (int64_t oh = 0; oh < h.output; ++oh) {
       for (int64_t ow = 0; ow < w.output; ++ow) {
         const int64_t output = (n * h.output + oh) * w.output + ow;
         for (int64_t kh = 0; kh < h.window; ++kh) {
-          if (!h.Inside(h.At(oh, kh))) continue;
+          const bool row_inside = h.Inside(h.At(oh, kh));
+          if (!row_inside && !padding) continue;
           for (int64_t kw = 0; kw < w.window; ++kw) {
-            if (!w.Inside(w.At(ow, kw))) continue;
-            f((n * h.image + h.At(oh, kh)) * w.image + w.At(ow, kw), kh * w.window + kw, output);
+            const bool inside = row_inside && w.Inside(w.At(ow, kw));
+            if (!inside && !padding) continue;
+            const int64_t image = (n * h.image + h.At(oh, kh)) * w.image + w.At(ow, kw);
+            f(inside ? image : kPadding, kh * w.window + kw, output);
           }
         }
       }
@@ -52,7 +59,8 @@ absl::Status WrongSize(const HostTensor& given, int64_t h, int64_t w) {
 }
 
 // The sum over all pairs and channels of a convolution: y = sum x * filter, of which each of the
-// three ops computes one from the two others.
+// three ops computes one from the two others. Padding is zeros, which are multiplied like any other
+// element; the image's gradient has none.
 enum class Which { kOutput, kImage, kFilter };
 
 template <typename T>
@@ -60,28 +68,32 @@ void Convolve(Which which, int64_t batch, const Axis& h, const Axis& w, int64_t 
               int64_t outs, int64_t groups, const T* x, const T* filter, const T* y,
               std::vector<double>& total) {
   const int64_t group_channels = channels / groups, group_outs = outs / groups;
-  ForEachPair(batch, h, w, [&](int64_t image, int64_t place, int64_t output) {
+  auto add = [&](int64_t image, int64_t place, int64_t output) {
     for (int64_t g = 0; g < groups; ++g) {
       for (int64_t c = 0; c < group_channels; ++c) {
         const int64_t x_at = image * channels + g * group_channels + c;
+        const auto element = [&] {
+          return image == kPadding ? LoadForSum(T()) : LoadForSum(x[x_at]);
+        };
         const int64_t filter_row = (place * group_channels + c) * outs + g * group_outs;
         const int64_t y_row = output * outs + g * group_outs;
         for (int64_t o = 0; o < group_outs; ++o) {
           switch (which) {
             case Which::kOutput:
-              total[y_row + o] += LoadForSum(x[x_at]) * LoadForSum(filter[filter_row + o]);
+              total[y_row + o] += element() * LoadForSum(filter[filter_row + o]);
               break;
             case Which::kImage:
               total[x_at] += LoadForSum(y[y_row + o]) * LoadForSum(filter[filter_row + o]);
               break;
             case Which::kFilter:
-              total[filter_row + o] += LoadForSum(x[x_at]) * LoadForSum(y[y_row + o]);
+              total[filter_row + o] += element() * LoadForSum(y[y_row + o]);
               break;
           }
         }
       }
     }
-  });
+  };
+  ForEachPair(batch, h, w, add, which != Which::kImage);
 }
 
 absl::StatusOr<HostTensor> RunConvolution(Which which, const HostTensor* x,

@@ -13,6 +13,7 @@
 #include "graph/reference/elementwise.h"
 #include "gtest/gtest.h"
 #include "runtime/session.h"
+#include "tests/conformance/tolerance.h"
 #include "tests/ops/op_cases.h"
 
 namespace weft {
@@ -21,29 +22,6 @@ namespace {
 // How far a gradient in bf16 or f16 may be from the reference, in units of its largest element's
 // last place.
 constexpr double kNarrowGradientUlps = 4;
-
-// Distance of neighbouring numbers at |x| in the dtype; 0 for whole numbers.
-double UnitInLastPlace(DataType dtype, double x) {
-  int bits = 0, lowest = 0;
-  switch (dtype) {
-    case DataType::kF64:
-      bits = 52, lowest = -1022;
-      break;
-    case DataType::kF32:
-      bits = 23, lowest = -126;
-      break;
-    case DataType::kBF16:
-      bits = 7, lowest = -126;
-      break;
-    case DataType::kF16:
-      bits = 10, lowest = -14;
-      break;
-    default:
-      return 0;
-  }
-  const int exponent = x == 0 ? lowest : std::max(std::ilogb(x), lowest);
-  return std::ldexp(1, exponent - bits);
-}
 
 struct Tolerance {
   double ulps = 0;

@@ -4,7 +4,9 @@
 // For random weights w and directions v, F(x) = sum w * op(x) is a function into the numbers, and
 // so is G(x) = sum_i v_i . dF/dx_i(x), built by Gradients(). dF/dx and dG/dx as graphs are compared
 // with (F(x + h e) - F(x - h e)) / 2h and the same of G, element by element.
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -144,6 +146,54 @@ INSTANTIATE_TEST_SUITE_P(Ops, GradientTest, testing::ValuesIn(DifferentiableCase
                            std::replace(name.begin(), name.end(), '/', '_');
                            return name;
                          });
+
+// Gradients in f32 of the sum of what `build` makes of the inputs "x0", ..., as numbers.
+std::vector<std::vector<float>> GradientsOf(
+    const std::vector<std::vector<float>>& values,
+    const std::function<Tensor(const std::vector<Tensor>&)>& build) {
+  Graph graph("exact");
+  std::vector<Tensor> xs;
+  TensorMap feeds;
+  for (const std::vector<float>& value : values) {
+    const std::string name = "x" + std::to_string(xs.size());
+    const auto size = static_cast<int64_t>(value.size());
+    xs.push_back(graph.Input(name, DataType::kF32, {size}));
+    feeds[name] = *HostTensor::Create(DataType::kF32, {size});
+    std::copy(value.begin(), value.end(), feeds[name].mutable_values<float>().begin());
+  }
+  const auto results = EvaluateGraph(graph, feeds, Gradients(build(xs), xs));
+  EXPECT_TRUE(results.ok()) << results.status();
+  std::vector<std::vector<float>> gradients(values.size());
+  for (size_t i = 0; results.ok() && i < values.size(); ++i) {
+    const auto numbers = (*results)[i].values<float>();
+    gradients[i].assign(numbers.begin(), numbers.end());
+  }
+  return gradients;
+}
+
+// The product of all would be infinite, or 0, where that of the others is neither.
+TEST(GradientRange, ProductsOfFarElements) {
+  auto product = [](const std::vector<Tensor>& x) { return ReduceProd(x[0], {0}); };
+  EXPECT_EQ(GradientsOf({{0x1p100f, 0x1p60f, 0x1p-10f}}, product)[0],
+            (std::vector<float>{0x1p50f, 0x1p90f, INFINITY}));
+  EXPECT_EQ(GradientsOf({{0x1p-100f, 0x1p-60f, 0x1p10f}}, product)[0],
+            (std::vector<float>{0x1p-50f, 0x1p-90f, 0}));
+  EXPECT_EQ(GradientsOf({{INFINITY, 2, 0}}, product)[0][1 + 1], INFINITY);
+  // In groups.
+  std::vector<float> x(50, 1), expected(50, INFINITY);
+  x[3] = 0x1p100f, x[40] = 0x1p10f, x[49] = 0x1p20f;
+  expected[3] = 0x1p30f, expected[40] = 0x1p120f, expected[49] = 0x1p110f;
+  EXPECT_EQ(GradientsOf({x}, product)[0], expected);
+}
+
+// a / b rounds up to a whole number that b does not go into a as often as.
+TEST(GradientRange, RemainderCountsWholeTimes) {
+  const auto gradients = GradientsOf({{25165826}, {3}}, [](const std::vector<Tensor>& x) {
+    return ReduceSum(Rem(x[0], x[1]), {0});
+  });
+  EXPECT_EQ(gradients[0][0], 1);
+  EXPECT_EQ(gradients[1][0], -8388608);
+}
 
 // Nothing differentiable is left out: an op with a gradient that takes f64 has a case to check.
 TEST(GradientCoverage, EveryDifferentiableOpIsChecked) {

@@ -115,7 +115,9 @@ void AddReductions(CaseList& list) {
                               {"no_elements", {2, 0}, {1}, false},
                               {"no_rows", {0, 5}, {1}, false},
                               {"no_columns", {3, 0, 4}, {1}, false},
-                              {"one_element", {1, 1}, {1}, false}};
+                              {"one_element", {1, 1}, {1}, false},
+                              {"more_than_a_group", {2, 19}, {1}, false},
+                              {"groups_of_both", {1, 2, 17}, {1, 2}, true}};
   for (const auto& [op, function] : reductions) {
     for (const Variant& v : variants) {
       const int64_t size = v.shape[0] * v.shape.back();
@@ -340,15 +342,28 @@ void AddShapes(CaseList& list) {
            [](const Inputs& x) { return Concat({x[0], x[1], x[2]}, -1); });
   list.Add("concat", "first", {Data({1, 3}), Data({2, 3})},
            [](const Inputs& x) { return Concat({x[0], x[1], x[0]}, 0); });
-  list.Add("slice", "steps", {Data({3, 7})}, [](const Inputs& x) {
-    return Slice(x[0], Dims({1, 0}), {x[0].dim(0), DimExpr::Max(x[0].dim(1) - DimExpr(1), 0)},
-                 {1, 3});
-  });
+  list.Add("slice", "steps", {Data({3, 7})},
+           [](const Inputs& x) {
+             return Slice(x[0], Dims({1, 0}),
+                          {x[0].dim(0), DimExpr::Max(x[0].dim(1) - DimExpr(1), 0)}, {1, 3});
+           })
+      .open = {{0, 1}};
+  list.Add("slice", "every_other", {Data({7})},
+           [](const Inputs& x) { return Slice(x[0], Dims({0}), {x[0].dim(0)}, {2}); })
+      .open = {{0}};
+  list.Add("slice", "start_and_step", {Data({8, 5})},
+           [](const Inputs& x) {
+             return Slice(x[0], Dims({2, 1}), {x[0].dim(0), x[0].dim(1)}, {3, 4});
+           })
+      .open = {{0, 1}};
   list.Add("slice", "empty", {Data({3, 4})},
            [](const Inputs& x) { return Slice(x[0], Dims({3, 1}), Dims({3, 4}), {1, 2}); });
   list.Add("pad", "all_sides", {Data({2, 3}), Data({})},
            [](const Inputs& x) { return Pad(x[0], x[1], Dims({1, 0}), Dims({0, 2}), {0, 2}); })
-      .open = {{0}, {}};
+      .open = {{0, 1}, {}};
+  list.Add("pad", "interior", {Data({3, 2}), Data({})},
+           [](const Inputs& x) { return Pad(x[0], x[1], Dims({2, 1}), Dims({0, 3}), {1, 2}); })
+      .open = {{0, 1}, {}};
   list.Add("pad", "of_nothing", {Data({0, 2}), Data({})},
            [](const Inputs& x) { return Pad(x[0], x[1], Dims({1, 1}), Dims({1, 0}), {3, 0}); });
   list.Add("reverse", "two", {Data({2, 3, 2})},
@@ -473,6 +488,36 @@ void AddControlFlow(CaseList& list) {
         [](const Inputs& v) { return Inputs{v[2], v[1] + 1.0, v[0]}; }, 3);
     return Inputs{results.at(0), results.at(2)};
   });
+  // A stack that is pushed on, and what was pushed read: by its gradient as well.
+  list.Add("while", "stack", {Data({2}, 0.5, 1), Data({3, 2}, 0.5, 1)},
+           [](Graph& graph, const Inputs& x) {
+             Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+             std::vector<Tensor> results = While(
+                 {zero, x[1], ReduceSum(x[0], {0})},
+                 [](const Inputs& v) { return Less(v[0], 3.0); },
+                 [&](const Inputs& v) {
+                   Tensor stack = StackPush(v[1], x[0] * v[2], v[0]);
+                   Tensor y = v[2] + ReduceSum(stack * stack, {0, 1}) * 0.125;
+                   return Inputs{v[0] + 1.0, stack, y};
+                 },
+                 3);
+             return Inputs{results.at(2)};
+           })
+      .floats_only = true;
+  // The same stack read from one iteration on to the next alone.
+  list.Add("while", "stack_of_before", {Data({}, 0.5, 1), Data({3}, 0.5, 1)},
+           [](Graph& graph, const Inputs& x) {
+             Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+             std::vector<Tensor> results = While(
+                 {zero, x[1], x[0]}, [](const Inputs& v) { return Less(v[0], 3.0); },
+                 [](const Inputs& v) {
+                   return Inputs{v[0] + 1.0, StackPush(v[1], v[2] * v[2], v[0]),
+                                 v[2] + ReduceSum(v[1] * v[1], {0}) * 0.25};
+                 },
+                 3);
+             return Inputs{results.at(2)};
+           })
+      .floats_only = true;
   for (bool taken : {true, false}) {
     list.Add("cond", taken ? "then" : "else", {Data({2}), Data({2})},
              [taken](Graph& graph, const Inputs& x) {

@@ -1,0 +1,79 @@
+// Compiled random programs give exactly what the reference evaluator gives, values of variables
+// included, with all passes and with each pass left out. A failure names the seed:
+// MakeRandomProgram(seed, steps, open, rows) makes the program again.
+#include "tests/conformance/random_program.h"
+
+#include <memory>
+#include <string>
+
+#include "compiler/api.h"
+#include "compiler/pass_runner.h"
+#include "gtest/gtest.h"
+#include "runtime/session.h"
+
+namespace weft {
+namespace {
+
+constexpr int64_t kRows[] = {4, 0, 1, 3, 7};
+
+void ExpectEqual(const HostTensor& compiled, const HostTensor& reference, const std::string& what) {
+  ASSERT_EQ(compiled.shape(), reference.shape()) << what;
+  EXPECT_EQ(compiled.ToString(1 << 20), reference.ToString(1 << 20)) << what;
+}
+
+void Compare(uint64_t seed, bool open, const CompileOptions& options) {
+  const int num_steps = 8 + static_cast<int>(seed % 20);
+  const int64_t rows = open ? kRows[seed % std::size(kRows)] : kRows[0];
+  SCOPED_TRACE("seed " + std::to_string(seed) + ", " + std::to_string(num_steps) + " steps" +
+               (open ? ", open " + std::to_string(rows) : "") +
+               (options.disabled_passes.empty() ? "" : ", without " + options.disabled_passes[0]));
+  const RandomProgram program = MakeRandomProgram(seed, num_steps, open, rows);
+  ASSERT_TRUE(program.graph.status().ok()) << program.graph.status();
+  const auto package = CompilePackage(program.graph, options);
+  ASSERT_TRUE(package.ok()) << package.status();
+  const auto session = Session::FromPackage(*package, {.threads = 2});
+  ASSERT_TRUE(session.ok()) << session.status();
+  Interpreter interpreter(program.graph);
+  ASSERT_TRUE(interpreter.Initialize().ok());
+  ASSERT_TRUE((*session)->Run("init", {}).ok());
+  NamedTensors feeds;
+  for (const auto& signature : (*session)->Signatures()) {
+    if (signature.name != "run") continue;
+    for (const auto& input : signature.inputs) feeds[input.name] = program.feeds.at(input.name);
+  }
+  // The second run starts from what the first one assigned.
+  for (int run = 0; run < 2; ++run) {
+    const auto reference = interpreter.RunSignature("run", program.feeds);
+    ASSERT_TRUE(reference.ok()) << reference.status();
+    const auto compiled = (*session)->Run("run", feeds);
+    ASSERT_TRUE(compiled.ok()) << compiled.status();
+    for (const auto& [name, value] : *reference) ExpectEqual(compiled->at(name), value, name);
+    for (const auto& [name, value] : interpreter.variables()) {
+      const auto variable = (*session)->GetVariable(name);
+      ASSERT_TRUE(variable.ok()) << variable.status();
+      ExpectEqual(*variable, value, name);
+    }
+  }
+}
+
+TEST(RandomPrograms, CompiledEqualTheReference) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) Compare(seed, seed % 2 == 0, {});
+}
+
+TEST(RandomPrograms, EachPassMayBeLeftOut) {
+  uint64_t seed = 1001;
+  for (const std::string& pass : OptionalPasses()) {
+    CompileOptions options;
+    options.disabled_passes = {pass};
+    for (int i = 0; i < 4; ++i, ++seed) Compare(seed, seed % 2 == 0, options);
+  }
+}
+
+TEST(RandomPrograms, AllPassesMayBeLeftOut) {
+  CompileOptions options;
+  options.disabled_passes = OptionalPasses();
+  for (uint64_t seed = 2001; seed <= 2020; ++seed) Compare(seed, seed % 2 == 0, options);
+}
+
+}  // namespace
+}  // namespace weft
