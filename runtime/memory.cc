@@ -31,7 +31,7 @@ absl::StatusOr<Pages> Pages::Allocate(size_t size) {
 }
 
 absl::StatusOr<Pages> Pages::MapCode(const Container& container, std::string_view section) {
-  absl::StatusOr<std::string_view> code = container.Section(section);
+  absl::StatusOr<std::string_view> code = container.Section(section, /*verify=*/false);
   if (!code.ok()) return code.status();
   absl::StatusOr<uint64_t> offset = container.Offset(section);
   if (!offset.ok()) return offset.status();

@@ -27,7 +27,8 @@ class Pages {
   // Zeros, writable; large pages where they help. ResourceExhausted where memory is short.
   static absl::StatusOr<Pages> Allocate(size_t size);
   // A section of a package as code: readable and executable, never writable at the same time.
-  // Mapped from the file where it starts on a page of it, otherwise copied.
+  // Mapped from the file where it starts on a page of it, otherwise copied. Whoever opened the
+  // package has compared its checksum.
   static absl::StatusOr<Pages> MapCode(const Container& container, std::string_view section);
 
   void* data() const { return data_; }

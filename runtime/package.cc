@@ -16,6 +16,9 @@ namespace weft {
 namespace {
 
 constexpr int kMaxRank = 64;
+// Far above what any use gives; they bound the time that opening takes.
+constexpr int kMaxTargets = 256;
+constexpr int kMaxPlans = 1 << 16;  // of all targets
 
 absl::Status Malformed(const Container& container, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(container.bytes()->path(), ": ", what));
@@ -136,6 +139,16 @@ absl::Status Package::LoadWeights() {
 
 absl::Status Package::LoadPlans() {
   if (manifest_->targets_size() == 0) return absl::OkStatus();
+  if (manifest_->targets_size() > kMaxTargets) {
+    return Malformed(container_, absl::StrCat("expected at most ", kMaxTargets, " targets, got ",
+                                              manifest_->targets_size()));
+  }
+  int64_t plans = 0;
+  for (const TargetPlans& target : manifest_->targets()) plans += target.plans_size();
+  if (plans > kMaxPlans) {
+    return Malformed(container_,
+                     absl::StrCat("expected at most ", kMaxPlans, " plans, got ", plans));
+  }
   const TargetPlans* best = nullptr;
   int most = -1;
   std::string why;
@@ -147,12 +160,18 @@ absl::Status Package::LoadPlans() {
       best = &target;
     }
   }
+  // Targets may share a section.
+  std::map<std::string, size_t> code_bytes;
   for (const TargetPlans& target : manifest_->targets()) {
-    absl::StatusOr<std::string_view> code = container_.Section(target.code_section());
-    if (!code.ok()) return code.status();
+    const auto [section, is_new] = code_bytes.emplace(target.code_section(), 0);
+    if (is_new) {
+      absl::StatusOr<std::string_view> code = container_.Section(target.code_section());
+      if (!code.ok()) return code.status();
+      section->second = code->size();
+    }
     for (const Plan& plan : target.plans()) {
       absl::StatusOr<std::unique_ptr<PlanTables>> tables =
-          PlanTables::Build(plan, code->size(), constants_bytes_);
+          PlanTables::Build(plan, section->second, constants_bytes_);
       if (!tables.ok()) return InFile(container_, tables.status());
       if (&target != best) continue;
       LoadedPlan loaded;
@@ -160,13 +179,13 @@ absl::Status Package::LoadPlans() {
       loaded.specialization.insert(plan.specialization().begin(), plan.specialization().end());
       loaded.tables = *std::move(tables);
       loaded.profile = std::make_unique<WeftStepProfile[]>(loaded.tables->plan().num_steps);
-      // More specialised plans first, otherwise as in the file.
-      const auto place = std::find_if(plans_.begin(), plans_.end(), [&](const LoadedPlan& other) {
-        return other.specialization.size() < loaded.specialization.size();
-      });
-      plans_.insert(place, std::move(loaded));
+      plans_.push_back(std::move(loaded));
     }
   }
+  // More specialised plans first, otherwise as in the file.
+  std::stable_sort(plans_.begin(), plans_.end(), [](const LoadedPlan& a, const LoadedPlan& b) {
+    return a.specialization.size() > b.specialization.size();
+  });
   if (best == nullptr) {
     return absl::FailedPreconditionError(absl::StrCat(
         container_.bytes()->path(), ": has no code for the ", std::string(device_->name()),

@@ -127,6 +127,49 @@ TEST(Package, RefusesBadManifests) {
   EXPECT_THAT(error([](TestPackage& p) { p.constants.clear(); }), HasSubstr("outside"));
 }
 
+// Opening takes time in proportion to the file.
+TEST(Package, LimitsTargetsAndPlans) {
+  TestPackage targets = MakeTestPackage();
+  targets.manifest.mutable_targets(0)->clear_plans();
+  const TargetPlans target = targets.manifest.targets(0);
+  while (targets.manifest.targets_size() < 256) *targets.manifest.add_targets() = target;
+  EXPECT_TRUE(Open(targets).ok()) << Open(targets).status();
+  *targets.manifest.add_targets() = target;
+  EXPECT_THAT(Message(Open(targets).status()), HasSubstr("at most 256 targets, got 257"));
+
+  TestPackage plans = MakeTestPackage();
+  TargetPlans* many = plans.manifest.mutable_targets(0);
+  many->clear_plans();
+  while (many->plans_size() < 1 << 16) many->add_plans()->add_blocks();
+  auto opened = Open(plans);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ((*opened)->plans().size(), size_t{1} << 16);
+  many->add_plans()->add_blocks();
+  EXPECT_THAT(Message(Open(plans).status()), HasSubstr("at most 65536 plans, got 65537"));
+}
+
+TEST(Package, OrdersPlansBySpecialization) {
+  TestPackage package = MakeTestPackage();
+  TargetPlans* target = package.manifest.mutable_targets(0);
+  const auto add = [&](int64_t mark, int symbols) {
+    Plan* plan = target->add_plans();
+    plan->set_signature(std::to_string(mark));
+    plan->add_blocks();
+    for (int i = 0; i < symbols; ++i)
+      (*plan->mutable_specialization())[std::string(1, static_cast<char>('a' + i))] = 1;
+  };
+  target->clear_plans();
+  for (int64_t i = 0; i < 60; ++i) add(i, static_cast<int>(i % 3));
+  auto opened = Open(package);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  std::string order, expected;
+  for (const LoadedPlan& plan : (*opened)->plans()) order += plan.signature + " ";
+  for (const int64_t symbols : {2, 1, 0}) {
+    for (int64_t i = symbols; i < 60; i += 3) expected += std::to_string(i) + " ";
+  }
+  EXPECT_EQ(order, expected);
+}
+
 TEST(Package, RefusesOtherFiles) {
   EXPECT_FALSE(Open(Bytes::Of("")).ok());
   EXPECT_THAT(Message(Open(Bytes::Of(WriteContainer({{"graph", "", 6}}))).status()),

@@ -317,7 +317,7 @@ class PlanTablesBuilder {
     where_ = {};
     CheckNesting();
     if (!status_.ok()) return;
-    CheckWrites();
+    CheckAccesses();
     const auto entry_steps = static_cast<uint32_t>(wire_.blocks(0).steps_size());
     Require(wire_.commit_step() <= entry_steps, "its commit step lies outside the entry block");
     Require(wire_.commit_step() == entry_steps || wire_.assigned_variables_size() > 0,
@@ -360,8 +360,9 @@ class PlanTablesBuilder {
 
   // Inputs and constants are only read, and so are variables that the plan does not assign. Before
   // the commit step no variable is written, and from there on nothing can fail: so a failed run
-  // leaves every variable as it was.
-  void CheckWrites() {
+  // leaves every variable as it was. A variable is only read where it has a value: from before the
+  // run, if the plan says that it reads it, or else from the run itself, once it has committed.
+  void CheckAccesses() {
     enum Phase : uint8_t { kBeforeCommit = 1, kAfterCommit = 2 };
     std::vector<uint8_t> phases(tables_->blocks_.size(), 0);
     std::vector<std::pair<uint32_t, Phase>> to_visit;
@@ -373,7 +374,7 @@ class PlanTablesBuilder {
     const auto check_steps = [&](uint32_t block, uint32_t first, uint32_t end, Phase phase) {
       for (uint32_t i = first; i < end; ++i) {
         const uint32_t index = tables_->blocks_[block].first_step + i;
-        CheckStepWrites(index, phase == kAfterCommit);
+        CheckStepAccesses(index, phase == kAfterCommit);
         const WeftStep& step = tables_->steps_[index];
         if (step.kind != WEFT_STEP_WHILE && step.kind != WEFT_STEP_COND) continue;
         visit(step.block, phase);
@@ -392,14 +393,19 @@ class PlanTablesBuilder {
     where_ = {};
   }
 
-  void CheckStepWrites(uint32_t index, bool committed) {
+  void CheckStepAccesses(uint32_t index, bool committed) {
     const WeftStep& step = tables_->steps_[index];
     where_ = {"step", labels_[index], index};
     Require(!committed || (step.kind != WEFT_STEP_ASSERT &&
                            (step.kind != WEFT_STEP_WHILE || step.limit == 0)),
             "can fail after the commit step, when variables may have been written");
-    for (uint32_t i = step.num_args - results_[index]; i < step.num_args; ++i) {
+    const uint32_t first_result = step.num_args - results_[index];
+    for (uint32_t i = 0; i < step.num_args; ++i) {
       const WeftBuffer& buffer = tables_->buffers_[tables_->args_[step.first_arg + i].buffer];
+      if (i < first_result) {
+        if (buffer.space == WEFT_SPACE_VARIABLE) CheckRead(buffer.index, committed);
+        continue;
+      }
       Require(buffer.space != WEFT_SPACE_INPUT, "writes to an input");
       Require(buffer.space != WEFT_SPACE_CONSTANT, "writes to a constant");
       if (buffer.space != WEFT_SPACE_VARIABLE) continue;
@@ -411,6 +417,15 @@ class PlanTablesBuilder {
         Fail("writes to variable '", variable.name, "' before the commit step");
       }
     }
+  }
+
+  // Without the flag nobody asks whether the variable has a value; one that the plan does not
+  // assign either may not even have memory.
+  void CheckRead(uint32_t index, bool committed) {
+    const WeftValue& variable = tables_->variables_[index];
+    const bool assigned = (variable.flags & WEFT_VARIABLE_ASSIGNED) != 0;
+    if ((variable.flags & WEFT_VARIABLE_READ) != 0 || (committed && assigned)) return;
+    Fail("reads variable '", variable.name, "', which is not among its read_variables");
   }
 
   void Finish() {

@@ -25,9 +25,10 @@ class PlanTables {
  public:
   // Verifies every index, the order of formulas, types, names, that control flow has no cycle and
   // limited depth, that kernels and constants lie within `code_bytes` and `constants_bytes`, that
-  // only outputs and assigned variables are written to, these from the commit step on alone, and
-  // that nothing fails after it. (Sizes are checked once shapes are known: weft_instance_create.)
-  // Error: InvalidArgument, naming signature and step.
+  // only outputs and assigned variables are written to, these from the commit step on alone, that
+  // nothing fails after it, and that no variable is read which need not have a value. (Sizes are
+  // checked once shapes are known: weft_instance_create.) Error: InvalidArgument, naming signature
+  // and step.
   static absl::StatusOr<std::unique_ptr<PlanTables>> Build(const Plan& plan, uint64_t code_bytes,
                                                            uint64_t constants_bytes);
   PlanTables(const PlanTables&) = delete;

@@ -205,6 +205,62 @@ TEST(PlanTables, InputsAndConstantsAreNotWritten) {
   }
 }
 
+// Whatever reads a variable needs it among those that the plan reads, since others may have no
+// value and no memory. Only a run that assigns it may read it without, once that is done.
+TEST(PlanTables, VariablesThatAreReadHaveAValue) {
+  enum Kind { kLaunch, kCopy, kWhile, kCond, kAssert, kPrint };
+  const auto verify = [](Kind kind, bool read, bool assigned, bool late, bool nested) {
+    PlanBuilder b("reads");
+    const uint32_t p = b.Input("p", DataType::kBool, {});
+    const uint32_t w = b.Variable("w", DataType::kBool, {}, read, assigned);
+    const uint32_t one = b.Constant(1), arena = b.Arena(one);
+    if (late) b.Commit();
+    if (late) b.Copy(0, arena, w, one);
+    uint32_t block = 0;
+    if (nested) {
+      block = b.Block();
+      b.Cond(0, p, block, block);
+    }
+    switch (kind) {
+      case kLaunch:
+        b.Launch(block, b.Kernel("scale", 0), {w, arena}, {one}, one);
+        break;
+      case kCopy:
+        b.Copy(block, w, arena, one);
+        break;
+      case kWhile:
+        b.While(block, b.Block(), w, b.Block());
+        break;
+      case kCond:
+        b.Cond(block, w, b.Block(), b.Block());
+        break;
+      case kAssert:
+        b.Assert(block, w, "w holds");
+        break;
+      case kPrint:
+        b.Print(block, w, DataType::kBool, {}, "w", 1);
+        break;
+    }
+    if (assigned && !late) b.Commit();
+    return Verify(b.Build());
+  };
+  for (const Kind kind : {kLaunch, kCopy, kWhile, kCond, kAssert, kPrint}) {
+    for (const bool nested : {false, true}) {
+      SCOPED_TRACE(static_cast<int>(kind) * 2 + nested);
+      EXPECT_TRUE(verify(kind, true, false, false, nested).ok());
+      for (const bool assigned : {false, true}) {
+        const absl::Status status = verify(kind, false, assigned, false, nested);
+        EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+        EXPECT_THAT(std::string(status.message()),
+                    HasSubstr("reads variable 'w', which is not among its read_variables"));
+      }
+      if (kind != kAssert) {
+        EXPECT_TRUE(verify(kind, false, true, true, nested).ok());
+      }
+    }
+  }
+}
+
 TEST(PlanTables, LimitNesting) {
   const auto nested = [](int depth) {
     PlanBuilder b("deep");
