@@ -231,6 +231,10 @@ absl::Status CheckOptions(const CompileOptions& options) {
           "target '", name, "': whole plans for GPUs cannot be compiled yet; cpu:native can"));
     }
   }
+  if (options.memory_budget < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected a memory_budget that is not negative, got ", options.memory_budget));
+  }
   for (auto& [symbol, sizes] : options.specialize) {
     for (int64_t size : sizes) {
       if (size < 0) {

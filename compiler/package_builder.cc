@@ -10,9 +10,12 @@
 #include "compiler/codegen/llvm_lowering.h"
 #include "compiler/codegen/target.h"
 #include "compiler/pass_runner.h"
+#include "compiler/passes/memory_profile.h"
+#include "compiler/passes/passes.h"
 #include "compiler/passes/weight_table.h"
 #include "compiler/pipeline.h"
 #include "compiler/plan/build_plan.h"
+#include "compiler/plan/peak.h"
 #include "compiler/plan_dialect/plan.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
@@ -153,18 +156,37 @@ class Builder {
     return WriteContainer(sections);
   }
 
+  // The function of fusions, in `module`, which it replaces.
   absl::StatusOr<mlir::func::FuncOp> LowerPlan(const PlanToMake& plan, const Target& target,
-                                               mlir::ModuleOp module) {
-    absl::StatusOr<mlir::func::FuncOp> function = ExtractSignature(graph_, plan.request, module);
-    if (!function.ok()) return function;
-    absl::Status status = Lower(*function, plan.sizes, target, options_, table_);
-    if (!status.ok()) return status;
-    return function;
+                                               mlir::OwningOpRef<mlir::ModuleOp>& module) {
+    MemoryBudget budget;
+    absl::StatusOr<mlir::func::FuncOp> function = LowerWithin(plan, target, budget, module);
+    if (!function.ok() || options_.memory_budget == 0) return function;
+    // The budget is for the certificate, while passes estimate, so they aim at what by experience
+    // makes the certificate right.
+    budget.sizes = SizesFor(plan);
+    int64_t needed = 0;
+    for (int attempt = 0;; ++attempt) {
+      absl::StatusOr<int64_t> peak = Certificate(*function, target, budget.sizes);
+      if (!peak.ok()) return peak.status();
+      if (*peak <= options_.memory_budget) return function;
+      const MemoryProfile profile = ProfileMemory(*function, budget.sizes);
+      needed = needed == 0 ? *peak : std::min(needed, *peak);
+      // Nothing helps any more, or not enough.
+      if (attempt == kMaxAttempts || (attempt > 0 && profile.peak_bytes > budget.bytes)) {
+        return OverBudget(plan, needed, profile);
+      }
+      const double ratio = static_cast<double>(options_.memory_budget) / static_cast<double>(*peak);
+      budget.bytes = std::max<int64_t>(
+          1, static_cast<int64_t>(ratio * static_cast<double>(profile.peak_bytes)));
+      function = LowerWithin(plan, target, budget, module);
+      if (!function.ok()) return function;
+    }
   }
 
   absl::StatusOr<Plan> MakePlan(const PlanToMake& plan, KernelSet& kernels) {
-    mlir::OwningOpRef<mlir::ModuleOp> module = mlir::ModuleOp::create(graph_.getLoc());
-    absl::StatusOr<mlir::func::FuncOp> function = LowerPlan(plan, kernels.target(), *module);
+    mlir::OwningOpRef<mlir::ModuleOp> module;
+    absl::StatusOr<mlir::func::FuncOp> function = LowerPlan(plan, kernels.target(), module);
     if (!function.ok()) return function.status();
     absl::StatusOr<Plan> built =
         BuildPlan(*function, StorageOptionsOf(options_), table_, kernels, constants_);
@@ -184,6 +206,69 @@ class Builder {
   }
 
  private:
+  // Plans are made up to so many times to meet a memory budget.
+  static constexpr int kMaxAttempts = 5;
+  // Stands for an open dimension that is not specialised.
+  static constexpr int64_t kTypicalSize = 64;
+  // Nodes named where a budget is missed.
+  static constexpr size_t kMaxNamed = 8;
+
+  absl::StatusOr<mlir::func::FuncOp> LowerWithin(const PlanToMake& plan, const Target& target,
+                                                 const MemoryBudget& budget,
+                                                 mlir::OwningOpRef<mlir::ModuleOp>& module) {
+    module = mlir::ModuleOp::create(graph_.getLoc());
+    absl::StatusOr<mlir::func::FuncOp> function = ExtractSignature(graph_, plan.request, *module);
+    if (!function.ok()) return function;
+    absl::Status status = Lower(*function, plan.sizes, target, options_, budget, table_);
+    if (!status.ok()) return status;
+    return function;
+  }
+
+  std::map<std::string, int64_t> SizesFor(const PlanToMake& plan) const {
+    std::map<std::string, int64_t> sizes = plan.sizes;
+    for (const auto& [symbol, values] : options_.specialize) {
+      if (!values.empty()) sizes.emplace(symbol, *std::max_element(values.begin(), values.end()));
+    }
+    for (const auto& [name, value] : plan.request.inputs) {
+      for (const DimExpr& dim : ir::ShapeOf(value)) {
+        for (const std::string& symbol : dim.Symbols()) sizes.emplace(symbol, kTypicalSize);
+      }
+    }
+    return sizes;
+  }
+
+  // Of a plan that is made to see how much memory it needs.
+  absl::StatusOr<int64_t> Certificate(mlir::func::FuncOp function, const Target& target,
+                                      const std::map<std::string, int64_t>& sizes) {
+    KernelSet kernels(graph_.getContext(), target, /*merge=*/true);
+    ConstantPool constants;
+    absl::StatusOr<Plan> built =
+        BuildPlan(function, StorageOptionsOf(options_), table_, kernels, constants);
+    if (!built.ok()) return built.status();
+    return PeakBytes(*built, sizes);
+  }
+
+  absl::Status OverBudget(const PlanToMake& plan, int64_t needed, const MemoryProfile& profile) {
+    std::string held;
+    const std::vector<size_t> values = profile.AtPeak();
+    for (size_t i = 0; i < values.size() && i < kMaxNamed; ++i) {
+      const HeldValue& value = profile.values[values[i]];
+      absl::StrAppend(&held, i == 0 ? "" : ", ", value.bytes, " by ",
+                      ir::Describe(value.value.getLoc()));
+    }
+    if (values.size() > kMaxNamed) {
+      absl::StrAppend(&held, ", and ", values.size() - kMaxNamed, " more");
+    }
+    std::string at;
+    for (const auto& [symbol, size] : SizesFor(plan)) {
+      absl::StrAppend(&at, at.empty() ? ", at " : ", ", symbol, "=", size);
+    }
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "signature '", plan.request.name, "': expected at most ", options_.memory_budget,
+        " bytes (memory_budget), needs ", needed, ", ", needed - options_.memory_budget,
+        " more, with all computed again that helps", at, "; at the peak are held: ", held));
+  }
+
   static void FillValue(PackageValue* to, const std::string& name, mlir::Value value) {
     to->set_name(name);
     to->set_dtype(static_cast<int32_t>(ir::DataTypeOf(value)));
@@ -224,8 +309,8 @@ absl::StatusOr<std::string> BuildText(ir::GraphOp graph, const std::vector<PlanT
     std::string text;
     llvm::raw_string_ostream stream(text);
     for (const PlanToMake& plan : plans) {
-      mlir::OwningOpRef<mlir::ModuleOp> module = mlir::ModuleOp::create(graph.getLoc());
-      absl::StatusOr<mlir::func::FuncOp> function = builder.LowerPlan(plan, *target, *module);
+      mlir::OwningOpRef<mlir::ModuleOp> module;
+      absl::StatusOr<mlir::func::FuncOp> function = builder.LowerPlan(plan, *target, module);
       if (!function.ok()) return function.status();
       mlir::OpPrintingFlags flags;
       flags.elideLargeElementsAttrs(16);

@@ -9,8 +9,38 @@
 
 namespace weft {
 
+namespace {
+
+// The second half: from ops to kernels in their order.
+void MakeKernels(PassRunner& run, mlir::func::FuncOp function, const Target& target,
+                 const CompileOptions& options, WeightTable& weights) {
+  // After folding, since constants are packed now rather than in each run.
+  run.Optional("pack", function, [&] {
+    return PackContractions(function, [&](mlir::Operation* op, bool is_constant) {
+      const int64_t panel = PreferredPanel(op, is_constant, target);
+      auto weight = op->getOperand(1).getDefiningOp<plan::WeightOp>();
+      if (panel == 0 || !weight) return panel;
+      return weights.ShareablePanel(static_cast<int64_t>(weight.getIndex()), target.vector_bits,
+                                    panel);
+    });
+  });
+  run.Optional("fold", function, [&] { return FoldConstants(function, weights); });
+  run.Optional("dce", function, [&] { return EliminateDeadCode(function); });
+
+  // From here on, one op that computes is one kernel.
+  run.Required("fuse", function, [&] {
+    return FormFusions(function, /*merge=*/run.Enabled("fuse"), options.explain);
+  });
+  run.Check([&] { return CheckFused(function); });
+  // Last, because liveness is that of whole kernels.
+  run.Optional("schedule", function, [&] { return Schedule(function); });
+}
+
+}  // namespace
+
 absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int64_t>& sizes,
-                   const Target& target, const CompileOptions& options, WeightTable& weights) {
+                   const Target& target, const CompileOptions& options, const MemoryBudget& budget,
+                   WeightTable& weights) {
   PassRunner run(options, function.getSymName().str() + "/");
 
   // Bodies of functions whose gradient is the author's become part of what is around them.
@@ -44,26 +74,23 @@ absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int6
   run.Optional("cse", function, [&] { return EliminateCommonSubexpressions(function); });
   run.Optional("dce", function, [&] { return EliminateDeadCode(function); });
 
-  // After folding, since constants are packed now rather than in each run.
-  run.Optional("pack", function, [&] {
-    return PackContractions(function, [&](mlir::Operation* op, bool is_constant) {
-      const int64_t panel = PreferredPanel(op, is_constant, target);
-      auto weight = op->getOperand(1).getDefiningOp<plan::WeightOp>();
-      if (panel == 0 || !weight) return panel;
-      return weights.ShareablePanel(static_cast<int64_t>(weight.getIndex()), target.vector_bits,
-                                    panel);
-    });
+  // After CSE, which would take what is computed again for what has been; before fusion, so that it
+  // is computed in the kernels that read it.
+  run.Optional("rematerialize", function, [&] {
+    MemoryBudget within = budget;
+    within.explain = options.explain;
+    CompileOptions quiet = options;
+    quiet.dump = nullptr;
+    quiet.timing = nullptr;
+    quiet.explain = nullptr;
+    within.finish = [&](mlir::func::FuncOp copy) {
+      PassRunner finish(quiet, "");
+      MakeKernels(finish, copy, target, quiet, weights);
+      return finish.status();
+    };
+    return Rematerialize(function, within);
   });
-  run.Optional("fold", function, [&] { return FoldConstants(function, weights); });
-  run.Optional("dce", function, [&] { return EliminateDeadCode(function); });
-
-  // From here on, one op that computes is one kernel.
-  run.Required("fuse", function, [&] {
-    return FormFusions(function, /*merge=*/run.Enabled("fuse"), options.explain);
-  });
-  run.Check([&] { return CheckFused(function); });
-  // Last, because liveness is that of whole kernels.
-  run.Optional("schedule", function, [&] { return Schedule(function); });
+  MakeKernels(run, function, target, options, weights);
   return run.status();
 }
 

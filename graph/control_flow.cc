@@ -1,5 +1,8 @@
 // While, Cond and CustomGradient of the builder: bodies as functions, whose use of outer values
 // becomes operands.
+#include <string>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "graph/graph.h"
 #include "graph/ir/graph_impl.h"
@@ -20,6 +23,8 @@ class BodyBuilder {
     auto body = std::make_unique<GraphImpl::Body>();
     body->block = new mlir::Block;
     body->prefix = graph->prefix;
+    // It is the op around it that a scope from outside marks.
+    recompute_ = std::exchange(graph->recompute, "");
     region_->push_back(body->block);
     for (const Tensor& argument : arguments) {
       mlir::Value value = ir::ValueOf(argument);
@@ -66,6 +71,7 @@ class BodyBuilder {
  private:
   bool Pop(bool good) {
     captured_ = std::move(body_->captured);
+    graph_->recompute = std::move(recompute_);
     graph_->bodies.pop_back();
     return good;
   }
@@ -75,6 +81,7 @@ class BodyBuilder {
   std::unique_ptr<mlir::Region> region_;
   std::vector<Tensor> arguments_;
   std::vector<mlir::Value> captured_;
+  std::string recompute_;  // of the graph around it
 };
 
 // Makes the op from its two bodies, the first of which captured a prefix of what the second did.

@@ -114,6 +114,11 @@ ScopeGuard Graph::Scope(std::string_view name) {
   return ScopeGuard(impl_.get());
 }
 
+ScopeGuard Graph::Recompute(std::string_view name) {
+  impl_->PushScope(name, /*recompute_in_gradients=*/true);
+  return ScopeGuard(impl_.get());
+}
+
 Tensor Graph::Input(std::string_view name, DataType dtype, const std::vector<Dim>& shape,
                     SourceLocation location) {
   Shape dims;

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "graph/ir/graph_impl.h"
+#include "mlir/IR/BuiltinAttributes.h"
+
 namespace weft {
 namespace {
 
@@ -162,6 +165,54 @@ TEST(Builder, BadBodies) {
       [&](const std::vector<Tensor>& c) -> std::vector<Tensor> { return {Greater(c[0], 1)}; });
   EXPECT_FALSE(out[0].valid());
   EXPECT_THAT(Message(h), HasSubstr("(C2)"));
+}
+
+std::string MarkOf(const Tensor& tensor) {
+  auto mark =
+      ir::ValueOf(tensor).getDefiningOp()->getAttrOfType<mlir::StringAttr>("weft.recompute");
+  return mark ? mark.str() : "";
+}
+
+TEST(Builder, RecomputeMarksWhatCanBeComputedAgain) {
+  Graph g;
+  Tensor x = g.Input("x", DataType::kF32, {4});
+  Variable v = g.AddVariable("v", HostTensor::Of<float>({4}, {1, 2, 3, 4}));
+  Tensor outside = Exp(x);
+  Tensor inside, inner, constant, looped, in_body, marked_body;
+  {
+    auto scope = g.Scope("model");
+    auto layer = g.Recompute("layer");
+    inside = Exp(x);
+    constant = g.Constant(HostTensor::Scalar<float>(1));
+    {
+      auto nested = g.Recompute("nested");
+      inner = inside + v;
+    }
+    looped = While(
+        {inside}, [](auto& c) { return Less(ReduceSum(c[0], {0}), 1.0); },
+        [&](auto& c) {
+          in_body = Exp(c[0]);
+          auto step = g.Recompute("step");
+          marked_body = Exp(in_body);
+          return std::vector<Tensor>{marked_body};
+        },
+        3)[0];
+  }
+  ASSERT_TRUE(g.status().ok()) << g.status();
+  EXPECT_EQ(MarkOf(outside), "");
+  EXPECT_EQ(inside.name(), "model/layer/exp");
+  EXPECT_EQ(MarkOf(inside), "model/layer");
+  EXPECT_EQ(MarkOf(inner), "model/layer");
+  EXPECT_EQ(MarkOf(looped), "model/layer");
+  // Each iteration keeps nothing of the scope around the loop, but may have one of its own.
+  EXPECT_EQ(MarkOf(in_body), "");
+  EXPECT_EQ(MarkOf(marked_body), "model/layer/step");
+  EXPECT_EQ(MarkOf(constant), "");
+  EXPECT_EQ(MarkOf(v.Read()), "");
+  EXPECT_EQ(MarkOf(Exp(x)), "");
+  // A second scope of the name is another one.
+  auto again = g.Recompute("model/layer");
+  EXPECT_EQ(MarkOf(Exp(x)), "model/layer_1");
 }
 
 TEST(Builder, ReshapeWorksOutOneSize) {

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "graph/ir/create.h"
 #include "graph/ir/dialect.h"
+#include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/Diagnostics.h"
@@ -15,6 +16,11 @@ llvm::StringRef Ref(std::string_view text) { return {text.data(), text.size()}; 
 
 }  // namespace
 
+OpMaker::OpMaker(mlir::OpBuilder& builder, mlir::Operation* replaced)
+    : builder_(builder),
+      loc_(replaced->getLoc()),
+      recompute_(replaced->getAttr(ir::kRecomputeAttr)) {}
+
 mlir::Value OpMaker::Make(std::string_view op, mlir::ValueRange operands) {
   return Make(op, operands, {});
 }
@@ -26,7 +32,12 @@ mlir::Value OpMaker::Make(std::string_view op, mlir::ValueRange operands,
   if (const OpInfo* info = FindOp(op)) {
     made = ir::CreateOp(builder_, *info, operands, attributes, loc_);
   }
-  if (made.ok()) return (*made)->getResult(0);
+  if (made.ok()) {
+    if (recompute_ && ir::MayRecompute(*ir::InfoOf(*made))) {
+      (*made)->setAttr(ir::kRecomputeAttr, recompute_);
+    }
+    return (*made)->getResult(0);
+  }
   mlir::emitError(loc_) << std::string(made.status().message());
   // Stands in for the result until the pass is given up.
   mlir::Type type = operands.empty() ? ir::MakeTensorType(builder_.getContext(), DataType::kF32, {})

@@ -1,7 +1,7 @@
-// Short ways to make ops in passes, each at the builder's place and with the location `loc`. Types
-// are inferred. Wrong operands are bugs of the pass: they are reported as an error diagnostic at
-// `loc`, and a value of the first operand's type stands for the result; the pass looks for such an
-// error (diagnostics.h) after each rewrite, and gives up.
+// Short ways to make ops in passes, each at the builder's place, with the location `loc` or that of
+// the op that they replace. Types are inferred. Wrong operands are bugs of the pass: they are
+// reported as an error diagnostic at that location, and a value of the first operand's type stands
+// for the result; the pass looks for such an error (diagnostics.h) after each rewrite, and gives up.
 #ifndef WEFT_COMPILER_PASSES_BUILD_OPS_H_
 #define WEFT_COMPILER_PASSES_BUILD_OPS_H_
 
@@ -10,6 +10,7 @@
 
 #include "llvm/ADT/ArrayRef.h"
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/Operation.h"
 #include "proto/dim_expr.h"
 #include "proto/dtype.h"
 
@@ -18,6 +19,8 @@ namespace weft {
 class OpMaker {
  public:
   OpMaker(mlir::OpBuilder& builder, mlir::Location loc) : builder_(builder), loc_(loc) {}
+  // What is made is marked to be computed again (graph/ir/recompute.h) where `replaced` is.
+  OpMaker(mlir::OpBuilder& builder, mlir::Operation* replaced);
 
   // An op without attributes but those with defaults.
   mlir::Value Make(std::string_view op, mlir::ValueRange operands);
@@ -46,6 +49,7 @@ class OpMaker {
  private:
   mlir::OpBuilder& builder_;
   mlir::Location loc_;
+  mlir::Attribute recompute_;
 };
 
 }  // namespace weft

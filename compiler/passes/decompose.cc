@@ -129,7 +129,7 @@ using Made = absl::StatusOr<mlir::Value>;
 
 // A null value where the op stays.
 Made DecomposeOp(mlir::Operation* op, mlir::OpBuilder& builder) {
-  OpMaker make(builder, op->getLoc());
+  OpMaker make(builder, op);
   return llvm::TypeSwitch<mlir::Operation*, Made>(op)
       .Case<ir::ReduceSumOp, ir::ReduceProdOp, ir::ReduceMaxOp, ir::ReduceMinOp, ir::ReduceAndOp,
             ir::ReduceOrOp>([&](auto) { return DecomposeReduction(op, make); })

@@ -8,6 +8,7 @@
 #include "compiler/passes/passes.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
+#include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/SetVector.h"
@@ -234,6 +235,8 @@ class BlockFuser {
 
 absl::StatusOr<bool> FormFusions(mlir::func::FuncOp function, bool merge,
                                  const std::function<void(const std::string&)>& explain) {
+  // Marks to compute again have been acted on, and say nothing of what a kernel is.
+  function.walk([](mlir::Operation* op) { op->removeAttr(ir::kRecomputeAttr); });
   // A kernel without results would be left of dead ops.
   if (absl::StatusOr<bool> status = EliminateDeadCode(function); !status.ok()) return status;
   std::vector<mlir::Block*> blocks = {&function.getBody().front()};

@@ -2,7 +2,9 @@
 #include <vector>
 
 #include "compiler/passes/passes.h"
+#include "graph/ir/create.h"
 #include "graph/ir/dialect.h"
+#include "graph/ir/recompute.h"
 
 namespace weft {
 
@@ -15,6 +17,14 @@ absl::StatusOr<bool> InlineCustomGradients(mlir::func::FuncOp function) {
     mlir::Operation* yield = body.getTerminator();
     for (auto [argument, operand] : llvm::zip_equal(body.getArguments(), op.getOperands())) {
       argument.replaceAllUsesWith(operand);
+    }
+    // The body is computed again where the op was to be.
+    if (mlir::Attribute mark = op->getAttr(ir::kRecomputeAttr)) {
+      for (mlir::Operation& inner : body.without_terminator()) {
+        if (!inner.hasAttr(ir::kRecomputeAttr) && ir::MayRecompute(*ir::InfoOf(&inner))) {
+          inner.setAttr(ir::kRecomputeAttr, mark);
+        }
+      }
     }
     op->getBlock()->getOperations().splice(op->getIterator(), body.getOperations(), body.begin(),
                                            yield->getIterator());

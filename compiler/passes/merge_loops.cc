@@ -2,11 +2,13 @@
 // loop's own results are wanted as well, as the loss of a training step is, the one that keeps more
 // gives them too.
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "compiler/passes/passes.h"
 #include "graph/ir/dialect.h"
+#include "graph/ir/recompute.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/SetVector.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
@@ -115,13 +117,21 @@ bool MoveBefore(mlir::Operation* op, mlir::Operation* place) {
   return true;
 }
 
+// Whether `again` is there to run again what `first` ran, rather than to keep what it makes.
+bool Recomputes(mlir::Operation* first, mlir::Operation* again) {
+  const std::optional<ir::RecomputeMark> a = ir::RecomputeMarkOf(first),
+                                         b = ir::RecomputeMarkOf(again);
+  return a && b && a->scope == b->scope && a->level < b->level;
+}
+
 bool MergeInBlock(mlir::Block& block) {
   std::vector<ir::WhileOp> loops(block.getOps<ir::WhileOp>().begin(),
                                  block.getOps<ir::WhileOp>().end());
   bool changed = false;
   for (size_t i = 0; i < loops.size(); ++i) {
     for (size_t k = i + 1; k < loops.size() && loops[i]; ++k) {
-      if (!loops[k] || !Comparison(loops[i], loops[k]).Same() || !MoveBefore(loops[k], loops[i])) {
+      if (!loops[k] || Recomputes(loops[i], loops[k]) || !Comparison(loops[i], loops[k]).Same() ||
+          !MoveBefore(loops[k], loops[i])) {
         continue;
       }
       loops[i]->replaceAllUsesWith(loops[k]->getResults().take_front(loops[i].getNumResults()));

@@ -65,7 +65,7 @@ OpKind KindOf(mlir::Operation* op) {
       .Case<ir::ConstantOp>([](ir::ConstantOp constant) {
         return ir::SplatValueOf(constant.getValue()) ? OpKind::kFree : OpKind::kAlias;
       })
-      .Case<ir::ReshapeOp, plan::WeightOp>([](auto) { return OpKind::kAlias; })
+      .Case<ir::ReshapeOp, plan::BarrierOp, plan::WeightOp>([](auto) { return OpKind::kAlias; })
       .Case<ir::TransposeOp, ir::ConcatOp, ir::SliceOp, ir::PadOp, ir::ReverseOp, ir::GatherOp,
             ir::OneHotOp, ir::RandomUniformOp, ir::RandomNormalOp, ir::RandomBitsOp>(
           [](auto) { return OpKind::kMove; })
@@ -89,6 +89,13 @@ bool HasEffects(mlir::Operation* op) {
   // Fusions hold nothing else than ops that compute.
   if (KindOf(op) != OpKind::kHost || llvm::isa<plan::FusionOp>(op)) return false;
   return op->hasTrait<mlir::OpTrait::IsTerminator>() || !mlir::isMemoryEffectFree(op);
+}
+
+mlir::Value AliasedOperand(mlir::Operation* op) {
+  if (op == nullptr) return {};
+  if (auto assert_op = llvm::dyn_cast<ir::AssertOp>(op)) return assert_op.getX();
+  return llvm::isa<ir::ReshapeOp, ir::PrintOp, plan::BarrierOp>(op) ? op->getOperand(0)
+                                                                    : mlir::Value();
 }
 
 }  // namespace weft

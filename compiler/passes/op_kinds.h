@@ -39,6 +39,10 @@ bool HasEffects(mlir::Operation* op);
 // not known.
 mlir::DenseElementsAttr SplatOfValue(mlir::Value value);
 
+// The operand whose memory the op's result is, for ops that compute nothing of it; null for others
+// and for null.
+mlir::Value AliasedOperand(mlir::Operation* op);
+
 // The range [begin, end) of dimensions that a reduction reduces. Axes are one range after the
 // `decompose` pass.
 struct AxisRange {

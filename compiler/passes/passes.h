@@ -47,6 +47,21 @@ absl::StatusOr<bool> Decompose(mlir::func::FuncOp function);
 // Reductions of much to little become two, of which the first makes enough partial results for many
 // threads.
 absl::StatusOr<bool> SplitReductions(mlir::func::FuncOp function);
+// What the `rematerialize` pass has to reach, beside doing what marks say.
+struct MemoryBudget {
+  // Bytes, as memory_profile.h estimates them; 0 for no limit.
+  int64_t bytes = 0;
+  // Of open dimensions.
+  std::map<std::string, int64_t> sizes;
+  // Takes a copy of the function through the passes to come, so that it can be estimated.
+  std::function<absl::Status(mlir::func::FuncOp)> finish;
+  // Where set, gets a line for each op that is computed again.
+  std::function<void(const std::string&)> explain;
+};
+// Values that would wait long for their last readers are computed again for those: what the author
+// marked (graph/ir/recompute.h), then what helps most, until the budget is reached or nothing
+// helps.
+absl::StatusOr<bool> Rematerialize(mlir::func::FuncOp function, const MemoryBudget& budget);
 // Right operands of contractions are packed where the code generator asks for it: `panel_of` gives
 // the columns of a panel for a contraction whose right operand is a constant or not, 0 to leave it.
 absl::StatusOr<bool> PackContractions(

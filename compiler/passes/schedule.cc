@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "compiler/passes/memory_profile.h"
 #include "compiler/passes/op_kinds.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/signature.h"
@@ -20,22 +21,7 @@
 namespace weft {
 namespace {
 
-// Stands for an open dimension.
-constexpr int64_t kTypicalSize = 64;
-
-int64_t BytesOf(mlir::Value value) {
-  const DimExpr bytes = NumElements(ir::ShapeOf(value)) * DimExpr(SizeOf(ir::DataTypeOf(value)));
-  std::map<std::string, int64_t> sizes;
-  for (const std::string& symbol : bytes.Symbols()) sizes[symbol] = kTypicalSize;
-  return bytes.Evaluate(sizes).value_or(0);
-}
-
-// The operand whose memory the op's result is; null where it has its own.
-mlir::Value AliasedOperand(mlir::Operation* op) {
-  if (op == nullptr || !llvm::isa<ir::ReshapeOp, ir::PrintOp, ir::AssertOp>(op)) return {};
-  auto assert_op = llvm::dyn_cast<ir::AssertOp>(op);
-  return assert_op ? assert_op.getX() : op->getOperand(0);
-}
+int64_t BytesOf(mlir::Value value) { return BytesAt(value, {}); }
 
 // The variables' arguments that an op's results become the new values of.
 using Written = llvm::DenseMap<mlir::Operation*, llvm::SmallVector<mlir::Value>>;

@@ -55,7 +55,7 @@ absl::StatusOr<bool> Simplify(mlir::func::FuncOp function) {
     });
     for (mlir::Operation* op : ops) {
       mlir::OpBuilder builder(op);
-      OpMaker make(builder, op->getLoc());
+      OpMaker make(builder, op);
       mlir::Value value = ApplyRules(op, std::string_view(op->getName().stripDialect()), make);
       if (!value && KindOf(op) == OpKind::kElementwise) value = ApplyRules(op, "*", make);
       if (!error.text().empty()) return absl::InternalError(error.text());

@@ -23,8 +23,11 @@ constexpr double kMuch = 1 << 17;
 constexpr double kEnough = 16;
 // Parts to make where any number will do: many threads, and still long parts.
 constexpr int64_t kParts = 64;
+constexpr int64_t kMostParts = 4096;
 // Parts with fewer elements, or that reduce fewer to one, are not worth it.
 constexpr double kSmallestPart = 256, kShortestPart = 16;
+// A part runs to its end, whatever the deadline: it should take no longer than a second or so.
+constexpr double kLongestPart = 1 << 28;
 // Results of a column reduction that a tile computes side by side, about.
 constexpr double kColumnsPerTile = 512;
 
@@ -82,9 +85,10 @@ std::optional<Cut> FindCut(mlir::Operation* op) {
     const std::optional<int64_t> size = shape[i].Constant();
     if (i > begin && is_good(before)) return Cut{i};
     // A divisor of this dimension, the closest to what is wanted.
-    const double wanted = std::max(2.0, kParts / (before * tiles));
+    const double wanted = std::max({2.0, kParts / (before * tiles),
+                                    outer * reduced * inner / (before * tiles * kLongestPart)});
     int64_t best = 1;
-    for (int64_t parts = 2; size && parts <= 1024 && parts <= *size; ++parts) {
+    for (int64_t parts = 2; size && parts <= kMostParts && parts <= *size; ++parts) {
       const double count = static_cast<double>(parts);
       const double ratio = std::max(count / wanted, wanted / count),
                    best_ratio = std::max(static_cast<double>(best) / wanted,
@@ -150,7 +154,7 @@ class Reshaper {
 
 void Split(mlir::Operation* op, const Cut& cut) {
   mlir::OpBuilder builder(op);
-  OpMaker make(builder, op->getLoc());
+  OpMaker make(builder, op);
   const AxisRange range = ReducedRange(op);
   mlir::Value x = op->getOperand(0);
   Shape shape = ir::ShapeOf(x);

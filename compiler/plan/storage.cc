@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "compiler/passes/op_kinds.h"
 #include "compiler/passes/signature.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
@@ -14,14 +15,6 @@ namespace {
 
 DimExpr BytesOf(mlir::Value value) {
   return NumElements(ir::ShapeOf(value)) * DimExpr(SizeOf(ir::DataTypeOf(value)));
-}
-
-// The operand whose buffer is the result's as well, for ops without code; null for others.
-mlir::Value AliasedOperand(mlir::Operation* op) {
-  if (auto reshape = llvm::dyn_cast<ir::ReshapeOp>(op)) return reshape.getX();
-  if (auto assert_op = llvm::dyn_cast<ir::AssertOp>(op)) return assert_op.getX();
-  if (auto print = llvm::dyn_cast<ir::PrintOp>(op)) return print.getX();
-  return {};
 }
 
 }  // namespace
@@ -125,7 +118,8 @@ void StoragePlan::AssignWhile(mlir::Operation* op) {
   }
   AssignBlock(&condition);
   AssignBlock(&body);
-  if (loop.getMaxIterations() > 0) last_failing_ = std::max(last_failing_, end_position_[op]);
+  // Past its limit, or where the caller stops what takes too long.
+  last_failing_ = std::max(last_failing_, end_position_[op]);
 }
 
 void StoragePlan::AssignCond(mlir::Operation* op) {

@@ -103,7 +103,7 @@ class StoragePlan {
   llvm::DenseMap<mlir::Operation*, std::vector<StorageCopy>> copies_;
   std::vector<StorageCopy> first_copies_;
   int64_t next_position_ = 1;
-  // Of the last assertion, or loop with a limit.
+  // Of the last assertion or loop.
   int64_t last_failing_ = 0;
 };
 

@@ -43,6 +43,13 @@ def Plan_WeightOp : Plan_Op<"weight", [Pure]> {
   let hasVerifier = 1;
 }
 
+def Plan_BarrierOp : Plan_Op<"barrier", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "x under another name, in the same memory. What is computed of it is not taken for what is computed of x, and no kernel reaches across: so what "
+                "is computed again stays apart. Barriers of one value with different labels stay apart as well.";
+  let arguments = (ins Weft_Tensor:$x, StrAttr:$label);
+  let results = (outs Weft_Tensor:$y);
+}
+
 // The right operand of a contraction, rearranged so that its kernel reads it in order. The operand is seen as a matrix of K rows and N = groups * n columns,
 // [batch..., K, N], where K is the product of `k_dims` dimensions, or [batch..., N, K] with `transpose` (then k_dims = 1 and groups = 1). The result is
 // [batch..., groups, ceil(n / panel), K, panel]; columns past n are 0.

@@ -78,6 +78,16 @@ TEST_F(PlanDialectTest, WeightIsVerified) {
   EXPECT_FALSE(weight("0 : i32", "tensor<6x100xf32>"));
 }
 
+TEST_F(PlanDialectTest, BarrierIsVerified) {
+  auto barrier = [&](const std::string& from, const std::string& to) {
+    return Parses("func.func @f(%x: " + from + ") -> " + to +
+                  " {\n %r = \"plan.barrier\"(%x) {label = \"a:1\"} : (" + from + ") -> " + to +
+                  "\n return %r : " + to + "\n}");
+  };
+  EXPECT_TRUE(barrier("tensor<2xf32>", "tensor<2xf32>")) << message_;
+  EXPECT_FALSE(barrier("tensor<2xf32>", "tensor<3xf32>"));
+}
+
 TEST_F(PlanDialectTest, PackedType) {
   EXPECT_EQ(PackedType(Type({784, 100}), 48, 1, 1, false), Type({1, 3, 784, 48}));
   EXPECT_EQ(PackedType(Type({100, 784}), 48, 1, 1, true), Type({1, 3, 784, 48}));

@@ -1,5 +1,8 @@
 // How gradients are put together. What each op's gradient is: tests/gradients.
 #include <cmath>
+#include <iterator>
+#include <map>
+#include <string>
 
 #include "graph/graph.h"
 #include "graph/interpreter.h"
@@ -40,6 +43,55 @@ TEST(Gradients, OfWhatYDoesNotDependOnAreZeros) {
   EXPECT_EQ(dz.shape(), z.shape());
   EXPECT_EQ(Value(graph, dz, {{"x", Vector({1, 2})}, {"z", Vector({3, 4})}}),
             (std::vector<double>{0, 0}));
+}
+
+std::vector<std::string> MarksFrom(const Graph& graph, int64_t first) {
+  std::vector<std::string> marks;
+  int64_t index = 0;
+  for (mlir::Operation& op : *graph.impl()->graph_block()) {
+    if (index++ < first) continue;
+    auto mark = op.getAttrOfType<mlir::StringAttr>("weft.recompute");
+    marks.push_back(mark ? mark.str() : "");
+  }
+  return marks;
+}
+
+// What a gradient reads of a scope to recompute, and the gradient of that, is told apart by level.
+TEST(Gradients, OfRecomputedNodesAreMarkedByLevel) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {2}), y, z;
+  {
+    auto scope = graph.Recompute("layer");
+    y = Sin(x * x);
+  }
+  z = y * 2.0;
+  auto size = [&] {
+    return std::distance(graph.impl()->graph_block()->begin(), graph.impl()->graph_block()->end());
+  };
+  const auto before = size();
+  Tensor dx = Gradients(z, {x})[0];
+  const auto between = size();
+  Tensor ddx = Gradients(dx, {x})[0];
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  std::map<std::string, int> first, second;
+  for (const std::string& mark : MarksFrom(graph, before)) ++first[mark];
+  for (const std::string& mark : MarksFrom(graph, between)) {
+    ++second[mark];
+    --first[mark];
+  }
+  EXPECT_GT(first["layer:1"], 1);
+  EXPECT_GT(first[""], 0);  // of the nodes outside
+  EXPECT_EQ(first["layer:2"], 0);
+  EXPECT_GT(second["layer:1"], 0);  // of the scope's own nodes, by the other paths
+  EXPECT_GT(second["layer:2"], 1);
+  EXPECT_EQ(second["layer"], 0);
+  const TensorMap feeds = {{"x", Vector({0.5, -2})}};
+  for (int i = 0; i < 2; ++i) {
+    const double v = i == 0 ? 0.5 : -2;
+    EXPECT_NEAR(Value(graph, dx, feeds)[i], 4 * v * std::cos(v * v), 1e-12);
+    EXPECT_NEAR(Value(graph, ddx, feeds)[i], 4 * std::cos(v * v) - 8 * v * v * std::sin(v * v),
+                1e-12);
+  }
 }
 
 TEST(Gradients, AreWeighedByDy) {

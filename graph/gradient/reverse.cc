@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
 #include "graph/ops/gradient.h"
 #include "graph/ops/op_info.h"
@@ -36,6 +37,25 @@ class AdjointLocation {
  private:
   ir::GraphImpl* graph_;
   std::optional<std::vector<ir::SourceLine>> saved_;
+};
+
+// Nodes made while it lives compute again what they read of the forward node's scope, if that is
+// one to recompute.
+class AdjointRecompute {
+ public:
+  AdjointRecompute(ir::GraphImpl* graph, mlir::Operation* forward)
+      : graph_(graph), saved_(graph->recompute) {
+    if (std::optional<ir::RecomputeMark> mark = ir::RecomputeMarkOf(forward)) {
+      ++mark->level;
+      graph_->recompute = mark->Text();
+    }
+  }
+  AdjointRecompute(const AdjointRecompute&) = delete;
+  ~AdjointRecompute() { graph_->recompute = std::move(saved_); }
+
+ private:
+  ir::GraphImpl* graph_;
+  std::string saved_;
 };
 
 // The ops of `block` that `values` depend on, in the order of the block.
@@ -113,6 +133,7 @@ class Accumulation {
                        info == nullptr ? "unknown op" : std::string(info->no_gradient_reason)));
     }
     const AdjointLocation at(graph_, call_, op->getLoc());
+    const AdjointRecompute again(graph_, op);
     const mlir::DictionaryAttr attributes = op->getAttrDictionary();
     GradientContext context(*info, op, Attributes(attributes.getAsOpaquePointer()), operands,
                             std::move(results), std::move(dys), needs);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "graph/graph_def/upgrade.h"
 #include "graph/ir/create.h"
+#include "graph/ir/recompute.h"
 #include "proto/suggest.h"
 
 namespace weft::graph_def {
@@ -237,6 +238,12 @@ class Checker {
         node.functions[region - node.info->regions.begin()] = it->second;
         continue;
       }
+      if (attr.name() == ir::kRecomputeAttr) {
+        if (absl::Status s = CheckRecompute(*node.info, attr.value()); !s.ok()) {
+          return Error(body, def, s.message());
+        }
+        continue;
+      }
       const AttrInfo* info = node.info->FindAttribute(attr.name());
       if (info == nullptr) {
         std::vector<std::string> known(node.info->regions.begin(), node.info->regions.end());
@@ -275,6 +282,21 @@ class Checker {
       }
     }
     return absl::OkStatus();
+  }
+
+  static absl::Status CheckRecompute(const OpInfo& info, const proto::AttrValue& value) {
+    if (!ir::MayRecompute(info)) {
+      return Error(absl::StrCat(std::string(info.name), ": expected no attribute '",
+                                ir::kRecomputeAttr, "' on an op that cannot be computed again"));
+    }
+    const std::optional<ir::RecomputeMark> mark = ir::ParseRecomputeMark(value.s());
+    if (value.kind_case() == proto::AttrValue::kS && mark && ir::NameProblem(mark->scope).empty()) {
+      return absl::OkStatus();
+    }
+    return Error(absl::StrCat(std::string(info.name), ": attribute '", ir::kRecomputeAttr,
+                              "': expected the name of a scope, or 'scope:1' for its gradient, "
+                              "got '",
+                              value.s(), "'"));
   }
 
   std::string NearestVariable(const std::string& name) const {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "graph/graph_def/format.h"
 #include "graph/ir/create.h"
+#include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
 #include "mlir/IR/BuiltinAttributes.h"
 
@@ -122,10 +123,16 @@ class Exporter {
       names.emplace_back(attribute.name, &attribute);
     }
     for (std::string_view region : info->regions) names.emplace_back(region, nullptr);
+    const std::optional<ir::RecomputeMark> recompute = ir::RecomputeMarkOf(op);
+    if (recompute) names.emplace_back(ir::kRecomputeAttr, nullptr);
     std::sort(names.begin(), names.end());
     for (auto [attribute, attribute_info] : names) {
       proto::NamedAttr* out = node->add_attrs();
       out->set_name(std::string(attribute));
+      if (attribute == ir::kRecomputeAttr) {
+        out->mutable_value()->set_s(recompute->Text());
+        continue;
+      }
       if (attribute_info != nullptr) {
         mlir::Attribute value = op->getAttr(llvm::StringRef(attribute.data(), attribute.size()));
         SetAttribute(*attribute_info, value, path + name, out->mutable_value());

@@ -30,6 +30,10 @@ Graph Everything() {
   Variable step = g.AddVariable("step", HostTensor::Scalar<int64_t>(0), false);
   auto scope = g.Scope("layer");
   Tensor h = Tanh(MatMul(x, w)).Named("h");
+  {
+    auto again = g.Recompute("again");
+    h = Exp(h) + Gradients(Exp(h * h), {h})[0];
+  }
   std::vector<Tensor> loop = While(
       {Full(g, DataType::kI64, {}, 0), h},
       [&](const std::vector<Tensor>& c) { return Less(c[0], n); },
@@ -249,6 +253,50 @@ TEST(Import, ArityAndAttributes) {
                     0, 2);
               }),
               HasSubstr("(C1)"));
+}
+
+TEST(Import, Recompute) {
+  auto marked = [](const std::string& node, auto set) {
+    GraphDef def = *Everything().ToGraphDef();
+    for (proto::NodeDef& each : *def.mutable_nodes()) {
+      if (each.name() != node) continue;
+      proto::NamedAttr* attr = each.add_attrs();
+      attr->set_name("weft.recompute");
+      set(attr->mutable_value());
+    }
+    const absl::Status status = Graph::FromGraphDef(def).status();
+    return status.ok() ? "" : Message(status);
+  };
+  auto text = [](const char* mark) {
+    return [mark](proto::AttrValue* value) { value->set_s(mark); };
+  };
+  EXPECT_EQ(marked("layer/matmul", text("a/b")), "");
+  EXPECT_EQ(marked("layer/matmul", text("a:2")), "");
+  for (const char* bad : {"", ":1", "a:", "a:0", "a:-1", "a:01", "a:1:2", "a b", "a:99999999999"}) {
+    EXPECT_THAT(marked("layer/matmul", text(bad)),
+                AllOf(HasSubstr("expected the name of a scope"), HasSubstr("node 'layer/matmul'")))
+        << bad;
+  }
+  EXPECT_THAT(marked("layer/matmul", [](proto::AttrValue* value) { value->set_b(true); }),
+              HasSubstr("expected the name of a scope"));
+  EXPECT_THAT(marked("x", text("a")), HasSubstr("input: expected no attribute 'weft.recompute'"));
+  EXPECT_THAT(marked("w.initial", text("a")), HasSubstr("cannot be computed again"));
+}
+
+// A scope that is opened after loading is not one of the file's.
+TEST(Import, RecomputeScopesStayApart) {
+  absl::StatusOr<Graph> g = Graph::FromGraphDef(*Everything().ToGraphDef());
+  ASSERT_TRUE(g.ok()) << g.status();
+  auto layer = g->Scope("layer");
+  auto again = g->Recompute("again");
+  Tensor y = Exp(g->Find("layer/h"));
+  ASSERT_TRUE(y.valid()) << g->status();
+  absl::StatusOr<GraphDef> def = g->ToGraphDef();
+  ASSERT_TRUE(def.ok()) << def.status();
+  const proto::NodeDef& last = def->nodes(def->nodes_size() - 1);
+  ASSERT_EQ(last.name(), y.name());
+  ASSERT_EQ(last.attrs_size(), 1);
+  EXPECT_EQ(last.attrs(0).value().s(), "layer/again_1");
 }
 
 TEST(Import, DTypesAndShapes) {

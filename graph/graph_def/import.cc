@@ -5,6 +5,7 @@
 #include "graph/graph_def/check.h"
 #include "graph/graph_def/format.h"
 #include "graph/ir/create.h"
+#include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
 #include "mlir/IR/BuiltinAttributes.h"
 
@@ -87,7 +88,14 @@ class Importer {
         regions.push_back(*std::move(region));
       }
       llvm::SmallVector<mlir::NamedAttribute> attributes;
+      std::string recompute;
       for (const proto::NamedAttr& attr : node.def->attrs()) {
+        if (attr.name() == ir::kRecomputeAttr) {
+          recompute = attr.value().s();
+          // A scope that is opened later is another one.
+          graph_->scope_names.Claim(ir::ParseRecomputeMark(recompute)->scope);
+          continue;
+        }
         if (attr.value().kind_case() == proto::AttrValue::kFunction) continue;
         const AttrInfo& info = *node.info->FindAttribute(attr.name());
         attributes.emplace_back(mlir::StringAttr::get(context_, attr.name()),
@@ -97,6 +105,7 @@ class Importer {
           graph_->CreateNamedNode(*node.info, operands, attributes,
                                   LocationOf(node.def->name(), node.def->locations()), regions);
       if (!op.ok()) return op.status();
+      ir::SetRecompute(*op, recompute);
       values[index] = *op;
       if (node.info->name == "read_variable") {
         graph_->reads.try_emplace(

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "graph/ir/graph_rules.h"
+#include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
 #include "graph/ir/verify.h"
 #include "llvm/Support/ConvertUTF.h"
@@ -299,6 +300,13 @@ llvm::LogicalResult VerifyByTable(mlir::Operation* op) {
   std::vector<TensorType> types = TensorTypesOf(op->getResultTypes());
   if (types != c.results()) {
     return op->emitOpError("has other result types than its operands and attributes give");
+  }
+  if (mlir::Attribute mark = op->getAttr(kRecomputeAttr)) {
+    if (!RecomputeMarkOf(op)) {
+      return op->emitOpError("expected the name of a scope as ")
+             << kRecomputeAttr << ", got " << mark;
+    }
+    if (!MayRecompute(*info)) return op->emitOpError("cannot be marked with ") << kRecomputeAttr;
   }
   if (IsOp(op, "graph")) status = CheckGraph(op);
   if (!status.ok()) return op->emitOpError(std::string(status.message()));

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "graph/ir/graph_rules.h"
 #include "graph/ir/load_dialect.h"
+#include "graph/ir/recompute.h"
 #include "mlir/IR/IRMapping.h"
 
 namespace weft::ir {
@@ -93,19 +93,24 @@ mlir::Value GraphImpl::Localize(mlir::Value value) {
   return value;
 }
 
-void GraphImpl::PushScope(std::string_view name) {
+void GraphImpl::PushScope(std::string_view name, bool recompute_in_gradients) {
   std::string problem = NameProblem(name);
   if (!problem.empty()) {
     Fail(absl::InvalidArgumentError(absl::StrCat("scope: expected ", problem)));
     name = "scope";
   }
-  outer_scopes.emplace_back(prefix, scope_path);
-  prefix = scope_names.Unique(prefix + std::string(name)) + "/";
+  outer_scopes.push_back({prefix, scope_path, recompute});
+  const std::string unique = scope_names.Unique(prefix + std::string(name));
+  if (recompute_in_gradients && recompute.empty()) recompute = unique;
+  prefix = unique + "/";
   absl::StrAppend(&scope_path, std::string(name), "/");
 }
 
 void GraphImpl::PopScope() {
-  std::tie(prefix, scope_path) = std::move(outer_scopes.back());
+  OuterScope& outer = outer_scopes.back();
+  prefix = std::move(outer.prefix);
+  scope_path = std::move(outer.path);
+  recompute = std::move(outer.recompute);
   outer_scopes.pop_back();
 }
 
@@ -137,6 +142,7 @@ mlir::Operation* GraphImpl::CreateNode(const OpInfo& op, std::string_view name,
     Fail(made.status());
     return nullptr;
   }
+  if (!in_graph && MayRecompute(op)) SetRecompute(*made, recompute);
   if (body.block == graph_block()) nodes[unique] = *made;
   return *made;
 }
@@ -314,6 +320,9 @@ std::vector<Tensor> InlineRegion(GraphImpl* graph, mlir::Region& region,
       continue;
     }
     mlir::Operation* copy = builder.clone(op, mapping);
+    if (!copy->hasAttr(kRecomputeAttr) && MayRecompute(*InfoOf(copy))) {
+      SetRecompute(copy, graph->recompute);
+    }
     if (prints == Prints::kDrop) {
       copy->walk([](mlir::Operation* inner) {
         if (!IsOp(inner, "print")) return;

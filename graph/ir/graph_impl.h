@@ -83,10 +83,17 @@ struct GraphImpl {
   // The same with the names that were asked for, before suffixes made them unique: what is built
   // twice by one function is in one path both times.
   std::string scope_path;
-  std::vector<std::pair<std::string, std::string>> outer_scopes;  // prefix, path
+  struct OuterScope {
+    std::string prefix, path, recompute;
+  };
+  std::vector<OuterScope> outer_scopes;
   Names scope_names;
-  void PushScope(std::string_view name);
+  // With `recompute_in_gradients`, nodes are marked by the scope's name until it ends, unless they
+  // are already (graph/ir/recompute.h).
+  void PushScope(std::string_view name, bool recompute_in_gradients = false);
   void PopScope();
+  // The mark that nodes get; "" for none.
+  std::string recompute;
 
   // Where set, nodes get these source lines instead of that of the call: the gradient driver sets
   // the line of the Gradients call and that of the forward node.
@@ -143,7 +150,7 @@ mlir::Value ValueOf(const Tensor& tensor);
 // Copies the nodes of a region's block to the end of the body under construction, with `arguments`
 // for its block arguments; gives what the block yields. For gradients of control flow. Without
 // prints, what is printed is handed on as it is: a line that a forward pass writes is not written
-// again where the pass is repeated.
+// again where the pass is repeated. Nodes without a mark to be computed again get the graph's.
 enum class Prints { kKeep, kDrop };
 std::vector<Tensor> InlineRegion(GraphImpl* graph, mlir::Region& region,
                                  const std::vector<Tensor>& arguments, Prints prints);

@@ -433,6 +433,12 @@ TEST_F(Cli, Compile) {
       HasSubstr("overwrite"));
   EXPECT_FALSE(fs::exists(Path("x.weftpkg")));
   EXPECT_THAT(Fails(1, "compile " + model + " -o /nowhere/x.weftpkg"), HasSubstr("/nowhere"));
+  EXPECT_THAT(Fails(1, "compile " + model + " -o " + Path("x.weftpkg") + " --memory-budget 1KiB"),
+              AllOf(HasSubstr("expected at most 1024 bytes (memory_budget), needs"),
+                    HasSubstr("at the peak are held")));
+  EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --memory-budget much"),
+              HasSubstr("--memory-budget"));
+  Ok("compile " + model + " -o " + Path("budget.weftpkg") + " --memory-budget 1GiB");
   EXPECT_THAT(Ok("compile " + model + " --signature predict --emit llvm -o -"),
               HasSubstr("define"));
   // The folder is made.

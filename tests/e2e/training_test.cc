@@ -75,8 +75,13 @@ Model Cnn() {
             layers.SetTraining(true);
             Tensor x = graph.Input("x", DataType::kF32, {"batch", 8, 8, 3});
             Tensor label = graph.Input("label", DataType::kI32, {"batch"});
-            Tensor h = Relu(layers.BatchNorm("norm", layers.Conv2D("first", x, 8, {3, 3})));
-            h = MaxPool(h, {2, 2}, {2, 2}, {0, 0, 0, 0}).y;
+            Tensor h;
+            {
+              // Computed again for the gradient, with every pass and without each.
+              auto stem = graph.Recompute("stem");
+              h = Relu(layers.BatchNorm("norm", layers.Conv2D("first", x, 8, {3, 3})));
+              h = MaxPool(h, {2, 2}, {2, 2}, {0, 0, 0, 0}).y;
+            }
             h = layers.Dropout(Flatten(Relu(layers.Conv2D("second", h, 12, {3, 3}))), 0.2);
             Tensor loss = Mean(SoftmaxCrossEntropy(layers.Dense("logits", h, 10), label));
             graph.AddSignature("train_step", {{"loss", loss}},

@@ -35,6 +35,7 @@ const std::vector<std::string>& Kinds() {
 struct Flags {
   std::string model, out, emit, checkpoint, dump;
   std::vector<std::string> targets, signatures, specialize, disabled_passes, golden;
+  uint64_t memory_budget = 0;
   int threads = 0;
   bool freeze = false, timing = false, explain = false;
 };
@@ -88,6 +89,7 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
     return UsageError("--freeze needs values of variables: --checkpoint FILE");
   }
   options.freeze = flags.freeze;
+  options.memory_budget = static_cast<int64_t>(flags.memory_budget);
   options.threads = flags.threads;
   options.disabled_passes = flags.disabled_passes;
   if (flags.timing) {
@@ -232,6 +234,12 @@ Command AddCompile(CLI::App& program) {
       "FILE.npz with all, to put into it with what the reference evaluators make of them, "
       "which weft verify and weft-run --verify compare with; repeatable")
       ->type_name("INPUT");
+  app->add_option("--memory-budget", flags->memory_budget,
+                  "Bytes that arena and scratch may take, such as 64MiB: where a signature needs "
+                  "more, values are computed again instead of being kept; no limit if not given")
+      ->type_name("BYTES")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 62));
   app->add_option("--threads", flags->threads, "Threads that compile at once; 0: one per core")
       ->type_name("N")
       ->check(WholeNumber(0, kMaxThreads));

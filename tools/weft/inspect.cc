@@ -93,9 +93,13 @@ std::string TextOf(const GraphView& view, bool all_nodes) {
   if (!all_nodes) return text;
   absl::StrAppend(&text, "\nnodes\n");
   for (const GraphView::Node& node : view.nodes) {
-    absl::StrAppendFormat(&text, "  %s = %s(%s) : %s  # %s%s\n", node.name, node.op,
+    std::string recompute;
+    for (const auto& [name, value] : node.attributes) {
+      if (name == "weft.recompute") recompute = absl::StrCat(", recompute in ", value);
+    }
+    absl::StrAppendFormat(&text, "  %s = %s(%s) : %s  # %s%s%s\n", node.name, node.op,
                           absl::StrJoin(node.inputs, ", "), absl::StrJoin(node.results, ", "),
-                          Amount(node.flops, "FLOP"),
+                          Amount(node.flops, "FLOP"), recompute,
                           node.source.empty() ? "" : ", " + node.source);
   }
   return text;

@@ -1,0 +1,20 @@
+// How much memory a plan needs.
+#ifndef WEFT_COMPILER_PLAN_PEAK_H_
+#define WEFT_COMPILER_PLAN_PEAK_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "proto/plan.pb.h"
+
+namespace weft {
+
+// Bytes of the arena and of one thread's scratch for these sizes of the plan's symbols: the
+// certificate, as the runtime works it out. OutOfRange where it does not fit 63 bits.
+absl::StatusOr<int64_t> PeakBytes(const Plan& plan, const std::map<std::string, int64_t>& sizes);
+
+}  // namespace weft
+
+#endif  // WEFT_COMPILER_PLAN_PEAK_H_
