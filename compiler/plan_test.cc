@@ -116,6 +116,46 @@ TEST(PlanTest, NothingIsWrittenBeforeAnAssertion) {
   EXPECT_GT(static_cast<int>(plan.commit_step()), assertion);
 }
 
+// A run that is stopped within a loop changes no variable.
+TEST(PlanTest, NothingIsWrittenBeforeALoop) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {});
+  Variable v = graph.AddVariable("v", HostTensor::Scalar<float>(1));
+  Tensor next = v.Assign(v + 1.0);
+  Tensor y = While(
+      {x}, [](const std::vector<Tensor>& c) { return Less(c[0], 1e9); },
+      [](const std::vector<Tensor>& c) { return std::vector<Tensor>{c[0] * 1.5}; })[0];
+  graph.AddSignature("step", {{"y", y}}, {next});
+  const Plan plan = PlanOf(graph, "step");
+  int loop = -1;
+  for (int i = 0; i < plan.blocks(0).steps_size(); ++i) {
+    if (plan.blocks(0).steps(i).has_while_step()) loop = i;
+  }
+  ASSERT_GE(loop, 0);
+  EXPECT_GT(static_cast<int>(plan.commit_step()), loop);
+}
+
+// Deadlines take effect between tiles: many parts of a reduction are many tiles, and what cannot be
+// cut is refused.
+TEST(PlanTest, TilesAreBounded) {
+  auto compile = [](int64_t size) {
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {});
+    Tensor many =
+        Broadcast(x, {size}) + Cast(Iota(graph, {size}, 0, DataType::kI64), DataType::kF32);
+    graph.AddSignature("f", {{"y", ReduceSum(many, {0}).Named("endless")}});
+    CompileOptions options;
+    options.signatures = {"f"};
+    return CompilePackage(graph, options).status();
+  };
+  EXPECT_TRUE(compile(int64_t{1} << 30).ok());
+  EXPECT_TRUE(compile(int64_t{1} << 40).ok()) << compile(int64_t{1} << 40);
+  const absl::Status status = compile((int64_t{1} << 40) + 15);  // a prime
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("node 'endless' (compiler/plan_test.cc:"), std::string::npos)
+      << status;
+}
+
 TEST(PlanTest, LoopCarriesWithoutCopies) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {4});

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "compiler/passes/op_kinds.h"
 #include "compiler/passes/pack.h"
 #include "compiler/passes/passes.h"
@@ -46,6 +47,11 @@ bool IsWorthFolding(mlir::Operation* op) {
   return bytes <= kMaxComputedBytes;
 }
 
+absl::Status At(const absl::Status& status, mlir::Operation* op) {
+  return absl::Status(status.code(),
+                      absl::StrCat(status.message(), ", at ", ir::Describe(op->getLoc())));
+}
+
 class Folder {
  public:
   explicit Folder(WeightTable& weights) : weights_(weights) {}
@@ -60,7 +66,7 @@ class Folder {
       if (auto constant = llvm::dyn_cast<ir::ConstantOp>(op)) {
         absl::StatusOr<HostTensor> value =
             ir::HostTensorOf(llvm::cast<mlir::DenseElementsAttr>(constant.getValue()));
-        if (!value.ok()) return value.status();
+        if (!value.ok()) return At(value.status(), op);
         mlir::Value result = constant.getY();
         if (WeightTable::Takes(*value)) {
           // Out of the IR, where what is made of it is shared with other functions.
@@ -96,7 +102,7 @@ class Folder {
     }
     if (llvm::isa<plan::UnpackOp>(op)) return false;
     absl::StatusOr<HostTensor> result = Compute(op, operands);
-    if (!result.ok()) return result.status();
+    if (!result.ok()) return At(result.status(), op);
     mlir::OpBuilder builder(op);
     mlir::Value constant = MakeConstant(builder, op->getLoc(), *result, weights_);
     known_[constant] = *std::move(result);

@@ -67,6 +67,21 @@ std::string MessageWithBlame(mlir::Operation* op, llvm::StringRef message) {
   return absl::StrCat(message.str(), message.empty() ? "" : ", at ", ir::Describe(op->getLoc()));
 }
 
+// Deadlines are looked at between tiles, so a tile must end. Contractions have the work of a block
+// of results in one, and are quick at it.
+absl::Status CheckTileWork(plan::FusionOp fusion, const KernelSpec& spec) {
+  constexpr int64_t kMost = int64_t{1} << 38, kMostOfContraction = int64_t{1} << 42;
+  const std::optional<int64_t> work = spec.flops.Constant(), tiles = spec.tiles.Constant();
+  if (!work || !tiles) return absl::OkStatus();
+  const int64_t of_tile = *work / std::max<int64_t>(*tiles, 1);
+  const int64_t most = fusion.getKind() == plan::kContraction ? kMostOfContraction : kMost;
+  if (of_tile <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      Label(fusion), ": expected at most ", most, " operations that nothing can stop, got ",
+      of_tile, " for one piece of the result, at ", ir::Describe(fusion.getLoc()),
+      "; reduce in two steps, the first of which gives many results"));
+}
+
 class PlanBuilder {
  public:
   PlanBuilder(mlir::func::FuncOp function, const StorageOptions& options,
@@ -103,6 +118,7 @@ class PlanBuilder {
         status = spec.status();
         return;
       }
+      status = CheckTileWork(fusion, *spec);
       may_share_[fusion] = spec->may_share;
       specs_.insert({fusion.getOperation(), *std::move(spec)});
     });
