@@ -154,44 +154,37 @@ absl::StatusOr<std::map<std::string, int64_t>> SizesOf(const SignatureRequest& r
   return sizes;
 }
 
-// What a planner holds. Compilation changes the context, so one at a time.
+// What a planner holds. Only one request at a time looks at the graph, whose context changes then;
+// compilation has a context of its own for each request.
 struct PlannerState {
   PlannerState(Graph g, CompileOptions o) : graph(std::move(g)), options(std::move(o)) {}
 
   absl::StatusOr<std::string> Make(const PlanRequest& request) {
+    absl::StatusOr<std::unique_ptr<PackageBuilder>> builder = Extract(request);
+    if (!builder.ok()) return builder.status();
+    return (*builder)->Build();
+  }
+
+  absl::StatusOr<std::unique_ptr<PackageBuilder>> Extract(const PlanRequest& request) {
     const std::lock_guard<std::mutex> lock(mutex);
-    if (absl::Status status = RenewContext(); !status.ok()) return status;
     const ir::GraphOp op = GraphOpOf(graph);
     const bool by_name = request.fetches_size() > 0 || request.targets_size() > 0;
     if (!by_name && request.signature().empty()) {
       absl::StatusOr<std::vector<SignatureRequest>> all = Signatures(graph, options.signatures);
       if (!all.ok()) return all.status();
-      return BuildPackage(op, {}, *all, options);
+      return PackageBuilder::Extract(op, {}, *all, options);
     }
     absl::StatusOr<SignatureRequest> wanted =
         by_name ? FetchRequest(graph, request) : FindSignature(op, request.signature());
     if (!wanted.ok()) return wanted.status();
     absl::StatusOr<std::map<std::string, int64_t>> sizes = SizesOf(*wanted, request);
     if (!sizes.ok()) return sizes.status();
-    return BuildPackage(op, {{*wanted, *sizes}}, {*wanted}, options);
+    return PackageBuilder::Extract(op, {{*wanted, *sizes}}, {*wanted}, options);
   }
 
-  // Types and attributes that compilations make stay in the context for as long as it lives: now
-  // and then the graph moves to a new one.
-  absl::Status RenewContext() {
-    constexpr int kMaxUses = 64;
-    if (++uses <= kMaxUses) return absl::OkStatus();
-    absl::StatusOr<Graph> fresh = graph.Clone();
-    if (!fresh.ok()) return fresh.status();
-    graph = *std::move(fresh);
-    uses = 1;
-    return absl::OkStatus();
-  }
-
-  std::mutex mutex;
+  std::mutex mutex;  // of the graph
   Graph graph;
   CompileOptions options;
-  int uses = 0;  // of the graph's context
 };
 
 absl::StatusOr<std::vector<PlanToMake>> AllPlans(const Graph& graph,
@@ -251,7 +244,10 @@ absl::StatusOr<std::string> CompilePackage(const Graph& graph, const CompileOpti
   if (!plans.ok()) return plans.status();
   absl::StatusOr<std::vector<SignatureRequest>> signatures = Signatures(graph, options.signatures);
   if (!signatures.ok()) return signatures.status();
-  return BuildPackage(GraphOpOf(graph), *plans, *signatures, options);
+  absl::StatusOr<std::unique_ptr<PackageBuilder>> builder =
+      PackageBuilder::Extract(GraphOpOf(graph), *plans, *signatures, options);
+  if (!builder.ok()) return builder.status();
+  return (*builder)->Build();
 }
 
 absl::StatusOr<Planner> MakePlanner(const Graph& graph, CompileOptions options) {
@@ -268,7 +264,10 @@ absl::StatusOr<std::string> CompileToText(const Graph& graph, const CompileOptio
                                           const std::string& stage) {
   absl::StatusOr<std::vector<PlanToMake>> plans = AllPlans(graph, options);
   if (!plans.ok()) return plans.status();
-  return BuildText(GraphOpOf(graph), *plans, options, stage);
+  absl::StatusOr<std::unique_ptr<PackageBuilder>> builder =
+      PackageBuilder::Extract(GraphOpOf(graph), *plans, {}, options);
+  if (!builder.ok()) return builder.status();
+  return (*builder)->BuildText(stage);
 }
 
 }  // namespace weft

@@ -41,7 +41,8 @@ struct CompileOptions {
   int threads = 0;
   // Names of passes to leave out.
   std::vector<std::string> disabled_passes;
-  // Where set, the IR goes there after each pass: (pass, text). Called from one thread at a time.
+  // Where set, the IR goes there after each pass: (pass, text). This and the next two are called
+  // from the thread that compiles; those of a planner from all that do, at once.
   std::function<void(const std::string& pass, const std::string& ir)> dump;
   // Where set, called with each pass's name and seconds.
   std::function<void(const std::string& pass, double seconds)> timing;
@@ -54,7 +55,8 @@ struct CompileOptions {
 absl::StatusOr<std::string> CompilePackage(const Graph& graph, const CompileOptions& options);
 
 // What a session with a compiler calls for each new (signature, shapes): the bytes of a package
-// with that one plan. Thread-safe; copies the graph.
+// with that one plan. Thread-safe: requests that come at once are compiled at once. Copies the
+// graph.
 using Planner = std::function<absl::StatusOr<std::string>(const PlanRequest&)>;
 absl::StatusOr<Planner> MakePlanner(const Graph& graph, CompileOptions options = {});
 

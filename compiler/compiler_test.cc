@@ -2,8 +2,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <fstream>
+#include <future>
 #include <random>
 #include <string>
 #include <thread>
@@ -15,6 +18,7 @@
 #include "graph/interpreter.h"
 #include "graph/layers/functions.h"
 #include "gtest/gtest.h"
+#include "proto/plan.pb.h"
 #include "runtime/session.h"
 
 namespace weft {
@@ -413,7 +417,39 @@ TEST(CompilerTest, WrongFeedsReadTheSameFromPlannerAndPackage) {
          "input 'z' of 'f': expected f32[2*n+1], got f32[6] (dimension 0 has to be 5)");
 }
 
-// Compilers of different graphs share nothing that changes, and those of one planner take turns.
+// A request does not wait for another one to be compiled: here the first cannot end before the
+// second has.
+TEST(CompilerTest, PlannersCompileAtOnce) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n"});
+  graph.AddSignature("slow", {{"y", Exp(x)}});
+  graph.AddSignature("quick", {{"y", Sin(x)}});
+  std::promise<void> slow_began, quick_ended;
+  std::future<void> ended = quick_ended.get_future();
+  std::atomic<bool> first = true, waited_in_vain = false;
+  CompileOptions options;
+  options.timing = [&](const std::string& pass, double) {
+    if (pass != "slow/fuse" || !first.exchange(false)) return;
+    slow_began.set_value();
+    waited_in_vain = ended.wait_for(std::chrono::seconds(60)) != std::future_status::ready;
+  };
+  absl::StatusOr<Planner> planner = MakePlanner(graph, options);
+  ASSERT_TRUE(planner.ok()) << planner.status();
+  std::thread slow([&] {
+    PlanRequest request;
+    request.set_signature("slow");
+    EXPECT_TRUE((*planner)(request).ok());
+  });
+  slow_began.get_future().wait();
+  PlanRequest request;
+  request.set_signature("quick");
+  EXPECT_TRUE((*planner)(request).ok());
+  quick_ended.set_value();
+  slow.join();
+  EXPECT_FALSE(waited_in_vain);
+}
+
+// Compilers share nothing that changes.
 TEST(CompilerTest, ManyAtOnce) {
   const Graph graph = VariablesGraph();
   const absl::StatusOr<std::string> alone = CompilePackage(graph, {});

@@ -1,6 +1,7 @@
 #include "compiler/package_builder.h"
 
 #include <algorithm>
+#include <memory>
 #include <set>
 #include <thread>
 
@@ -19,8 +20,13 @@
 #include "compiler/plan_dialect/plan.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "graph/ir/load_dialect.h"
 #include "graph/ir/types.h"
+#include "llvm/Support/MemoryBufferRef.h"
 #include "llvm/Support/raw_ostream.h"
+#include "mlir/Bytecode/BytecodeReader.h"
+#include "mlir/Bytecode/BytecodeWriter.h"
+#include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OperationSupport.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "proto/container.h"
@@ -62,24 +68,134 @@ absl::StatusOr<Target> ParseTarget(const std::string& name) {
   return target;
 }
 
-class Builder {
+// Constants that are large go into the table.
+void MoveConstantsOut(mlir::func::FuncOp function, WeightTable& weights) {
+  function.walk([&](ir::ConstantOp constant) {
+    const auto value = llvm::cast<mlir::DenseElementsAttr>(constant.getValue());
+    if (value.isSplat()) return;
+    absl::StatusOr<HostTensor> tensor = ir::HostTensorOf(value);
+    if (!tensor.ok() || !WeightTable::Takes(*tensor)) return;
+    mlir::OpBuilder builder(constant);
+    constant.getY().replaceAllUsesWith(MakeConstant(builder, constant.getLoc(), *tensor, weights));
+    constant.erase();
+  });
+}
+
+class Builder : public PackageBuilder {
  public:
-  Builder(ir::GraphOp graph, const CompileOptions& options) : graph_(graph), options_(options) {
-    mlir::MLIRContext* context = graph.getContext();
-    PrepareContext(context);
-    context->loadDialect<plan::PlanDialect, mlir::func::FuncDialect>();
+  explicit Builder(const CompileOptions& options)
+      : options_(options), context_(mlir::MLIRContext::Threading::DISABLED) {
+    ir::LoadDialect(&context_);
+    PrepareContext(&context_);
+    context_.loadDialect<plan::PlanDialect, mlir::func::FuncDialect>();
   }
 
-  absl::Status AddTarget(const std::string& name, const std::vector<PlanToMake>& plans) {
+  absl::Status TakeFrom(ir::GraphOp graph, const std::vector<PlanToMake>& plans,
+                        const std::vector<SignatureRequest>& signatures) {
+    graph->getContext()->loadDialect<plan::PlanDialect, mlir::func::FuncDialect>();
+    for (const PlanToMake& plan : plans) {
+      PlanSource source{plan.request.name, plan.sizes, SizesFor(plan), {}};
+      // Plans of one signature, which follow one another, begin with the same function.
+      if (!plans_.empty() && plans_.back().name == source.name) {
+        source.function = plans_.back().function;
+      } else if (absl::Status status = CopyFunction(graph, plan.request, &source); !status.ok()) {
+        return status;
+      }
+      plans_.push_back(std::move(source));
+    }
+    AddSignatures(signatures);
+    manifest_.set_name(graph.getName().str());
+    for (auto variable : graph.getGraphBody().front().getOps<ir::VariableOp>()) {
+      PackageVariable* made = manifest_.add_variables();
+      made->set_name(variable.getSymName().str());
+      made->set_dtype(static_cast<int32_t>(ir::DataTypeOf(variable.getType())));
+      for (const DimExpr& dim : ir::ShapeOf(variable.getType())) made->add_shape(*dim.Constant());
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::string> Build() override {
+    if (!plans_.empty()) {
+      for (const std::string& target : options_.targets) {
+        if (absl::Status status = AddTarget(target); !status.ok()) return status;
+      }
+    }
+    ChooseVariables();
+    return Finish();
+  }
+
+  absl::StatusOr<std::string> BuildText(const std::string& stage) override {
+    absl::StatusOr<Target> target = ParseTarget(options_.targets.at(0));
+    if (!target.ok()) return target.status();
+    if (stage == "mlir") {
+      std::string text;
+      llvm::raw_string_ostream stream(text);
+      for (const PlanSource& plan : plans_) {
+        mlir::OwningOpRef<mlir::ModuleOp> module;
+        absl::StatusOr<mlir::func::FuncOp> function = LowerPlan(plan, *target, module);
+        if (!function.ok()) return function.status();
+        mlir::OpPrintingFlags flags;
+        flags.elideLargeElementsAttrs(16);
+        (*function)->print(stream, flags);
+        stream << "\n";
+      }
+      return text;
+    }
+    KernelSet kernels(&context_, *target, /*merge=*/true);
+    for (const PlanSource& plan : plans_) {
+      absl::StatusOr<Plan> built = MakePlan(plan, kernels);
+      if (!built.ok()) return built.status();
+    }
+    if (stage == "llvm") return CompileToLlvmText(kernels.module(), *target);
+    if (stage == "asm") return CompileToAssembly(kernels.module(), *target);
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected stage mlir, llvm or asm, got '", stage, "'"));
+  }
+
+ private:
+  // A function to compile.
+  struct PlanSource {
+    std::string name;  // of the signature
+    std::map<std::string, int64_t> sizes;
+    // Of all open dimensions, for the memory budget.
+    std::map<std::string, int64_t> budget_sizes;
+    // As it was extracted, in this context.
+    mlir::func::FuncOp function;
+  };
+
+  // Extracts the function, and copies it to this context.
+  absl::Status CopyFunction(ir::GraphOp graph, const SignatureRequest& request,
+                            PlanSource* source) {
+    mlir::OwningOpRef<mlir::ModuleOp> module = mlir::ModuleOp::create(graph.getLoc());
+    absl::StatusOr<mlir::func::FuncOp> function = ExtractSignature(graph, request, *module);
+    if (!function.ok()) return function.status();
+    MoveConstantsOut(*function, table_);
+    std::string bytecode;
+    llvm::raw_string_ostream stream(bytecode);
+    if (llvm::failed(mlir::writeBytecodeToFile(*module, stream))) {
+      return absl::InternalError("the signature's function could not be written");
+    }
+    mlir::OwningOpRef<mlir::ModuleOp> copy =
+        mlir::ModuleOp::create(mlir::UnknownLoc::get(&context_));
+    const mlir::ParserConfig config(&context_, /*verifyAfterParse=*/false);
+    if (llvm::failed(mlir::readBytecodeFile(llvm::MemoryBufferRef(stream.str(), source->name),
+                                            copy->getBody(), config))) {
+      return absl::InternalError("the signature's function could not be read");
+    }
+    copy->walk([&](mlir::func::FuncOp of) { source->function = of; });
+    sources_.push_back(std::move(copy));
+    return absl::OkStatus();
+  }
+
+  absl::Status AddTarget(const std::string& name) {
     absl::StatusOr<Target> target = ParseTarget(name);
     if (!target.ok()) return target.status();
     TargetPlans* made = manifest_.add_targets();
     made->set_target(name);
     made->set_code_section(CodeSection(name, manifest_.targets_size() - 1));
     for (const std::string& feature : target->enabled) made->add_features(feature);
-    KernelSet kernels(graph_.getContext(), *target,
-                      PassRunner(options_, "").Enabled("merge_kernels"));
-    for (const PlanToMake& plan : plans) {
+    KernelSet kernels(&context_, *target, PassRunner(options_, "").Enabled("merge_kernels"));
+    for (const PlanSource& plan : plans_) {
       absl::StatusOr<Plan> built = MakePlan(plan, kernels);
       if (!built.ok()) return built.status();
       *made->add_plans() = *std::move(built);
@@ -104,24 +220,24 @@ class Builder {
     }
   }
 
-  // Variables that some plan takes, or all where there are no plans.
-  void AddVariables() {
+  // Keeps the variables that some plan takes, all where there are no plans, and gives those that
+  // have one their values.
+  void ChooseVariables() {
     std::set<std::string> used;
     for (const TargetPlans& target : manifest_.targets()) {
       for (const Plan& plan : target.plans()) {
         for (const PlanValue& variable : plan.variables()) used.insert(variable.name());
       }
     }
-    for (auto variable : graph_.getGraphBody().front().getOps<ir::VariableOp>()) {
-      const std::string name = variable.getSymName().str();
-      if (manifest_.targets_size() > 0 && !used.contains(name)) continue;
-      PackageVariable* made = manifest_.add_variables();
-      made->set_name(name);
-      made->set_dtype(static_cast<int32_t>(ir::DataTypeOf(variable.getType())));
-      for (const DimExpr& dim : ir::ShapeOf(variable.getType())) made->add_shape(*dim.Constant());
-      auto value = options_.variables.find(name);
+    google::protobuf::RepeatedPtrField<PackageVariable> all;
+    all.Swap(manifest_.mutable_variables());
+    for (PackageVariable& variable : all) {
+      if (manifest_.targets_size() > 0 && !used.contains(variable.name())) continue;
+      PackageVariable* kept = manifest_.add_variables();
+      *kept = std::move(variable);
+      auto value = options_.variables.find(kept->name());
       if (value == options_.variables.end()) continue;
-      made->set_has_value(true);
+      kept->set_has_value(true);
       weights_.insert(*value);
     }
   }
@@ -129,7 +245,6 @@ class Builder {
   std::string Finish() {
     manifest_.set_version(kVersion);
     manifest_.set_min_consumer(kVersion);
-    manifest_.set_name(graph_.getName().str());
     manifest_.set_producer_name(kProducer);
     std::string manifest;
     {
@@ -157,14 +272,14 @@ class Builder {
   }
 
   // The function of fusions, in `module`, which it replaces.
-  absl::StatusOr<mlir::func::FuncOp> LowerPlan(const PlanToMake& plan, const Target& target,
+  absl::StatusOr<mlir::func::FuncOp> LowerPlan(const PlanSource& plan, const Target& target,
                                                mlir::OwningOpRef<mlir::ModuleOp>& module) {
     MemoryBudget budget;
     absl::StatusOr<mlir::func::FuncOp> function = LowerWithin(plan, target, budget, module);
     if (!function.ok() || options_.memory_budget == 0) return function;
     // The budget is for the certificate, while passes estimate, so they aim at what by experience
     // makes the certificate right.
-    budget.sizes = SizesFor(plan);
+    budget.sizes = plan.budget_sizes;
     int64_t needed = 0;
     for (int attempt = 0;; ++attempt) {
       absl::StatusOr<int64_t> peak = Certificate(*function, target, budget.sizes);
@@ -184,7 +299,7 @@ class Builder {
     }
   }
 
-  absl::StatusOr<Plan> MakePlan(const PlanToMake& plan, KernelSet& kernels) {
+  absl::StatusOr<Plan> MakePlan(const PlanSource& plan, KernelSet& kernels) {
     mlir::OwningOpRef<mlir::ModuleOp> module;
     absl::StatusOr<mlir::func::FuncOp> function = LowerPlan(plan, kernels.target(), module);
     if (!function.ok()) return function.status();
@@ -205,7 +320,6 @@ class Builder {
     return LinkImage(*objects);
   }
 
- private:
   // Plans are made up to so many times to meet a memory budget.
   static constexpr int kMaxAttempts = 5;
   // Stands for an open dimension that is not specialised.
@@ -213,13 +327,13 @@ class Builder {
   // Nodes named where a budget is missed.
   static constexpr size_t kMaxNamed = 8;
 
-  absl::StatusOr<mlir::func::FuncOp> LowerWithin(const PlanToMake& plan, const Target& target,
+  absl::StatusOr<mlir::func::FuncOp> LowerWithin(const PlanSource& plan, const Target& target,
                                                  const MemoryBudget& budget,
                                                  mlir::OwningOpRef<mlir::ModuleOp>& module) {
-    module = mlir::ModuleOp::create(graph_.getLoc());
-    absl::StatusOr<mlir::func::FuncOp> function = ExtractSignature(graph_, plan.request, *module);
-    if (!function.ok()) return function;
-    absl::Status status = Lower(*function, plan.sizes, target, options_, budget, table_);
+    module = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context_));
+    mlir::func::FuncOp function = mlir::func::FuncOp(plan.function).clone();
+    module->push_back(function);
+    absl::Status status = Lower(function, plan.sizes, target, options_, budget, table_);
     if (!status.ok()) return status;
     return function;
   }
@@ -240,7 +354,7 @@ class Builder {
   // Of a plan that is made to see how much memory it needs.
   absl::StatusOr<int64_t> Certificate(mlir::func::FuncOp function, const Target& target,
                                       const std::map<std::string, int64_t>& sizes) {
-    KernelSet kernels(graph_.getContext(), target, /*merge=*/true);
+    KernelSet kernels(&context_, target, /*merge=*/true);
     ConstantPool constants;
     absl::StatusOr<Plan> built =
         BuildPlan(function, StorageOptionsOf(options_), table_, kernels, constants);
@@ -248,7 +362,7 @@ class Builder {
     return PeakBytes(*built, sizes);
   }
 
-  absl::Status OverBudget(const PlanToMake& plan, int64_t needed, const MemoryProfile& profile) {
+  absl::Status OverBudget(const PlanSource& plan, int64_t needed, const MemoryProfile& profile) {
     std::string held;
     const std::vector<size_t> values = profile.AtPeak();
     for (size_t i = 0; i < values.size() && i < kMaxNamed; ++i) {
@@ -260,11 +374,11 @@ class Builder {
       absl::StrAppend(&held, ", and ", values.size() - kMaxNamed, " more");
     }
     std::string at;
-    for (const auto& [symbol, size] : SizesFor(plan)) {
+    for (const auto& [symbol, size] : plan.budget_sizes) {
       absl::StrAppend(&at, at.empty() ? ", at " : ", ", symbol, "=", size);
     }
     return absl::ResourceExhaustedError(absl::StrCat(
-        "signature '", plan.request.name, "': expected at most ", options_.memory_budget,
+        "signature '", plan.name, "': expected at most ", options_.memory_budget,
         " bytes (memory_budget), needs ", needed, ", ", needed - options_.memory_budget,
         " more, with all computed again that helps", at, "; at the peak are held: ", held));
   }
@@ -275,8 +389,10 @@ class Builder {
     for (const DimExpr& dim : ir::ShapeOf(value)) to->add_shape(dim.Text());
   }
 
-  ir::GraphOp graph_;
   const CompileOptions& options_;
+  mlir::MLIRContext context_;
+  std::vector<mlir::OwningOpRef<mlir::ModuleOp>> sources_;
+  std::vector<PlanSource> plans_;
   PackageManifest manifest_;
   WeightTable table_;
   ConstantPool constants_;
@@ -286,48 +402,14 @@ class Builder {
 
 }  // namespace
 
-absl::StatusOr<std::string> BuildPackage(ir::GraphOp graph, const std::vector<PlanToMake>& plans,
-                                         const std::vector<SignatureRequest>& signatures,
-                                         const CompileOptions& options) {
-  Builder builder(graph, options);
-  if (!plans.empty()) {
-    for (const std::string& target : options.targets) {
-      if (absl::Status status = builder.AddTarget(target, plans); !status.ok()) return status;
-    }
+absl::StatusOr<std::unique_ptr<PackageBuilder>> PackageBuilder::Extract(
+    ir::GraphOp graph, const std::vector<PlanToMake>& plans,
+    const std::vector<SignatureRequest>& signatures, const CompileOptions& options) {
+  auto builder = std::make_unique<Builder>(options);
+  if (absl::Status status = builder->TakeFrom(graph, plans, signatures); !status.ok()) {
+    return status;
   }
-  builder.AddSignatures(signatures);
-  builder.AddVariables();
-  return builder.Finish();
-}
-
-absl::StatusOr<std::string> BuildText(ir::GraphOp graph, const std::vector<PlanToMake>& plans,
-                                      const CompileOptions& options, const std::string& stage) {
-  Builder builder(graph, options);
-  absl::StatusOr<Target> target = ParseTarget(options.targets.at(0));
-  if (!target.ok()) return target.status();
-  if (stage == "mlir") {
-    std::string text;
-    llvm::raw_string_ostream stream(text);
-    for (const PlanToMake& plan : plans) {
-      mlir::OwningOpRef<mlir::ModuleOp> module;
-      absl::StatusOr<mlir::func::FuncOp> function = builder.LowerPlan(plan, *target, module);
-      if (!function.ok()) return function.status();
-      mlir::OpPrintingFlags flags;
-      flags.elideLargeElementsAttrs(16);
-      (*function)->print(stream, flags);
-      stream << "\n";
-    }
-    return text;
-  }
-  KernelSet kernels(graph.getContext(), *target, /*merge=*/true);
-  for (const PlanToMake& plan : plans) {
-    absl::StatusOr<Plan> built = builder.MakePlan(plan, kernels);
-    if (!built.ok()) return built.status();
-  }
-  if (stage == "llvm") return CompileToLlvmText(kernels.module(), *target);
-  if (stage == "asm") return CompileToAssembly(kernels.module(), *target);
-  return absl::InvalidArgumentError(
-      absl::StrCat("expected stage mlir, llvm or asm, got '", stage, "'"));
+  return std::unique_ptr<PackageBuilder>(std::move(builder));
 }
 
 }  // namespace weft

@@ -3,6 +3,7 @@
 #define WEFT_COMPILER_PACKAGE_BUILDER_H_
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,15 +19,24 @@ struct PlanToMake {
   std::map<std::string, int64_t> sizes;
 };
 
-// Compiles `plans` for every target of the options, into a package whose manifest lists
-// `signatures`. The context gets the dialects of the compiler.
-absl::StatusOr<std::string> BuildPackage(ir::GraphOp graph, const std::vector<PlanToMake>& plans,
-                                         const std::vector<SignatureRequest>& signatures,
-                                         const CompileOptions& options);
+// A package in the making. Extract takes what it needs out of the graph, in a moment; from then on
+// it has an MLIR context of its own, so several packages of one graph may be built at once. The
+// graph's constants are shared, not copied: the graph must outlive the build. Not thread-safe.
+class PackageBuilder {
+ public:
+  // `plans` for every target of the options, which must outlive the builder, in a package whose
+  // manifest lists `signatures`. The graph's context gets the dialects of the compiler; nobody else
+  // may use it meanwhile.
+  static absl::StatusOr<std::unique_ptr<PackageBuilder>> Extract(
+      ir::GraphOp graph, const std::vector<PlanToMake>& plans,
+      const std::vector<SignatureRequest>& signatures, const CompileOptions& options);
+  virtual ~PackageBuilder() = default;
 
-// The kernels of the first target as text: "mlir" (functions after fusion), "llvm", "asm".
-absl::StatusOr<std::string> BuildText(ir::GraphOp graph, const std::vector<PlanToMake>& plans,
-                                      const CompileOptions& options, const std::string& stage);
+  // Compiles: the bytes of the package. Once.
+  virtual absl::StatusOr<std::string> Build() = 0;
+  // The kernels of the first target as text: "mlir" (functions after fusion), "llvm", "asm".
+  virtual absl::StatusOr<std::string> BuildText(const std::string& stage) = 0;
+};
 
 }  // namespace weft
 

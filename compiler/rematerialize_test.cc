@@ -193,7 +193,7 @@ TEST(RematerializeTest, GradientsOfGradients) {
     const NamedTensors feeds = {{"x", Random({64, 16}, 1)}};
     const Trained trained = Train(graph, feeds);
     Interpreter interpreter(graph);
-    ASSERT_TRUE(interpreter.RunSignature("init", {}).ok());
+    ASSERT_TRUE(interpreter.Initialize().ok());
     auto expected = interpreter.RunSignature("step", {{"x", feeds.at("x")}});
     ASSERT_TRUE(expected.ok()) << expected.status();
     ExpectSame(trained.outputs, NamedTensors(expected->begin(), expected->end()), 1e-4);

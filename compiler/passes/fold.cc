@@ -67,17 +67,7 @@ class Folder {
         absl::StatusOr<HostTensor> value =
             ir::HostTensorOf(llvm::cast<mlir::DenseElementsAttr>(constant.getValue()));
         if (!value.ok()) return At(value.status(), op);
-        mlir::Value result = constant.getY();
-        if (WeightTable::Takes(*value)) {
-          // Out of the IR, where what is made of it is shared with other functions.
-          mlir::OpBuilder builder(constant);
-          mlir::Value weight = MakeConstant(builder, constant.getLoc(), *value, weights_);
-          result.replaceAllUsesWith(weight);
-          constant.erase();
-          result = weight;
-          changed = true;
-        }
-        known_[result] = *std::move(value);
+        known_[constant.getY()] = *std::move(value);
         continue;
       }
       if (auto weight = llvm::dyn_cast<plan::WeightOp>(op)) {

@@ -1077,7 +1077,7 @@ TEST(RematerializeTest, DecomposedOpsKeepTheirMark) {
 // What is made early and read late goes from the peak, whatever nobody marked.
 TEST(RematerializeTest, FitsABudget) {
   Graph graph;
-  Tensor x = graph.Input("x", DataType::kF32, {64, 64}), h = x, late;
+  Tensor x = graph.Input("x", DataType::kF32, {64, 64}), h = x;
   std::vector<Tensor> early;
   for (int i = 0; i < 8; ++i) {
     h = MatMul(Sin(h), x);
