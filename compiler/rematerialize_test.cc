@@ -1,8 +1,13 @@
 // Computing again instead of keeping: the same results in less memory.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <random>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "compiler/api.h"
