@@ -194,6 +194,9 @@ TEST(Row, Bools) {
         inputs[0].mutable_values<bool>()[6] ^= true;
         f->CheckOn(inputs, {{"n", 70}});
       }
+    }
+  }
+}
 
 // Two functions in a chain: more lanes than others have, in rows that they divide and others, kept
 // in scratch.

@@ -30,7 +30,7 @@ mlir::Value OpMaker::Make(std::string_view op, mlir::ValueRange operands,
   absl::StatusOr<mlir::Operation*> made =
       absl::NotFoundError(absl::StrCat("there is no op '", std::string(op), "'"));
   if (const OpInfo* info = FindOp(op)) {
-    made = ir::CreateOp(builder_, *info, operands, attributes, loc_);
+    made = ir::DeriveOp(builder_, *info, operands, attributes, loc_);
   }
   if (made.ok()) {
     if (recompute_ && ir::MayRecompute(*ir::InfoOf(*made))) {

@@ -1,7 +1,8 @@
 // Short ways to make ops in passes, each at the builder's place, with the location `loc` or that of
 // the op that they replace. Types are inferred. Wrong operands are bugs of the pass: they are
 // reported as an error diagnostic at that location, and a value of the first operand's type stands
-// for the result; the pass looks for such an error (diagnostics.h) after each rewrite, and gives up.
+// for the result; the pass looks for such an error (diagnostics.h) after each rewrite, and gives
+// up.
 #ifndef WEFT_COMPILER_PASSES_BUILD_OPS_H_
 #define WEFT_COMPILER_PASSES_BUILD_OPS_H_
 

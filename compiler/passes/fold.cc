@@ -34,7 +34,10 @@ bool IsWorthFolding(mlir::Operation* op) {
       kind == OpKind::kHost || (kind == OpKind::kFree && !llvm::isa<plan::UnpackOp>(op))) {
     return false;
   }
-  const std::optional<int64_t> elements = NumElements(ir::ShapeOf(op->getResult(0))).Constant();
+  const Shape shape = ir::ShapeOf(op->getResult(0));
+  // Also where there are no elements, whatever the open sizes.
+  if (!llvm::all_of(shape, [](const DimExpr& dim) { return dim.IsConstant(); })) return false;
+  const std::optional<int64_t> elements = NumElements(shape).Constant();
   if (!elements) return false;
   int64_t bytes = *elements * SizeOf(ir::DataTypeOf(op->getResult(0)));
   if (IsMoving(op)) return bytes <= kMaxMovedBytes;

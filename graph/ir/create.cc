@@ -257,20 +257,11 @@ absl::StatusOr<mlir::Operation*> CreateOp(
   return Create(builder, op, operands, attributes, location, /*declares=*/true, regions, variables);
 }
 
-mlir::Operation* CreateOpOrDie(mlir::OpBuilder& builder, std::string_view op,
-                               mlir::ValueRange operands,
-                               llvm::ArrayRef<mlir::NamedAttribute> attributes,
-                               mlir::Location location) {
-  const OpInfo* info = FindOp(op);
-  absl::Status status = absl::NotFoundError(std::string(op));
-  if (info != nullptr) {
-    absl::StatusOr<mlir::Operation*> made = Create(builder, *info, operands, attributes, location,
-                                                   /*declares=*/false, {}, std::nullopt);
-    if (made.ok()) return *made;
-    status = made.status();
-  }
-  std::fprintf(stderr, "weft: internal error: %s\n", status.ToString().c_str());
-  std::abort();
+absl::StatusOr<mlir::Operation*> DeriveOp(mlir::OpBuilder& builder, const OpInfo& op,
+                                          mlir::ValueRange operands,
+                                          llvm::ArrayRef<mlir::NamedAttribute> attributes,
+                                          mlir::Location location) {
+  return Create(builder, op, operands, attributes, location, /*declares=*/false, {}, std::nullopt);
 }
 
 llvm::LogicalResult VerifyByTable(mlir::Operation* op) {

@@ -22,19 +22,20 @@ namespace weft::ir {
 using VariableTypes = llvm::function_ref<std::optional<TensorType>(llvm::StringRef)>;
 
 // Checks arity, attributes (completing those with a default) and constraints, infers the result
-// types, and inserts the op, as one that an author declares. `regions` are moved into it; their blocks must be complete. Error:
-// InvalidArgument, "<op>: expected X, got Y, at node 'name' (file:line)".
+// types, and inserts the op, as one that an author declares. `regions` are moved into it; their
+// blocks must be complete. Error: InvalidArgument, "<op>: expected X, got Y, at node 'name'
+// (file:line)".
 absl::StatusOr<mlir::Operation*> CreateOp(
     mlir::OpBuilder& builder, const OpInfo& op, mlir::ValueRange operands,
     llvm::ArrayRef<mlir::NamedAttribute> attributes, mlir::Location location,
     llvm::MutableArrayRef<std::unique_ptr<mlir::Region>> regions = {},
     std::optional<VariableTypes> variables = std::nullopt);
-// The same for an op of that name, which must exist, that a pass makes of what was declared, where
-// an error is a bug of the caller: it aborts with the message.
-mlir::Operation* CreateOpOrDie(mlir::OpBuilder& builder, std::string_view op,
-                               mlir::ValueRange operands,
-                               llvm::ArrayRef<mlir::NamedAttribute> attributes,
-                               mlir::Location location);
+// The same for an op that a pass makes of what was declared: sizes that only a mistake would
+// declare are none here.
+absl::StatusOr<mlir::Operation*> DeriveOp(mlir::OpBuilder& builder, const OpInfo& op,
+                                          mlir::ValueRange operands,
+                                          llvm::ArrayRef<mlir::NamedAttribute> attributes,
+                                          mlir::Location location);
 
 // Parts of it.
 absl::Status CheckArity(const OpInfo& op, size_t num_operands);

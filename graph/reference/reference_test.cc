@@ -69,9 +69,15 @@ TEST(Kernels, SizesThatDoNotFitAreErrors) {
   EXPECT_FALSE(Reshape(x, {4}).ok());
   EXPECT_FALSE(Broadcast(x, {2, 4}).ok());
   EXPECT_FALSE(Slice(x, {0, 0}, {2, 4}, {1, 1}).ok());
-  EXPECT_FALSE(Slice(x, {1, 0}, {0, 3}, {1, 1}).ok());
   EXPECT_FALSE(Iota({-1}, 0, DataType::kF32).ok());
   EXPECT_FALSE(Concat({x, x.Reshaped({3, 2})}, 0).ok());
+}
+
+TEST(Kernels, SliceThatStartsPastItsLimitIsEmpty) {
+  const HostTensor x = HostTensor::Of<float>({2, 3}, {0, 1, 2, 3, 4, 5});
+  const absl::StatusOr<HostTensor> y = Slice(x, {3, 0}, {2, 3}, {1, 2});
+  ASSERT_TRUE(y.ok()) << y.status();
+  EXPECT_EQ(y->shape(), (std::vector<int64_t>{0, 2}));
 }
 
 // A long f32 sum keeps the small terms, which adding up in f32 would lose.

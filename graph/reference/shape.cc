@@ -95,12 +95,14 @@ absl::StatusOr<HostTensor> Slice(const HostTensor& x, Sizes starts, Sizes limits
   std::vector<int64_t> strides = RowMajorStrides(x.shape()), shape;
   int64_t start = 0;
   for (size_t d = 0; d < strides.size(); ++d) {
-    if (starts[d] < 0 || limits[d] < starts[d] || limits[d] > x.shape()[d]) {
+    if (starts[d] < 0 || limits[d] > x.shape()[d]) {
       return absl::InvalidArgumentError(
-          absl::StrCat("expected 0 <= start <= limit <= size in dimension ", d, ", got start ",
+          absl::StrCat("expected 0 <= start and limit <= size in dimension ", d, ", got start ",
                        starts[d], " and limit ", limits[d], " of ", x.TypeString()));
     }
-    shape.push_back((limits[d] - starts[d] + steps[d] - 1) / steps[d]);
+    // A start past the limit takes nothing.
+    const int64_t length = std::max<int64_t>(limits[d] - starts[d], 0);
+    shape.push_back((length + steps[d] - 1) / steps[d]);
     start += starts[d] * strides[d];
     strides[d] *= steps[d];
   }

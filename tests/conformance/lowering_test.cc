@@ -7,6 +7,7 @@
 
 #include "compiler/api.h"
 #include "compiler/codegen/target.h"
+#include "compiler/passes/passes.h"
 #include "compiler/passes/signature.h"
 #include "compiler/passes/weight_table.h"
 #include "compiler/pipeline.h"
@@ -85,7 +86,7 @@ void CompareSignatures(const Graph& graph, const TensorMap& feeds) {
     const auto function = ExtractSignature(op, *request, *module);
     ASSERT_TRUE(function.ok()) << function.status();
     WeightTable weights;
-    const absl::Status lowered = Lower(*function, {}, target, options, weights);
+    const absl::Status lowered = Lower(*function, {}, target, options, MemoryBudget(), weights);
     ASSERT_TRUE(lowered.ok()) << name << ": " << lowered;
     // The interpreter takes constants from the graph alone.
     mlir::func::FuncOp(*function).walk([&](plan::WeightOp weight) {

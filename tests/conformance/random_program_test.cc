@@ -35,7 +35,11 @@ void Compare(uint64_t seed, bool open, const CompileOptions& options) {
   ASSERT_TRUE(session.ok()) << session.status();
   Interpreter interpreter(program.graph);
   ASSERT_TRUE(interpreter.Initialize().ok());
-  ASSERT_TRUE((*session)->Run("init", {}).ok());
+  // With open sizes there are no variables, and no such signature.
+  if (!open) {
+    const absl::Status initialized = (*session)->Run("init", {}).status();
+    ASSERT_TRUE(initialized.ok()) << initialized;
+  }
   NamedTensors feeds;
   for (const auto& signature : (*session)->Signatures()) {
     if (signature.name != "run") continue;

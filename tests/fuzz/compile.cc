@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <ctime>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,8 @@ namespace {
 constexpr int64_t kMaxNodes = 100;
 constexpr int64_t kMaxMemory = int64_t{1} << 22;
 constexpr absl::Duration kTimeLimit = absl::Seconds(1);
+// Of the processor's time, for a graph of kMaxNodes: a thousand times what most take.
+constexpr double kMaxCompileSeconds = 20;
 
 void Run(weft::Session& session) {
   for (const weft::Session::SignatureInfo& signature : session.Signatures()) {
@@ -50,7 +53,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!graph.ok() || graph->NumNodes() > kMaxNodes) return 0;
   weft::CompileOptions options;
   options.threads = 1;
+  const std::clock_t begin = std::clock();
   const absl::StatusOr<std::string> package = weft::CompilePackage(*graph, options);
+  if (static_cast<double>(std::clock() - begin) > kMaxCompileSeconds * CLOCKS_PER_SEC) abort();
   if (!package.ok()) return 0;
   weft::SessionOptions session_options;
   session_options.threads = 1;

@@ -1,4 +1,5 @@
-// Writes the seeds of the target `compile`, a GraphDef for each case of each op:  op_seeds FOLDER
+// Writes the seeds of the target `compile`, a GraphDef for each case of each op, and some random
+// programs with branches, loops and variables:  op_seeds FOLDER
 #include <algorithm>
 #include <cstdio>
 #include <string>
@@ -10,10 +11,13 @@
 #include "graph/graph.h"
 #include "proto/file.h"
 #include "proto/graph.pb.h"
+#include "tests/conformance/random_program.h"
 #include "tests/ops/op_cases.h"
 
 namespace weft {
 namespace {
+
+constexpr int kPrograms = 12, kSteps = 8;
 
 // With the first dtype that the case can be built under, and open dimensions where it can have
 // them.
@@ -50,6 +54,14 @@ absl::Status WriteAll(const std::string& folder) {
       absl::Status status = WriteFileAtomically(absl::StrCat(folder, "/", name), *seed);
       if (!status.ok()) return status;
     }
+  }
+  for (int i = 0; i < kPrograms; ++i) {
+    const RandomProgram program = MakeRandomProgram(i, kSteps, i % 2 == 0);
+    const absl::StatusOr<GraphDef> def = program.graph.ToGraphDef();
+    if (!def.ok()) return def.status();
+    absl::Status status =
+        WriteFileAtomically(absl::StrCat(folder, "/program", i), def->SerializeAsString());
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }
