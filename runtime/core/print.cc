@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/core/half.h"
 #include "runtime/core/internal.h"
 
 namespace {
@@ -101,21 +102,6 @@ class Elements {
   char piece_[512];
 };
 
-// By hand, because the compiler would call its run-time library for _Float16.
-float FromHalf(uint16_t bits) {
-  const uint32_t sign = (bits & 0x8000u) << 16;
-  const uint32_t exponent = bits >> 10 & 0x1fu, fraction = bits & 0x3ffu;
-  float magnitude;
-  if (exponent == 0) {
-    magnitude = static_cast<float>(fraction) * 0x1p-24f;
-  } else {
-    const uint32_t wide =
-        exponent == 31 ? 0x7f800000u | fraction << 13 : (exponent + 112) << 23 | fraction << 13;
-    memcpy(&magnitude, &wide, sizeof(magnitude));
-  }
-  return sign != 0 ? -magnitude : magnitude;
-}
-
 void WriteElement(Writer& writer, int32_t dtype, const void* element) {
   switch (dtype) {
     case 1:
@@ -129,13 +115,9 @@ void WriteElement(Writer& writer, int32_t dtype, const void* element) {
     case 5:
       return writer.Format("%lld", static_cast<long long>(Load<int64_t>(element)));
     case 6:
-      return writer.Format("%g", static_cast<double>(FromHalf(Load<uint16_t>(element))));
-    case 7: {
-      const uint32_t bits = static_cast<uint32_t>(Load<uint16_t>(element)) << 16;
-      float value;
-      memcpy(&value, &bits, sizeof(value));
-      return writer.Format("%g", static_cast<double>(value));
-    }
+      return writer.Format("%g", static_cast<double>(WeftFromHalf(Load<uint16_t>(element))));
+    case 7:
+      return writer.Format("%g", static_cast<double>(WeftFromBfloat16(Load<uint16_t>(element))));
     case 8:
       return writer.Format("%.9g", static_cast<double>(Load<float>(element)));
     default:

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -261,6 +262,44 @@ TEST_F(CliFiles, OutputsThatAreOpenAlready) {
   EXPECT_EQ(Run("((" + compile + "/dev/stdout && echo after) >> " + log + ")").code, 0);
   EXPECT_EQ(Run(compile + Path("log.mlir")).code, 0);
   EXPECT_EQ(ReadFile(log), "before\n" + ReadFile(Path("log.mlir")) + "after\n");
+}
+
+TEST_F(CliFiles, ProgramsSaveVariablesLast) {
+  const std::string program = executable_ + " --variables=" + values_ + " --n=" + n_ +
+                              " --x=" + x_ + " --save-variables=" + Path("new.safetensors") +
+                              " --out-y=";
+  EXPECT_EQ(Run(program + "/dev/full").code, 1);
+  EXPECT_FALSE(fs::exists(Path("new.safetensors")));
+  EXPECT_EQ(Run(program + Path("y.npy")).code, 0);
+  EXPECT_TRUE(fs::exists(Path("new.safetensors")));
+}
+
+TEST_F(CliFiles, ProgramsPrintHalvesAsNumbers) {
+  proto::GraphDef def;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(R"(
+    versions { producer: 1 min_consumer: 1 }
+    name: "halves"
+    nodes { name: "x" op: "input" op_version: 1
+            attrs { name: "dtype" value { dtype: F16 } }
+            attrs { name: "name" value { s: "x" } }
+            attrs { name: "shape" value { shape { dims { size: 5 } } } } }
+    nodes { name: "y" op: "cast" op_version: 1 inputs: "x"
+            attrs { name: "dtype" value { dtype: BF16 } } }
+    nodes { name: "z" op: "add" op_version: 1 inputs: "x" inputs: "x" }
+    signatures { name: "f" inputs: "x" outputs { name: "y" value: "y" }
+                 outputs { name: "z" value: "z" } }
+  )",
+                                                            &def));
+  const std::string bytes = def.SerializeAsString();
+  WriteFile(Path("halves.weft"), WriteContainer({{"graph", bytes, 6}}));
+  const std::vector<F16> values = {F16(0.5f), F16(-2.0f), F16(1024.0f), F16(0x1p-24f),
+                                   F16(std::numeric_limits<float>::infinity())};
+  WriteFile(Path("halves.npy"), WriteNpy(HostTensor::Of<F16>({5}, values)));
+  Ok("compile " + Path("halves.weft") + " --emit executable -o " + Path("halves"));
+  const Ended ended = Run(Path("halves") + " --x=" + Path("halves.npy"));
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_EQ(ended.out,
+            "y bf16[5] 0.5 -2 1024 5.96046e-08 inf\nz f16[5] 1 -4 2048 1.19209e-07 inf\n");
 }
 
 // Some hundred bytes whose formulas stand for a text of 200 kB.

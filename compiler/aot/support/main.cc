@@ -9,6 +9,7 @@
 
 #include "compiler/aot/support/model.h"
 #include "compiler/aot/support/npy.h"
+#include "runtime/core/half.h"
 
 extern "C" const WeftModelTables weft_model_tables __attribute__((visibility("hidden")));
 extern "C" int weft_main(int argc, char** argv) __attribute__((visibility("hidden"), used));
@@ -300,8 +301,10 @@ void PrintElement(const Npy& npy, int64_t index) {
       printf("%lld", static_cast<long long>(load(int64_t{})));
       break;
     case 6:
+      printf("%g", static_cast<double>(WeftFromHalf(load(uint16_t{}))));
+      break;
     case 7:
-      printf("0x%04x", load(uint16_t{}));  // as bits
+      printf("%g", static_cast<double>(WeftFromBfloat16(load(uint16_t{}))));
       break;
     case 8:
       printf("%.9g", static_cast<double>(load(float{})));
@@ -456,11 +459,12 @@ struct Program {
     if (int code = Open(options)) return code;
     if (int code = Prepare()) return code;
     if (int code = options.bench > 0 ? Bench(options.bench) : Run()) return code;
-    if (options.save_variables != nullptr &&
-        weft_model_save_variables(model, options.save_variables)) {
-      return Failed(kRunFailed);
-    }
-    return Write();
+    // Variables last: where outputs cannot be written, the step can be done again.
+    if (int code = Write()) return code;
+    return options.save_variables != nullptr &&
+                   weft_model_save_variables(model, options.save_variables)
+               ? Failed(kRunFailed)
+               : kOk;
   }
 };
 
