@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 seconds=${1:-60}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(package tensors data graph_file graph_text compile ptx_text)
+[ ${#targets[@]} -gt 0 ] || targets=(package inspect tensors data checkpoint graph_file graph_text compile ptx_text)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 corpus=${FUZZ_CORPUS:-$scratch/corpus}

@@ -2,8 +2,6 @@
 #ifndef WEFT_TOOLS_WEFT_MODEL_H_
 #define WEFT_TOOLS_WEFT_MODEL_H_
 
-#include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -15,6 +13,7 @@
 #include "graph/graph.h"
 #include "runtime/session.h"
 #include "tools/common/signature_io.h"
+#include "tools/common/sizes.h"
 
 namespace CLI {
 class App;
@@ -55,21 +54,8 @@ absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const Ope
 // Variables from a safetensors file, checked for nothing but their form.
 absl::StatusOr<NamedTensors> ReadVariables(const std::string& path);
 
-// "batch=1,32" each, into what CompileOptions::specialize takes. kUsage where that is not the form,
-// or `dimensions`, the names of all open dimensions, do not have the name.
-absl::StatusOr<std::map<std::string, std::vector<int64_t>>> ParseSizes(
-    const std::vector<std::string>& sizes, const std::set<std::string>& dimensions);
-// The same for options that take one size a dimension.
-absl::StatusOr<std::map<std::string, int64_t>> ParseSingleSizes(
-    const std::vector<std::string>& sizes, const std::set<std::string>& dimensions);
-
-// Open dimensions of the inputs and outputs of signatures.
-std::set<std::string> OpenDimensions(const std::vector<Session::SignatureInfo>& signatures);
-// Those of the inputs of a graph's signatures.
+// Open dimensions of the inputs of a graph's signatures.
 std::set<std::string> OpenDimensions(const Graph& graph);
-// Shapes of a signature's inputs at those sizes, 1 for a dimension that is not in `sizes`.
-absl::StatusOr<std::vector<std::vector<int64_t>>> ShapesAt(
-    const Session::SignatureInfo& signature, const std::map<std::string, int64_t>& sizes);
 
 }  // namespace weft::cli
 

@@ -12,10 +12,11 @@
 #include "proto/file.h"
 #include "proto/plan.pb.h"
 #include "proto/suggest.h"
+#include "runtime/session.h"
+#include "tools/common/exit_code.h"
 #include "tools/common/json_text.h"
 #include "tools/common/memory.h"
-#include "tools/weft/command.h"
-#include "tools/weft/model.h"
+#include "tools/common/sizes.h"
 
 namespace weft::cli {
 namespace {
