@@ -5,7 +5,10 @@
  * size.
  *
  * Errors: functions that return int return 0 (WEFT_STATUS_OK) or one of WeftStatus, and functions
- * that return a pointer return NULL; weft_error_message() then says what was wrong.
+ * that return a pointer return NULL; weft_error_message() then says what was wrong. So does a NULL
+ * argument, unless stated otherwise, and NULL for elements where there are some. No exception leaves
+ * a function; where memory is short, the status is WEFT_STATUS_RESOURCE_EXHAUSTED (but while a
+ * package is loaded, its parser may end the process).
  * Threads: a session may be used by several threads at once, a call by one at a time.
  * Ownership: every pointer that a function returns belongs to the object it was asked of, unless
  * stated otherwise, and stays valid as long as that object. */
@@ -73,7 +76,9 @@ typedef struct WeftSessionOptions {
   size_t struct_size;       /* sizeof(WeftSessionOptions) */
   int32_t threads;          /* 0: one per core */
   int32_t max_cached_calls; /* 0: the default */
-  int64_t max_memory_bytes; /* a call that needs more is refused; 0: no limit */
+  int64_t max_memory_bytes; /* what calls of the session take together at most (the sum of
+                               weft_call_peak_bytes); a call beyond it is refused; 0: no limit */
+  int64_t max_cached_bytes; /* what is kept for later runs at most; 0: the default */
 } WeftSessionOptions;
 
 /* A package file, or its bytes (copied). `options` may be NULL. Free with weft_session_free. */
@@ -93,10 +98,10 @@ typedef struct WeftValueInfo {
   const char* const* dims; /* "784", or a name such as "batch" of an open dimension */
 } WeftValueInfo;
 
+/* Numbers are -1 after an error. */
 int32_t weft_session_num_signatures(const WeftSession* session);
-/* NULL past the end. */
+/* NULL, with a message, past the end. */
 const char* weft_session_signature_name(const WeftSession* session, int32_t index);
-/* -1 where there is no such signature. */
 int32_t weft_session_num_inputs(const WeftSession* session, const char* signature);
 int32_t weft_session_num_outputs(const WeftSession* session, const char* signature);
 /* NULL where there is no such signature or value. */

@@ -3,10 +3,30 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <new>
 #include <string>
 
 #include "runtime/testing/plan_builder.h"
+
+namespace {
+// When positive, so many allocations of this thread succeed, and all after them fail.
+thread_local long allocations_left = 0;
+}  // namespace
+
+void* operator new(size_t size) {
+  if (allocations_left > 0 && --allocations_left == 0) {
+    allocations_left = 1;  // and the next
+    throw std::bad_alloc();
+  }
+  void* memory = malloc(size);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void operator delete(void* memory) noexcept { free(memory); }
+void operator delete(void* memory, size_t) noexcept { free(memory); }
 
 namespace weft {
 namespace {
@@ -36,6 +56,8 @@ TEST_F(CApi, DescribesSignatures) {
   EXPECT_EQ(weft_session_num_signatures(session_), 6);
   EXPECT_STREQ(weft_session_signature_name(session_, 0), "predict");
   EXPECT_EQ(weft_session_signature_name(session_, 6), nullptr);
+  EXPECT_THAT(weft_error_message(), HasSubstr("expected an index of a signature below 6, got 6"));
+  EXPECT_EQ(weft_session_signature_name(session_, -1), nullptr);
   EXPECT_EQ(weft_session_num_inputs(session_, "predict"), 1);
   EXPECT_EQ(weft_session_num_outputs(session_, "init"), 0);
   EXPECT_EQ(weft_session_num_inputs(session_, "none"), -1);
@@ -105,6 +127,101 @@ TEST_F(CApi, Variables) {
   ASSERT_EQ(weft_session_get_variable(session_, "w", w, sizeof(w)), WEFT_STATUS_OK);
   EXPECT_EQ(w[0], 1.0f);
   EXPECT_EQ(weft_session_restore_checkpoint(session_, "/nowhere"), WEFT_STATUS_NOT_FOUND);
+}
+
+TEST_F(CApi, RefusesNull) {
+  const int64_t shape[] = {2, 4}, empty[] = {0, 4};
+  const int64_t* shapes[] = {shape};
+  const float values[4] = {};
+  WeftCall* call = weft_session_prepare(session_, "predict", shapes);
+  ASSERT_NE(call, nullptr);
+  const auto refused = [](int status, const char* message) {
+    EXPECT_EQ(status, WEFT_STATUS_INVALID_ARGUMENT);
+    EXPECT_THAT(weft_error_message(), HasSubstr(message));
+  };
+  refused(weft_call_feed(call, 0, nullptr), "expected elements, got NULL");
+  refused(weft_call_feed(nullptr, 0, values), "expected a call");
+  refused(weft_call_run(nullptr, nullptr), "expected a call");
+  refused(weft_call_output(call, 0, nullptr), "expected a place for the output");
+  EXPECT_EQ(weft_call_peak_bytes(nullptr), -1);
+  weft_call_free(call);
+  refused(weft_session_set_variable(session_, "w", WEFT_DTYPE_F32, 1, shape + 1, nullptr),
+          "expected elements, got NULL");
+  refused(weft_session_set_variable(session_, "w", WEFT_DTYPE_F32, 1, nullptr, values),
+          "expected a shape");
+  refused(weft_session_set_variable(session_, nullptr, WEFT_DTYPE_F32, 1, shape + 1, values),
+          "expected the name of a variable");
+  ASSERT_EQ(RunWithoutInputs("init"), WEFT_STATUS_OK);
+  refused(weft_session_get_variable(session_, "w", nullptr, 16), "expected a place");
+  refused(weft_session_get_variable(nullptr, "w", nullptr, 16), "expected a session");
+  refused(weft_session_save_checkpoint(session_, nullptr), "expected a path");
+  refused(weft_session_restore_checkpoint(session_, nullptr), "expected a path");
+  EXPECT_EQ(weft_session_prepare(session_, "predict", nullptr), nullptr);
+  EXPECT_THAT(weft_error_message(), HasSubstr("expected a shape for each input"));
+  EXPECT_EQ(weft_session_prepare(session_, nullptr, shapes), nullptr);
+  EXPECT_EQ(weft_session_num_inputs(nullptr, "predict"), -1);
+  EXPECT_EQ(weft_session_num_signatures(nullptr), -1);
+  EXPECT_EQ(weft_session_signature_name(nullptr, 0), nullptr);
+  EXPECT_EQ(weft_session_load(nullptr, nullptr), nullptr);
+  EXPECT_EQ(weft_session_from_memory(nullptr, 5, nullptr), nullptr);
+  // Without elements there is nothing to point to.
+  shapes[0] = empty;
+  call = weft_session_prepare(session_, "predict", shapes);
+  ASSERT_NE(call, nullptr);
+  EXPECT_EQ(weft_call_feed(call, 0, nullptr), WEFT_STATUS_OK);
+  EXPECT_EQ(weft_call_run(call, nullptr), WEFT_STATUS_OK);
+  weft_call_free(call);
+}
+
+// Whichever allocation fails, entry points return, with a status, and everything can be used after.
+// Loading is left out: protobuf's parser does not survive it.
+TEST_F(CApi, NoExceptionLeaves) {
+  const std::string path = testing::TempDir() + "/no_memory.safetensors";
+  const int64_t shape[] = {2, 4};
+  const int64_t* shapes[] = {shape};
+  alignas(64) const float values[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  float w[4];
+  WeftCall* call = nullptr;
+  WeftTensor output;
+  const auto prepare = [&] {
+    if (call == nullptr) call = weft_session_prepare(session_, "predict", shapes);
+    return call != nullptr;
+  };
+  const struct {
+    const char* name;
+    std::function<bool()> run;
+  } cases[] = {
+      {"prepare", prepare},
+      {"feed", [&] { return weft_call_feed(call, 0, values + 1) == WEFT_STATUS_OK; }},
+      {"run", [&] { return weft_call_run(call, nullptr) == WEFT_STATUS_OK; }},
+      {"output", [&] { return weft_call_output(call, 0, &output) == WEFT_STATUS_OK; }},
+      {"init", [&] { return RunWithoutInputs("init") == WEFT_STATUS_OK; }},
+      {"get", [&] { return weft_session_get_variable(session_, "w", w, 16) == WEFT_STATUS_OK; }},
+      {"set",
+       [&] {
+         return weft_session_set_variable(session_, "w", WEFT_DTYPE_F32, 1, shape + 1, values) ==
+                WEFT_STATUS_OK;
+       }},
+      {"save",
+       [&] { return weft_session_save_checkpoint(session_, path.c_str()) == WEFT_STATUS_OK; }},
+      {"restore",
+       [&] { return weft_session_restore_checkpoint(session_, path.c_str()) == WEFT_STATUS_OK; }},
+      {"error", [&] { return weft_session_num_inputs(session_, "none") == -1; }},
+  };
+  for (const auto& test : cases) {
+    SCOPED_TRACE(test.name);
+    bool done = false;
+    for (long n = 1; !done && n < 100000; ++n) {
+      allocations_left = n;
+      done = test.run();
+      allocations_left = 0;
+      if (!done) EXPECT_STREQ(weft_error_message(), "no memory");
+    }
+    EXPECT_TRUE(done);
+  }
+  EXPECT_EQ(w[0], 1.0f);
+  EXPECT_EQ(static_cast<const float*>(output.data)[7], 18.0f);
+  weft_call_free(call);
 }
 
 TEST(CApiErrors, Loading) {

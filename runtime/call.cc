@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "proto/feed.h"
+#include "runtime/blame.h"
 
 namespace weft {
 namespace {
@@ -32,22 +32,6 @@ FeedType DeclaredType(const WeftPlan& plan, const WeftValue& input) {
   return {absl::StrCat("input '", input.name, "' of '", plan.signature, "'"),
           static_cast<DataType>(input.dtype),
           {names, names + input.rank}};
-}
-
-std::string Place(const WeftStep& step) {
-  std::string text = step.label;
-  if (step.nodes[0] != '\0') absl::StrAppend(&text, text.empty() ? "" : " ", "at ", step.nodes);
-  if (step.location[0] != '\0') absl::StrAppend(&text, " (", step.location, ")");
-  return text;
-}
-
-// `deadline` on the clock that the executor reads.
-int64_t MonotonicDeadline(absl::Time deadline) {
-  if (deadline == absl::InfiniteFuture()) return INT64_MAX;
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  const absl::Duration at = absl::DurationFromTimespec(now) + (deadline - absl::Now());
-  return std::max<int64_t>(0, absl::ToInt64Nanoseconds(at));
 }
 
 std::vector<const int64_t*> Pointers(const Shapes& shapes) {
@@ -94,8 +78,9 @@ absl::Status ShapeError(const WeftPlan& plan, const Shapes& shapes, const WeftEr
 }
 
 // Evaluates the plan's formulas at these shapes, in memory of its own.
-absl::Status CreateInstance(const WeftPlan& plan, const Shapes& shapes, Pages* memory,
+absl::Status CreateInstance(const PlanTables& tables, const Shapes& shapes, Pages* memory,
                             WeftInstance** instance) {
+  const WeftPlan& plan = tables.plan();
   if (absl::Status status = CheckFixedSizes(plan, shapes); !status.ok()) return status;
   const std::vector<const int64_t*> pointers = Pointers(shapes);
   std::vector<int64_t> symbols(plan.num_symbols);
@@ -104,17 +89,20 @@ absl::Status CreateInstance(const WeftPlan& plan, const Shapes& shapes, Pages* m
   if (!pages.ok()) return pages.status();
   *memory = *std::move(pages);
   WeftError error = {};
-  switch (weft_instance_create(&plan, symbols.data(), memory->data(), instance, &error)) {
+  const int result = weft_instance_create(&plan, symbols.data(), memory->data(), instance, &error);
+  switch (result) {
     case WEFT_OK:
       break;
     case WEFT_ERROR_STEP_SIZE:
       return absl::InvalidArgumentError(
-          absl::StrCat("signature '", plan.signature, "': ", Place(plan.steps[error.index]),
+          absl::StrCat("signature '", plan.signature, "': ", PlaceOfStep(plan.steps[error.index]),
                        " has a size out of bounds with these shapes"));
     default:
       return absl::OutOfRangeError(absl::StrCat(
           "signature '", plan.signature,
-          "': a size is out of bounds with these shapes (bytes have to stay below 2^48)"));
+          "': a size is out of bounds with these shapes (bytes have to stay below 2^48), of ",
+          result == WEFT_ERROR_SIZE ? PlaceOfBuffer(tables, error.index)
+                                    : PlaceOfFormula(tables, error.index)));
   }
   if (weft_check_shapes(*instance, pointers.data(), &error) != WEFT_OK) {
     return ShapeError(plan, shapes, error);
@@ -130,10 +118,10 @@ std::vector<int64_t> ShapeOf(const WeftInstance* instance, const WeftValue& valu
 
 }  // namespace
 
-absl::Status CheckShapes(const WeftPlan& plan, const Shapes& shapes) {
+absl::Status CheckShapes(const PlanTables& tables, const Shapes& shapes) {
   Pages memory;
   WeftInstance* instance = nullptr;
-  return CreateInstance(plan, shapes, &memory, &instance);
+  return CreateInstance(tables, shapes, &memory, &instance);
 }
 
 absl::StatusOr<std::unique_ptr<PreparedCall>> PreparedCall::Create(
@@ -146,13 +134,17 @@ absl::StatusOr<std::unique_ptr<PreparedCall>> PreparedCall::Create(
   call->tables_ = &plan.tables->plan();
   if (absl::Status status = call->Instantiate(shapes); !status.ok()) return status;
   if (absl::Status status = call->BindVariables(); !status.ok()) return status;
-  if (absl::Status status = call->AllocateMemory(); !status.ok()) return status;
+  if (absl::Status status = call->SetPeak(); !status.ok()) return status;
   return call;
+}
+
+PreparedCall::~PreparedCall() {
+  if (counted_) state_->memory.GiveBack(peak_bytes_);
 }
 
 absl::Status PreparedCall::Instantiate(const Shapes& shapes) {
   const WeftPlan& plan = *tables_;
-  absl::Status status = CreateInstance(plan, shapes, &instance_memory_, &instance_);
+  absl::Status status = CreateInstance(*plan_->tables, shapes, &instance_memory_, &instance_);
   if (!status.ok()) return status;
   for (uint32_t i = 0; i < plan.num_buffers; ++i) {
     const WeftBuffer& buffer = plan.buffers[i];
@@ -170,7 +162,7 @@ absl::Status PreparedCall::Instantiate(const Shapes& shapes) {
   for (uint32_t i = 0; i < plan.num_outputs; ++i) {
     const WeftValue& value = plan.outputs[i];
     outputs_.push_back(
-        {value.name, static_cast<DataType>(value.dtype), ShapeOf(instance_, value), {}, {}});
+        {value.name, static_cast<DataType>(value.dtype), ShapeOf(instance_, value), {}, false, {}});
   }
   return absl::OkStatus();
 }
@@ -196,33 +188,61 @@ absl::Status PreparedCall::BindVariables() {
   return absl::OkStatus();
 }
 
-absl::Status PreparedCall::AllocateMemory() {
-  Device& device = *state_->device;
-  const int64_t scratch = weft_scratch_bytes(instance_);
+absl::Status PreparedCall::NoMemory(const absl::Status& status) const {
+  const std::string largest =
+      LargestPart(*plan_->tables, instance_, state_->device->scratch_copies());
+  return absl::Status(status.code(),
+                      absl::StrCat("signature '", tables_->signature, "' ", status.message(),
+                                   largest.empty() ? "" : "; ", largest));
+}
+
+absl::Status PreparedCall::SetPeak() {
   int64_t all_scratch = 0;
-  if (__builtin_mul_overflow(scratch, int64_t{device.scratch_copies()}, &all_scratch) ||
+  if (__builtin_mul_overflow(weft_scratch_bytes(instance_),
+                             int64_t{state_->device->scratch_copies()}, &all_scratch) ||
       all_scratch > WEFT_MAX_BYTES) {
-    return absl::OutOfRangeError("scratch memory is out of bounds with these shapes");
+    return NoMemory(absl::OutOfRangeError("needs scratch memory that is out of bounds"));
   }
   peak_bytes_ = weft_arena_bytes(instance_) + all_scratch;
-  const int64_t limit = state_->options.max_memory_bytes;
-  if (limit > 0 && peak_bytes_ > limit) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("signature '", tables_->signature, "' needs ", peak_bytes_,
-                     " bytes with these shapes, and the limit (max_memory_bytes) is ", limit));
+  const int64_t limit = state_->memory.limit();
+  if (peak_bytes_ <= limit) return absl::OkStatus();
+  return NoMemory(absl::ResourceExhaustedError(
+      absl::StrCat("needs ", peak_bytes_,
+                   " bytes with these shapes, and the limit (max_memory_bytes) is ", limit)));
+}
+
+absl::Status PreparedCall::Allocate() {
+  if (!counted_) {
+    const int64_t others = state_->memory.Take(peak_bytes_, &counted_);
+    if (!counted_) {
+      return NoMemory(absl::ResourceExhaustedError(absl::StrCat(
+          "needs ", peak_bytes_, " bytes with these shapes, other calls of the session hold ",
+          others, ", and the limit (max_memory_bytes) is ", state_->memory.limit())));
+    }
   }
+  absl::Status status = AllocateMemory();
+  if (status.ok()) return status;
+  // Nothing is held until the next attempt.
+  arena_ = DeviceMemory();
+  queue_ = nullptr;
+  for (InputSlot& input : inputs_) input.on_device = DeviceMemory();
+  for (OutputSlot& output : outputs_) output.on_device = DeviceMemory();
+  state_->memory.GiveBack(peak_bytes_);
+  counted_ = false;
+  return NoMemory(absl::Status(status.code(),
+                               absl::StrCat("needs ", peak_bytes_, " bytes: ", status.message())));
+}
+
+absl::Status PreparedCall::AllocateMemory() {
+  Device& device = *state_->device;
   absl::StatusOr<DeviceMemory> arena =
       device.Allocate(static_cast<size_t>(weft_arena_bytes(instance_)));
   if (!arena.ok()) return arena.status();
   arena_ = *std::move(arena);
-  absl::StatusOr<std::unique_ptr<DeviceQueue>> queue = device.NewQueue(scratch);
+  absl::StatusOr<std::unique_ptr<DeviceQueue>> queue =
+      device.NewQueue(weft_scratch_bytes(instance_));
   if (!queue.ok()) return queue.status();
   queue_ = *std::move(queue);
-  for (OutputSlot& output : outputs_) {
-    absl::StatusOr<HostTensor> tensor = HostTensor::Create(output.dtype, output.shape);
-    if (!tensor.ok()) return tensor.status();
-    output.tensor = *std::move(tensor);
-  }
   input_addresses_.resize(inputs_.size());
   output_addresses_.resize(outputs_.size());
   variable_addresses_.resize(variables_.size());
@@ -240,6 +260,33 @@ absl::Status PreparedCall::AllocateMemory() {
     if (absl::Status status = allocate(output); !status.ok()) return status;
   }
   return absl::OkStatus();
+}
+
+absl::Status PreparedCall::AllocateOutputs() {
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    OutputSlot& output = outputs_[i];
+    if (output.tensor.dtype() != DataType::kInvalid) continue;
+    absl::StatusOr<HostTensor> tensor = HostTensor::Create(output.dtype, output.shape);
+    if (!tensor.ok()) {
+      return absl::Status(tensor.status().code(),
+                          absl::StrCat("signature '", tables_->signature, "': ",
+                                       PlaceOfOutput(*plan_->tables, static_cast<uint32_t>(i)),
+                                       ": ", tensor.status().message()));
+    }
+    output.tensor = *std::move(tensor);
+  }
+  return absl::OkStatus();
+}
+
+int64_t PreparedCall::held_bytes() const {
+  size_t copies = 0;
+  for (const InputSlot& input : inputs_) {
+    copies += input.staging.size_bytes() + input.on_device.size();
+  }
+  for (const OutputSlot& output : outputs_) {
+    copies += output.tensor.size_bytes() + output.on_device.size();
+  }
+  return peak_bytes_ + static_cast<int64_t>(copies);
 }
 
 absl::Status PreparedCall::Feed(int index, const HostTensor& tensor) {
@@ -264,28 +311,19 @@ absl::Status PreparedCall::Feed(int index, const HostTensor& tensor) {
   return absl::OkStatus();
 }
 
-absl::Status PreparedCall::Run(const RunOptions& options) {
+absl::Status PreparedCall::Run(const RunLimits& limits) {
   for (const InputSlot& input : inputs_) {
     if (input.tensor.dtype() == DataType::kInvalid) {
       return absl::FailedPreconditionError(
           absl::StrCat("input '", input.name, "' of '", tables_->signature, "' was not fed"));
     }
   }
-  for (OutputSlot& output : outputs_) {
-    if (output.tensor.dtype() != DataType::kInvalid) continue;
-    absl::StatusOr<HostTensor> tensor = HostTensor::Create(output.dtype, output.shape);
-    if (!tensor.ok()) return tensor.status();
-    output.tensor = *std::move(tensor);
-  }
-  VariablesLock& lock = state_->variables.lock();
-  absl::Status status = lock.Acquire(lock_mode_, options.deadline, options.cancel);
-  if (!status.ok()) return status;
-  status = RunLocked(options);
-  lock.Release(lock_mode_);
-  return status;
+  if (absl::Status status = AllocateOutputs(); !status.ok()) return status;
+  const VariablesLocked locked(state_->variables.lock(), lock_mode_, limits);
+  return locked.status().ok() ? RunLocked(limits) : locked.status();
 }
 
-absl::Status PreparedCall::RunLocked(const RunOptions& options) {
+absl::Status PreparedCall::RunLocked(const RunLimits& limits) {
   if (absl::Status status = BindAddresses(); !status.ok()) {
     queue_->Finish().IgnoreError();  // what was fed may be under way
     return status;
@@ -296,9 +334,9 @@ absl::Status PreparedCall::RunLocked(const RunOptions& options) {
   args.variables = variable_addresses_.data();
   args.inputs = input_addresses_.data();
   args.outputs = output_addresses_.data();
-  args.deadline = MonotonicDeadline(options.deadline);
-  static_assert(sizeof(*options.cancel) == 1 && std::atomic<bool>::is_always_lock_free);
-  args.cancel = reinterpret_cast<const uint8_t*>(options.cancel);
+  args.deadline = limits.deadline();
+  static_assert(sizeof(*limits.cancel()) == 1 && std::atomic<bool>::is_always_lock_free);
+  args.cancel = reinterpret_cast<const uint8_t*>(limits.cancel());
   args.profile = state_->profiling.load(std::memory_order_relaxed) ? plan_->profile.get() : nullptr;
   queue_->Bind(&args);
   WeftError error = {};
@@ -365,30 +403,50 @@ absl::Status PreparedCall::ErrorOf(int result, const WeftError& error,
     return absl::InternalError(absl::StrCat(
         where, "the ", std::string(state_->device->name()), " failed: ", finished.message(),
         error.index == WEFT_NONE ? "" : "; noticed at ",
-        error.index == WEFT_NONE ? "" : Place(tables_->steps[error.index]),
+        error.index == WEFT_NONE ? "" : PlaceOfStep(tables_->steps[error.index]),
         "; variables that the run assigns have no value now"));
   }
   const WeftStep& step = tables_->steps[error.index];
   switch (result) {
     case WEFT_ERROR_DEADLINE:
       return absl::DeadlineExceededError(
-          absl::StrCat(where, "the deadline passed before the end of ", Place(step)));
+          absl::StrCat(where, "the deadline passed before the end of ", PlaceOfStep(step)));
     case WEFT_ERROR_CANCELLED:
-      return absl::CancelledError(absl::StrCat(where, "cancelled before the end of ", Place(step)));
+      return absl::CancelledError(
+          absl::StrCat(where, "cancelled before the end of ", PlaceOfStep(step)));
     case WEFT_ERROR_LIMIT:
-      return absl::OutOfRangeError(absl::StrCat(where, "the loop ", Place(step), " passed ",
+      return absl::OutOfRangeError(absl::StrCat(where, "the loop ", PlaceOfStep(step), " passed ",
                                                 step.limit, " iterations (max_iterations)"));
     default:
-      return absl::FailedPreconditionError(absl::StrCat(where, step.message, ": ", Place(step)));
+      return absl::FailedPreconditionError(
+          absl::StrCat(where, step.message, ": ", PlaceOfStep(step)));
   }
 }
 
-HostTensor PreparedCall::TakeOutput(int index) {
-  return std::exchange(outputs_[static_cast<size_t>(index)].tensor, HostTensor());
+void PreparedCall::LendOutput(int index, HostTensor* tensor) {
+  OutputSlot& output = outputs_[static_cast<size_t>(index)];
+  if (tensor->dtype() != output.dtype || tensor->shape() != output.shape ||
+      !IsAligned(tensor->data())) {
+    return;
+  }
+  for (const OutputSlot& other : outputs_) {
+    if (Overlap(*tensor, other.tensor)) return;
+  }
+  std::swap(output.tensor, *tensor);
+  output.lent = true;
 }
 
-void PreparedCall::DropFeeds() {
-  for (InputSlot& input : inputs_) input.tensor = HostTensor();
+void PreparedCall::ReturnOutput(int index, bool ran, HostTensor* tensor) {
+  OutputSlot& output = outputs_[static_cast<size_t>(index)];
+  if (ran || output.lent) std::swap(output.tensor, *tensor);
+  output.lent = false;
+}
+
+void PreparedCall::DropTensors() {
+  // Assigned to, so that memory for the shapes stays.
+  static const HostTensor& none = *new HostTensor;
+  for (InputSlot& input : inputs_) input.tensor = none;
+  for (OutputSlot& output : outputs_) output.tensor = none;
 }
 
 }  // namespace weft

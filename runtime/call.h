@@ -3,6 +3,7 @@
 #define WEFT_RUNTIME_CALL_H_
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -10,6 +11,7 @@
 
 #include "runtime/core/executor.h"
 #include "runtime/device.h"
+#include "runtime/limits.h"
 #include "runtime/memory.h"
 #include "runtime/package.h"
 #include "runtime/session.h"
@@ -17,14 +19,39 @@
 
 namespace weft {
 
+// Arena and scratch of all calls of a session together. Thread-safe.
+class MemoryBudget {
+ public:
+  explicit MemoryBudget(int64_t limit) : limit_(limit > 0 ? limit : INT64_MAX) {}
+  int64_t limit() const { return limit_; }
+  // Counts so many bytes more, or leaves it where that passes the limit. Returns what was counted
+  // before.
+  int64_t Take(int64_t bytes, bool* taken) {
+    int64_t used = used_.load(std::memory_order_relaxed);
+    do {
+      *taken = bytes <= limit_ - used;
+    } while (*taken && !used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
+    return used;
+  }
+  void GiveBack(int64_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
+
+ private:
+  const int64_t limit_;
+  std::atomic<int64_t> used_{0};
+};
+
 // What the calls of a session share; it lives until the last of them is gone.
 struct SessionState {
   SessionState(const SessionOptions& session_options, std::shared_ptr<Device> session_device)
-      : options(session_options), device(session_device), variables(std::move(session_device)) {}
+      : options(session_options),
+        device(session_device),
+        variables(std::move(session_device)),
+        memory(session_options.max_memory_bytes) {}
 
   const SessionOptions options;
   const std::shared_ptr<Device> device;
   Variables variables;
+  MemoryBudget memory;
   std::atomic<bool> profiling{false};
 };
 
@@ -32,26 +59,37 @@ using Shapes = std::vector<std::vector<int64_t>>;
 
 class PreparedCall final : public Call {
  public:
-  // The plan at shapes of its inputs. Errors as in Session::Prepare.
+  // The plan at shapes of its inputs, without memory so far. Errors as in Session::Prepare.
   static absl::StatusOr<std::unique_ptr<PreparedCall>> Create(
       std::shared_ptr<SessionState> state, std::shared_ptr<const Package> package,
       const LoadedPlan& plan, const Shapes& shapes);
-  ~PreparedCall() override = default;
+  // To be called once, before anything else. After ResourceExhausted it may be called again, when
+  // other calls are gone.
+  absl::Status Allocate();
+  ~PreparedCall() override;
 
   int num_inputs() const override { return static_cast<int>(inputs_.size()); }
   int num_outputs() const override { return static_cast<int>(outputs_.size()); }
   const std::string& input_name(int index) const override { return inputs_[index].name; }
   const std::string& output_name(int index) const override { return outputs_[index].name; }
   absl::Status Feed(int index, const HostTensor& tensor) override;
-  absl::Status Run(const RunOptions& options) override;
+  absl::Status Run(const RunOptions& options) override { return Run(RunLimits(options)); }
+  absl::Status Run(const RunLimits& limits);
   const HostTensor& Output(int index) const override { return outputs_[index].tensor; }
   int64_t peak_bytes() const override { return peak_bytes_; }
 
   const Package& package() const { return *package_; }
-  // Gives an output away: the next Run writes to new memory. For Session::Run.
-  HostTensor TakeOutput(int index);
-  // Forgets the feeds, so that their memory is not kept.
-  void DropFeeds();
+  // Outputs' tensors, where there are none. Run does it as well.
+  absl::Status AllocateOutputs();
+  // All bytes that stay with the call: peak_bytes, and copies of feeds and outputs.
+  int64_t held_bytes() const;
+  // For Session::Run, around it and Feed: lets an output be written to a tensor of the caller's,
+  // where that has its type and lies well; and gives the output to the caller, or, after an error,
+  // what was lent.
+  void LendOutput(int index, HostTensor* tensor);
+  void ReturnOutput(int index, bool ran, HostTensor* tensor);
+  // Forgets feeds and outputs, so that their memory is not kept.
+  void DropTensors();
 
  private:
   struct InputSlot {
@@ -69,16 +107,20 @@ class PreparedCall final : public Call {
     DataType dtype;
     std::vector<int64_t> shape;
     HostTensor tensor;
+    bool lent = false;
     DeviceMemory on_device;
   };
 
   PreparedCall() = default;
   absl::Status Instantiate(const Shapes& shapes);
+  absl::Status SetPeak();
   absl::Status AllocateMemory();
   absl::Status BindVariables();
   // Everything that Run does while it holds the lock on the variables.
-  absl::Status RunLocked(const RunOptions& options);
+  absl::Status RunLocked(const RunLimits& limits);
   absl::Status BindAddresses();
+  // An error of memory, with what takes most of it.
+  absl::Status NoMemory(const absl::Status& status) const;
   // Waits for the device; for results as well if `outputs`.
   absl::Status Finish(bool outputs);
   absl::Status ErrorOf(int result, const WeftError& error, const absl::Status& finished) const;
@@ -92,6 +134,7 @@ class PreparedCall final : public Call {
   std::unique_ptr<DeviceQueue> queue_;
   WeftInstance* instance_ = nullptr;
   int64_t peak_bytes_ = 0;
+  bool counted_ = false;  // in the session's budget
   std::vector<InputSlot> inputs_;
   std::vector<OutputSlot> outputs_;
   std::vector<Variable*> variables_;
@@ -102,7 +145,7 @@ class PreparedCall final : public Call {
 };
 
 // Whether the plan takes these shapes; the error tells why not.
-absl::Status CheckShapes(const WeftPlan& plan, const Shapes& shapes);
+absl::Status CheckShapes(const PlanTables& tables, const Shapes& shapes);
 
 }  // namespace weft
 

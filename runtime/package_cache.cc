@@ -1,34 +1,111 @@
 #include "runtime/package_cache.h"
 
 #include <algorithm>
+#include <exception>
+#include <new>
+#include <string>
 #include <utility>
 
-namespace weft {
+#include "absl/strings/str_cat.h"
 
-absl::StatusOr<std::shared_ptr<const Package>> PackageCache::Get(const std::string& key,
-                                                                 const Make& make) {
+namespace weft {
+namespace {
+
+// Compilations under way at once that nobody may wait for any more.
+constexpr int kMaxThreads = 8;
+constexpr std::string_view kDoing = "the plan for these shapes was being compiled";
+
+void Join(std::vector<std::thread> threads) {
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace
+
+PackageCache::~PackageCache() {
   std::unique_lock<std::mutex> lock(mutex_);
-  for (auto found = entries_.find(key); found != entries_.end(); found = entries_.find(key)) {
-    if (found->second.package != nullptr) {
+  while (jobs_with_thread_ > 0) changed_.wait(lock);
+  lock.unlock();
+  Join(std::move(ended_));
+}
+
+PackageCache::Made PackageCache::Get(const std::string& key, Make make, const RunLimits& limits) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  std::shared_ptr<Job> job;
+  while (job == nullptr) {
+    const auto found = entries_.find(key);
+    if (found != entries_.end() && found->second.package != nullptr) {
       found->second.last_used = ++clock_;
       return found->second.package;
     }
-    made_.wait(lock);
+    if (found != entries_.end()) {
+      job = found->second.job;
+      break;
+    }
+    if (absl::Status status = limits.Check(kDoing); !status.ok()) return status;
+    if (!limits.any()) {
+      job = entries_[key].job = std::make_shared<Job>();
+      lock.unlock();
+      Do(key, job, make);
+      return job->made;
+    }
+    if (jobs_with_thread_ >= kMaxThreads) {
+      limits.Wait(changed_, lock);
+      continue;
+    }
+    job = std::make_shared<Job>();
+    if (absl::Status status = StartThread(key, job, std::move(make)); !status.ok()) return status;
   }
-  entries_[key];  // others wait for it from now on
+  while (!job->done) {
+    if (absl::Status status = limits.Check(kDoing); !status.ok()) return status;
+    limits.Wait(changed_, lock);
+  }
+  std::vector<std::thread> ended = std::move(ended_);
+  ended_.clear();
   lock.unlock();
-  absl::StatusOr<std::shared_ptr<const Package>> package = make();
-  lock.lock();
-  if (package.ok()) {
+  Join(std::move(ended));
+  return job->made;
+}
+
+absl::Status PackageCache::StartThread(const std::string& key, const std::shared_ptr<Job>& job,
+                                       Make make) {
+  entries_[key].job = job;
+  ++jobs_with_thread_;
+  ended_.reserve(ended_.size() + static_cast<size_t>(jobs_with_thread_));
+  try {
+    // It waits for the mutex before it touches job->thread.
+    job->thread = std::thread([this, key, job, make = std::move(make)] { Do(key, job, make); });
+  } catch (const std::exception& error) {
+    entries_.erase(key);
+    --jobs_with_thread_;
+    return absl::ResourceExhaustedError(
+        absl::StrCat("cannot start a thread to compile on: ", error.what()));
+  }
+  return absl::OkStatus();
+}
+
+void PackageCache::Do(const std::string& key, const std::shared_ptr<Job>& job, const Make& make) {
+  Made made = absl::ResourceExhaustedError("no memory to compile the plan");
+  try {
+    made = make();
+  } catch (const std::bad_alloc&) {
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (made.ok()) {
     Entry& entry = entries_[key];
-    entry.package = *package;
+    entry.job = nullptr;
+    entry.package = *made;
     entry.made = entry.last_used = ++clock_;
     DropOldest();
   } else {
     entries_.erase(key);
   }
-  made_.notify_all();
-  return package;
+  job->made = std::move(made);
+  job->done = true;
+  if (job->thread.joinable()) {
+    ended_.push_back(std::move(job->thread));
+    --jobs_with_thread_;
+  }
+  changed_.notify_all();
 }
 
 void PackageCache::Touch(const Package* package) {

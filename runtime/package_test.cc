@@ -213,24 +213,62 @@ TEST(CpuFeatures, WhatCodeMayNeedIsKnown) {
   }
 }
 
-TEST(CpuFeatures, CoresAreThoseOfTheControlGroup) {
-  const std::string folder = testing::TempDir() + "/cgroup";
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directories(folder + "/cpu");
-  const auto write = [&](const char* name, const char* text) {
-    std::ofstream(folder + name) << text;
-    return weft_cgroup_cores(folder.c_str());
+TEST(CpuFeatures, CoresAreThoseOfTheControlGroups) {
+  const std::string root = testing::TempDir() + "/cgroup", membership = root + "/membership";
+  std::filesystem::remove_all(root);
+  const auto cores = [&](const std::string& lines) {
+    std::ofstream(membership) << lines;
+    return weft_cgroup_cores(root.c_str(), membership.c_str());
   };
-  EXPECT_EQ(weft_cgroup_cores(folder.c_str()), 0);
-  EXPECT_EQ(write("/cpu/cpu.cfs_quota_us", "-1\n"), 0);
-  EXPECT_EQ(write("/cpu/cpu.cfs_period_us", "100000\n"), 0);
-  EXPECT_EQ(write("/cpu/cpu.cfs_quota_us", "250000\n"), 3);
-  EXPECT_EQ(write("/cpu.max", "max 100000\n"), 0);
-  EXPECT_EQ(write("/cpu.max", "50000 100000\n"), 1);
-  EXPECT_EQ(write("/cpu.max", "800000 100000\n"), 8);
-  EXPECT_EQ(write("/cpu.max", "9223372036854775807 1\n"), INT_MAX);
-  EXPECT_EQ(write("/cpu.max", "99999999999999999999 1\n"), 0);
-  EXPECT_EQ(write("/cpu.max", "5 0\n"), 0);
+  const auto write = [&](const std::string& name, const char* text) {
+    std::filesystem::create_directories(std::filesystem::path(root + name).parent_path());
+    std::ofstream(root + name) << text;
+  };
+  EXPECT_EQ(weft_cgroup_cores(root.c_str(), membership.c_str()), 0);
+  // Version 1, where the group is on the same machine and where it has the host's name.
+  write("/cpu/cpu.cfs_quota_us", "-1\n");
+  write("/cpu/cpu.cfs_period_us", "100000\n");
+  constexpr char kVersion1[] = "5:memory:/a\n4:cpu,cpuacct:/a/b\n1:name=systemd:/a/b\n";
+  EXPECT_EQ(cores(kVersion1), 0);
+  write("/cpu/cpu.cfs_quota_us", "450000\n");
+  EXPECT_EQ(cores(kVersion1), 5);
+  write("/cpu/a/b/cpu.cfs_quota_us", "250000\n");
+  write("/cpu/a/b/cpu.cfs_period_us", "100000\n");
+  EXPECT_EQ(cores(kVersion1), 3);
+  EXPECT_EQ(cores("4:cpuset,cpuacct:/a/b\n"), 0);
+  EXPECT_EQ(cores("4:cpuacct,cpu:/a/c"), 5);
+  // Version 2: any group on the way up may be the smallest.
+  const auto version2 = [&](const char* text) {
+    write("/a/cpu.max", text);
+    return cores("0::/a/b/c\n");
+  };
+  EXPECT_EQ(version2("max 100000\n"), 0);
+  EXPECT_EQ(version2("50000 100000\n"), 1);
+  EXPECT_EQ(version2("800000 100000\n"), 8);
+  write("/a/b/c/cpu.max", "300000 100000\n");
+  EXPECT_EQ(cores("0::/a/b/c\n"), 3);
+  EXPECT_EQ(cores("0::/a/b\n"), 8);
+  EXPECT_EQ(cores("0::/\n"), 0);
+  write("/cpu.max", "200000 100000\n");
+  EXPECT_EQ(cores("0::/a/b/c\n"), 2);
+  EXPECT_EQ(cores("0::/\n"), 2);
+  EXPECT_EQ(cores("0::/../host\n"), 2);
+  // Both at once.
+  EXPECT_EQ(cores(std::string(kVersion1) + "0::/a/b\n"), 2);
+  std::filesystem::remove(root + "/cpu.max");
+  EXPECT_EQ(cores(std::string(kVersion1) + "0::/a/b\n"), 3);
+  write("/unified/a/b/cpu.max", "100000 100000\n");
+  EXPECT_EQ(cores(std::string(kVersion1) + "0::/a/b\n"), 1);
+  std::filesystem::remove_all(root + "/unified");
+  // Whatever is there.
+  std::filesystem::remove(root + "/a/b/c/cpu.max");
+  EXPECT_EQ(version2("9223372036854775807 1\n"), INT_MAX);
+  EXPECT_EQ(version2("99999999999999999999 1\n"), 0);
+  EXPECT_EQ(version2("5 0\n"), 0);
+  for (const char* lines : {"", "\n\n", ":", "::", "0:", "0:cpu", "0::", "x\n:::\n"}) {
+    EXPECT_EQ(cores(lines), 0) << lines;
+  }
+  EXPECT_EQ(cores("0::/" + std::string(5000, 'a') + "\n"), 0);
   EXPECT_GE(NumCores(), 1);
 }
 

@@ -208,6 +208,7 @@ class PlanTablesBuilder {
           Fail("unknown space ", static_cast<int>(wire.space()));
       }
       tables_->buffers_.push_back(buffer);
+      tables_->buffer_origins_.push_back({tables_->Keep(wire.node()), WEFT_NONE});
     }
     where_ = {};
   }
@@ -298,6 +299,12 @@ class PlanTablesBuilder {
     step.message = tables_->Keep(message == nullptr ? std::string() : *message);
     step.num_args = static_cast<uint32_t>(tables_->args_.size()) - step.first_arg;
     step.num_sizes = static_cast<uint32_t>(tables_->sizes_.size()) - step.first_size;
+    if (!status_.ok()) return;
+    for (uint32_t i = step.num_args - results; i < step.num_args; ++i) {
+      const uint32_t buffer = tables_->args_[step.first_arg + i].buffer;
+      uint32_t& first = tables_->buffer_origins_[buffer].step;
+      if (first == WEFT_NONE) first = static_cast<uint32_t>(tables_->steps_.size());
+    }
     tables_->steps_.push_back(step);
     results_.push_back(results);
     labels_.push_back(&wire.label());

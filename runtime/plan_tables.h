@@ -41,6 +41,12 @@ class PlanTables {
   // Kernels' offsets in the image of code.
   const std::vector<uint64_t>& code_offsets() const { return code_offsets_; }
   const std::vector<std::string>& kernel_names() const { return kernel_names_; }
+  // Where each buffer's value comes from, for errors.
+  struct Origin {
+    const char* node;  // whose value it holds first; may be ""
+    uint32_t step;     // the first one that writes it; WEFT_NONE where none does
+  };
+  const std::vector<Origin>& buffer_origins() const { return buffer_origins_; }
 
  private:
   friend class PlanTablesBuilder;
@@ -63,6 +69,7 @@ class PlanTables {
   std::vector<const char*> dim_names_;
   std::vector<uint64_t> code_offsets_;
   std::vector<std::string> kernel_names_;
+  std::vector<Origin> buffer_origins_;
 };
 
 }  // namespace weft

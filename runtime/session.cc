@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,20 +13,57 @@
 #include "runtime/call.h"
 #include "runtime/call_cache.h"
 #include "runtime/cpu/cpu_device.h"
+#include "runtime/limits.h"
 #include "runtime/package.h"
 #include "runtime/package_cache.h"
 
 namespace weft {
 namespace {
 
-// A key that differs where signature or shapes do.
-std::string CallKey(const std::string& signature, const Shapes& shapes) {
-  std::string key = signature;
-  key.push_back('\0');
-  for (const std::vector<int64_t>& shape : shapes) {
-    absl::StrAppend(&key, absl::StrJoin(shape, ","), ";");
+// Sets a key that differs where the signature, or dtypes or shapes of its feeds do. False where
+// feeds and inputs do not match.
+bool SetCallKey(const PackageSignature& signature, const NamedTensors& feeds, std::string* key) {
+  if (feeds.size() != static_cast<size_t>(signature.inputs_size())) return false;
+  const auto append = [&](int64_t number) {
+    key->append(reinterpret_cast<const char*>(&number), sizeof(number));
+  };
+  key->assign(signature.name());
+  key->push_back('\0');
+  for (const PackageValue& input : signature.inputs()) {
+    const auto feed = feeds.find(input.name());
+    if (feed == feeds.end()) return false;
+    append(static_cast<int64_t>(feed->second.dtype()));
+    append(feed->second.rank());
+    for (const int64_t size : feed->second.shape()) append(size);
   }
-  return key;
+  return true;
+}
+
+// What is wrong with the feeds of a signature, by its declaration.
+absl::Status CheckFeeds(const PackageSignature& signature, const NamedTensors& feeds) {
+  std::vector<std::string> names;
+  for (const PackageValue& input : signature.inputs()) {
+    names.push_back(input.name());
+    const auto feed = feeds.find(input.name());
+    if (feed == feeds.end()) {
+      std::vector<std::string> fed;
+      for (const auto& [name, tensor] : feeds) fed.push_back(name);
+      return absl::InvalidArgumentError(absl::StrCat(
+          "signature '", signature.name(), "' needs input '", input.name(), "', which was not fed",
+          fed.empty() ? "" : "; fed: ", absl::StrJoin(fed, ", ")));
+    }
+    const FeedType type = {absl::StrCat("input '", input.name(), "' of '", signature.name(), "'"),
+                           static_cast<DataType>(input.dtype()),
+                           {input.shape().begin(), input.shape().end()}};
+    absl::Status fits = CheckFeed(type, feed->second.dtype(), feed->second.shape());
+    if (!fits.ok()) return fits;
+  }
+  for (const auto& [name, tensor] : feeds) {
+    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "signature '", signature.name(), "' has no input '", name, "'", Suggestion(name, names)));
+  }
+  return absl::OkStatus();
 }
 
 std::string RequestKey(const PlanRequest& request) { return request.SerializeAsString(); }
@@ -54,7 +92,8 @@ class SessionImpl final : public Session {
         package_(std::move(package)),
         planner_(std::move(planner)),
         packages_(static_cast<size_t>(std::max(1, state_->options.max_cached_plans))),
-        calls_(static_cast<size_t>(std::max(1, state_->options.max_cached_plans))) {}
+        calls_(static_cast<size_t>(std::max(1, state_->options.max_cached_plans)),
+               state_->options.max_cached_bytes) {}
 
   static absl::StatusOr<std::unique_ptr<Session>> Create(std::shared_ptr<const Package> package,
                                                          Planner planner,
@@ -66,14 +105,24 @@ class SessionImpl final : public Session {
   }
 
   absl::StatusOr<NamedTensors> Run(const std::string& signature, const NamedTensors& feeds,
-                                   const RunOptions& options) override;
+                                   const RunOptions& options) override {
+    NamedTensors outputs;
+    absl::Status status = RunInto(signature, feeds, &outputs, options);
+    if (!status.ok()) return status;
+    return outputs;
+  }
+  absl::Status RunInto(const std::string& signature, const NamedTensors& feeds,
+                       NamedTensors* outputs, const RunOptions& options) override;
   absl::StatusOr<std::vector<HostTensor>> Run(const NamedTensors& feeds,
                                               const std::vector<std::string>& fetches,
                                               const std::vector<std::string>& targets,
                                               const RunOptions& options) override;
   absl::StatusOr<std::unique_ptr<Call>> Prepare(const std::string& signature,
                                                 const Shapes& shapes) override {
-    return PrepareCall(signature, shapes);
+    absl::StatusOr<std::unique_ptr<PreparedCall>> call = PrepareCall(signature, shapes, {});
+    if (!call.ok()) return call.status();
+    if (absl::Status status = (*call)->AllocateOutputs(); !status.ok()) return status;
+    return call;
   }
   std::vector<SignatureInfo> Signatures() const override;
 
@@ -99,21 +148,27 @@ class SessionImpl final : public Session {
  private:
   absl::StatusOr<const PackageSignature*> FindSignature(const std::string& name) const;
   absl::StatusOr<std::unique_ptr<PreparedCall>> PrepareCall(const std::string& signature,
-                                                            const Shapes& shapes);
+                                                            const Shapes& shapes,
+                                                            const RunLimits& limits);
+  // Calls that wait for their next use make room where memory is short.
+  absl::StatusOr<std::unique_ptr<PreparedCall>> CreateCall(std::shared_ptr<const Package> package,
+                                                           const LoadedPlan& plan,
+                                                           const Shapes& shapes);
   // The plan of `package` for a signature that takes these shapes.
   static absl::StatusOr<const LoadedPlan*> PickPlan(const Package& package,
                                                     const std::string& signature,
                                                     const Shapes& shapes);
-  absl::StatusOr<std::shared_ptr<const Package>> Compile(const PlanRequest& request);
-  // Feeds a call by name and runs it.
-  static absl::Status FeedAndRun(PreparedCall& call, const NamedTensors& feeds,
-                                 const RunOptions& options);
+  absl::StatusOr<std::shared_ptr<const Package>> Compile(PlanRequest request,
+                                                         const RunLimits& limits);
+  // Feeds a call by name, runs it, and puts it back. See Session::RunInto.
+  absl::Status FeedAndRun(CallCache::Node node, const NamedTensors& feeds, NamedTensors* outputs,
+                          const RunLimits& limits);
   std::vector<std::shared_ptr<const Package>> AllPackages() const;
-  // A call that is ready for use, or null.
-  std::unique_ptr<PreparedCall> TakeCall(const std::string& key) {
-    std::unique_ptr<PreparedCall> call = calls_.Take(key);
-    if (call != nullptr) packages_.Touch(&call->package());
-    return call;
+  // A call that is ready for use, or an empty node.
+  CallCache::Node TakeCall(std::string_view key) {
+    CallCache::Node node = calls_.Take(key);
+    if (!node.empty()) packages_.Touch(&node.front().call->package());
+    return node;
   }
 
   const std::shared_ptr<SessionState> state_;
@@ -125,9 +180,11 @@ class SessionImpl final : public Session {
 };
 
 absl::StatusOr<const PackageSignature*> SessionImpl::FindSignature(const std::string& name) const {
-  std::vector<std::string> names;
   for (const PackageSignature& signature : package_->manifest().signatures()) {
     if (signature.name() == name) return &signature;
+  }
+  std::vector<std::string> names;
+  for (const PackageSignature& signature : package_->manifest().signatures()) {
     names.push_back(signature.name());
   }
   return absl::NotFoundError(
@@ -142,28 +199,33 @@ absl::StatusOr<const LoadedPlan*> SessionImpl::PickPlan(const Package& package,
   for (const LoadedPlan& plan : package.plans()) {
     if (plan.signature != signature) continue;
     // The last one is the general plan: its complaint is the one to show.
-    status = CheckShapes(plan.tables->plan(), shapes);
+    status = CheckShapes(*plan.tables, shapes);
     if (status.ok()) return &plan;
   }
   return status;
 }
 
-absl::StatusOr<std::shared_ptr<const Package>> SessionImpl::Compile(const PlanRequest& request) {
-  return packages_.Get(RequestKey(request),
-                       [&]() -> absl::StatusOr<std::shared_ptr<const Package>> {
-                         absl::StatusOr<std::string> bytes = planner_(request);
-                         if (!bytes.ok()) return bytes.status();
-                         absl::StatusOr<std::shared_ptr<const Package>> package =
-                             Package::Open(Bytes::Of(*bytes, "(compiled)"), state_->device);
-                         if (!package.ok()) return package.status();
-                         absl::Status status = state_->variables.Declare(**package);
-                         if (!status.ok()) return status;
-                         return package;
-                       });
+absl::StatusOr<std::shared_ptr<const Package>> SessionImpl::Compile(PlanRequest request,
+                                                                    const RunLimits& limits) {
+  const std::string key = RequestKey(request);
+  // May outlive this call, but not the cache, and so not the session.
+  const auto make =
+      [this, request = std::move(request)]() -> absl::StatusOr<std::shared_ptr<const Package>> {
+    absl::StatusOr<std::string> bytes = planner_(request);
+    if (!bytes.ok()) return bytes.status();
+    absl::StatusOr<std::shared_ptr<const Package>> package =
+        Package::Open(Bytes::Of(*bytes, "(compiled)"), state_->device);
+    if (!package.ok()) return package.status();
+    absl::Status status = state_->variables.Declare(**package);
+    if (!status.ok()) return status;
+    return package;
+  };
+  return packages_.Get(key, make, limits);
 }
 
 absl::StatusOr<std::unique_ptr<PreparedCall>> SessionImpl::PrepareCall(const std::string& signature,
-                                                                       const Shapes& shapes) {
+                                                                       const Shapes& shapes,
+                                                                       const RunLimits& limits) {
   absl::StatusOr<const PackageSignature*> found = FindSignature(signature);
   if (!found.ok()) return found.status();
   std::shared_ptr<const Package> package = package_;
@@ -181,80 +243,88 @@ absl::StatusOr<std::unique_ptr<PreparedCall>> SessionImpl::PrepareCall(const std
     PlanRequest request;
     request.set_signature(signature);
     SetShapes(shapes, &request);
-    absl::StatusOr<std::shared_ptr<const Package>> compiled = Compile(request);
+    absl::StatusOr<std::shared_ptr<const Package>> compiled = Compile(std::move(request), limits);
     if (!compiled.ok()) return compiled.status();
     package = *std::move(compiled);
   }
   absl::StatusOr<const LoadedPlan*> plan = PickPlan(*package, signature, shapes);
   if (!plan.ok()) return plan.status();
-  return PreparedCall::Create(state_, std::move(package), **plan, shapes);
+  return CreateCall(std::move(package), **plan, shapes);
 }
 
-absl::Status SessionImpl::FeedAndRun(PreparedCall& call, const NamedTensors& feeds,
-                                     const RunOptions& options) {
-  for (int i = 0; i < call.num_inputs(); ++i) {
-    const auto feed = feeds.find(call.input_name(i));
-    if (feed == feeds.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("input '", call.input_name(i), "' is needed and was not fed"));
-    }
-    if (absl::Status status = call.Feed(i, feed->second); !status.ok()) return status;
+absl::StatusOr<std::unique_ptr<PreparedCall>> SessionImpl::CreateCall(
+    std::shared_ptr<const Package> package, const LoadedPlan& plan, const Shapes& shapes) {
+  absl::StatusOr<std::unique_ptr<PreparedCall>> call =
+      PreparedCall::Create(state_, std::move(package), plan, shapes);
+  if (!call.ok()) return call.status();
+  for (;;) {
+    absl::Status status = (*call)->Allocate();
+    if (status.ok()) return call;
+    if (!absl::IsResourceExhausted(status) || !calls_.DropOldest()) return status;
   }
-  return call.Run(options);
 }
 
-absl::StatusOr<NamedTensors> SessionImpl::Run(const std::string& signature,
-                                              const NamedTensors& feeds,
-                                              const RunOptions& options) {
+absl::Status SessionImpl::FeedAndRun(CallCache::Node node, const NamedTensors& feeds,
+                                     NamedTensors* outputs, const RunLimits& limits) {
+  PreparedCall& call = *node.front().call;
+  for (int i = 0; i < call.num_outputs(); ++i) {
+    const auto output = outputs->find(call.output_name(i));
+    if (output != outputs->end()) call.LendOutput(i, &output->second);
+  }
+  absl::Status status;
+  for (int i = 0; status.ok() && i < call.num_inputs(); ++i) {
+    const auto feed = feeds.find(call.input_name(i));
+    status = feed != feeds.end()
+                 ? call.Feed(i, feed->second)
+                 : absl::InvalidArgumentError(
+                       absl::StrCat("input '", call.input_name(i), "' is needed and was not fed"));
+  }
+  if (status.ok()) status = call.Run(limits);
+  for (int i = 0; i < call.num_outputs(); ++i) {
+    auto output = outputs->find(call.output_name(i));
+    if (output == outputs->end()) {
+      if (!status.ok()) continue;
+      output = outputs->try_emplace(call.output_name(i)).first;
+    }
+    call.ReturnOutput(i, status.ok(), &output->second);
+  }
+  call.DropTensors();
+  calls_.Put(std::move(node));
+  return status;
+}
+
+absl::Status SessionImpl::RunInto(const std::string& signature, const NamedTensors& feeds,
+                                  NamedTensors* outputs, const RunOptions& options) {
+  const RunLimits limits(options);
   absl::StatusOr<const PackageSignature*> found = FindSignature(signature);
   if (!found.ok()) return found.status();
-  Shapes shapes;
-  std::vector<std::string> names;
-  for (const PackageValue& input : (*found)->inputs()) {
-    names.push_back(input.name());
-    const auto feed = feeds.find(input.name());
-    if (feed == feeds.end()) {
-      std::vector<std::string> fed;
-      for (const auto& [name, tensor] : feeds) fed.push_back(name);
-      return absl::InvalidArgumentError(absl::StrCat(
-          "signature '", signature, "' needs input '", input.name(), "', which was not fed",
-          fed.empty() ? "" : "; fed: ", absl::StrJoin(fed, ", ")));
+  // Keeps its memory, so that later runs allocate none.
+  thread_local std::string key;
+  CallCache::Node node;
+  const bool has_key = SetCallKey(**found, feeds, &key);
+  if (has_key) node = TakeCall(key);
+  if (node.empty()) {
+    if (absl::Status status = CheckFeeds(**found, feeds); !status.ok()) return status;
+    if (!has_key) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("signature '", signature, "' declares an input twice"));
     }
-    const FeedType type = {absl::StrCat("input '", input.name(), "' of '", signature, "'"),
-                           static_cast<DataType>(input.dtype()),
-                           {input.shape().begin(), input.shape().end()}};
-    absl::Status fits = CheckFeed(type, feed->second.dtype(), feed->second.shape());
-    if (!fits.ok()) return fits;
-    shapes.push_back(feed->second.shape());
+    Shapes shapes;
+    for (const PackageValue& input : (*found)->inputs()) {
+      shapes.push_back(feeds.at(input.name()).shape());
+    }
+    absl::StatusOr<std::unique_ptr<PreparedCall>> call = PrepareCall(signature, shapes, limits);
+    if (!call.ok()) return call.status();
+    node.push_back({key, *std::move(call)});
   }
-  for (const auto& [name, tensor] : feeds) {
-    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
-    return absl::InvalidArgumentError(absl::StrCat("signature '", signature, "' has no input '",
-                                                   name, "'", Suggestion(name, names)));
-  }
-
-  std::string key = CallKey(signature, shapes);
-  std::unique_ptr<PreparedCall> call = TakeCall(key);
-  if (call == nullptr) {
-    absl::StatusOr<std::unique_ptr<PreparedCall>> prepared = PrepareCall(signature, shapes);
-    if (!prepared.ok()) return prepared.status();
-    call = *std::move(prepared);
-  }
-  absl::Status status = FeedAndRun(*call, feeds, options);
-  NamedTensors outputs;
-  for (int i = 0; status.ok() && i < call->num_outputs(); ++i) {
-    outputs[call->output_name(i)] = call->TakeOutput(i);
-  }
-  call->DropFeeds();
-  calls_.Put(std::move(key), std::move(call));
-  if (!status.ok()) return status;
-  return outputs;
+  return FeedAndRun(std::move(node), feeds, outputs, limits);
 }
 
 absl::StatusOr<std::vector<HostTensor>> SessionImpl::Run(const NamedTensors& feeds,
                                                          const std::vector<std::string>& fetches,
                                                          const std::vector<std::string>& targets,
                                                          const RunOptions& options) {
+  const RunLimits limits(options);
   if (planner_ == nullptr) {
     return absl::FailedPreconditionError(
         "a package runs signatures only; to fetch any node, make the session from the graph");
@@ -272,7 +342,8 @@ absl::StatusOr<std::vector<HostTensor>> SessionImpl::Run(const NamedTensors& fee
   SetShapes(feed_shapes, &request);
   for (const std::string& fetch : unique) request.add_fetches(fetch);
   for (const std::string& target : targets) request.add_targets(target);
-  absl::StatusOr<std::shared_ptr<const Package>> package = Compile(request);
+  const std::string key = std::string(1, '\0') + RequestKey(request);
+  absl::StatusOr<std::shared_ptr<const Package>> package = Compile(std::move(request), limits);
   if (!package.ok()) return package.status();
   if ((*package)->plans().size() != 1) {
     return absl::InternalError(
@@ -294,26 +365,19 @@ absl::StatusOr<std::vector<HostTensor>> SessionImpl::Run(const NamedTensors& fee
     }
     shapes.push_back(feed->second.shape());
   }
-  std::string key = std::string(1, '\0') + RequestKey(request);
-  std::unique_ptr<PreparedCall> call = TakeCall(key);
-  if (call == nullptr) {
-    absl::StatusOr<std::unique_ptr<PreparedCall>> prepared =
-        PreparedCall::Create(state_, *package, plan, shapes);
-    if (!prepared.ok()) return prepared.status();
-    call = *std::move(prepared);
+  CallCache::Node node = TakeCall(key);
+  if (node.empty()) {
+    absl::StatusOr<std::unique_ptr<PreparedCall>> call = CreateCall(*package, plan, shapes);
+    if (!call.ok()) return call.status();
+    node.push_back({key, *std::move(call)});
   }
-  absl::Status status = FeedAndRun(*call, feeds, options);
-  std::vector<HostTensor> outputs;
-  for (size_t i = 0; status.ok() && i < unique.size(); ++i) {
-    outputs.push_back(call->TakeOutput(static_cast<int>(i)));
-  }
-  call->DropFeeds();
-  calls_.Put(std::move(key), std::move(call));
+  NamedTensors outputs;
+  absl::Status status = FeedAndRun(std::move(node), feeds, &outputs, limits);
   if (!status.ok()) return status;
   std::vector<HostTensor> results;
   for (const std::string& fetch : fetches) {
     const auto place = std::find(unique.begin(), unique.end(), fetch) - unique.begin();
-    results.push_back(outputs[static_cast<size_t>(place)]);
+    results.push_back(outputs.at(tables.outputs[place].name));
   }
   return results;
 }
@@ -402,6 +466,14 @@ absl::StatusOr<std::unique_ptr<Session>> FromBytes(std::shared_ptr<const Bytes> 
 }
 
 }  // namespace
+
+absl::Status Session::RunInto(const std::string& signature, const NamedTensors& feeds,
+                              NamedTensors* outputs, const RunOptions& options) {
+  absl::StatusOr<NamedTensors> results = Run(signature, feeds, options);
+  if (!results.ok()) return results.status();
+  for (auto& [name, tensor] : *results) (*outputs)[name] = std::move(tensor);
+  return absl::OkStatus();
+}
 
 absl::StatusOr<HostTensor> Session::GetVariable(const std::string& name) {
   absl::StatusOr<NamedTensors> values = GetVariables();

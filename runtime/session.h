@@ -26,17 +26,26 @@ struct SessionOptions {
   int threads = 0;  // 0: one per core
   // Plans kept that were compiled for particular shapes; the one longest unused goes first.
   int max_cached_plans = 64;
-  // Refuses plans whose peak memory would pass this; 0: no limit.
+  // Arena and scratch of a run's shapes are kept for the next run of the same shapes, and so are
+  // copies of feeds where they had to be made; altogether so many bytes, beside those of the
+  // run that ended last. Those longest unused go first.
+  int64_t max_cached_bytes = int64_t{1} << 30;
+  // Arena and scratch (Call::peak_bytes) of everything that is under way, was prepared, or is kept
+  // never pass this together; 0: no limit. What is kept makes room; where that is not enough, a run
+  // is refused with ResourceExhausted. Variables, constants and tensors are not counted.
   int64_t max_memory_bytes = 0;
   // Where plans run and variables live (runtime/device.h); null: this processor, with `threads`.
   std::shared_ptr<Device> device;
 };
 
 struct RunOptions {
-  // The run fails with DeadlineExceeded where it is not done by then. Variables change all together
-  // or not at all.
+  // The run fails with DeadlineExceeded where it is not done by then, by the time that is left when
+  // it begins: setting the clock meanwhile changes nothing. It ends wherever it is: while it waits
+  // for a plan that is being compiled (which goes on, for later runs) or for other runs, between
+  // steps, and between tiles of a launch. Variables change all together or not at all: once a run
+  // writes them, it is completed.
   absl::Time deadline = absl::InfiniteFuture();
-  // Where set to true by another thread, the run fails with Cancelled.
+  // Where set to true by another thread, the run fails with Cancelled, at the same points.
   const std::atomic<bool>* cancel = nullptr;
 };
 
@@ -78,9 +87,11 @@ struct StepProfile {
   double flops = 0;    // per run
 };
 
-// Thread-safe. Variables live here and start undefined: run `init`, restore a checkpoint, or use a
-// package that holds values. Using an undefined variable is FailedPrecondition, naming it. Two runs
-// at once that assign the same variables are put one after the other.
+// Thread-safe. A child that is forked may use a session if no function of it was under way on
+// another thread at that moment; the child's runs use one thread each. Variables live here and
+// start undefined: run `init`, restore a checkpoint, or use a package that holds values. Using an
+// undefined variable is FailedPrecondition, naming it. Two runs at once that assign the same
+// variables are put one after the other.
 class Session {
  public:
   // A package file, or its bytes (copied).
@@ -93,11 +104,22 @@ class Session {
   using Planner = std::function<absl::StatusOr<std::string>(const PlanRequest&)>;
   static absl::StatusOr<std::unique_ptr<Session>> WithPlanner(Planner planner,
                                                               const SessionOptions& options = {});
+  // Waits for what is still being compiled.
   virtual ~Session() = default;
 
   // Runs a signature: `feeds` must name each of its inputs and nothing else. Returns its outputs.
   virtual absl::StatusOr<NamedTensors> Run(const std::string& signature, const NamedTensors& feeds,
                                            const RunOptions& options = {}) = 0;
+  // The same, into `*outputs`: where it holds a tensor of an output's name, dtype and shape already
+  // (aligned to 64 bytes, as HostTensor::Create makes them, and apart from the other outputs), its
+  // elements are overwritten, and seen by its copies; otherwise a new tensor takes that place.
+  // After an error elements may have been overwritten, and nothing else changes. From the second
+  // run on with the same dtypes and shapes, and outputs as the run before left them, nothing is
+  // allocated (but for feeds that are not aligned to 64 bytes, once), on this thread or another, as
+  // long as the session keeps what the run needs (SessionOptions) and variables have memory of
+  // their own.
+  virtual absl::Status RunInto(const std::string& signature, const NamedTensors& feeds,
+                               NamedTensors* outputs, const RunOptions& options = {});
   // Runs whatever `fetches` and `targets` (names of graph nodes) need. Only with a planner.
   virtual absl::StatusOr<std::vector<HostTensor>> Run(const NamedTensors& feeds,
                                                       const std::vector<std::string>& fetches,

@@ -2,10 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <string>
 #include <thread>
 #include <vector>
@@ -13,6 +16,9 @@
 #include "absl/time/clock.h"
 #include "proto/file.h"
 #include "proto/safetensors.h"
+#include "runtime/cpu/cpu_device.h"
+#include "runtime/limits.h"
+#include "runtime/package.h"
 #include "runtime/testing/plan_builder.h"
 #include "runtime/testing/test_device.h"
 #include "runtime/testing/test_kernels.h"
@@ -64,6 +70,45 @@ TEST(Session, OutputsBelongToTheCaller) {
   ASSERT_TRUE(first.ok() && second.ok());
   EXPECT_EQ(first->at("y").values<float>()[1], 2.5f);
   EXPECT_EQ(second->at("y").values<float>()[1], 22.5f);
+}
+
+TEST(Session, RunsIntoTensorsOfTheCaller) {
+  auto session = Make();
+  NamedTensors outputs;
+  ASSERT_TRUE(session->RunInto("predict", {{"x", Floats({2, 4})}}, &outputs).ok());
+  const HostTensor copy = outputs.at("y");
+  EXPECT_EQ(copy.values<float>()[7], 14.0f);
+  ASSERT_TRUE(session->RunInto("predict", {{"x", Floats({2, 4}, 1)}}, &outputs).ok());
+  EXPECT_EQ(outputs.at("y").data(), copy.data());
+  EXPECT_EQ(copy.values<float>()[7], 16.0f);
+  // Another shape, another dtype, or a place that is not aligned: a tensor of its own.
+  ASSERT_TRUE(session->RunInto("predict", {{"x", Floats({3, 4}, 2)}}, &outputs).ok());
+  EXPECT_EQ(outputs.at("y").TypeString(), "f32[3, 4]");
+  EXPECT_EQ(copy.values<float>()[7], 16.0f);
+  outputs["y"] = HostTensor::Create(DataType::kI32, {2, 4}).value();
+  ASSERT_TRUE(session->RunInto("predict", {{"x", Floats({2, 4}, 3)}}, &outputs).ok());
+  EXPECT_EQ(outputs.at("y").values<float>()[7], 20.0f);
+  HostTensor room = Floats({9});
+  outputs["y"] = HostTensor::View(DataType::kF32, {2, 4}, room.mutable_values<float>().data() + 1);
+  ASSERT_TRUE(session->RunInto("predict", {{"x", Floats({2, 4}, 4)}}, &outputs).ok());
+  EXPECT_EQ(outputs.at("y").values<float>()[7], 22.0f);
+  EXPECT_EQ(room.values<float>()[8], 8.0f);
+  // The feed itself.
+  HostTensor x = Floats({2, 4}, 5);
+  outputs["y"] = x;
+  ASSERT_TRUE(session->RunInto("predict", {{"x", x}}, &outputs).ok());
+  EXPECT_EQ(x.values<float>()[7], 24.0f);
+  EXPECT_EQ(x.values<float>()[0], 10.5f);
+  // What fails leaves the caller its tensors.
+  outputs["other"] = Floats({1});
+  RunOptions past;
+  past.deadline = absl::InfinitePast();
+  EXPECT_FALSE(session->RunInto("predict", {{"x", x}}, &outputs, past).ok());
+  EXPECT_FALSE(session->RunInto("predict", {{"z", x}}, &outputs).ok());
+  EXPECT_FALSE(
+      session->RunInto("count", {{"limit", HostTensor::Scalar<int64_t>(1001)}}, &outputs).ok());
+  EXPECT_EQ(outputs.size(), 2u);
+  EXPECT_EQ(outputs.at("y").data(), x.data());
 }
 
 TEST(Session, TellsItsSignatures) {
@@ -220,6 +265,8 @@ TEST(Session, ThreadsTakeTurnsAtVariables) {
   EXPECT_EQ(session->GetVariables()->at("w").values<float>()[0], 1.0f + kThreads * kRuns);
 }
 
+RunLimits Within(absl::Duration time) { return RunLimits({.deadline = absl::Now() + time}); }
+
 // Two that train without a pause do not keep out one that reads, nor readers one that trains.
 TEST(VariablesLock, EveryonesTurnComes) {
   using Mode = VariablesLock::Mode;
@@ -239,7 +286,7 @@ TEST(VariablesLock, EveryonesTurnComes) {
     absl::SleepFor(absl::Milliseconds(20));
     const Mode mode = others == Mode::kWrite ? Mode::kRead : Mode::kWrite;
     for (int i = 0; i < 20; ++i) {
-      ASSERT_TRUE(lock.Acquire(mode, absl::Now() + absl::Seconds(20)).ok());
+      ASSERT_TRUE(lock.Acquire(mode, Within(absl::Seconds(20))).ok());
       lock.Release(mode);
     }
     stop = true;
@@ -252,17 +299,17 @@ TEST(VariablesLock, WhoGivesUpHoldsNobodyBack) {
   VariablesLock lock;
   ASSERT_TRUE(lock.Acquire(Mode::kRead).ok());
   std::thread writer([&] {
-    EXPECT_EQ(lock.Acquire(Mode::kWrite, absl::Now() + absl::Milliseconds(30)).code(),
+    EXPECT_EQ(lock.Acquire(Mode::kWrite, Within(absl::Milliseconds(30))).code(),
               absl::StatusCode::kDeadlineExceeded);
   });
   absl::SleepFor(absl::Milliseconds(10));
-  EXPECT_TRUE(lock.Acquire(Mode::kRead, absl::Now() + absl::Seconds(20)).ok());
+  EXPECT_TRUE(lock.Acquire(Mode::kRead, Within(absl::Seconds(20))).ok());
   writer.join();
   lock.Release(Mode::kRead);
   lock.Release(Mode::kRead);
   std::atomic<bool> cancel{true};
-  ASSERT_TRUE(lock.Acquire(Mode::kWrite, absl::InfiniteFuture(), &cancel).ok());
-  EXPECT_EQ(lock.Acquire(Mode::kRead, absl::InfiniteFuture(), &cancel).code(),
+  ASSERT_TRUE(lock.Acquire(Mode::kWrite, RunLimits({.cancel = &cancel})).ok());
+  EXPECT_EQ(lock.Acquire(Mode::kRead, RunLimits({.cancel = &cancel})).code(),
             absl::StatusCode::kCancelled);
   lock.Release(Mode::kWrite);
 }
@@ -329,6 +376,117 @@ TEST(Session, AsksForNoMoreThanTheLimit) {
   auto outputs = session->Run("predict", {{"x", Floats({32, 4})}});
   EXPECT_EQ(outputs.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(Message(outputs.status()), HasSubstr("needs 1024 bytes"));
+}
+
+// The limit is one for all that the session holds: what is kept makes room, what is in use does
+// not.
+TEST(Session, ItsCallsShareTheLimit) {
+  SessionOptions options;
+  options.threads = 1;
+  options.max_memory_bytes = 2000;
+  auto session = Make(MakeTestPackage(), options);
+  for (const int64_t batch : {30, 40, 50, 60, 30}) {  // 32 bytes each
+    EXPECT_TRUE(session->Run("predict", {{"x", Floats({batch, 4})}}).ok()) << batch;
+  }
+  auto prepared = session->Prepare("predict", {{40, 4}});
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  auto refused = session->Run("predict", {{"x", Floats({30, 4})}});
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(Message(refused.status()),
+              HasSubstr("needs 992 bytes with these shapes, other calls of the session hold 1280"));
+  prepared->reset();
+  EXPECT_TRUE(session->Run("predict", {{"x", Floats({30, 4})}}).ok());
+}
+
+// The address space of this process, in bytes.
+size_t AddressSpace() {
+  size_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  return pages * 4096;
+}
+
+TEST(Session, KeepsNoMoreThanItMay) {
+  for (const bool bounded : {false, true}) {
+    SessionOptions options;
+    if (bounded) options.max_cached_bytes = 40 << 20;
+    auto session = Make(MakeTestPackage(), options);
+    const auto run = [&](int64_t batch) {
+      ASSERT_TRUE(session->Run("predict", {{"x", Floats({batch, 4})}}).ok());
+    };
+    run(1);
+    const size_t before = AddressSpace();
+    for (int64_t i = 0; i < 10; ++i) run(500'000 + i);  // 16 MB of arena each
+    const size_t kept = AddressSpace() - before;
+    // Half of it where the device's is this machine's, all of it and more where it is another's.
+    if (bounded) {
+      EXPECT_LT(kept, size_t{150} << 20);
+    } else {
+      EXPECT_GT(kept, size_t{150} << 20);
+    }
+  }
+}
+
+// What is short of memory is named by node and source line.
+TEST(Session, BlamesTheLargestPart) {
+  TestPackage package = MakeTestPackage();
+  for (Plan& plan : *package.manifest.mutable_targets(0)->mutable_plans()) {
+    if (plan.signature() != "predict") continue;
+    plan.mutable_buffers(1)->set_node("result");
+    plan.mutable_buffers(2)->set_node("doubled");
+    // The other one smaller.
+    plan.mutable_buffers(3)->set_size(plan.buffers(4).size());
+    plan.mutable_blocks(0)->mutable_steps(0)->clear_kind();
+    plan.mutable_blocks(0)->mutable_steps()->DeleteSubrange(0, 1);
+    plan.mutable_blocks(0)->mutable_steps()->RemoveLast();
+    plan.set_commit_step(2);
+  }
+  SessionOptions options;
+  options.threads = 1;
+  options.max_memory_bytes = 1000;
+  auto session = Make(package, options);
+  const auto error = [&](int64_t batch) {
+    return Message(
+        session->Run("predict", {{"x", HostTensor::View(DataType::kF32, {batch, 4}, nullptr)}})
+            .status());
+  };
+  constexpr char kPlace[] = "of node 'doubled', written by scale at node_scale (model.cc:3)";
+  EXPECT_THAT(error(100),
+              HasSubstr(std::string("the largest part is 1600 bytes for a value ") + kPlace));
+  // 2^45 rows of 4 floats: too large for the arena, and for the output as well.
+  EXPECT_THAT(error(int64_t{1} << 43), HasSubstr(kPlace));
+  options.max_memory_bytes = 0;
+  session = Make(package, options);
+  // 64 TB, which no machine has.
+  EXPECT_THAT(error(int64_t{1} << 42), HasSubstr(kPlace));
+}
+
+// A child that was forked, with no run under way, goes on by itself.
+TEST(Session, WorksInAForkedChild) {
+  SessionOptions options;
+  options.threads = 3;
+  auto session = Session::FromPackage(MakeTestPackage().Bytes(), options);
+  ASSERT_TRUE(session.ok()) << session.status();
+  const NamedTensors large = {{"x", Floats({200'000, 4})}};  // worth several threads
+  const auto all = [&] {
+    auto y = (*session)->Run("predict", large);
+    return y.ok() && y->at("y").values<float>()[400'000] == 800'000 &&
+           (*session)->Run("init", {}).ok() && (*session)->Run("step", {{"d", Floats({4})}}).ok() &&
+           (*session)->Run("read", {})->at("w").values<float>()[3] == 4.0f &&
+           (*session)->SaveCheckpoint(testing::TempDir() + "/forked.safetensors").ok() &&
+           (*session)->RestoreCheckpoint(testing::TempDir() + "/forked.safetensors").ok();
+  };
+  ASSERT_TRUE(all());
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const bool ok = all();
+    session->reset();
+    _exit(ok ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(all());
 }
 
 TEST(Session, SpecialisedPlansArePreferred) {
@@ -510,6 +668,139 @@ TEST(SessionWithPlanner, FetchesNodes) {
   EXPECT_FALSE((*session)->Run({{"x", Floats({2, 4})}}, {"sum"}).ok());
   EXPECT_FALSE((*session)->Run(feeds, {}).ok());
   EXPECT_EQ(Make()->Run(feeds, {"sum"}).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// Does not return before it is told to.
+class SlowPlanner {
+ public:
+  absl::StatusOr<std::string> operator()(const PlanRequest& request) {
+    if (!request.signature().empty()) {
+      ++started_;
+      while (!released_) absl::SleepFor(absl::Milliseconds(1));
+    }
+    return planner_(request);
+  }
+  void Release() { released_ = true; }
+  int started() const { return started_; }
+
+ private:
+  FakePlanner planner_;
+  std::atomic<bool> released_{false};
+  std::atomic<int> started_{0};
+};
+
+// Deadline and cancellation hold while a plan is compiled, for whoever asked first and for all
+// others; and the plan is there afterwards.
+TEST(SessionWithPlanner, LimitsHoldWhileAPlanIsCompiled) {
+  SlowPlanner planner;
+  SessionOptions options;
+  options.device = NewTestDevice();
+  auto session = Session::WithPlanner(std::ref(planner), options);
+  ASSERT_TRUE(session.ok());
+  const NamedTensors feeds = {{"x", Floats({2, 4})}};
+  for (int i = 0; i < 2; ++i) {
+    RunOptions run;
+    run.deadline = absl::Now() + absl::Milliseconds(30);
+    const absl::Status status = (*session)->Run("predict", feeds, run).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
+    EXPECT_THAT(Message(status), HasSubstr("being compiled"));
+    std::atomic<bool> cancel{false};
+    std::thread canceller([&] {
+      absl::SleepFor(absl::Milliseconds(20));
+      cancel = true;
+    });
+    run = {};
+    run.cancel = &cancel;
+    EXPECT_EQ((*session)->Run("predict", feeds, run).status().code(), absl::StatusCode::kCancelled);
+    canceller.join();
+  }
+  EXPECT_EQ(planner.started(), 1);
+  std::thread waiter([&] { EXPECT_TRUE((*session)->Run("predict", feeds).ok()); });
+  planner.Release();
+  waiter.join();
+  EXPECT_TRUE((*session)->Run("predict", feeds).ok());
+  EXPECT_EQ(planner.started(), 1);
+  // Past deadlines start nothing.
+  RunOptions past;
+  past.deadline = absl::InfinitePast();
+  EXPECT_EQ((*session)->Run("predict", {{"x", Floats({3, 4})}}, past).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(planner.started(), 1);
+}
+
+TEST(SessionWithPlanner, EndsOnlyAfterWhatItCompiles) {
+  SlowPlanner planner;
+  SessionOptions options;
+  options.device = NewTestDevice();
+  auto session = Session::WithPlanner(std::ref(planner), options);
+  ASSERT_TRUE(session.ok());
+  for (int64_t batch = 0; batch < 20; ++batch) {  // more than are compiled at once
+    RunOptions run;
+    run.deadline = absl::Now() + absl::Milliseconds(5);
+    EXPECT_EQ((*session)->Run("predict", {{"x", Floats({batch, 4})}}, run).status().code(),
+              absl::StatusCode::kDeadlineExceeded);
+  }
+  std::atomic<bool> ended{false};
+  std::thread end([&] {
+    session->reset();
+    ended = true;
+  });
+  absl::SleepFor(absl::Milliseconds(20));
+  EXPECT_FALSE(ended);
+  planner.Release();
+  end.join();
+}
+
+// An error of the compiler goes to everyone who waits for it: nobody compiles the same again.
+TEST(SessionWithPlanner, ManyThreadsFailOnce) {
+  SlowPlanner planner;
+  SessionOptions options;
+  options.device = NewTestDevice();
+  auto session = Session::WithPlanner(std::ref(planner), options);
+  ASSERT_TRUE(session.ok());
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      RunOptions run;
+      if (t % 2 == 1) run.deadline = absl::Now() + absl::Seconds(100);
+      EXPECT_THAT(Message((*session)->Run("init", {}, run).status()), HasSubstr("model.cc:7"));
+    });
+  }
+  absl::SleepFor(absl::Milliseconds(50));
+  planner.Release();
+  for (std::thread& thread : threads) thread.join();
+  // Usually 1; a thread that came after the error asks anew.
+  EXPECT_LT(planner.started(), 4);
+}
+
+// Declaring what is new waits for no run, and keeps none waiting.
+TEST(Variables, AreDeclaredWhileRunsAreUnderWay) {
+  std::shared_ptr<Device> device = NewTestDevice();
+  if (device == nullptr) device = *MakeCpuDevice(1);
+  Variables variables(device);
+  TestPackage second = MakeTestPackage();
+  *second.manifest.add_variables() = second.manifest.variables(0);
+  second.manifest.mutable_variables(1)->set_name("v");
+  for (const TestPackage& package : {MakeTestPackage(), MakeTestPackage(), second}) {
+    ASSERT_TRUE(variables.lock().Acquire(VariablesLock::Mode::kWrite).ok());
+    auto opened = Package::Open(Bytes::Of(package.Bytes()), device);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    std::future<absl::Status> declared =
+        std::async(std::launch::async, [&] { return variables.Declare(**opened); });
+    const bool done = declared.wait_for(std::chrono::seconds(20)) == std::future_status::ready;
+    EXPECT_TRUE(done);
+    variables.lock().Release(VariablesLock::Mode::kWrite);
+    EXPECT_TRUE(declared.get().ok());
+  }
+  EXPECT_THAT(variables.Names(), ElementsAre("v", "w"));
+  second.manifest.mutable_variables(1)->add_shape(2);
+  second.manifest.mutable_variables(0)->set_name("u");
+  for (Plan& plan : *second.manifest.mutable_targets(0)->mutable_plans()) plan.clear_variables();
+  second.manifest.mutable_targets(0)->clear_plans();
+  auto other = Package::Open(Bytes::Of(second.Bytes()), device);
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_THAT(Message(variables.Declare(**other)), HasSubstr("expected f32[4], got f32[4, 2]"));
+  EXPECT_THAT(variables.Names(), ElementsAre("v", "w"));
 }
 
 TEST(SessionWithPlanner, ManyThreadsCompileOnce) {

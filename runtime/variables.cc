@@ -1,13 +1,11 @@
 #include "runtime/variables.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "proto/file.h"
 #include "proto/json_scanner.h"
 #include "proto/plan.pb.h"
@@ -17,9 +15,6 @@
 
 namespace weft {
 namespace {
-
-// How soon a waiting run notices that it is cancelled.
-constexpr absl::Duration kCancelPoll = absl::Milliseconds(5);
 
 std::string TypeText(DataType dtype, const std::vector<int64_t>& shape) {
   return HostTensor::View(dtype, shape, nullptr).TypeString();
@@ -54,30 +49,16 @@ bool VariablesLock::MayEnter(const Waiter* waiter) const {
   return true;
 }
 
-absl::Status VariablesLock::Acquire(Mode mode, absl::Time deadline,
-                                    const std::atomic<bool>* cancel) {
+absl::Status VariablesLock::Acquire(Mode mode, const RunLimits& limits) {
   if (mode == Mode::kNone) return absl::OkStatus();
   std::unique_lock<std::mutex> lock(mutex_);
   Waiter waiter = {mode == Mode::kWrite, nullptr};
   Enqueue(&waiter);
   absl::Status status;
   while (!MayEnter(&waiter)) {
-    if (cancel != nullptr && cancel->load(std::memory_order_acquire)) {
-      status = absl::CancelledError("cancelled while waiting for other runs");
-      break;
-    }
-    const absl::Duration left = deadline - absl::Now();
-    if (left <= absl::ZeroDuration()) {
-      status = absl::DeadlineExceededError("the deadline passed while waiting for other runs");
-      break;
-    }
-    if (cancel == nullptr && deadline == absl::InfiniteFuture()) {
-      changed_.wait(lock);
-    } else {
-      const absl::Duration wait =
-          std::min(left, cancel == nullptr ? absl::Seconds(1) : kCancelPoll);
-      changed_.wait_for(lock, absl::ToChronoNanoseconds(wait));
-    }
+    status = limits.Check("waiting for other runs");
+    if (!status.ok()) break;
+    limits.Wait(changed_, lock);
   }
   Remove(&waiter);
   if (!status.ok()) {
@@ -103,55 +84,40 @@ void VariablesLock::Release(Mode mode) {
   changed_.notify_all();
 }
 
-namespace {
-
-// Holds the lock in a scope.
-class Locked {
- public:
-  Locked(VariablesLock& lock, VariablesLock::Mode mode) : lock_(lock), mode_(mode) {
-    lock_.Acquire(mode_).IgnoreError();  // without a deadline it cannot fail
-  }
-  Locked(const Locked&) = delete;
-  Locked& operator=(const Locked&) = delete;
-  ~Locked() { lock_.Release(mode_); }
-
- private:
-  VariablesLock& lock_;
-  VariablesLock::Mode mode_;
-};
-
-}  // namespace
-
 absl::Status Variables::Declare(const Package& package) {
-  Locked locked(lock_, VariablesLock::Mode::kWrite);
+  std::vector<std::unique_ptr<Variable>> added;
+  for (const PackageVariable& declared : package.manifest().variables()) {
+    if (Find(declared.name()) != nullptr) continue;
+    auto variable = std::make_unique<Variable>();
+    variable->name = declared.name();
+    variable->dtype = static_cast<DataType>(declared.dtype());
+    variable->shape.assign(declared.shape().begin(), declared.shape().end());
+    if (declared.has_value()) {
+      const HostTensor& value = package.weights().at(declared.name());
+      variable->owned = !device_->is_host() || reinterpret_cast<uintptr_t>(value.data()) % 64 != 0;
+      absl::StatusOr<HostTensor> placed = variable->owned ? ToDevice(value) : value;
+      if (!placed.ok()) return placed.status();
+      variable->value = *std::move(placed);
+      variable->defined = true;
+    }
+    added.push_back(std::move(variable));
+  }
+  // No run knows the new ones yet. Another thread may have declared some of them meanwhile.
   std::lock_guard<std::mutex> lock(mutex_);
   for (const PackageVariable& declared : package.manifest().variables()) {
+    const auto found = variables_.find(declared.name());
+    if (found == variables_.end()) continue;
+    const Variable& variable = *found->second;
     const auto dtype = static_cast<DataType>(declared.dtype());
     const std::vector<int64_t> shape(declared.shape().begin(), declared.shape().end());
-    std::unique_ptr<Variable>& variable = variables_[declared.name()];
-    if (variable != nullptr) {
-      if (variable->dtype != dtype || variable->shape != shape) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "variable '", declared.name(), "': expected ",
-            TypeText(variable->dtype, variable->shape), ", got ", TypeText(dtype, shape)));
-      }
-      continue;
-    }
-    variable = std::make_unique<Variable>();
-    variable->name = declared.name();
-    variable->dtype = dtype;
-    variable->shape = shape;
-    if (!declared.has_value()) continue;
-    const HostTensor& value = package.weights().at(declared.name());
-    if (device_->is_host() && reinterpret_cast<uintptr_t>(value.data()) % 64 == 0) {
-      variable->value = value;
-    } else {
-      absl::StatusOr<HostTensor> copy = ToDevice(value);
-      if (!copy.ok()) return copy.status();
-      variable->value = *std::move(copy);
-      variable->owned = true;
-    }
-    variable->defined = true;
+    if (variable.dtype == dtype && variable.shape == shape) continue;
+    return absl::InvalidArgumentError(absl::StrCat("variable '", declared.name(), "': expected ",
+                                                   TypeText(variable.dtype, variable.shape),
+                                                   ", got ", TypeText(dtype, shape)));
+  }
+  for (std::unique_ptr<Variable>& variable : added) {
+    std::string name = variable->name;
+    variables_.emplace(std::move(name), std::move(variable));
   }
   return absl::OkStatus();
 }
@@ -242,13 +208,13 @@ absl::StatusOr<Variable*> Variables::FindOrSuggest(const std::string& name) cons
 absl::StatusOr<HostTensor> Variables::GetOne(const std::string& name) {
   absl::StatusOr<Variable*> variable = FindOrSuggest(name);
   if (!variable.ok()) return variable.status();
-  Locked locked(lock_, VariablesLock::Mode::kRead);
+  const VariablesLocked locked(lock_, VariablesLock::Mode::kRead);
   if (!(*variable)->defined) return UndefinedVariable(name);
   return ToHost((*variable)->value);
 }
 
 absl::StatusOr<std::map<std::string, HostTensor>> Variables::Get() {
-  Locked locked(lock_, VariablesLock::Mode::kRead);
+  const VariablesLocked locked(lock_, VariablesLock::Mode::kRead);
   return Collect(/*copy=*/true);
 }
 
@@ -268,7 +234,7 @@ absl::Status Variables::Set(const std::map<std::string, HostTensor>& values) {
     if (!copy.ok()) return copy.status();
     changes.emplace_back(variable, *std::move(copy));
   }
-  Locked locked(lock_, VariablesLock::Mode::kWrite);
+  const VariablesLocked locked(lock_, VariablesLock::Mode::kWrite);
   for (auto& [variable, value] : changes) {
     variable->value = std::move(value);
     variable->defined = true;
@@ -286,7 +252,7 @@ absl::Status Variables::Save(const std::string& path,
   }
   std::string file;
   {
-    Locked locked(lock_, VariablesLock::Mode::kRead);
+    const VariablesLocked locked(lock_, VariablesLock::Mode::kRead);
     absl::StatusOr<std::map<std::string, HostTensor>> values = Collect(/*copy=*/false);
     if (!values.ok()) return values.status();
     file = WriteSafetensors(*values, metadata);

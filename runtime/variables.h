@@ -2,7 +2,6 @@
 #ifndef WEFT_RUNTIME_VARIABLES_H_
 #define WEFT_RUNTIME_VARIABLES_H_
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <map>
@@ -15,9 +14,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "proto/host_tensor.h"
 #include "runtime/device.h"
+#include "runtime/limits.h"
 
 namespace weft {
 
@@ -40,8 +39,7 @@ struct Variable {
 class VariablesLock {
  public:
   enum class Mode { kNone, kRead, kWrite };
-  absl::Status Acquire(Mode mode, absl::Time deadline = absl::InfiniteFuture(),
-                       const std::atomic<bool>* cancel = nullptr);
+  absl::Status Acquire(Mode mode, const RunLimits& limits = {});
   void Release(Mode mode);
 
  private:
@@ -61,13 +59,31 @@ class VariablesLock {
   bool writing_ = false;
 };
 
+// Holds the lock in a scope, where it was not refused.
+class VariablesLocked {
+ public:
+  VariablesLocked(VariablesLock& lock, VariablesLock::Mode mode, const RunLimits& limits = {})
+      : lock_(lock), mode_(mode), status_(lock.Acquire(mode, limits)) {}
+  VariablesLocked(const VariablesLocked&) = delete;
+  VariablesLocked& operator=(const VariablesLocked&) = delete;
+  ~VariablesLocked() {
+    if (status_.ok()) lock_.Release(mode_);
+  }
+  const absl::Status& status() const { return status_; }
+
+ private:
+  VariablesLock& lock_;
+  const VariablesLock::Mode mode_;
+  const absl::Status status_;
+};
+
 // Declaring is thread-safe; values are guarded by lock().
 class Variables {
  public:
   explicit Variables(std::shared_ptr<Device> device) : device_(std::move(device)) {}
 
   // Adds the package's variables, with their first values where they have some, as far as they are
-  // not there yet. InvalidArgument where one is there with another type.
+  // not there yet. Waits for no run. InvalidArgument where one is there with another type.
   absl::Status Declare(const Package& package);
   // The variable of that name, for as long as this object lives; null where there is none.
   Variable* Find(std::string_view name) const;

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
@@ -564,6 +566,45 @@ TEST(Threads, ForkedChildrenRunAlone) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
   ASSERT_EQ(program.Run({a.data(), b.data()}, {y.data()}), WEFT_OK);
+}
+
+// Where the pool's threads may run is for the program and its operator to say, also after they have
+// started and moved away from the caller's processor.
+TEST(Threads, StayWhereTheyAreAllowed) {
+  cpu_set_t before, one;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
+  if (CPU_COUNT(&before) < 2) GTEST_SKIP() << "needs two processors";
+  CPU_ZERO(&one);
+  int first = 0;
+  while (!CPU_ISSET(first, &before)) ++first;
+  CPU_SET(first, &one);
+  const Pool pool(3);
+  Program program(AddPlan(6400), {test_add});
+  ASSERT_EQ(program.Create(), WEFT_OK);
+  program.args.pool = pool.get();
+  std::vector<float> a(6400, 1), b(6400, 2), y(6400);
+  const auto run = [&] {
+    for (int i = 0; i < 200; ++i) ASSERT_EQ(program.Run({a.data(), b.data()}, {y.data()}), WEFT_OK);
+  };
+  const auto each_thread = [](const auto& body) {
+    int threads = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+      body(static_cast<pid_t>(std::stoi(entry.path().filename().string())));
+      ++threads;
+    }
+    return threads;
+  };
+  run();
+  EXPECT_GE(each_thread(
+                [&](pid_t thread) { EXPECT_EQ(sched_setaffinity(thread, sizeof(one), &one), 0); }),
+            3);
+  run();
+  each_thread([&](pid_t thread) {
+    cpu_set_t now;
+    EXPECT_EQ(sched_getaffinity(thread, sizeof(now), &now), 0);
+    EXPECT_TRUE(CPU_EQUAL(&now, &one)) << CPU_COUNT(&now) << " processors";
+  });
+  ASSERT_EQ(sched_setaffinity(0, sizeof(before), &before), 0);
 }
 
 TEST(Threads, PoolsStartAndStop) {

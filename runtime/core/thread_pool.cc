@@ -81,7 +81,6 @@ struct WeftPool {
   int workers = 0;
   pid_t process = 0;
   bool refused = false;
-  uint64_t processors[kProcessorWords] = {};  // bits of those that the threads may use
   // The job belongs to whoever set this from 0 to 1.
   alignas(64) std::atomic<uint32_t> busy{0};
   // Counts jobs; what sleeping workers wait for.
@@ -157,28 +156,48 @@ void Leave(WeftPool* pool) {
   }
 }
 
+// Bits of processors.
+struct Processors {
+  uint64_t words[kProcessorWords] = {};
+
+  cpu_set_t* set() { return reinterpret_cast<cpu_set_t*>(words); }
+  // Those that this thread may use.
+  bool Read() { return sched_getaffinity(0, sizeof(words), set()) == 0; }
+  bool Write() { return sched_setaffinity(0, sizeof(words), set()) == 0; }
+};
+
+// Where a worker may run, in the view of whoever decides it (the program, taskset): all that it
+// could use before it left a processor of its own accord.
+struct Places {
+  Processors allowed;
+  Processors left;  // what leaving made of `allowed`; none before that
+};
+
 // A system may wake a thread on the very processor that the owner keeps busy, where it helps nobody
 // (guests of a hypervisor do, since a processor that idles looks as if it were taken away). It then
 // goes to any other that it may use.
-void LeaveOwnersProcessor(WeftPool* pool) {
+void LeaveOwnersProcessor(const WeftPool* pool, Places* places) {
   const int processor = sched_getcpu();
   if (processor < 0 || processor != pool->owner_processor.load(std::memory_order_relaxed)) return;
   if (processor >= 64 * kProcessorWords) return;
-  uint64_t others[kProcessorWords];
-  memcpy(others, pool->processors, sizeof(others));
-  others[processor / 64] &= ~(uint64_t{1} << (processor % 64));
+  Processors now;
+  if (!now.Read()) return;
+  // What is not as this thread left it was decided by others since.
+  if (memcmp(&now, &places->left, sizeof(now)) != 0) places->allowed = now;
+  now = places->allowed;
+  now.words[processor / 64] &= ~(uint64_t{1} << (processor % 64));
   // Refused where none is left.
-  sched_setaffinity(0, sizeof(others), reinterpret_cast<const cpu_set_t*>(others));
+  if (now.Write() && now.Read()) places->left = now;
 }
 
 // Returns the new epoch.
-uint32_t WaitForEpochAfter(WeftPool* pool, uint32_t seen) {
+uint32_t WaitForEpochAfter(WeftPool* pool, uint32_t seen, Places* places) {
   uint32_t epoch = seen;
   const auto changed = [&] {
     epoch = pool->epoch.load(std::memory_order_acquire);
     return epoch != seen;
   };
-  LeaveOwnersProcessor(pool);
+  LeaveOwnersProcessor(pool, places);
   if (SpinUntil(changed)) return epoch;
   for (;;) {
     // In this order, and the owner in the reverse one: either it sees a sleeper, or the kernel sees
@@ -194,10 +213,11 @@ void* WorkerMain(void* argument) {
   Worker* worker = static_cast<Worker*>(argument);
   WeftPool* pool = worker->pool;
   uint32_t seen = worker->epoch;
+  Places places;
   for (;;) {
-    seen = WaitForEpochAfter(pool, seen);
+    seen = WaitForEpochAfter(pool, seen, &places);
     if (pool->stop.load(std::memory_order_acquire) != 0) return nullptr;
-    LeaveOwnersProcessor(pool);
+    LeaveOwnersProcessor(pool, &places);
     if (Join(pool)) {
       DrainPool(pool, worker->number);
       Leave(pool);
@@ -208,11 +228,7 @@ void* WorkerMain(void* argument) {
 // Starts threads until there are so many, as far as the system lets.
 void StartWorkers(WeftPool* pool, int workers) {
   if (pool->refused) return;
-  if (pool->workers == 0) {
-    pool->process = getpid();
-    auto* set = reinterpret_cast<cpu_set_t*>(pool->processors);
-    sched_getaffinity(0, sizeof(pool->processors), set);  // none, where it fails
-  }
+  if (pool->workers == 0) pool->process = getpid();
   if (pool->process != getpid()) return;
   // Signals are for the threads of the program, not for these.
   sigset_t all, before;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <random>
@@ -177,9 +178,19 @@ HostTensor Random(DataType dtype, const std::vector<int64_t>& shape, uint32_t se
   return tensor;
 }
 
-// Runs signatures in turn, in guarded memory and in sessions, and compares every bit.
+// Those of this process.
+int Threads() {
+  int threads = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+    threads += entry.is_directory();
+  }
+  return threads;
+}
+
+// Runs signatures in turn, in guarded memory and in sessions, and compares every bit. `shared`:
+// launches are large enough for all threads, and have them.
 void ExpectContracts(const Graph& graph, const std::vector<std::string>& signatures,
-                     const std::vector<NamedTensors>& feeds) {
+                     const std::vector<NamedTensors>& feeds, bool shared = false) {
   ASSERT_TRUE(graph.status().ok()) << graph.status();
   for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
     SCOPED_TRACE(target);
@@ -189,6 +200,7 @@ void ExpectContracts(const Graph& graph, const std::vector<std::string>& signatu
     ASSERT_TRUE(bytes.ok()) << bytes.status();
     auto package = Package::Open(Bytes::Of(*bytes), MakeCpuDevice(1).value());
     ASSERT_TRUE(package.ok()) << package.status();
+    const int threads_before = Threads();
     GuardedModel model(*package);
     std::vector<std::unique_ptr<Session>> sessions;
     for (const int threads : {1, 2, 5}) {
@@ -217,6 +229,8 @@ void ExpectContracts(const Graph& graph, const std::vector<std::string>& signatu
         }
       }
     }
+    // Of the guarded model's two threads and the sessions' one, two and five, those that share.
+    if (shared) EXPECT_EQ(Threads() - threads_before, 1 + 0 + 1 + 4);
     for (const auto& session : sessions) {
       for (const auto& [name, memory] : model.variables()) {
         auto value = session->GetVariable(name);
@@ -259,6 +273,28 @@ TEST(Memory, PerceptronWithNormalisation) {
     feeds.push_back({{"x", Random(DataType::kF32, {batch, 13}, 3)}});
   }
   ExpectContracts(graph, {"init", "predict"}, feeds);
+}
+
+TEST(Memory, LaunchesThatThreadsShare) {
+  Graph graph("wide");
+  Layers layers(graph);
+  Tensor x = graph.Input("x", DataType::kF32, {"batch", 67});
+  Tensor label = graph.Input("label", DataType::kI64, {"batch"});
+  Tensor y = layers.LayerNorm("norm", Tanh(layers.Dense("first", x, 301)));
+  Tensor logits = layers.Dense("second", y, 10);
+  Tensor loss = Mean(SoftmaxCrossEntropy(logits, label));
+  graph.AddSignature("train_step", {{"loss", loss}}, Adam(graph).Minimize(loss));
+  graph.AddSignature("sums", {{"all", ReduceSum(y * y, {0, 1})},
+                              {"rows", ReduceSum(y, {1})},
+                              {"columns", ReduceSum(y, {0})},
+                              {"largest", ReduceMax(y, {0})},
+                              {"y", y}});
+  std::vector<NamedTensors> feeds;
+  for (const int64_t batch : {1009, 2048}) {
+    feeds.push_back({{"x", Random(DataType::kF32, {batch, 67}, 5)},
+                     {"label", Random(DataType::kI64, {batch}, 6)}});
+  }
+  ExpectContracts(graph, {"init", "train_step", "sums"}, feeds, /*shared=*/true);
 }
 
 TEST(Memory, EveryElementSize) {

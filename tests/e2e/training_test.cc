@@ -1,8 +1,9 @@
 // Whole models, trained for some steps by compiled code and by the reference evaluator: losses and
-// variables agree, with all passes, with each pass left out, and bit for bit whatever the number of
-// threads.
+// variables agree, with all passes and with each pass left out. With batches that are large enough
+// for several threads, they agree bit for bit whatever the number of threads.
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <random>
 #include <string>
@@ -26,7 +27,9 @@ constexpr int kSteps = 3;
 
 struct Model {
   std::function<void(Graph&)> build;  // signature "train_step" with output "loss"
-  std::function<NamedTensors(uint32_t step)> feeds;
+  std::function<NamedTensors(uint32_t step, int64_t batch)> feeds;
+  int64_t batch;
+  int64_t large_batch;  // launches are worth several threads
 };
 
 HostTensor Floats(const std::vector<int64_t>& shape, uint32_t seed) {
@@ -64,9 +67,11 @@ Model Mlp() {
                                {{"loss", loss}, {"accuracy", Accuracy(logits, label)}},
                                Adam(graph).Minimize(loss));
           },
-          [](uint32_t step) {
-            return NamedTensors{{"x", Floats({13, 20}, step)}, {"label", Classes({13}, 10, step)}};
-          }};
+          [](uint32_t step, int64_t batch) {
+            return NamedTensors{{"x", Floats({batch, 20}, step)},
+                                {"label", Classes({batch}, 10, step)}};
+          },
+          13, 20011};
 }
 
 Model Cnn() {
@@ -87,10 +92,11 @@ Model Cnn() {
             graph.AddSignature("train_step", {{"loss", loss}},
                                Joined(Sgd(graph).Minimize(loss), layers.Updates()));
           },
-          [](uint32_t step) {
-            return NamedTensors{{"x", Floats({5, 8, 8, 3}, step)},
-                                {"label", Classes({5}, 10, step)}};
-          }};
+          [](uint32_t step, int64_t batch) {
+            return NamedTensors{{"x", Floats({batch, 8, 8, 3}, step)},
+                                {"label", Classes({batch}, 10, step)}};
+          },
+          5, 503};
 }
 
 Model Transformer() {
@@ -110,35 +116,50 @@ Model Transformer() {
             graph.AddSignature("train_step", {{"loss", loss}},
                                Joined(AdamW(graph).Minimize(loss), layers.Updates()));
           },
-          [](uint32_t step) {
-            return NamedTensors{{"tokens", Classes({3, 6}, 11, step)},
-                                {"next", Classes({3, 6}, 11, step + 100)}};
-          }};
+          [](uint32_t step, int64_t batch) {
+            return NamedTensors{{"tokens", Classes({batch, 6}, 11, step)},
+                                {"next", Classes({batch, 6}, 11, step + 100)}};
+          },
+          3, 3001};
+}
+
+// Those of this process.
+int Threads() {
+  int threads = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+    threads += entry.is_directory();
+  }
+  return threads;
 }
 
 struct Result {
   std::vector<NamedTensors> outputs;
   NamedTensors variables;
+  int helpers = 0;  // threads that were started to share launches
 };
 
-Result Compiled(const Graph& graph, const Model& model, const CompileOptions& options,
-                int threads) {
+Result Run(const std::string& package, const Model& model, int64_t batch, int threads) {
   Result result;
-  const auto package = CompilePackage(graph, options);
-  EXPECT_TRUE(package.ok()) << package.status();
-  if (!package.ok()) return result;
-  const auto session = Session::FromPackage(*package, {.threads = threads});
+  const int before = Threads();
+  const auto session = Session::FromPackage(package, {.threads = threads});
   EXPECT_TRUE(session.ok()) << session.status();
   if (!session.ok()) return result;
   EXPECT_TRUE((*session)->Run("init", {}).ok());
   for (uint32_t step = 0; step < kSteps; ++step) {
-    const auto outputs = (*session)->Run("train_step", model.feeds(step));
+    const auto outputs = (*session)->Run("train_step", model.feeds(step, batch));
     EXPECT_TRUE(outputs.ok()) << outputs.status();
     if (!outputs.ok()) return result;
     result.outputs.push_back(*outputs);
   }
   result.variables = *(*session)->GetVariables();
+  result.helpers = Threads() - before;
   return result;
+}
+
+Result Compiled(const Graph& graph, const Model& model, const CompileOptions& options) {
+  const auto package = CompilePackage(graph, options);
+  EXPECT_TRUE(package.ok()) << package.status();
+  return package.ok() ? Run(*package, model, model.batch, 1) : Result();
 }
 
 Result Reference(const Graph& graph, const Model& model) {
@@ -146,7 +167,7 @@ Result Reference(const Graph& graph, const Model& model) {
   Interpreter interpreter(graph);
   EXPECT_TRUE(interpreter.Initialize().ok());
   for (uint32_t step = 0; step < kSteps; ++step) {
-    const auto outputs = interpreter.RunSignature("train_step", model.feeds(step));
+    const auto outputs = interpreter.RunSignature("train_step", model.feeds(step, model.batch));
     EXPECT_TRUE(outputs.ok()) << outputs.status();
     if (outputs.ok()) result.outputs.push_back(*outputs);
   }
@@ -180,27 +201,52 @@ void ExpectTrains(const Model& model) {
     SCOPED_TRACE(disabled.empty() ? "all passes" : "without " + disabled);
     CompileOptions options;
     if (!disabled.empty()) options.disabled_passes = {disabled};
-    const Result one = Compiled(graph, model, options, 1);
-    ASSERT_EQ(one.outputs.size(), expected.outputs.size());
+    const Result compiled = Compiled(graph, model, options);
+    ASSERT_EQ(compiled.outputs.size(), expected.outputs.size());
     // Adam turns a gradient that is nearly 0 into a step of full size either way, so variables
     // agree less than losses do.
+    for (size_t i = 0; i < compiled.outputs.size(); ++i) {
+      ExpectNear(compiled.outputs[i], expected.outputs[i], 2e-3);
+    }
+    ExpectNear(compiled.variables, expected.variables, 5e-2);
+  }
+}
+
+void ExpectSameBits(const NamedTensors& actual, const NamedTensors& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (auto& [name, value] : expected) {
+    EXPECT_EQ(std::memcmp(value.data(), actual.at(name).data(), value.size_bytes()), 0)
+        << name << " depends on the number of threads";
+  }
+}
+
+// Losses, gradients of all layers and the reductions in them.
+void ExpectSameBitsOnAnyThreads(const Model& model) {
+  Graph graph;
+  model.build(graph);
+  const auto package = CompilePackage(graph, {});
+  ASSERT_TRUE(package.ok()) << package.status();
+  const Result one = Run(*package, model, model.large_batch, 1);
+  EXPECT_EQ(one.helpers, 0);
+  for (const int threads : {2, 3, 7}) {
+    SCOPED_TRACE(threads);
+    const Result several = Run(*package, model, model.large_batch, threads);
+    EXPECT_EQ(several.helpers, threads - 1);
+    ASSERT_EQ(several.outputs.size(), one.outputs.size());
     for (size_t i = 0; i < one.outputs.size(); ++i) {
-      ExpectNear(one.outputs[i], expected.outputs[i], 2e-3);
+      ExpectSameBits(several.outputs[i], one.outputs[i]);
     }
-    ExpectNear(one.variables, expected.variables, 5e-2);
-    if (!disabled.empty()) continue;
-    const Result two = Compiled(graph, model, options, 2);
-    ASSERT_EQ(two.variables.size(), one.variables.size());
-    for (auto& [name, value] : one.variables) {
-      EXPECT_EQ(std::memcmp(value.data(), two.variables.at(name).data(), value.size_bytes()), 0)
-          << name << " depends on the number of threads";
-    }
+    ExpectSameBits(several.variables, one.variables);
   }
 }
 
 TEST(TrainingTest, Mlp) { ExpectTrains(Mlp()); }
 TEST(TrainingTest, Cnn) { ExpectTrains(Cnn()); }
 TEST(TrainingTest, Transformer) { ExpectTrains(Transformer()); }
+
+TEST(ThreadsTest, Mlp) { ExpectSameBitsOnAnyThreads(Mlp()); }
+TEST(ThreadsTest, Cnn) { ExpectSameBitsOnAnyThreads(Cnn()); }
+TEST(ThreadsTest, Transformer) { ExpectSameBitsOnAnyThreads(Transformer()); }
 
 }  // namespace
 }  // namespace weft

@@ -1,0 +1,26 @@
+// Names the part of a plan that an error is about: node and source line.
+#ifndef WEFT_RUNTIME_BLAME_H_
+#define WEFT_RUNTIME_BLAME_H_
+
+#include <cstdint>
+#include <string>
+
+#include "runtime/core/executor.h"
+#include "runtime/plan_tables.h"
+
+namespace weft {
+
+// "fusion(add, relu) at a, b (model.cc:12)".
+std::string PlaceOfStep(const WeftStep& step);
+// "a value of node 'b', written by fusion(add, relu) at a, b (model.cc:12)", "input 'x'".
+std::string PlaceOfBuffer(const PlanTables& tables, uint32_t buffer);
+std::string PlaceOfOutput(const PlanTables& tables, uint32_t output);
+// The first buffer or step of which a size depends on the formula.
+std::string PlaceOfFormula(const PlanTables& tables, uint32_t formula);
+// What takes most of arena and scratch: "the largest part is 4096 bytes for a value of node ...";
+// empty where they are.
+std::string LargestPart(const PlanTables& tables, const WeftInstance* instance, int scratch_copies);
+
+}  // namespace weft
+
+#endif  // WEFT_RUNTIME_BLAME_H_
