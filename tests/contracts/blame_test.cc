@@ -44,7 +44,8 @@ TEST(Blame, MemoryAndSizesNameNodeAndLine) {
   const std::string package = Package();
   SessionOptions limited;
   limited.max_memory_bytes = 1 << 20;
-  const auto place = AllOf(HasSubstr("node 'wide"), MatchesRegex(".*blame_test.cc:[0-9]+\\).*"));
+  const auto place = AllOf(HasSubstr("node 'maximum_1'"), HasSubstr("wide/matmul"),
+                           MatchesRegex(".*blame_test.cc:[0-9]+\\).*"));
   // The session's limit, the machine's memory, and what may be asked for at all.
   EXPECT_THAT(ErrorAt(package, limited, 1000),
               AllOf(HasSubstr("max_memory_bytes"), HasSubstr("16384000 bytes for"), place));

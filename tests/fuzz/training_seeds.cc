@@ -1,4 +1,4 @@
-// Writes the seeds of the target `checkpoint`:  checkpoint_seeds FOLDER
+// Writes the seeds of the target `checkpoint`:  training_seeds FOLDER
 #include <cstdio>
 #include <string>
 #include <utility>
