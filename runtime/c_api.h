@@ -8,10 +8,12 @@
  * that return a pointer return NULL; weft_error_message() then says what was wrong. So does a NULL
  * argument, unless stated otherwise, and NULL for elements where there are some. No exception
  * leaves a function; where memory is short, the status is WEFT_STATUS_RESOURCE_EXHAUSTED (but while
- * a package is loaded, its parser may end the process). Threads: a session may be used by several
- * threads at once, a call by one at a time. Ownership: every pointer that a function returns
- * belongs to the object it was asked of, unless stated otherwise, and stays valid as long as that
- * object. */
+ * a package is loaded, its parser may end the process).
+ *
+ * Threads: a session may be used by several threads at once, a call by one at a time.
+ *
+ * Ownership: every pointer that a function returns belongs to the object it was asked of, unless
+ * stated otherwise, and stays valid as long as that object. */
 #ifndef WEFT_RUNTIME_C_API_H_
 #define WEFT_RUNTIME_C_API_H_
 

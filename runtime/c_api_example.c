@@ -57,7 +57,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (weft_c_api_version() < WEFT_C_API_VERSION) return Fail("the library is too old");
-  WeftSessionOptions options = {sizeof(options), 1, 0, 0};
+  WeftSessionOptions options = {.struct_size = sizeof(options), .threads = 1};
   WeftSession* session = weft_session_load(argv[1], &options);
   if (session == NULL) return Fail("load");
   for (int i = 0; i < weft_session_num_signatures(session); ++i) {
