@@ -1,0 +1,281 @@
+// Which ops become one kernel.
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "compiler/passes/function_for_test.h"
+#include "compiler/passes/passes.h"
+#include "compiler/plan_dialect/plan.h"
+#include "graph/graph.h"
+#include "graph/ir/dialect.h"
+#include "gtest/gtest.h"
+
+namespace weft {
+namespace {
+
+absl::StatusOr<bool> Fuse(mlir::func::FuncOp function) { return FormFusions(function, true, {}); }
+absl::StatusOr<bool> Wrap(mlir::func::FuncOp function) { return FormFusions(function, false, {}); }
+
+using Strings = std::vector<std::string>;
+
+// Pairs of what is built and the kernels that it should be.
+struct FusionCase {
+  std::string name;
+  std::function<std::vector<Tensor>(Graph&)> build;
+  Strings kinds;
+};
+
+std::vector<FusionCase> FusionCases() {
+  auto x = [](Graph& g) { return g.Input("x", DataType::kF32, {"n", 4, 6}); };
+  auto softmax = [](Tensor a) {
+    Tensor e = Exp(Sub(a, ReduceMax(a, {-1}, true)));
+    return Div(e, ReduceSum(e, {-1}, true));
+  };
+  return {
+      {"elementwise", [=](Graph& g) { return std::vector{Exp(Add(x(g), 1.0))}; }, {"loop"}},
+      {"several_results",
+       [=](Graph& g) {
+         Tensor e = Exp(x(g));
+         return std::vector{e, Neg(e)};
+       },
+       {"loop"}},
+      {"softmax", [=](Graph& g) { return std::vector{softmax(x(g))}; }, {"row"}},
+      {"softmax_and_scale",
+       [=](Graph& g) { return std::vector{Mul(softmax(Tanh(x(g))), 3.0)}; },
+       {"row"}},
+      {"column_with_producer_and_consumer",
+       [=](Graph& g) { return std::vector{Exp(ReduceSum(Mul(x(g), 2.0), {0}))}; },
+       {"column"}},
+      {"column_siblings",
+       [=](Graph& g) {
+         Tensor a = x(g);
+         return std::vector{ReduceSum(a, {0, 1}), ReduceMax(a, {0, 1})};
+       },
+       {"column"}},
+      {"epilogue",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {"n", 4}),
+                b = g.Input("b", DataType::kF32, {4, 5});
+         Tensor bias = g.Input("bias", DataType::kF32, {5});
+         return std::vector{Maximum(Add(MatMul(a, b), bias), 0.0)};
+       },
+       {"contraction"}},
+      {"epilogue_takes_no_counters",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {"n", 4}),
+                b = g.Input("b", DataType::kF32, {4, 6});
+         Tensor c = MatMul(a, b);
+         return std::vector{Add(c, Iota(g, c.shape(), 1, DataType::kF32))};
+       },
+       {"contraction", "loop"}},
+      {"epilogue_takes_strides_alone",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {6, 4}), b = g.Input("b", DataType::kF32, {4, 4});
+         Tensor odd = Reshape(Broadcast(g.Input("c", DataType::kF32, {3}), {8, 3}), {6, 4});
+         Tensor rows = Broadcast(Reshape(g.Input("d", DataType::kF32, {6}), {6, 1}), {6, 4});
+         return std::vector{Add(MatMul(a, b), odd), Add(MatMul(b, a, true, true), 1.0),
+                            Mul(MatMul(a, b), rows)};
+       },
+       {"contraction", "loop", "contraction", "contraction"}},
+      // Work before a reduction and work that uses its broadcast result are no one loop.
+      {"softmax_of_logits",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {"n", 4}),
+                b = g.Input("b", DataType::kF32, {4, 5});
+         return std::vector{softmax(Add(MatMul(a, b), g.Input("bias", DataType::kF32, {5})))};
+       },
+       {"contraction", "row"}},
+      {"argmax_beside_softmax",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {"n", 4}),
+                b = g.Input("b", DataType::kF32, {4, 5});
+         Tensor logits = Add(MatMul(a, b), g.Input("bias", DataType::kF32, {5}));
+         return std::vector{ArgMax(logits, 1), softmax(logits)};
+       },
+       {"contraction", "row"}},
+      {"reductions_of_one_operand",
+       [=](Graph& g) {
+         Tensor a = x(g), flat = Reshape(a, {DimExpr::Symbol("n") * 4, 6});
+         return std::vector{ReduceMax(a, {2}), ReduceSum(flat, {1}), ReduceSum(a, {1, 2})};
+       },
+       {"row", "row"}},
+      {"sums_of_columns_of_a_product",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {"n", 4}), b = a * a;
+         return std::vector{ReduceSum(a, {0}), ReduceSum(b, {0}), ReduceMax(a, {0})};
+       },
+       {"column"}},
+      {"loop_across_reshapes",
+       [=](Graph& g) {
+         const DimExpr n = DimExpr::Symbol("n");
+         Tensor bias = g.Input("bias", DataType::kF32, {6});
+         Tensor rows = Add(Reshape(Exp(x(g)), {n * 4, 6}), bias);
+         return std::vector{Reshape(Tanh(rows), {n, 2, 12}), Neg(Reshape(rows, {n, 24}))};
+       },
+       {"loop"}},
+      {"reshape_that_does_not_nest",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {6, 4});
+         return std::vector{Neg(Reshape(Exp(a), {8, 3}))};
+       },
+       {"loop", "loop"}},
+      {"row_across_reshapes",
+       [=](Graph& g) {
+         const DimExpr n = DimExpr::Symbol("n");
+         Tensor rows = softmax(Reshape(Tanh(x(g)), {n * 4, 6}));
+         return std::vector{Mul(Reshape(rows, {n, 4, 2, 3}), 3.0)};
+       },
+       {"row"}},
+      {"row_whose_result_is_reshaped",
+       [=](Graph& g) {
+         const DimExpr n = DimExpr::Symbol("n");
+         Tensor a = x(g);
+         Tensor sum = Reshape(Exp(Reshape(ReduceSum(a, {-1}), {n * 4, 1})), {n, 4, 1});
+         return std::vector{Div(a, sum)};
+       },
+       {"row"}},
+      {"reshape_of_the_columns_into_the_rows",
+       [=](Graph& g) {
+         Tensor e = Exp(x(g));
+         Tensor flat = Reshape(e, {DimExpr::Symbol("n") * 2, 12});
+         return std::vector{ReduceSum(flat, {1}), ReduceSum(e, {2})};
+       },
+       {"row", "row"}},
+      {"column_across_reshapes",
+       [=](Graph& g) {
+         const DimExpr n = DimExpr::Symbol("n");
+         return std::vector{
+             Reshape(Exp(ReduceSum(Reshape(Mul(x(g), 2.0), {n * 4, 6}), {0})), {2, 3})};
+       },
+       {"column"}},
+      {"moved_elements_are_in_memory",
+       [=](Graph& g) { return std::vector{Transpose(Exp(x(g)), {2, 1, 0})}; },
+       {"loop", "loop"}},
+      {"no_cycle",
+       [=](Graph& g) {
+         Tensor a = g.Input("a", DataType::kF32, {4, 4});
+         Tensor e = Exp(a);
+         return std::vector{Add(e, MatMul(e, a))};
+       },
+       {"loop", "contraction"}},
+      {"broadcast_between",
+       [=](Graph& g) {
+         Tensor a = x(g);
+         return std::vector{Mul(a, Exp(ReduceSum(a, {0})))};
+       },
+       {"column", "loop"}},
+      {"reshape_is_no_kernel",
+       [=](Graph& g) { return std::vector{Reshape(Exp(x(g)), {DimExpr::Symbol("n") * 24})}; },
+       {"loop"}},
+      {"fill", [=](Graph& g) { return std::vector{Full(g, DataType::kF32, {3, 2}, 7)}; }, {"loop"}},
+  };
+}
+
+TEST(FusionTest, KernelsAreAsExpected) {
+  for (const FusionCase& fusion : FusionCases()) {
+    SCOPED_TRACE(fusion.name);
+    for (const bool merge : {true, false}) {
+      Graph graph;
+      std::vector<std::pair<std::string, Tensor>> outputs;
+      for (Tensor tensor : fusion.build(graph)) {
+        outputs.emplace_back("y" + std::to_string(outputs.size()), tensor);
+      }
+      graph.AddSignature("f", outputs);
+      Function f(graph);
+      f.Run(merge ? Fuse : Wrap);
+      EXPECT_TRUE(CheckFused(f.op()).ok()) << CheckFused(f.op());
+      if (merge) {
+        EXPECT_EQ(f.Kinds(), fusion.kinds);
+      } else {
+        EXPECT_GE(f.Kinds().size(), fusion.kinds.size());
+      }
+    }
+  }
+}
+
+// Ops with effects keep their order, so they lie between kernels as values do: `a` and `y` are no
+// one kernel where something that reads `a` comes before something that `y` reads.
+TEST(FusionTest, EffectsLieBetweenKernels) {
+  enum Kind { kPrint, kAssert, kCheck, kPureCond, kPrintingCond };
+  for (const Kind kind : {kPrint, kAssert, kCheck, kPureCond, kPrintingCond}) {
+    SCOPED_TRACE(kind);
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {4});
+    Tensor p = graph.Input("p", DataType::kBool, {});
+    auto effect = [&](Tensor t, const std::string& message) {
+      switch (kind) {
+        case kPrint:
+          return Print(t, message);
+        case kAssert:
+          return Assert(p, t, message);
+        case kCheck:
+          return CheckNumerics(t, message);
+        default:
+          return Cond(
+              p,
+              [&] { return std::vector<Tensor>{kind == kPureCond ? Neg(t) : Print(t, message)}; },
+              [&] { return std::vector<Tensor>{Abs(t)}; })[0];
+      }
+    };
+    Tensor a = Exp(x);
+    Tensor first = effect(a, "first"), second = effect(x, "second");
+    graph.AddSignature("f", {{"y", Add(a, second)}, {"first", first}});
+    Function f(graph);
+    ASSERT_TRUE(Decompose(f.op()).ok());
+    f.Run(Fuse);
+    // Without effects, nothing keeps `a` and `y` apart.
+    int kernels = 0;
+    for (mlir::Operation& op : f.op().getBody().front()) kernels += llvm::isa<plan::FusionOp>(op);
+    EXPECT_EQ(kernels, kind == kPureCond ? 1 : 2);
+    // Scheduling keeps it as well.
+    ASSERT_TRUE(Schedule(f.op()).ok());
+    std::vector<std::string> messages;
+    f.op().walk([&](mlir::Operation* op) {
+      if (auto message = op->getAttrOfType<mlir::StringAttr>("message")) {
+        messages.push_back(message.str());
+      }
+    });
+    if (kind == kPureCond) continue;
+    ASSERT_EQ(messages.size(), 2u);
+    EXPECT_NE(messages[0].find("first"), std::string::npos);
+  }
+}
+
+TEST(FusionTest, SaysWhy) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4, 6});
+  graph.AddSignature("f", {{"y", Transpose(Exp(Neg(x)), {1, 0})}});
+  Function f(graph);
+  Strings lines;
+  ASSERT_TRUE(
+      FormFusions(f.op(), true, [&](const std::string& line) { lines.push_back(line); }).ok());
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_NE(lines[0].find("by rule elementwise, saves 192 bytes"), std::string::npos) << lines[0];
+  EXPECT_NE(lines[1].find("not fused"), std::string::npos) << lines[1];
+}
+
+TEST(FusionTest, LongLineIsSplit) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4});
+  for (int i = 0; i < 1000; ++i) x = Tanh(x);
+  graph.AddSignature("f", {{"y", x}});
+  Function f(graph);
+  f.Run(Fuse);
+  EXPECT_GT(f.Kinds().size(), 5u);
+  EXPECT_LT(f.Kinds().size(), 40u);
+}
+
+TEST(FusionTest, BodiesOfControlFlow) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4});
+  std::vector<Tensor> y = While(
+      {x}, [](const std::vector<Tensor>& v) { return Less(ReduceSum(v[0], {0}), 1000.0); },
+      [](const std::vector<Tensor>& v) { return std::vector{Add(Mul(v[0], v[0]), 1.0)}; });
+  graph.AddSignature("f", {{"y", y[0]}});
+  Function f(graph);
+  f.Run(Fuse);
+  EXPECT_EQ(f.Kinds(), (Strings{"row", "loop"}));
+}
+
+}  // namespace
+}  // namespace weft
