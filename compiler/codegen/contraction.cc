@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "compiler/codegen/contraction_layout.h"
+#include "compiler/codegen/cuda/contraction.h"
 #include "compiler/codegen/elementwise_lower.h"
 #include "compiler/codegen/kernel_builder.h"
 #include "compiler/codegen/scalar_emitter.h"
@@ -50,7 +51,7 @@ class ContractionEmitter {
     }
     if (root_ == nullptr) return Broken(fusion_, "no matmul, conv2d or conv2d_filter_grad");
     shape_ = ShapeOfContraction(root_);
-    schedule_ = ScheduleOfContraction(root_, target_);
+    if (!k_.on_gpu()) schedule_ = ScheduleOfContraction(root_, target_);
     absl::Status status = SetOperands();
     if (!status.ok()) return status;
     status = llvm::isa<ir::MatMulOp>(root_) ? DescribeMatMul() : DescribeConvolution();
@@ -58,12 +59,16 @@ class ContractionEmitter {
     status = DescribeEpilogue();
     if (!status.ok()) return status;
 
-    EmitContraction(k_, c_, schedule_, k_.tile_begin(), k_.tile_end(), k_.scratch());
     KernelSpec spec;
+    if (k_.on_gpu()) {
+      EmitCudaContraction(k_, c_, shape_, spec);
+    } else {
+      EmitContraction(k_, c_, schedule_, k_.tile_begin(), k_.tile_end(), k_.scratch());
+      spec.tiles = shape_.batches * DimExpr::CeilDiv(shape_.rows, schedule_.row_block) *
+                   DimExpr::CeilDiv(shape_.columns, schedule_.column_block);
+      spec.scratch_bytes = cpu::ContractionScratch(schedule_, ElementBytes(c_.element));
+    }
     k_.Finish(spec);
-    spec.tiles = shape_.batches * DimExpr::CeilDiv(shape_.rows, schedule_.row_block) *
-                 DimExpr::CeilDiv(shape_.columns, schedule_.column_block);
-    spec.scratch_bytes = cpu::ContractionScratch(schedule_, ElementBytes(c_.element));
     spec.flops =
         DimExpr(2) * shape_.batches * shape_.rows * shape_.columns * shape_.segments * shape_.depth;
     for (Value value : fusion_->getOperands()) spec.bytes = spec.bytes + Bytes(value);
@@ -91,6 +96,7 @@ class ContractionEmitter {
     left_ = llvm::dyn_cast<mlir::BlockArgument>(root_->getOperand(0));
     Value right = root_->getOperand(1);
     if (auto unpack = right.getDefiningOp<plan::UnpackOp>()) {
+      if (k_.on_gpu()) return Broken(unpack, "panels, which are a CPU's");
       if (static_cast<int64_t>(unpack.getPanel()) != schedule_.panel() || shape_.depthwise) {
         return Broken(unpack, "panels of another width than PreferredPanel's");
       }

@@ -116,6 +116,8 @@ cpu::ContractionSchedule ScheduleOfContraction(mlir::Operation* op, const Target
 }
 
 int64_t PreferredPanel(mlir::Operation* op, bool right_is_constant, const Target& target) {
+  // GPUs have no use for panels.
+  if (target.kind == Target::Kind::kCuda) return 0;
   if (!right_is_constant || ShapeOfContraction(op).depthwise) return 0;
   return ScheduleOfContraction(op, target).panel();
 }

@@ -68,7 +68,7 @@ absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& targe
                                       mlir::ModuleOp kernels) {
   const llvm::StringRef kind = fusion.getKind();
   if (target.kind == Target::Kind::kCuda) {
-    if (kind == plan::kContraction || kind == plan::kPack) {
+    if (kind == plan::kPack) {
       return absl::UnimplementedError(absl::StrCat("no code for ", target.name,
                                                    " is made for a fusion of kind '", kind.str(),
                                                    "', at ", ir::Describe(fusion.getLoc())));

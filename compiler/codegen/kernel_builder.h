@@ -104,6 +104,9 @@ class KernelBuilder : public CodeBuilder {
   mlir::Value Address(mlir::Value pointer, DataType dtype, mlir::Value offset) {
     return At(pointer, offset, e_.MemoryType(dtype, 0));
   }
+  // Of an element at that offset from the start of a buffer, as far as a GPU cares: only what is
+  // known to be aligned is accessed by one instruction for several elements.
+  static unsigned AlignmentAt(mlir::Value offset, int64_t element_bytes);
   // Of a GPU: memory that the threads of a block share, of that size and of its own, for as long as
   // the block runs; elements and vectors in it by number.
   mlir::Value SharedMemory(int64_t bytes);
@@ -126,8 +129,6 @@ class KernelBuilder : public CodeBuilder {
 
   // A number that certainly divides the value.
   static int64_t KnownFactor(mlir::Value value);
-  // Of an element at that offset from the start of a buffer, as far as a GPU cares.
-  static unsigned AlignmentAt(mlir::Value offset, int64_t element_bytes);
   mlir::Value ShuffledReverse(mlir::Value value);
   mlir::Value VectorMask(const Guard& guard, int64_t lanes);
 
