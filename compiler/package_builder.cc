@@ -379,7 +379,7 @@ class Builder : public PackageBuilder {
     }
     return absl::ResourceExhaustedError(absl::StrCat(
         "signature '", plan.name, "': expected at most ", options_.memory_budget,
-        " bytes (memory_budget), needs ", needed, ", ", needed - options_.memory_budget,
+        " bytes (the memory budget), needs ", needed, ", ", needed - options_.memory_budget,
         " more, with all computed again that helps", at, "; at the peak are held: ", held));
   }
 

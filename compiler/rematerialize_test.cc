@@ -279,7 +279,7 @@ TEST(RematerializeTest, SaysByHowMuchABudgetIsMissed) {
   const absl::Status status = CompilePackage(graph, options).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   const std::string message(status.message());
-  for (const char* part : {"signature 'step'", "expected at most 4096 bytes (memory_budget)",
+  for (const char* part : {"signature 'step'", "expected at most 4096 bytes (the memory budget)",
                            "at the peak are held: ", " by node 'block", "rematerialize_test.cc:"}) {
     EXPECT_NE(message.find(part), std::string::npos) << part << " in " << message;
   }

@@ -607,13 +607,13 @@ std::string ToString(const Shape& shape) {
   return text + "]";
 }
 
-DimExpr NumElements(const Shape& shape) {
-  DimExpr product(1);
+DimExpr NumElements(const Shape& shape, size_t begin, size_t end) {
   // A zero among the sizes makes the product 0 even where the others overflow.
-  for (const DimExpr& dim : shape) {
-    if (dim == DimExpr(0)) return 0;
+  for (size_t i = begin; i < end; ++i) {
+    if (shape[i] == DimExpr(0)) return 0;
   }
-  for (const DimExpr& dim : shape) product = product * dim;
+  DimExpr product(1);
+  for (size_t i = begin; i < end; ++i) product = product * shape[i];
   return product;
 }
 

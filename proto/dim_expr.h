@@ -90,8 +90,9 @@ using Shape = std::vector<DimExpr>;
 
 // "[batch, 784]"; "[]" for a scalar.
 std::string ToString(const Shape& shape);
-// The number of elements.
-DimExpr NumElements(const Shape& shape);
+// The number of elements, of dimensions [begin, end) alone.
+DimExpr NumElements(const Shape& shape, size_t begin, size_t end);
+inline DimExpr NumElements(const Shape& shape) { return NumElements(shape, 0, shape.size()); }
 
 }  // namespace weft
 

@@ -10,10 +10,8 @@
 #include <vector>
 
 #include "absl/time/clock.h"
-#include "runtime/session.h"
 #include "runtime/testing/plan_builder.h"
-#include "runtime/testing/test_device.h"
-#include "runtime/testing/test_kernels.h"
+#include "runtime/testing/test_session.h"
 
 namespace weft {
 namespace {
@@ -22,22 +20,6 @@ using plan_testing::MakeTestPackage;
 using plan_testing::TestPackage;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-std::unique_ptr<Session> Make() {
-  SessionOptions options;
-  options.device = NewTestDevice();
-  auto session = Session::FromPackage(MakeTestPackage().Bytes(), options);
-  EXPECT_TRUE(session.ok()) << session.status();
-  return session.ok() ? *std::move(session) : nullptr;
-}
-
-std::string Message(const absl::Status& status) { return std::string(status.message()); }
-
-HostTensor Floats(std::vector<int64_t> shape, float first = 0) {
-  HostTensor tensor = HostTensor::Create(DataType::kF32, shape).value();
-  for (float& value : tensor.mutable_values<float>()) value = first++;
-  return tensor;
-}
 
 // A planner as the compiler is one: for each request a package with one plan.
 class FakePlanner {
@@ -68,17 +50,16 @@ class FakePlanner {
 TEST(SessionWithPlanner, CompilesOncePerShape) {
   FakePlanner planner;
   SessionOptions options;
-  options.device = NewTestDevice();
   options.max_cached_plans = 2;
-  auto session = Session::WithPlanner(std::ref(planner), options);
-  ASSERT_TRUE(session.ok()) << session.status();
+  const auto session = MakeTestSession(std::ref(planner), options);
+  ASSERT_NE(session, nullptr);
   EXPECT_EQ(planner.calls(), 1);
-  EXPECT_EQ((*session)->Signatures().size(), 6u);
-  EXPECT_EQ((*session)->Prepare("predict", {{-1, 4}}).status().code(),
+  EXPECT_EQ(session->Signatures().size(), 6u);
+  EXPECT_EQ(session->Prepare("predict", {{-1, 4}}).status().code(),
             absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(planner.calls(), 1);
   const auto run = [&](int64_t batch) {
-    return (*session)->Run("predict", {{"x", Floats({batch, 4})}}).status();
+    return session->Run("predict", {{"x", Floats({batch, 4})}}).status();
   };
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(run(1).ok());
   EXPECT_EQ(planner.calls(), 2);
@@ -94,31 +75,28 @@ TEST(SessionWithPlanner, CompilesOncePerShape) {
 
 TEST(SessionWithPlanner, VariablesAreShared) {
   FakePlanner planner;
-  SessionOptions options;
-  options.device = NewTestDevice();
-  auto session = Session::WithPlanner(std::ref(planner), options);
-  ASSERT_TRUE(session.ok());
-  auto init = (*session)->Run("init", {});
+  auto session = MakeTestSession(std::ref(planner));
+  ASSERT_NE(session, nullptr);
+  auto init = session->Run("init", {});
   EXPECT_THAT(Message(init.status()), HasSubstr("node 'w' (model.cc:7)"));
-  ASSERT_TRUE((*session)->SetVariables({{"w", Floats({4}, 1)}}).ok());
-  ASSERT_TRUE((*session)->Run("step", {{"d", Floats({4})}}).ok());
-  EXPECT_THAT((*session)->Run("read", {})->at("w").values<float>(), ElementsAre(1, 3, 5, 7));
+  ASSERT_TRUE(session->SetVariables({{"w", Floats({4}, 1)}}).ok());
+  ASSERT_TRUE(session->Run("step", {{"d", Floats({4})}}).ok());
+  EXPECT_THAT(session->Run("read", {})->at("w").values<float>(), ElementsAre(1, 3, 5, 7));
 }
 
 TEST(SessionWithPlanner, FetchesNodes) {
   FakePlanner planner;
-  SessionOptions options;
-  options.device = NewTestDevice();
-  auto session = Session::WithPlanner(std::ref(planner), options);
-  ASSERT_TRUE(session.ok());
+  auto session = MakeTestSession(std::ref(planner));
+  ASSERT_NE(session, nullptr);
   const NamedTensors feeds = {{"x", Floats({2, 4})}, {"z", Floats({2, 2})}};
-  auto results = (*session)->Run(feeds, {"sum", "sum"});
+  auto results = session->Run(feeds, {"sum", "sum"});
   ASSERT_TRUE(results.ok()) << results.status();
   ASSERT_EQ(results->size(), 2u);
   EXPECT_EQ((*results)[1].values<float>()[0], 28.0f);
-  EXPECT_FALSE((*session)->Run({{"x", Floats({2, 4})}}, {"sum"}).ok());
-  EXPECT_FALSE((*session)->Run(feeds, {}).ok());
-  EXPECT_EQ(Make()->Run(feeds, {"sum"}).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_FALSE(session->Run({{"x", Floats({2, 4})}}, {"sum"}).ok());
+  EXPECT_FALSE(session->Run(feeds, {}).ok());
+  EXPECT_EQ(MakeTestSession()->Run(feeds, {"sum"}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 // Does not return before it is told to.
@@ -144,15 +122,13 @@ class SlowPlanner {
 // others; and the plan is there afterwards.
 TEST(SessionWithPlanner, LimitsHoldWhileAPlanIsCompiled) {
   SlowPlanner planner;
-  SessionOptions options;
-  options.device = NewTestDevice();
-  auto session = Session::WithPlanner(std::ref(planner), options);
-  ASSERT_TRUE(session.ok());
+  auto session = MakeTestSession(std::ref(planner));
+  ASSERT_NE(session, nullptr);
   const NamedTensors feeds = {{"x", Floats({2, 4})}};
   for (int i = 0; i < 2; ++i) {
     RunOptions run;
     run.deadline = absl::Now() + absl::Milliseconds(30);
-    const absl::Status status = (*session)->Run("predict", feeds, run).status();
+    const absl::Status status = session->Run("predict", feeds, run).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
     EXPECT_THAT(Message(status), HasSubstr("being compiled"));
     std::atomic<bool> cancel{false};
@@ -162,38 +138,36 @@ TEST(SessionWithPlanner, LimitsHoldWhileAPlanIsCompiled) {
     });
     run = {};
     run.cancel = &cancel;
-    EXPECT_EQ((*session)->Run("predict", feeds, run).status().code(), absl::StatusCode::kCancelled);
+    EXPECT_EQ(session->Run("predict", feeds, run).status().code(), absl::StatusCode::kCancelled);
     canceller.join();
   }
   EXPECT_EQ(planner.started(), 1);
-  std::thread waiter([&] { EXPECT_TRUE((*session)->Run("predict", feeds).ok()); });
+  std::thread waiter([&] { EXPECT_TRUE(session->Run("predict", feeds).ok()); });
   planner.Release();
   waiter.join();
-  EXPECT_TRUE((*session)->Run("predict", feeds).ok());
+  EXPECT_TRUE(session->Run("predict", feeds).ok());
   EXPECT_EQ(planner.started(), 1);
   // Past deadlines start nothing.
   RunOptions past;
   past.deadline = absl::InfinitePast();
-  EXPECT_EQ((*session)->Run("predict", {{"x", Floats({3, 4})}}, past).status().code(),
+  EXPECT_EQ(session->Run("predict", {{"x", Floats({3, 4})}}, past).status().code(),
             absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(planner.started(), 1);
 }
 
 TEST(SessionWithPlanner, EndsOnlyAfterWhatItCompiles) {
   SlowPlanner planner;
-  SessionOptions options;
-  options.device = NewTestDevice();
-  auto session = Session::WithPlanner(std::ref(planner), options);
-  ASSERT_TRUE(session.ok());
+  auto session = MakeTestSession(std::ref(planner));
+  ASSERT_NE(session, nullptr);
   for (int64_t batch = 0; batch < 20; ++batch) {  // more than are compiled at once
     RunOptions run;
     run.deadline = absl::Now() + absl::Milliseconds(5);
-    EXPECT_EQ((*session)->Run("predict", {{"x", Floats({batch, 4})}}, run).status().code(),
+    EXPECT_EQ(session->Run("predict", {{"x", Floats({batch, 4})}}, run).status().code(),
               absl::StatusCode::kDeadlineExceeded);
   }
   std::atomic<bool> ended{false};
   std::thread end([&] {
-    session->reset();
+    session.reset();
     ended = true;
   });
   absl::SleepFor(absl::Milliseconds(20));
@@ -205,16 +179,14 @@ TEST(SessionWithPlanner, EndsOnlyAfterWhatItCompiles) {
 // An error of the compiler goes to everyone who waits for it: nobody compiles the same again.
 TEST(SessionWithPlanner, ManyThreadsFailOnce) {
   SlowPlanner planner;
-  SessionOptions options;
-  options.device = NewTestDevice();
-  auto session = Session::WithPlanner(std::ref(planner), options);
-  ASSERT_TRUE(session.ok());
+  auto session = MakeTestSession(std::ref(planner));
+  ASSERT_NE(session, nullptr);
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       RunOptions run;
       if (t % 2 == 1) run.deadline = absl::Now() + absl::Seconds(100);
-      EXPECT_THAT(Message((*session)->Run("init", {}, run).status()), HasSubstr("model.cc:7"));
+      EXPECT_THAT(Message(session->Run("init", {}, run).status()), HasSubstr("model.cc:7"));
     });
   }
   absl::SleepFor(absl::Milliseconds(50));
@@ -226,15 +198,13 @@ TEST(SessionWithPlanner, ManyThreadsFailOnce) {
 
 TEST(SessionWithPlanner, ManyThreadsCompileOnce) {
   FakePlanner planner;
-  SessionOptions options;
-  options.device = NewTestDevice();
-  auto session = Session::WithPlanner(std::ref(planner), options);
-  ASSERT_TRUE(session.ok());
+  auto session = MakeTestSession(std::ref(planner));
+  ASSERT_NE(session, nullptr);
   std::vector<std::thread> threads;
   std::atomic<int> failures{0};
   for (int t = 0; t < 8; ++t) {
     threads.emplace_back([&] {
-      if (!(*session)->Run("predict", {{"x", Floats({5, 4})}}).ok()) ++failures;
+      if (!session->Run("predict", {{"x", Floats({5, 4})}}).ok()) ++failures;
     });
   }
   for (std::thread& thread : threads) thread.join();

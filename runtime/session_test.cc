@@ -22,6 +22,7 @@
 #include "runtime/testing/plan_builder.h"
 #include "runtime/testing/test_device.h"
 #include "runtime/testing/test_kernels.h"
+#include "runtime/testing/test_session.h"
 #include "runtime/variables.h"
 
 namespace weft {
@@ -33,24 +34,8 @@ using plan_testing::TestPackage;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::unique_ptr<Session> Make(const TestPackage& package = MakeTestPackage(),
-                              SessionOptions options = {}) {
-  options.device = NewTestDevice();
-  auto session = Session::FromPackage(package.Bytes(), options);
-  EXPECT_TRUE(session.ok()) << session.status();
-  return session.ok() ? *std::move(session) : nullptr;
-}
-
-HostTensor Floats(std::vector<int64_t> shape, float first = 0) {
-  HostTensor tensor = HostTensor::Create(DataType::kF32, shape).value();
-  for (float& value : tensor.mutable_values<float>()) value = first++;
-  return tensor;
-}
-
-std::string Message(const absl::Status& status) { return std::string(status.message()); }
-
 TEST(Session, RunsWithAnyBatch) {
-  auto session = Make();
+  auto session = MakeTestSession();
   for (const int64_t batch : {1, 3, 1000, 0, 3}) {
     const HostTensor x = Floats({batch, 4});
     auto outputs = session->Run("predict", {{"x", x}});
@@ -64,7 +49,7 @@ TEST(Session, RunsWithAnyBatch) {
 }
 
 TEST(Session, OutputsBelongToTheCaller) {
-  auto session = Make();
+  auto session = MakeTestSession();
   auto first = session->Run("predict", {{"x", Floats({1, 4})}});
   auto second = session->Run("predict", {{"x", Floats({1, 4}, 10)}});
   ASSERT_TRUE(first.ok() && second.ok());
@@ -73,7 +58,7 @@ TEST(Session, OutputsBelongToTheCaller) {
 }
 
 TEST(Session, RunsIntoTensorsOfTheCaller) {
-  auto session = Make();
+  auto session = MakeTestSession();
   NamedTensors outputs;
   ASSERT_TRUE(session->RunInto("predict", {{"x", Floats({2, 4})}}, &outputs).ok());
   const HostTensor copy = outputs.at("y");
@@ -112,7 +97,7 @@ TEST(Session, RunsIntoTensorsOfTheCaller) {
 }
 
 TEST(Session, TellsItsSignatures) {
-  auto session = Make();
+  auto session = MakeTestSession();
   const auto signatures = session->Signatures();
   ASSERT_EQ(signatures.size(), 6u);
   EXPECT_EQ(signatures[0].name, "predict");
@@ -123,7 +108,7 @@ TEST(Session, TellsItsSignatures) {
 }
 
 TEST(Session, FeedErrorsSayWhatIsWrong) {
-  auto session = Make();
+  auto session = MakeTestSession();
   const auto error = [&](const std::string& signature, const NamedTensors& feeds) {
     auto outputs = session->Run(signature, feeds);
     EXPECT_FALSE(outputs.ok());
@@ -143,7 +128,7 @@ TEST(Session, FeedErrorsSayWhatIsWrong) {
 }
 
 TEST(Session, VariablesStartUndefined) {
-  auto session = Make();
+  auto session = MakeTestSession();
   auto read = session->Run("read", {});
   EXPECT_EQ(read.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(Message(read.status()), HasSubstr("variable 'w' has no value"));
@@ -154,7 +139,7 @@ TEST(Session, VariablesStartUndefined) {
 }
 
 TEST(Session, TrainsItsVariables) {
-  auto session = Make();
+  auto session = MakeTestSession();
   ASSERT_TRUE(session->Run("init", {}).ok());
   for (int step = 1; step <= 3; ++step) {
     auto outputs = session->Run("step", {{"d", Floats({4})}});
@@ -168,7 +153,7 @@ TEST(Session, TrainsItsVariables) {
 }
 
 TEST(Session, SetVariablesChecksThem) {
-  auto session = Make();
+  auto session = MakeTestSession();
   EXPECT_TRUE(session->SetVariables({{"w", Floats({4}, 5)}}).ok());
   EXPECT_THAT(session->Run("read", {})->at("w").values<float>(), ElementsAre(5, 6, 7, 8));
   EXPECT_EQ(session->SetVariables({{"ww", Floats({4})}}).code(), absl::StatusCode::kNotFound);
@@ -181,7 +166,7 @@ TEST(Session, PackagedValuesAreNotChangedForOthers) {
   TestPackage package = MakeTestPackage();
   package.manifest.mutable_variables(0)->set_has_value(true);
   package.weights["w"] = Floats({4}, 3);
-  auto session = Make(package);
+  auto session = MakeTestSession(package);
   EXPECT_THAT(session->Run("read", {})->at("w").values<float>(), ElementsAre(3, 4, 5, 6));
   ASSERT_TRUE(session->Run("step", {{"d", Floats({4})}}).ok());
   EXPECT_THAT(session->Run("read", {})->at("w").values<float>(), ElementsAre(3, 5, 7, 9));
@@ -189,7 +174,7 @@ TEST(Session, PackagedValuesAreNotChangedForOthers) {
 }
 
 TEST(Session, LoopsAndTheirLimits) {
-  auto session = Make();
+  auto session = MakeTestSession();
   auto outputs = session->Run("count", {{"limit", HostTensor::Scalar<int64_t>(1000)}});
   ASSERT_TRUE(outputs.ok()) << outputs.status();
   EXPECT_EQ(outputs->at("n").values<int64_t>()[0], 1000);
@@ -206,7 +191,7 @@ TEST(Session, DeadlineAndCancellation) {
     if (plan.signature() != "count") continue;
     plan.mutable_blocks(0)->mutable_steps(1)->mutable_while_step()->set_max_iterations(0);
   }
-  auto session = Make(package);
+  auto session = MakeTestSession(package);
   const NamedTensors feeds = {{"limit", HostTensor::Scalar<int64_t>(INT64_MAX)}};
   RunOptions options;
   options.deadline = absl::Now() + absl::Milliseconds(30);
@@ -226,7 +211,7 @@ TEST(Session, DeadlineAndCancellation) {
 }
 
 TEST(Session, ACancelledRunChangesNoVariable) {
-  auto session = Make();
+  auto session = MakeTestSession();
   ASSERT_TRUE(session->Run("init", {}).ok());
   RunOptions options;
   options.deadline = absl::InfinitePast();
@@ -236,7 +221,7 @@ TEST(Session, ACancelledRunChangesNoVariable) {
 }
 
 TEST(Session, ThreadsTakeTurnsAtVariables) {
-  auto session = Make();
+  auto session = MakeTestSession();
   ASSERT_TRUE(session->Run("init", {}).ok());
   constexpr int kThreads = 4, kRuns = 200;
   std::vector<std::thread> threads;
@@ -316,12 +301,12 @@ TEST(VariablesLock, WhoGivesUpHoldsNobodyBack) {
 
 TEST(Session, CheckpointsRoundTrip) {
   const std::string path = testing::TempDir() + "/checkpoint.safetensors";
-  auto session = Make();
+  auto session = MakeTestSession();
   ASSERT_TRUE(session->SetVariables({{"w", Floats({4}, 7)}}).ok());
   ASSERT_TRUE(session->SaveCheckpoint(path, {{"epoch", "12"}}).ok());
   EXPECT_EQ(session->SaveCheckpoint(path, {{"bad", "\xff"}}).code(),
             absl::StatusCode::kInvalidArgument);
-  auto other = Make();
+  auto other = MakeTestSession();
   auto metadata = other->RestoreCheckpoint(path);
   ASSERT_TRUE(metadata.ok()) << metadata.status();
   EXPECT_EQ(metadata->at("epoch"), "12");
@@ -330,7 +315,7 @@ TEST(Session, CheckpointsRoundTrip) {
 
 TEST(Session, BadCheckpointsChangeNothing) {
   const std::string path = testing::TempDir() + "/bad.safetensors";
-  auto session = Make();
+  auto session = MakeTestSession();
   ASSERT_TRUE(session->SetVariables({{"w", Floats({4}, 7)}}).ok());
   std::string good = WriteSafetensors({{"w", Floats({4}, 1)}});
   good.back() ^= 1;
@@ -348,7 +333,7 @@ TEST(Session, BadCheckpointsChangeNothing) {
 }
 
 TEST(Session, ProfilesSteps) {
-  auto session = Make();
+  auto session = MakeTestSession();
   ASSERT_TRUE(session->Run("predict", {{"x", Floats({2, 4})}}).ok());
   EXPECT_TRUE(session->Profile().empty());
   session->EnableProfiling(true);
@@ -371,7 +356,7 @@ TEST(Session, AsksForNoMoreThanTheLimit) {
   SessionOptions options;
   options.threads = 1;
   options.max_memory_bytes = 1000;
-  auto session = Make(MakeTestPackage(), options);
+  auto session = MakeTestSession(MakeTestPackage(), options);
   EXPECT_TRUE(session->Run("predict", {{"x", Floats({30, 4})}}).ok());
   auto outputs = session->Run("predict", {{"x", Floats({32, 4})}});
   EXPECT_EQ(outputs.status().code(), absl::StatusCode::kResourceExhausted);
@@ -384,7 +369,7 @@ TEST(Session, ItsCallsShareTheLimit) {
   SessionOptions options;
   options.threads = 1;
   options.max_memory_bytes = 2000;
-  auto session = Make(MakeTestPackage(), options);
+  auto session = MakeTestSession(MakeTestPackage(), options);
   for (const int64_t batch : {30, 40, 50, 60, 30}) {  // 32 bytes each
     EXPECT_TRUE(session->Run("predict", {{"x", Floats({batch, 4})}}).ok()) << batch;
   }
@@ -409,7 +394,7 @@ TEST(Session, KeepsNoMoreThanItMay) {
   for (const bool bounded : {false, true}) {
     SessionOptions options;
     if (bounded) options.max_cached_bytes = 40 << 20;
-    auto session = Make(MakeTestPackage(), options);
+    auto session = MakeTestSession(MakeTestPackage(), options);
     const auto run = [&](int64_t batch) {
       ASSERT_TRUE(session->Run("predict", {{"x", Floats({batch, 4})}}).ok());
     };
@@ -443,7 +428,7 @@ TEST(Session, BlamesTheLargestPart) {
   SessionOptions options;
   options.threads = 1;
   options.max_memory_bytes = 1000;
-  auto session = Make(package, options);
+  auto session = MakeTestSession(package, options);
   const auto error = [&](int64_t batch) {
     return Message(
         session->Run("predict", {{"x", HostTensor::View(DataType::kF32, {batch, 4}, nullptr)}})
@@ -455,7 +440,7 @@ TEST(Session, BlamesTheLargestPart) {
   // 2^45 rows of 4 floats: too large for the arena, and for the output as well.
   EXPECT_THAT(error(int64_t{1} << 43), HasSubstr(kPlace));
   options.max_memory_bytes = 0;
-  session = Make(package, options);
+  session = MakeTestSession(package, options);
   // 64 TB, which no machine has.
   EXPECT_THAT(error(int64_t{1} << 42), HasSubstr(kPlace));
 }
@@ -498,7 +483,7 @@ TEST(Session, SpecialisedPlansArePreferred) {
   b.Launch(0, b.Kernel("fill", TEST_FILL), {y}, {b.Constant(8), b.Constant(7)}, b.Constant(1));
   (*b.plan().mutable_specialization())["batch"] = 2;
   *package.manifest.mutable_targets(0)->add_plans() = b.Build();
-  auto session = Make(package);
+  auto session = MakeTestSession(package);
   EXPECT_EQ(session->Run("predict", {{"x", Floats({2, 4})}})->at("y").values<float>()[5], 7.0f);
   EXPECT_EQ(session->Run("predict", {{"x", Floats({3, 4})}})->at("y").values<float>()[5], 10.0f);
   // The general plan's complaint.
@@ -507,7 +492,7 @@ TEST(Session, SpecialisedPlansArePreferred) {
 }
 
 TEST(Call, FeedsInPlace) {
-  auto session = Make();
+  auto session = MakeTestSession();
   auto call = session->Prepare("predict", {{1, 4}});
   ASSERT_TRUE(call.ok()) << call.status();
   EXPECT_EQ((*call)->input_name(0), "x");
@@ -524,7 +509,7 @@ TEST(Call, FeedsInPlace) {
 }
 
 TEST(Call, FeedsThatLieBadlyAreCopied) {
-  auto session = Make();
+  auto session = MakeTestSession();
   auto call = session->Prepare("predict", {{1, 4}});
   ASSERT_TRUE(call.ok());
   HostTensor memory = Floats({8});
@@ -540,7 +525,7 @@ TEST(Call, FeedsThatLieBadlyAreCopied) {
 }
 
 TEST(Call, OutlivesItsSession) {
-  auto session = Make();
+  auto session = MakeTestSession();
   auto call = session->Prepare("predict", {{1, 4}});
   ASSERT_TRUE(call.ok());
   session.reset();
@@ -551,14 +536,14 @@ TEST(Call, OutlivesItsSession) {
 TEST(Call, StatesItsPeak) {
   SessionOptions options;
   options.threads = 1;
-  auto session = Make(MakeTestPackage(), options);
+  auto session = MakeTestSession(MakeTestPackage(), options);
   EXPECT_EQ((*session->Prepare("predict", {{1, 4}}))->peak_bytes(), 64 + 16);
   EXPECT_EQ((*session->Prepare("predict", {{1000, 4}}))->peak_bytes(), 2 * 16000);
   EXPECT_EQ((*session->Prepare("init", {}))->peak_bytes(), 0);
 }
 
 TEST(Call, HugeShapesAreRefused) {
-  auto session = Make();
+  auto session = MakeTestSession();
   EXPECT_EQ(session->Prepare("predict", {{int64_t{1} << 61, 4}}).status().code(),
             absl::StatusCode::kOutOfRange);
   EXPECT_EQ(session->Prepare("predict", {{int64_t{1} << 45, 4}}).status().code(),
@@ -582,7 +567,7 @@ TEST(Call, HugeShapesOfUnusedInputsAreRefused) {
   Plan plan = b.Build();
   plan_testing::AddSignature(plan, &package.manifest);
   *package.manifest.mutable_targets(0)->add_plans() = plan;
-  auto session = Make(package);
+  auto session = MakeTestSession(package);
   EXPECT_TRUE(session->Prepare("unused", {{1, 4}}).ok());
   EXPECT_EQ(session->Prepare("unused", {{int64_t{1} << 40, int64_t{1} << 40}}).status().code(),
             absl::StatusCode::kOutOfRange);

@@ -13,9 +13,9 @@ bool ColumnEmitter::Analyze() {
   mlir::Operation* op = reductions_[0].op();
   const Shape domain = ir::ShapeOf(op->getOperand(0));
   const std::vector<size_t> axes = ReducedAxes(op);
-  outer_total_ = Product(domain, 0, axes.front());
-  reduced_total_ = Product(domain, axes.front(), axes.back() + 1);
-  inner_total_ = Product(domain, axes.back() + 1, domain.size());
+  outer_total_ = NumElements(domain, 0, axes.front());
+  reduced_total_ = NumElements(domain, axes.front(), axes.back() + 1);
+  inner_total_ = NumElements(domain, axes.back() + 1, domain.size());
   if (outer_total_.Constant() == 0 || inner_total_.Constant() == 0) {
     f_.spec.tiles = 0;
     return false;

@@ -9,12 +9,6 @@
 namespace weft {
 namespace {
 
-DimExpr Product(const Shape& shape, size_t begin, size_t end) {
-  DimExpr product = 1;
-  for (size_t i = begin; i < end; ++i) product = product * shape[i];
-  return product;
-}
-
 DimExpr DividedBy(const DimExpr& x, int64_t divisor) {
   auto exact = DimExpr::DivideExactly(x, divisor);
   return exact ? *exact : DimExpr::FloorDiv(x, divisor);
@@ -25,7 +19,7 @@ ContractionShape MatMulShape(ir::MatMulOp op) {
   const Shape b = ir::ShapeOf(op.getB());
   const size_t rank = y.size();
   ContractionShape shape;
-  shape.batches = Product(y, 0, rank - 2);
+  shape.batches = NumElements(y, 0, rank - 2);
   shape.rows = y[rank - 2];
   shape.columns = y[rank - 1];
   shape.segments = 1;
@@ -45,7 +39,7 @@ ContractionShape ConvolutionShape(const Shape& filter, const Shape& out, int64_t
   ContractionShape shape;
   shape.depthwise = groups > 1 && filter[2] == DimExpr(1) && filter[3] == DimExpr(groups);
   shape.batches = shape.depthwise ? 1 : groups;
-  shape.rows = Product(out, 0, 3);
+  shape.rows = NumElements(out, 0, 3);
   shape.columns = shape.depthwise ? out[3] : DividedBy(out[3], groups);
   // A line of the window lies in one piece where nothing is left out between its pixels.
   if (dilation_w == 1 && groups == 1) {
@@ -63,7 +57,7 @@ ContractionShape FilterGradShape(const Shape& filter, const Shape& out, int64_t 
   ContractionShape shape;
   shape.depthwise = groups > 1 && filter[2] == DimExpr(1) && filter[3] == DimExpr(groups);
   shape.batches = shape.depthwise ? 1 : groups;
-  shape.rows = Product(filter, 0, 3);
+  shape.rows = NumElements(filter, 0, 3);
   shape.columns = shape.depthwise ? filter[3] : DividedBy(filter[3], groups);
   shape.segments = out[0] * out[1];
   shape.depth = out[2];

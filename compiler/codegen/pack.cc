@@ -24,8 +24,7 @@ absl::StatusOr<KernelSpec> EmitPack(plan::FusionOp fusion, const Target& target,
   const bool transpose = op.getTranspose();
   const int64_t panel_size = static_cast<int64_t>(op.getPanel());
   const int64_t groups_size = static_cast<int64_t>(op.getGroups());
-  const DimExpr rows =
-      NumElements(packed.empty() ? packed : Shape(packed.begin(), packed.end() - 1));
+  const DimExpr rows = NumElements(packed, 0, packed.empty() ? 0 : packed.size() - 1);
   const DimExpr all_columns = transpose ? shape[shape.size() - 2] : shape.back();
   constexpr int64_t kRowsPerTile = 256;
 

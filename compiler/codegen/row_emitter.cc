@@ -27,8 +27,8 @@ bool RowEmitter::Analyze() {
   mlir::Operation* first = reductions_[0].accumulator.op();
   const Shape domain = ir::ShapeOf(first->getOperand(0));
   const std::vector<size_t> axes = ReducedAxes(first);
-  rows_total_ = Product(domain, 0, axes.front());
-  columns_total_ = Product(domain, axes.front(), domain.size());
+  rows_total_ = NumElements(domain, 0, axes.front());
+  columns_total_ = NumElements(domain, axes.front(), domain.size());
   if (rows_total_.Constant() == 0) {
     f_.spec.tiles = 0;
     return false;

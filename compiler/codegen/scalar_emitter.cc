@@ -315,20 +315,21 @@ Element ScalarEmitter::Atan2(Element a, Element b) {
   return Rounded(math::Atan2(Math(a.value), a.value, b.value), a.dtype);
 }
 
+Element ScalarEmitter::FloatExtreme(Element a, Element b, Comparison better) {
+  // `a > b ? a : b` is one instruction and gives b where one is NaN, so b must be the one that can
+  // be.
+  if (IsConstantNumber(b.value)) std::swap(a, b);
+  Value result = arith::SelectOp::create(b_, Compare(better, a, b).value, a.value, b.value);
+  if (!IsConstantNumber(a.value)) {
+    Value nan = arith::CmpFOp::create(b_, arith::CmpFPredicate::UNO, a.value, a.value);
+    result = arith::SelectOp::create(b_, nan, a.value, result);
+  }
+  return {result, a.dtype};
+}
+
 Element ScalarEmitter::Max(Element a, Element b) {
   Unify(a, b);
-  if (IsFloat(a.dtype)) {
-    // `a > b ? a : b` is one instruction and gives b where one is NaN, so b must be the one that
-    // can be.
-    if (IsConstantNumber(b.value)) std::swap(a, b);
-    Value larger = arith::CmpFOp::create(b_, arith::CmpFPredicate::OGT, a.value, b.value);
-    Value result = arith::SelectOp::create(b_, larger, a.value, b.value);
-    if (!IsConstantNumber(a.value)) {
-      Value nan = arith::CmpFOp::create(b_, arith::CmpFPredicate::UNO, a.value, a.value);
-      result = arith::SelectOp::create(b_, nan, a.value, result);
-    }
-    return {result, a.dtype};
-  }
+  if (IsFloat(a.dtype)) return FloatExtreme(a, b, Comparison::kGreater);
   if (a.dtype == DataType::kBool) return Or(a, b);
   if (a.dtype == DataType::kU8) return {arith::MaxUIOp::create(b_, a.value, b.value), a.dtype};
   return {arith::MaxSIOp::create(b_, a.value, b.value), a.dtype};
@@ -336,16 +337,7 @@ Element ScalarEmitter::Max(Element a, Element b) {
 
 Element ScalarEmitter::Min(Element a, Element b) {
   Unify(a, b);
-  if (IsFloat(a.dtype)) {
-    if (IsConstantNumber(b.value)) std::swap(a, b);
-    Value smaller = arith::CmpFOp::create(b_, arith::CmpFPredicate::OLT, a.value, b.value);
-    Value result = arith::SelectOp::create(b_, smaller, a.value, b.value);
-    if (!IsConstantNumber(a.value)) {
-      Value nan = arith::CmpFOp::create(b_, arith::CmpFPredicate::UNO, a.value, a.value);
-      result = arith::SelectOp::create(b_, nan, a.value, result);
-    }
-    return {result, a.dtype};
-  }
+  if (IsFloat(a.dtype)) return FloatExtreme(a, b, Comparison::kLess);
   if (a.dtype == DataType::kBool) return And(a, b);
   if (a.dtype == DataType::kU8) return {arith::MinUIOp::create(b_, a.value, b.value), a.dtype};
   return {arith::MinSIOp::create(b_, a.value, b.value), a.dtype};

@@ -113,6 +113,8 @@ class ScalarEmitter {
   mlir::Value IntegerLike(mlir::Value like, int64_t value);
   mlir::Type WithElement(mlir::Type like, mlir::Type element) const;
   Element IntegerDivision(Element a, Element b, bool remainder);
+  // Of floats: what compares better, or NaN where either is.
+  Element FloatExtreme(Element a, Element b, Comparison better);
   mlir::Value FloatToInteger(mlir::Value x, DataType dtype);
 
   mlir::ImplicitLocOpBuilder& b_;

@@ -36,13 +36,6 @@ absl::StatusOr<Op> OnlyOp(plan::FusionOp fusion) {
   return op;
 }
 
-// Product of dimensions [first, last).
-DimExpr Product(const Shape& shape, size_t first, size_t last) {
-  DimExpr product = 1;
-  for (size_t i = first; i < last; ++i) product = product * shape[i];
-  return product;
-}
-
 int64_t LanesFor(const Target& target, DataType dtype, const DimExpr& columns) {
   int64_t lanes = target.Lanes(SizeOf(ScalarEmitter::AccumulatorType(dtype)));
   if (std::optional<int64_t> c = columns.Constant()) {
@@ -70,7 +63,7 @@ absl::StatusOr<KernelSpec> EmitStackPush(plan::FusionOp fusion, const Target& ta
   if (!op.ok()) return op.status();
   const int64_t bytes = SizeOf(ir::DataTypeOf(op->getX()));
   const Shape shape = ir::ShapeOf(op->getX());
-  const DimExpr lines = shape[0], columns = Product(shape, 1, shape.size());
+  const DimExpr lines = shape[0], columns = NumElements(shape, 1, shape.size());
   const int64_t lanes = target.Lanes(static_cast<int>(bytes));
   const int64_t width = lanes * kVectorsPerTile;
 
@@ -132,7 +125,7 @@ absl::StatusOr<KernelSpec> EmitScatter(plan::FusionOp fusion, const Target& targ
   const DataType dtype = ir::DataTypeOf(op->getX());
   const DataType index_dtype = ir::DataTypeOf(op->getIndices());
   const Shape shape = ir::ShapeOf(op->getX());
-  const DimExpr lines = shape[0], columns = Product(shape, 1, shape.size());
+  const DimExpr lines = shape[0], columns = NumElements(shape, 1, shape.size());
   const DimExpr count = NumElements(ir::ShapeOf(op->getIndices()));
   const int64_t lanes = LanesFor(target, dtype, columns);
   const int64_t width = lanes * kVectorsPerTile;
@@ -201,7 +194,7 @@ absl::StatusOr<KernelSpec> EmitScan(plan::FusionOp fusion, const Target& target,
   const int64_t named_axis = static_cast<int64_t>(op->getAxis());
   const size_t axis =
       static_cast<size_t>(named_axis < 0 ? named_axis + static_cast<int64_t>(rank) : named_axis);
-  const DimExpr outer = Product(shape, 0, axis), columns = Product(shape, axis + 1, rank);
+  const DimExpr outer = NumElements(shape, 0, axis), columns = NumElements(shape, axis + 1, rank);
   const int64_t lanes = LanesFor(target, dtype, columns);
   const int64_t width = lanes * kVectorsPerTile;
   const DimExpr blocks = DimExpr::CeilDiv(columns, width);

@@ -6,7 +6,9 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <random>
+#include <type_traits>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -258,10 +260,13 @@ std::vector<HostTensor> TestFusion::RandomInputs(const Symbols& symbols, double 
       using T = decltype(type);
       for (T& x : tensor.mutable_values<T>()) {
         double value = distribution(random);
-        if (!IsFloat(tensor.dtype())) value = std::floor(value);
         if (tensor.dtype() == DataType::kU8) value = std::fabs(value);
         if constexpr (std::is_same_v<T, bool>) {
           x = value > (low + high) / 2;
+        } else if constexpr (std::is_integral_v<T>) {
+          using Limits = std::numeric_limits<T>;
+          x = static_cast<T>(std::clamp(std::floor(value), static_cast<double>(Limits::lowest()),
+                                        static_cast<double>(Limits::max())));
         } else {
           x = static_cast<T>(static_cast<float>(value));
         }

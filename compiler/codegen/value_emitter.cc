@@ -15,12 +15,9 @@ namespace weft {
 using mlir::Value;
 namespace arith = mlir::arith;
 
-DimExpr Product(const Shape& shape, size_t begin, size_t end) {
-  DimExpr product = 1;
-  for (size_t i = begin; i < end; ++i) product = product * shape[i];
-  return product;
-}
+namespace {
 
+// Whether a dimension is known to be 0.
 bool IsEmpty(const Shape& shape) {
   for (const DimExpr& dim : shape) {
     if (dim.Constant() == 0) return true;
@@ -28,14 +25,13 @@ bool IsEmpty(const Shape& shape) {
   return false;
 }
 
+// Whether all are known to be at least 1.
 bool IsNonempty(const Shape& shape) {
   for (const DimExpr& dim : shape) {
     if (dim.LowerBound().value_or(0) < 1) return false;
   }
   return true;
 }
-
-namespace {
 
 // Loops of one kernel at most; splits that would need more become divisions.
 constexpr size_t kMaxCoordinates = 24;
@@ -138,9 +134,9 @@ size_t ValueEmitter::Boundary(Index& index, const DimExpr& suffix) {
 
 ValueEmitter::Dimension ValueEmitter::DimensionAt(Index& index, const Shape& shape, size_t dim) {
   // Each split moves positions after it, so both ends are found again once they are there.
-  Boundary(index, Product(shape, dim + 1, shape.size()));
-  const size_t begin = Boundary(index, Product(shape, dim, shape.size()));
-  const size_t after = Boundary(index, Product(shape, dim + 1, shape.size()));
+  Boundary(index, NumElements(shape, dim + 1, shape.size()));
+  const size_t begin = Boundary(index, NumElements(shape, dim, shape.size()));
+  const size_t after = Boundary(index, NumElements(shape, dim + 1, shape.size()));
   if (begin == after) return {begin, after, {dry_ ? Value() : kernel_->I64(0), 0, {}}};
   return {begin, after, Merged(index, begin, after).coord};
 }
@@ -274,7 +270,7 @@ Index ValueEmitter::BroadcastIndex(mlir::Operation* op, Index& index) {
   if (!current || (ends.empty() && *current)) return {};
   if (ends.empty()) return index;
   // Positions are stable once all boundaries are there.
-  for (size_t end : ends) Boundary(index, Product(to, end, to.size()));
+  for (size_t end : ends) Boundary(index, NumElements(to, end, to.size()));
   Index result;
   size_t right = index.size();
   bool keep = true;
@@ -284,7 +280,7 @@ Index ValueEmitter::BroadcastIndex(mlir::Operation* op, Index& index) {
     break;
   }
   for (size_t i = 0; i <= ends.size(); ++i, keep = !keep) {
-    const size_t left = i < ends.size() ? Boundary(index, Product(to, ends[i], to.size())) : 0;
+    const size_t left = i < ends.size() ? Boundary(index, NumElements(to, ends[i], to.size())) : 0;
     if (keep) {
       result.insert(result.begin(), index.begin() + static_cast<int64_t>(left),
                     index.begin() + static_cast<int64_t>(right));
@@ -323,12 +319,12 @@ Index ValueEmitter::TransposeIndex(mlir::Operation* op, Index& index) {
     }
   }
   if (runs.size() <= 1) return index;
-  for (const Run& run : runs) Boundary(index, Product(to, run.begin, to.size()));
+  for (const Run& run : runs) Boundary(index, NumElements(to, run.begin, to.size()));
   std::map<int64_t, Index> sorted;
   for (size_t i = 0; i < runs.size(); ++i) {
-    const size_t begin = Boundary(index, Product(to, runs[i].begin, to.size()));
+    const size_t begin = Boundary(index, NumElements(to, runs[i].begin, to.size()));
     const size_t end = i + 1 < runs.size()
-                           ? Boundary(index, Product(to, runs[i + 1].begin, to.size()))
+                           ? Boundary(index, NumElements(to, runs[i + 1].begin, to.size()))
                            : index.size();
     sorted[runs[i].source] = Index(index.begin() + static_cast<int64_t>(begin),
                                    index.begin() + static_cast<int64_t>(end));
@@ -476,8 +472,8 @@ Element ValueEmitter::EvaluateGather(mlir::Operation* op, Index& index, const Gu
   int64_t axis = gather.getAxis();
   if (axis < 0) axis += static_cast<int64_t>(from.size());
   const size_t dim = static_cast<size_t>(axis);
-  const DimExpr after = Product(from, dim + 1, from.size());
-  const DimExpr with_indices = after * Product(indices, 0, indices.size());
+  const DimExpr after = NumElements(from, dim + 1, from.size());
+  const DimExpr with_indices = after * NumElements(indices, 0, indices.size());
   Boundary(index, after);
   const size_t begin = Boundary(index, with_indices), end = Boundary(index, after);
   Index at(index.begin() + static_cast<int64_t>(begin), index.begin() + static_cast<int64_t>(end));

@@ -138,12 +138,6 @@ class ValueEmitter {
   std::vector<std::pair<int, Index>> reads_;
 };
 
-// The product of dimensions [begin, end).
-DimExpr Product(const Shape& shape, size_t begin, size_t end);
-// Whether a dimension is known to be 0; whether all are known to be at least 1.
-bool IsEmpty(const Shape& shape);
-bool IsNonempty(const Shape& shape);
-
 }  // namespace weft
 
 #endif  // WEFT_COMPILER_CODEGEN_VALUE_EMITTER_H_

@@ -94,7 +94,7 @@ bool FusionDomain::CoverReduced(const Shape& shape) {
 
 bool FusionDomain::Join(const FusionDomain& other) {
   const auto product = [](const FusionDomain& domain, size_t begin, size_t end) {
-    return NumElements(Part(domain.extents_, begin, end));
+    return NumElements(domain.extents_, begin, end);
   };
   return product(*this, 0, begin_) == product(other, 0, other.begin_) &&
          product(*this, begin_, end_) == product(other, other.begin_, other.end_) &&
@@ -102,8 +102,7 @@ bool FusionDomain::Join(const FusionDomain& other) {
 }
 
 DimExpr FusionDomain::ReducedElements() const {
-  return NumElements(Part(extents_, 0, begin_)) *
-         NumElements(Part(extents_, end_, extents_.size()));
+  return NumElements(extents_, 0, begin_) * NumElements(extents_, end_, extents_.size());
 }
 
 }  // namespace weft

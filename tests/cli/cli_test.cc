@@ -192,29 +192,6 @@ TEST_F(Cli, TrainingGoesOn) {
               HasSubstr("the model is not the one that " + Path("b/last.safetensors")));
 }
 
-TEST_F(Cli, CtrlCLosesNothing) {
-  const std::string train = std::string("train mlp --data ") + kCars +
-                            " --target mpg --hidden 8 --batch 8 --seed 3 --checkpoint ";
-  // Epochs enough that it cannot be done before the signal comes.
-  const std::string log = Path("log");
-  const Ended result =
-      Run("{ env --default-signal=INT tools/weft " + train + Path("run") +
-          " --epochs 1000000 --learning-rate 0.0001 2> " + log + " & until grep -q 'epoch 1/' " +
-          log + "; do kill -0 $! || break; sleep 0.05; done; kill -INT $!; wait $!; }");
-  EXPECT_EQ(result.code, 130) << result.err;
-  const std::string said = ReadFile(log);
-  EXPECT_THAT(said, AllOf(HasSubstr("weft: interrupted in epoch"),
-                          HasSubstr("last.safetensors, and --resume goes on")));
-  const auto history = nlohmann::json::parse(ReadFile(Path("run/history.json")));
-  ASSERT_GT(history.size(), 0u);
-  const Ended more = Weft(train + Path("run") + " --json --resume --epochs " +
-                          std::to_string(history.size() + 1) + " --learning-rate 0.0001");
-  EXPECT_EQ(more.code, 0) << more.err;
-  const auto json = nlohmann::json::parse(more.out);
-  EXPECT_EQ(json["history"].size(), history.size() + 1);
-  EXPECT_LE(json["steps"], 40);
-}
-
 TEST_F(Cli, TestRowsChooseNothing) {
   const std::string train =
       std::string("train mlp --data ") + kCars + " --target mpg --hidden 8 --epochs 30 --seed 3 ";

@@ -114,6 +114,35 @@ TEST_F(CliFiles, FeedsOfEveryWrongKind) {
   EXPECT_THAT(ProgramFails(3, program + " --x=" + Path("dim.npy")), HasSubstr("3"));
 }
 
+// Sizes that are computed from others are only known when all inputs are there.
+TEST_F(CliFiles, FeedsOfAComputedSize) {
+  WriteFile(Path("windows.textproto"), R"(
+  versions { producer: 1 min_consumer: 1 }
+  name: "windows"
+  source_files: "model.cc"
+  nodes { name: "x" op: "input" op_version: 1
+          attrs { name: "dtype" value { dtype: F32 } }
+          attrs { name: "name" value { s: "x" } }
+          attrs { name: "shape" value { shape { dims { expr: "n" } } } } }
+  nodes { name: "z" op: "input" op_version: 1
+          attrs { name: "dtype" value { dtype: F32 } }
+          attrs { name: "name" value { s: "z" } }
+          attrs { name: "shape" value { shape { dims { expr: "2*n+1" } } } } }
+  nodes { name: "y" op: "add" op_version: 1 inputs: "z" inputs: "z" }
+  signatures { name: "f" inputs: "x" inputs: "z" outputs { name: "y" value: "y" } }
+)");
+  model_ = Path("windows.textproto");
+  Ok("compile " + model_ + " -o " + package_);
+  WriteFile(Path("three.npy"), WriteNpy(HostTensor::Of<float>({3}, {1, 2, 3})));
+  WriteFile(Path("seven.npy"), WriteNpy(HostTensor::Of<float>({7}, {1, 2, 3, 4, 5, 6, 7})));
+  const std::string x = " --feed x=" + Path("three.npy") + " --feed z=";
+  Ok("run " + model_ + x + Path("seven.npy"));
+  RunFails(
+      3, x + Path("three.npy"),
+      HasSubstr("input 'z' of 'f': expected f32[2*n+1], got f32[3] (dimension 0 has to be 7)"));
+  RunFails(3, x + Path("three.npy") + " --memory", HasSubstr("dimension 0 has to be 7"));
+}
+
 TEST_F(CliFiles, NumbersAsFeeds) {
   const std::string rest = " --checkpoint " + values_ + " --feed x=" + x_ + " --feed n=";
   EXPECT_THAT(Ok("run " + model_ + rest + "1e3"), HasSubstr("m i32[] 2000"));

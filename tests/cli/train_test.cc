@@ -6,12 +6,14 @@
 #include <vector>
 
 #include "proto/npy.h"
+#include "proto/safetensors.h"
 #include "tests/cli/cli.h"
 
 namespace weft {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -70,6 +72,66 @@ TEST_F(CliTraining, TrainingGoesOnWithTheModelThatIsThere) {
   Ok(classify + Path("2.npz") + " --epochs 1");
   EXPECT_THAT(Fails(3, classify + Path("3.npz") + " --epochs 2 --resume"),
               HasSubstr("which knows 2 classes: expected y below that, got 2"));
+}
+
+// Ends a training of many epochs by Ctrl-C, once its first is done.
+class CliInterrupted : public CliTraining {
+ protected:
+  // Returns what it said.
+  std::string Interrupt(const std::string& train) const {
+    const std::string log = Path("log");
+    const Ended ended = Run("{ env --default-signal=INT tools/weft " + train +
+                            " --epochs 1000000 2> " + log + " & until grep -q 'epoch 1/' " + log +
+                            "; do kill -0 $! || break; sleep 0.05; done; kill -INT $!; wait $!; }");
+    const std::string said = ReadFile(log);
+    EXPECT_EQ(ended.code, 130) << said;
+    EXPECT_THAT(said, AllOf(HasSubstr("weft: interrupted in epoch"),
+                            HasSubstr("last.safetensors, and --resume goes on")));
+    return said;
+  }
+  nlohmann::json History(const std::string& folder) const {
+    return nlohmann::json::parse(ReadFile(Path(folder + "/history.json")));
+  }
+};
+
+constexpr char kSmall[] =
+    "train mlp --data tools/examples/data/auto_mpg.csv --target mpg --hidden 8 --batch 8 --seed 3 "
+    "--learning-rate 0.0001 --dropout 0.25 --checkpoint ";
+
+TEST_F(CliInterrupted, LosesNothing) {
+  const std::string train = kSmall + Path("run");
+  Interrupt(train);
+  const auto history = History("run");
+  ASSERT_GT(history.size(), 0u);
+  const auto json = nlohmann::json::parse(
+      Ok(train + " --json --resume --epochs " + std::to_string(history.size() + 1)));
+  EXPECT_EQ(json["history"].size(), history.size() + 1);
+  EXPECT_LE(json["steps"], 40);
+}
+
+// With rows in another order each epoch, units dropped at random, and a rate that falls.
+TEST_F(CliInterrupted, GoesOnBitForBit) {
+  Interrupt(kSmall + Path("first"));
+  const std::string train = "train " + Path("first/model.weft") + " --data " + kCars +
+                            " --target mpg --batch 8 --seed 3 --checkpoint ";
+  const std::string said = Interrupt(train + Path("halved"));
+  const std::string epochs = " --epochs " + std::to_string(History("halved").size() + 2);
+  Ok(train + Path("halved") + epochs + " --resume");
+  Ok(train + Path("whole") + epochs);
+  EXPECT_EQ(History("halved"), History("whole")) << said;
+  for (const char* file : {"/last.safetensors", "/best.safetensors"}) {
+    const std::string halved = ReadFile(Path("halved") + file);
+    const std::string whole = ReadFile(Path("whole") + file);
+    const auto tensors = ReadSafetensors(halved, nullptr),
+               expected = ReadSafetensors(whole, nullptr);
+    ASSERT_TRUE(tensors.ok() && expected.ok()) << tensors.status() << expected.status();
+    ASSERT_GT(expected->tensors.size(), 4u);
+    ASSERT_EQ(tensors->tensors.size(), expected->tensors.size());
+    for (const auto& [name, tensor] : expected->tensors) {
+      ASSERT_TRUE(tensors->tensors.count(name)) << name;
+      EXPECT_EQ(tensors->tensors.at(name).bytes(), tensor.bytes()) << file << " " << name << said;
+    }
+  }
 }
 
 TEST_F(CliTraining, TrainingThatFailsLeavesNothing) {

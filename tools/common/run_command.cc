@@ -82,6 +82,10 @@ absl::Status RunWith(Session& session, const RunFlags& flags, const RunCall& cal
   return status;
 }
 
+absl::Status OfFeeds(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) ? AsBadInput(status) : status;
+}
+
 absl::StatusOr<NamedTensors> CallSignature(Session& session, const RunFlags& flags,
                                            const Session::SignatureInfo& signature,
                                            const RunOptions& options) {
@@ -94,12 +98,12 @@ absl::StatusOr<NamedTensors> CallSignature(Session& session, const RunFlags& fla
     std::vector<std::vector<int64_t>> shapes;
     for (const auto& input : signature.inputs) shapes.push_back(feeds->at(input.name).shape());
     absl::StatusOr<std::unique_ptr<Call>> call = session.Prepare(signature.name, shapes);
-    if (!call.ok()) return call.status();
+    if (!call.ok()) return OfFeeds(call.status());
     certificate = (*call)->peak_bytes();
   }
   const int64_t before = AnonymousBytes();
   absl::StatusOr<NamedTensors> results = session.Run(signature.name, *feeds, options);
-  if (!results.ok()) return results;
+  if (!results.ok()) return OfFeeds(results.status());
   // The session keeps the arena of a call for the next one, so it is still there.
   if (flags.memory) {
     size_t outputs = 0;

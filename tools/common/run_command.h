@@ -36,6 +36,9 @@ absl::Status CheckRunFlags(const RunFlags& flags);
 using RunCall = std::function<absl::StatusOr<NamedTensors>(const RunOptions& options)>;
 absl::Status RunWith(Session& session, const RunFlags& flags, const RunCall& call);
 
+// What a call says is the fault of what it was fed: kBadInput.
+absl::Status OfFeeds(const absl::Status& status);
+
 // The call of a signature with the feeds of the command line.
 absl::StatusOr<NamedTensors> CallSignature(Session& session, const RunFlags& flags,
                                            const Session::SignatureInfo& signature,

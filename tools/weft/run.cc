@@ -38,7 +38,7 @@ absl::StatusOr<NamedTensors> FetchNodes(Model& model, const Flags& flags,
   absl::StatusOr<NamedTensors> feeds = ReadFeeds(flags.feeds, {});
   if (!feeds.ok()) return feeds.status();
   auto values = model.session->Run(*feeds, flags.fetches, {}, options);
-  if (!values.ok()) return values.status();
+  if (!values.ok()) return OfFeeds(values.status());
   NamedTensors results;
   for (size_t i = 0; i < values->size(); ++i) results[flags.fetches[i]] = std::move((*values)[i]);
   return results;

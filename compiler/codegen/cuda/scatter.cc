@@ -13,12 +13,6 @@ using mlir::ValueRange;
 using Values = CodeBuilder::Values;
 namespace arith = mlir::arith;
 
-DimExpr Product(const Shape& shape, size_t first, size_t last) {
-  DimExpr product = 1;
-  for (size_t i = first; i < last; ++i) product = product * shape[i];
-  return product;
-}
-
 // Elements of an access of 16 bytes where rows of `columns` hold whole numbers of them; else 0, for
 // one by scalar code.
 int64_t LanesFor(DataType dtype, const DimExpr& columns) {
@@ -74,7 +68,7 @@ void EmitCudaScatterAdd(KernelBuilder& kb, ir::ScatterAddOp op, KernelSpec& spec
   SetBlockThreads(kb, spec, kThreadsPerBlock);
   const DataType dtype = ir::DataTypeOf(op.getX()), index_dtype = ir::DataTypeOf(op.getIndices());
   const Shape shape = ir::ShapeOf(op.getX());
-  const DimExpr columns = Product(shape, 1, shape.size());
+  const DimExpr columns = NumElements(shape, 1, shape.size());
   const int64_t lanes = LanesFor(dtype, columns), step = std::max<int64_t>(1, lanes);
   const DimExpr pieces = DimExpr::CeilDiv(columns, kThreadsPerBlock * step);
   spec.tiles = shape[0] * pieces;
@@ -154,7 +148,7 @@ void EmitCudaStackPush(KernelBuilder& kb, ir::StackPushOp op, KernelSpec& spec) 
   SetBlockThreads(kb, spec, kThreadsPerBlock);
   const DataType dtype = ir::DataTypeOf(op.getX());
   const Shape shape = ir::ShapeOf(op.getX());
-  const DimExpr columns = Product(shape, 1, shape.size());
+  const DimExpr columns = NumElements(shape, 1, shape.size());
   const int64_t lanes = LanesFor(dtype, columns), step = std::max<int64_t>(1, lanes);
   spec.tiles = DimExpr::CeilDiv(columns, kThreadsPerBlock * step);
 
@@ -192,7 +186,8 @@ void EmitCudaScan(KernelBuilder& kb, ir::CumSumOp op, KernelSpec& spec) {
   // The accessor gives an unsigned number.
   const int64_t named_axis = static_cast<int64_t>(op.getAxis());
   const size_t axis = static_cast<size_t>(named_axis < 0 ? named_axis + rank : named_axis);
-  const DimExpr outer = Product(shape, 0, axis), columns = Product(shape, axis + 1, shape.size());
+  const DimExpr outer = NumElements(shape, 0, axis),
+                columns = NumElements(shape, axis + 1, shape.size());
   Value x = kb.BufferOf(op.getX()), y = kb.ResultBufferOf(op.getY());
   Value length = kb.Size(shape[axis]), num_columns = kb.Size(columns);
   Elements elements(kb, dtype, /*lanes=*/0);
