@@ -362,6 +362,11 @@ class Builder : public PackageBuilder {
     return PeakBytes(*built, sizes);
   }
 
+  bool Recomputes() const {
+    const std::vector<std::string>& disabled = options_.disabled_passes;
+    return std::find(disabled.begin(), disabled.end(), "rematerialize") == disabled.end();
+  }
+
   absl::Status OverBudget(const PlanSource& plan, int64_t needed, const MemoryProfile& profile) {
     std::string held;
     const std::vector<size_t> values = profile.AtPeak();
@@ -377,10 +382,13 @@ class Builder : public PackageBuilder {
     for (const auto& [symbol, size] : plan.budget_sizes) {
       absl::StrAppend(&at, at.empty() ? ", at " : ", ", symbol, "=", size);
     }
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "signature '", plan.name, "': expected at most ", options_.memory_budget,
-        " bytes (the memory budget), needs ", needed, ", ", needed - options_.memory_budget,
-        " more, with all computed again that helps", at, "; at the peak are held: ", held));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("signature '", plan.name, "': expected at most ", options_.memory_budget,
+                     " bytes (the memory budget), needs ", needed, ", ",
+                     needed - options_.memory_budget, " more, with ",
+                     Recomputes() ? "all computed again that helps"
+                                  : "nothing computed again (no rematerialize)",
+                     at, "; at the peak are held: ", held));
   }
 
   static void FillValue(PackageValue* to, const std::string& name, mlir::Value value) {

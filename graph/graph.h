@@ -161,9 +161,9 @@ class Graph {
   [[nodiscard]] ScopeGuard Scope(std::string_view name);
   // A name scope as well, whose nodes' values are not kept for gradients: what gradients need of
   // them is computed again there, from what came into the scope. Costs the scope's work once more,
-  // saves the memory of what it makes (gradient checkpointing). Values and gradients stay the same,
-  // random draws too. Of nested ones, the outermost counts; results of While and Cond made in it
-  // are kept. Part of files.
+  // saves the memory of what it makes (gradient checkpointing). Values and gradients stay the same
+  // but for rounding, random draws without exception. Of nested ones, the outermost counts; results
+  // of While and Cond made in it are kept. Part of files.
   [[nodiscard]] ScopeGuard Recompute(std::string_view name);
 
   // Declares a way to call the graph. Inputs are those that outputs and targets need, in the order

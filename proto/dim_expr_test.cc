@@ -223,7 +223,7 @@ TEST(Shape, PrintsAndCounts) {
   EXPECT_EQ(ToString(shape), "[batch, 28, 28]");
   EXPECT_EQ(ToString(Shape{}), "[]");
   EXPECT_EQ(NumElements(shape).Text(), "784*batch");
-  EXPECT_EQ(NumElements(shape, 1, 2), DimExpr(784));
+  EXPECT_EQ(NumElements(shape, 1, 2), DimExpr(28));
   EXPECT_EQ(NumElements(shape, 1, 1), DimExpr(1));
   EXPECT_EQ(NumElements({INT64_MAX, 8, 0}), DimExpr(0));
   EXPECT_TRUE(NumElements({INT64_MAX, 8}).IsOverflow());

@@ -79,6 +79,7 @@ void* operator new(size_t size) {
   if (memory == nullptr) abort();
   return memory;
 }
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return operator new(size); }
 void operator delete(void* memory) noexcept { free(memory); }
 void operator delete(void* memory, size_t) noexcept { free(memory); }
 #endif

@@ -1,6 +1,7 @@
 #include "runtime/c_api.h"
 
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <deque>
 #include <exception>
@@ -296,7 +297,10 @@ int weft_call_run(WeftCall* call, const WeftRunOptions* options) {
     if (call == nullptr) return Fail(Missing("a call"));
     weft::RunOptions run;
     const double timeout = Get(options, &WeftRunOptions::timeout_seconds, 0.0);
-    if (timeout > 0) run.deadline = absl::Now() + absl::Seconds(timeout);
+    if (std::isnan(timeout)) {
+      return Fail(absl::InvalidArgumentError("expected a timeout in seconds, got NaN"));
+    }
+    if (timeout != 0) run.deadline = absl::Now() + absl::Seconds(timeout);
     static_assert(sizeof(std::atomic<bool>) == 1);
     run.cancel = reinterpret_cast<const std::atomic<bool>*>(const_cast<const uint8_t*>(
         Get(options, &WeftRunOptions::cancel, static_cast<const volatile uint8_t*>(nullptr))));
@@ -335,7 +339,7 @@ int weft_session_get_variable(WeftSession* session, const char* name, void* data
     if (!value.ok()) return Fail(value.status());
     if (value->size_bytes() != bytes) {
       return Fail(absl::InvalidArgumentError(absl::StrCat(
-          "variable '", name, "' has ", value->size_bytes(), " bytes, expected ", bytes)));
+          "variable '", name, "': expected ", value->size_bytes(), " bytes, got ", bytes)));
     }
     if (bytes > 0 && data == nullptr) return Fail(Missing("a place for the elements"));
     if (bytes > 0) memcpy(data, value->data(), bytes);

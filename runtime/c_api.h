@@ -118,7 +118,7 @@ typedef struct WeftCall WeftCall;
 
 typedef struct WeftRunOptions {
   size_t struct_size;             /* sizeof(WeftRunOptions) */
-  double timeout_seconds;         /* 0: none */
+  double timeout_seconds;         /* 0: none; below 0: over already */
   const volatile uint8_t* cancel; /* NULL, or set to 1 by another thread to stop the run */
 } WeftRunOptions;
 

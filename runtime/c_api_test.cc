@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <new>
 #include <string>
 
@@ -24,6 +25,13 @@ void* operator new(size_t size) {
   void* memory = malloc(size);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
+}
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  try {
+    return operator new(size);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
 }
 void operator delete(void* memory) noexcept { free(memory); }
 void operator delete(void* memory, size_t) noexcept { free(memory); }
@@ -89,6 +97,11 @@ TEST_F(CApi, RunsCalls) {
   // A caller that was compiled before `cancel` was added.
   options.struct_size = offsetof(WeftRunOptions, cancel);
   ASSERT_EQ(weft_call_run(call, &options), WEFT_STATUS_OK);
+  // Time that is left of a deadline may be less than none.
+  options.timeout_seconds = -0.5;
+  EXPECT_EQ(weft_call_run(call, &options), WEFT_STATUS_DEADLINE_EXCEEDED);
+  options.timeout_seconds = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(weft_call_run(call, &options), WEFT_STATUS_INVALID_ARGUMENT);
   WeftTensor y;
   ASSERT_EQ(weft_call_output(call, 0, &y), WEFT_STATUS_OK);
   EXPECT_EQ(weft_call_output(call, 1, &y), WEFT_STATUS_INVALID_ARGUMENT);

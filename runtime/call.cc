@@ -94,9 +94,10 @@ absl::Status CreateInstance(const PlanTables& tables, const Shapes& shapes, Page
     case WEFT_OK:
       break;
     case WEFT_ERROR_STEP_SIZE:
-      return absl::InvalidArgumentError(
-          absl::StrCat("signature '", plan.signature, "': ", PlaceOfStep(plan.steps[error.index]),
-                       " has a size out of bounds with these shapes"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "signature '", plan.signature, "': ", PlaceOfStep(plan.steps[error.index]),
+          " has a size out of bounds with these shapes, or more than 2^42 operations in "
+          "one piece, which nothing could stop"));
     default:
       return absl::OutOfRangeError(absl::StrCat(
           "signature '", plan.signature,
@@ -298,12 +299,17 @@ absl::Status PreparedCall::Feed(int index, const HostTensor& tensor) {
                      tensor.TypeString()));
   }
   input.tensor = tensor;
+  return absl::OkStatus();
+}
+
+absl::Status PreparedCall::AllocateStaging() {
   if (!state_->device->is_host()) return absl::OkStatus();
-  input.staged = !IsAligned(tensor.data());
-  for (const OutputSlot& output : outputs_) {
-    input.staged = input.staged || Overlap(tensor, output.tensor);
-  }
-  if (input.staged && input.staging.dtype() == DataType::kInvalid) {
+  for (InputSlot& input : inputs_) {
+    input.staged = !IsAligned(input.tensor.data());
+    for (const OutputSlot& output : outputs_) {
+      input.staged = input.staged || Overlap(input.tensor, output.tensor);
+    }
+    if (!input.staged || input.staging.dtype() != DataType::kInvalid) continue;
     absl::StatusOr<HostTensor> staging = HostTensor::Create(input.dtype, input.shape);
     if (!staging.ok()) return staging.status();
     input.staging = *std::move(staging);
@@ -319,6 +325,7 @@ absl::Status PreparedCall::Run(const RunLimits& limits) {
     }
   }
   if (absl::Status status = AllocateOutputs(); !status.ok()) return status;
+  if (absl::Status status = AllocateStaging(); !status.ok()) return status;
   const VariablesLocked locked(state_->variables.lock(), lock_mode_, limits);
   return locked.status().ok() ? RunLocked(limits) : locked.status();
 }

@@ -81,6 +81,8 @@ class PreparedCall final : public Call {
   const Package& package() const { return *package_; }
   // Outputs' tensors, where there are none. Run does it as well.
   absl::Status AllocateOutputs();
+  // For feeds that the device cannot use where they lie.
+  absl::Status AllocateStaging();
   // All bytes that stay with the call: peak_bytes, and copies of feeds and outputs.
   int64_t held_bytes() const;
   // For Session::Run, around it and Feed: lets an output be written to a tensor of the caller's,

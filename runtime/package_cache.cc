@@ -68,9 +68,9 @@ PackageCache::Made PackageCache::Get(const std::string& key, Make make, const Ru
 
 absl::Status PackageCache::StartThread(const std::string& key, const std::shared_ptr<Job>& job,
                                        Make make) {
+  ended_.reserve(ended_.size() + static_cast<size_t>(jobs_with_thread_) + 1);
   entries_[key].job = job;
   ++jobs_with_thread_;
-  ended_.reserve(ended_.size() + static_cast<size_t>(jobs_with_thread_));
   try {
     // It waits for the mutex before it touches job->thread.
     job->thread = std::thread([this, key, job, make = std::move(make)] { Do(key, job, make); });
@@ -88,6 +88,10 @@ void PackageCache::Do(const std::string& key, const std::shared_ptr<Job>& job, c
   try {
     made = make();
   } catch (const std::bad_alloc&) {
+  } catch (const std::exception& error) {
+    made = absl::InternalError(absl::StrCat("the planner threw an exception: ", error.what()));
+  } catch (...) {
+    made = absl::InternalError("the planner threw an exception");
   }
   std::lock_guard<std::mutex> lock(mutex_);
   if (made.ok()) {

@@ -267,10 +267,7 @@ absl::StatusOr<std::unique_ptr<PreparedCall>> SessionImpl::CreateCall(
 absl::Status SessionImpl::FeedAndRun(CallCache::Node node, const NamedTensors& feeds,
                                      NamedTensors* outputs, const RunLimits& limits) {
   PreparedCall& call = *node.front().call;
-  for (int i = 0; i < call.num_outputs(); ++i) {
-    const auto output = outputs->find(call.output_name(i));
-    if (output != outputs->end()) call.LendOutput(i, &output->second);
-  }
+  // Fed first: `feeds` may be `*outputs`, whose tensors are lent to the call next.
   absl::Status status;
   for (int i = 0; status.ok() && i < call.num_inputs(); ++i) {
     const auto feed = feeds.find(call.input_name(i));
@@ -278,6 +275,10 @@ absl::Status SessionImpl::FeedAndRun(CallCache::Node node, const NamedTensors& f
                  ? call.Feed(i, feed->second)
                  : absl::InvalidArgumentError(
                        absl::StrCat("input '", call.input_name(i), "' is needed and was not fed"));
+  }
+  for (int i = 0; status.ok() && i < call.num_outputs(); ++i) {
+    const auto output = outputs->find(call.output_name(i));
+    if (output != outputs->end()) call.LendOutput(i, &output->second);
   }
   if (status.ok()) status = call.Run(limits);
   for (int i = 0; i < call.num_outputs(); ++i) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <future>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -182,18 +183,38 @@ TEST(SessionWithPlanner, ManyThreadsFailOnce) {
   auto session = MakeTestSession(std::ref(planner));
   ASSERT_NE(session, nullptr);
   std::vector<std::thread> threads;
+  std::atomic<int> arrived{0};
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
+      ++arrived;
       RunOptions run;
       if (t % 2 == 1) run.deadline = absl::Now() + absl::Seconds(100);
       EXPECT_THAT(Message(session->Run("init", {}, run).status()), HasSubstr("model.cc:7"));
     });
   }
+  while (arrived < 4) absl::SleepFor(absl::Milliseconds(1));
   absl::SleepFor(absl::Milliseconds(50));
   planner.Release();
   for (std::thread& thread : threads) thread.join();
-  // Usually 1; a thread that came after the error asks anew.
+  // Usually 1; a thread that was held up until after the error asks anew.
   EXPECT_LT(planner.started(), 4);
+}
+
+// What a planner throws is an error like others, also on a thread of its own (with a deadline).
+TEST(SessionWithPlanner, ExceptionsAreErrors) {
+  FakePlanner planner;
+  auto session = MakeTestSession([&](const PlanRequest& request) -> absl::StatusOr<std::string> {
+    if (!request.signature().empty()) throw std::length_error("too long");
+    return planner(request);
+  });
+  ASSERT_NE(session, nullptr);
+  for (int i = 0; i < 4; ++i) {
+    RunOptions run;
+    if (i % 2 == 1) run.deadline = absl::Now() + absl::Seconds(100);
+    const absl::Status status = session->Run("predict", {{"x", Floats({2, 4})}}, run).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << status;
+    EXPECT_THAT(Message(status), HasSubstr("too long"));
+  }
 }
 
 TEST(SessionWithPlanner, ManyThreadsCompileOnce) {

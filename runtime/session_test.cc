@@ -96,6 +96,26 @@ TEST(Session, RunsIntoTensorsOfTheCaller) {
   EXPECT_EQ(outputs.at("y").data(), x.data());
 }
 
+// Where input and output share a name, one map carries a state on.
+TEST(Session, RunsIntoWhatItIsFed) {
+  TestPackage package = MakeTestPackage();
+  for (auto& signature : *package.manifest.mutable_signatures()) {
+    if (signature.name() == "predict") signature.mutable_outputs(0)->set_name("x");
+  }
+  for (Plan& plan : *package.manifest.mutable_targets(0)->mutable_plans()) {
+    if (plan.signature() == "predict") plan.mutable_outputs(0)->set_name("x");
+  }
+  auto session = MakeTestSession(package);
+  NamedTensors state = {{"x", Floats({2, 4}, 1)}};
+  const void* place = state.at("x").data();
+  for (const float expected : {16.0f, 32.0f, 64.0f}) {
+    const absl::Status status = session->RunInto("predict", state, &state);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(state.at("x").values<float>()[7], expected);
+    EXPECT_EQ(state.at("x").data(), place);
+  }
+}
+
 TEST(Session, TellsItsSignatures) {
   auto session = MakeTestSession();
   const auto signatures = session->Signatures();

@@ -40,7 +40,8 @@ absl::Status Verify(Session& session, const RunFlags& flags, const Golden& golde
     if (!restored.ok()) return AsBadInput(restored.status());
   }
   std::string text;
-  absl::Status agrees = CheckGolden(session, golden, std::nullopt, flags.json, flags.model, &text);
+  absl::Status agrees =
+      CheckGolden(session, golden, std::nullopt, flags.json, flags.model, &text, OptionsOf(flags));
   std::fputs(text.c_str(), stdout);
   return agrees;
 }
@@ -50,10 +51,6 @@ absl::Status Run(const RunFlags& flags, bool list, bool verify) {
   if (!status.ok()) return status;
   std::optional<Golden> golden;
   if (verify) {
-    if (list || flags.init || !flags.feeds.empty() || !flags.fetches.empty() ||
-        !flags.out.empty() || !flags.signature.empty() || !flags.save_checkpoint.empty()) {
-      return UsageError("--verify runs what the package carries; leave out what says otherwise");
-    }
     absl::StatusOr<Golden> carried = ReadGolden(flags.model);
     if (!carried.ok()) return carried.status();
     golden = *std::move(carried);
@@ -87,9 +84,19 @@ int Main(int argc, char** argv) {
   AddRepeatable(&program, "--fetch", flags.fetches, "Output to keep; all if not given; repeatable")
       ->type_name("NAME");
   AddRunOptions(&program, flags);
-  program.add_flag("--list", list, "Show the package's signatures and run nothing");
-  program.add_flag("--verify", verify,
-                   "Check the package by the golden values in it (weft compile --golden)");
+  CLI::Option* shows =
+      program.add_flag("--list", list, "Show the package's signatures and run nothing");
+  CLI::Option* verifies = program.add_flag(
+      "--verify", verify, "Check the package by the golden values in it (weft compile --golden)");
+  // What says how to run means nothing to them.
+  for (const char* option : {"--feed", "--fetch", "--signature", "--out", "--init", "--profile",
+                             "--memory", "--limit", "--save-checkpoint"}) {
+    shows->excludes(option);
+    verifies->excludes(option);
+  }
+  for (const char* option : {"--checkpoint", "--json", "--timeout", "--verify"}) {
+    shows->excludes(option);
+  }
   program.footer(
       "Examples: weft-run digits.weftpkg --feed x=images.npy --fetch class --out classes.npy\n"
       "          weft-run train.weftpkg --signature init --save-checkpoint w.safetensors\n"

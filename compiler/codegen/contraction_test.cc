@@ -213,6 +213,23 @@ TEST(Contraction, FewOfOpenRows) {
   }
 }
 
+// Passes over narrow rows of right would be the deepest; what they copy to scratch (a last panel
+// that is not whole, strips of a transposed left) has to fit there.
+TEST(Contraction, FewOfOpenRowsByNarrowMatrices) {
+  for (int64_t rows : {1, 3, 8, 40}) {
+    for (int i = 0; i < 2; ++i) {
+      for (const auto& [columns, depth] : std::vector<std::pair<int64_t, int64_t>>{
+               {100, 700}, {200, 700}, {65, 1024}, {33, 2048}, {49, 2048}, {65, 2048}}) {
+        CheckProduct({{}, rows, columns, depth}, DataType::kF32, TargetName(i), "m");
+      }
+      CheckProduct({{}, rows, 31, 700}, DataType::kF64, TargetName(i), "m");
+      CheckProduct({{}, rows, 96, 1024, true}, DataType::kF32, TargetName(i), "m");
+      CheckProduct({{}, rows, 64, 2048, true}, DataType::kF32, TargetName(i), "m");
+      CheckProduct({{2}, rows, 96, 2048, true}, DataType::kF64, TargetName(i), "m");
+    }
+  }
+}
+
 struct Conv {
   Ints image, filter;  // [n, h, w, c], [kh, kw, c / groups, o]
   Ints strides = {1, 1}, dilations = {1, 1};

@@ -17,7 +17,7 @@ using Ints = std::vector<int64_t>;
 template <typename T>
 HostTensor Random(const Ints& shape, int seed, double scale = 1) {
   std::mt19937 engine(seed);
-  std::uniform_int_distribution<int> values(-8, 8);
+  std::uniform_int_distribution<int> values(std::is_unsigned_v<T> ? 0 : -8, 8);
   HostTensor tensor = *HostTensor::Create(DataTypeOfT<T>::value, shape);
   for (T& value : tensor.mutable_values<T>()) value = T(values(engine) * scale);
   return tensor;

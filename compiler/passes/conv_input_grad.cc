@@ -40,7 +40,8 @@ struct Geometry {
 
   mlir::Value dy, filter;
   Shape image, out, window;
-  Ints strides, padding, dilations;
+  llvm::SmallVector<int64_t, 2> strides;
+  Ints padding, dilations;
   int64_t groups;
 };
 
@@ -254,10 +255,17 @@ absl::StatusOr<mlir::Value> BySpreading(mlir::Operation* op, const Geometry& g, 
 }  // namespace
 
 absl::StatusOr<mlir::Value> DecomposeConvInputGrad(mlir::Operation* op, OpMaker make) {
-  const Geometry g(op);
+  Geometry g(op);
   // Without windows or places in them, which sizes given to open dimensions may leave.
   if (NumElements(g.out) == DimExpr(0) || NumElements(g.window) == DimExpr(0)) {
     return make.Full(ir::DataTypeOf(g.dy), g.image, 0);
+  }
+  // One window is not moved: a stride beyond the image would only make zeros.
+  for (size_t i = 0; i < 2; ++i) {
+    const std::optional<int64_t> size = g.image[i + 1].Constant();
+    if (!size || g.out[i + 1] != DimExpr(1)) continue;
+    const int64_t padded = *size + g.padding[2 * i] + g.padding[2 * i + 1];
+    g.strides[i] = std::clamp<int64_t>(padded, 1, g.strides[i]);
   }
   if (g.strides[0] > 1 || g.strides[1] > 1) {
     if (mlir::Value dx = ByPhases(g, make)) return dx;

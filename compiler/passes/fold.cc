@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "compiler/passes/op_kinds.h"
 #include "compiler/passes/pack.h"
@@ -51,8 +52,10 @@ bool IsWorthFolding(mlir::Operation* op) {
 }
 
 absl::Status At(const absl::Status& status, mlir::Operation* op) {
-  return absl::Status(status.code(),
-                      absl::StrCat(status.message(), ", at ", ir::Describe(op->getLoc())));
+  // Errors of evaluating an op say where already.
+  const std::string where = ir::Describe(op->getLoc());
+  if (absl::EndsWith(status.message(), where)) return status;
+  return absl::Status(status.code(), absl::StrCat(status.message(), ", at ", where));
 }
 
 class Folder {
@@ -75,6 +78,14 @@ class Folder {
       }
       if (auto weight = llvm::dyn_cast<plan::WeightOp>(op)) {
         known_[weight.getY()] = weights_.at(static_cast<int64_t>(weight.getIndex()));
+        continue;
+      }
+      // What is known need not be computed again later.
+      if (auto barrier = llvm::dyn_cast<plan::BarrierOp>(op)) {
+        if (!known_.contains(barrier.getX())) continue;
+        barrier.getY().replaceAllUsesWith(barrier.getX());
+        barrier.erase();
+        changed = true;
         continue;
       }
       if (!IsWorthFolding(op)) continue;
@@ -115,8 +126,13 @@ class Folder {
     auto weight = op->getOperand(0).getDefiningOp<plan::WeightOp>();
     if (!weight || op->getNumOperands() != 1) return compute();
     std::string how;
-    llvm::raw_string_ostream(how) << op->getName() << op->getAttrDictionary()
-                                  << op->getResult(0).getType();
+    llvm::raw_string_ostream stream(how);
+    stream << op->getName() << op->getResult(0).getType();
+    // Not those that say where it comes from, which have a dialect's name in front.
+    for (mlir::NamedAttribute attribute : op->getAttrs()) {
+      if (attribute.getNameDialect() != nullptr) continue;
+      stream << attribute.getName() << attribute.getValue();
+    }
     absl::StatusOr<int64_t> index =
         weights_.Derive(static_cast<int64_t>(weight.getIndex()), how, compute);
     if (!index.ok()) return index.status();

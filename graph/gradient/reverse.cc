@@ -46,8 +46,7 @@ class AdjointRecompute {
   AdjointRecompute(ir::GraphImpl* graph, mlir::Operation* forward)
       : graph_(graph), saved_(graph->recompute) {
     if (std::optional<ir::RecomputeMark> mark = ir::RecomputeMarkOf(forward)) {
-      ++mark->level;
-      graph_->recompute = mark->Text();
+      graph_->recompute = ++mark->level <= ir::kMaxRecomputeLevel ? mark->Text() : "";
     }
   }
   AdjointRecompute(const AdjointRecompute&) = delete;

@@ -290,13 +290,13 @@ class Checker {
                                 ir::kRecomputeAttr, "' on an op that cannot be computed again"));
     }
     const std::optional<ir::RecomputeMark> mark = ir::ParseRecomputeMark(value.s());
-    if (value.kind_case() == proto::AttrValue::kS && mark && ir::NameProblem(mark->scope).empty()) {
-      return absl::OkStatus();
-    }
+    const bool is_text = value.kind_case() == proto::AttrValue::kS;
+    if (is_text && mark && ir::NameProblem(mark->scope).empty()) return absl::OkStatus();
     return Error(absl::StrCat(std::string(info.name), ": attribute '", ir::kRecomputeAttr,
-                              "': expected the name of a scope, or 'scope:1' for its gradient, "
-                              "got '",
-                              value.s(), "'"));
+                              "': expected the name of a scope, or 'scope:1' for its gradient up "
+                              "to 'scope:",
+                              ir::kMaxRecomputeLevel, "', got ",
+                              is_text ? absl::StrCat("'", value.s(), "'") : "no string"));
   }
 
   std::string NearestVariable(const std::string& name) const {

@@ -272,7 +272,8 @@ TEST(Import, Recompute) {
   };
   EXPECT_EQ(marked("layer/matmul", text("a/b")), "");
   EXPECT_EQ(marked("layer/matmul", text("a:2")), "");
-  for (const char* bad : {"", ":1", "a:", "a:0", "a:-1", "a:01", "a:1:2", "a b", "a:99999999999"}) {
+  for (const char* bad :
+       {"", ":1", "a:", "a:0", "a:-1", "a:01", "a:1:2", "a b", "a:9", "a:99999999999"}) {
     EXPECT_THAT(marked("layer/matmul", text(bad)),
                 AllOf(HasSubstr("expected the name of a scope"), HasSubstr("node 'layer/matmul'")))
         << bad;

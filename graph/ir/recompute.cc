@@ -5,13 +5,6 @@
 #include "mlir/IR/BuiltinAttributes.h"
 
 namespace weft::ir {
-namespace {
-
-// Gradients of gradients grow too fast for more.
-constexpr int kMaxLevel = 999;
-
-}  // namespace
-
 std::string RecomputeMark::Text() const {
   return level == 0 ? scope : absl::StrCat(scope, ":", level);
 }
@@ -21,7 +14,8 @@ std::optional<RecomputeMark> ParseRecomputeMark(std::string_view text) {
   if (const size_t colon = text.find(':'); colon != std::string_view::npos) {
     mark.scope = std::string(text.substr(0, colon));
     const std::string digits(text.substr(colon + 1));
-    if (!absl::SimpleAtoi(digits, &mark.level) || mark.level < 1 || mark.level > kMaxLevel) {
+    if (!absl::SimpleAtoi(digits, &mark.level) || mark.level < 1 ||
+        mark.level > kMaxRecomputeLevel) {
       return std::nullopt;
     }
   }

@@ -26,7 +26,10 @@ struct RecomputeMark {
   // "encoder/layer", "encoder/layer:1". A name has no colon.
   std::string Text() const;
 };
-// nullopt where the text is not one that Text() gives.
+// The highest level: gradients of gradients are as many copies of a scope, so a file must not ask
+// for hundreds. What is above is not marked, and is kept.
+inline constexpr int kMaxRecomputeLevel = 8;
+// nullopt where the text is not one that Text() gives, or of a higher level.
 std::optional<RecomputeMark> ParseRecomputeMark(std::string_view text);
 // The op's; nullopt where it has none.
 std::optional<RecomputeMark> RecomputeMarkOf(mlir::Operation* op);

@@ -43,8 +43,8 @@ struct ContractionSchedule {
   // lose to the sums of many short passes.
   int64_t pack_rows = 48;
   // Where the number of rows is open: depth of one pass, and columns of one block, for fewer rows
-  // than `pack_rows`. The columns are a multiple of column_block; no depth means that it is as for
-  // others.
+  // than `pack_rows`. The depth is at most pass_depth(), the columns are a multiple of
+  // column_block; no depth means that it is as for others.
   int64_t few_rows_depth = 0, few_rows_columns = 0;
   // Rows of `left` that are copied at once, a multiple of row_tile; 0 to read it where it lies.
   int64_t copy_rows = 0;

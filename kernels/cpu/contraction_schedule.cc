@@ -128,8 +128,9 @@ ContractionSchedule ChooseSchedule(const ContractionSizes& sizes, int64_t elemen
 
   if (!sizes.rows && read_in_place && sizes.segments == 1 && !sizes.left_across &&
       !sizes.left_along_columns && sizes.depth.value_or(s.pass_depth()) > few_rows_depth) {
-    // As where rows are known to be few: short passes over a page of each row of right.
-    s.few_rows_depth = few_rows_depth;
+    // As where rows are known to be few: short passes over a page of each row of right. None is
+    // deeper than a pass of many rows, for which there is room.
+    s.few_rows_depth = std::min(few_rows_depth, s.pass_depth());
     s.few_rows_columns =
         std::max<int64_t>(4096 / element_bytes / s.column_block, 1) * s.column_block;
   }

@@ -8,7 +8,8 @@ namespace weft::math {
 
 // e^(x + tail), where |tail| is small against 1 (or not given).
 mlir::Value ExpWithTail(FloatOps& f, mlir::Value x, mlir::Value tail);
-// e^x where |x| is at most 87 (708), without the steps that results beyond normal numbers need.
+// e^x for x from -87.9 to 88 (-708.8 to 709), without the steps that results beyond normal numbers
+// need; from -104 (-746) on where FloatOps::scales_at_once().
 mlir::Value ExpOfModerate(FloatOps& f, mlir::Value x);
 
 }  // namespace weft::math

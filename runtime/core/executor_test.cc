@@ -203,6 +203,19 @@ TEST(Layout, TilesAreBounded) {
   EXPECT_EQ(result(-1), WEFT_ERROR_STEP_SIZE);
 }
 
+// A tile runs to its end, so that its work has to be bounded for deadlines to hold.
+TEST(Layout, WorkOfATileIsBounded) {
+  const auto result = [](int64_t tiles, int64_t flops) {
+    PlanBuilder b("work");
+    b.Launch(0, b.Kernel("k", 0), {}, {}, b.Constant(tiles), {0, b.Constant(flops), 0});
+    Program program(b.Build(), {test_fill});
+    return program.Create();
+  };
+  EXPECT_EQ(result(0, int64_t{1} << 42), WEFT_OK);
+  EXPECT_EQ(result(1, int64_t{1} << 43), WEFT_ERROR_STEP_SIZE);
+  EXPECT_EQ(result(2, int64_t{1} << 43), WEFT_OK);
+}
+
 TEST(Shapes, AreComparedWithTheirFormulas) {
   PlanBuilder b("shapes");
   const Dim n = b.Symbol("n", 0, 0);

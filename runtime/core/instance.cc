@@ -138,8 +138,10 @@ bool CheckStep(WeftInstance* instance, const WeftStep& step) {
   switch (step.kind) {
     case WEFT_STEP_LAUNCH: {
       const int64_t scratch = instance->values[step.scratch];
+      const int64_t tiles = instance->values[step.tiles];
       // Tiles are bounded so that counting them cannot overflow.
-      if (!InBytes(instance->values[step.tiles]) || !InBytes(scratch)) return false;
+      if (!InBytes(tiles) || !InBytes(scratch)) return false;
+      if (instance->values[step.flops] / (tiles > 1 ? tiles : 1) > WEFT_MAX_TILE_WORK) return false;
       if (AlignUp(scratch) > instance->scratch_bytes) instance->scratch_bytes = AlignUp(scratch);
       return true;
     }

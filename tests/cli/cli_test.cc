@@ -264,6 +264,20 @@ TEST_F(Cli, ResumedWithOtherRowsIsSaid) {
   EXPECT_THAT(Weft(train + "3 --resume").err, HasSubstr("other rows"));
 }
 
+// Also of a compilation, which goes on until the process ends.
+TEST_F(Cli, TimeLimits) {
+  TrainCars();
+  const std::string run = "run " + Path("run/model.weft") + " --checkpoint " +
+                          Path("run/last.safetensors") + " --signature eval_step";
+  WriteFile(Path("x.npy"), WriteNpy(HostTensor::Of<float>({1, 9}, std::vector<float>(9))));
+  WriteFile(Path("y.npy"), WriteNpy(HostTensor::Of<float>({1, 1}, {1})));
+  const std::string feeds = " --feed x=" + Path("x.npy") + " --feed y=" + Path("y.npy");
+  Ok(run + feeds + " --timeout 1000 --memory");
+  for (const char* limit : {" --timeout 0.002", " --timeout 0.002 --memory"}) {
+    EXPECT_THAT(Fails(1, run + feeds + limit), HasSubstr("deadline"));
+  }
+}
+
 TEST_F(Cli, GradientsOfWhat) {
   TrainCars();
   const std::string grad =
@@ -411,7 +425,7 @@ TEST_F(Cli, Compile) {
   EXPECT_FALSE(fs::exists(Path("x.weftpkg")));
   EXPECT_THAT(Fails(1, "compile " + model + " -o /nowhere/x.weftpkg"), HasSubstr("/nowhere"));
   EXPECT_THAT(Fails(1, "compile " + model + " -o " + Path("x.weftpkg") + " --memory-budget 1KiB"),
-              AllOf(HasSubstr("expected at most 1024 bytes (memory_budget), needs"),
+              AllOf(HasSubstr("expected at most 1024 bytes (the memory budget), needs"),
                     HasSubstr("at the peak are held")));
   EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --memory-budget much"),
               HasSubstr("--memory-budget"));

@@ -291,6 +291,12 @@ TEST_F(CliFiles, OutputsThatAreOpenAlready) {
   EXPECT_EQ(Run("((" + compile + "/dev/stdout && echo after) >> " + log + ")").code, 0);
   EXPECT_EQ(Run(compile + Path("log.mlir")).code, 0);
   EXPECT_EQ(ReadFile(log), "before\n" + ReadFile(Path("log.mlir")) + "after\n");
+  // By a compiled program too.
+  const std::string program =
+      executable_ + " --variables=" + values_ + " --n=" + n_ + " --x=" + x_ + " --out-y=";
+  EXPECT_EQ(Run("((" + program + "/dev/stdout && echo after) >> " + log + ".npy)").code, 0);
+  EXPECT_EQ(Run(program + Path("y.npy")).code, 0);
+  EXPECT_EQ(ReadFile(log + ".npy"), ReadFile(Path("y.npy")) + "after\n");
 }
 
 TEST_F(CliFiles, ProgramsSaveVariablesLast) {

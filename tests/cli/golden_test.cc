@@ -135,7 +135,9 @@ TEST_F(Golden, WrongUsage) {
   Ok(compile_ + values_ + golden_ + "-o " + package_);
   EXPECT_THAT(FailsBy("tools/weft-run", "weft-run: ", 2,
                       package_ + " --verify --feed x=" + Path("rows/x.npy")),
-              HasSubstr("leave out"));
+              HasSubstr("--feed excludes --verify"));
+  EXPECT_THAT(FailsBy("tools/weft-run", "weft-run: ", 1, package_ + " --verify --timeout 1e-9"),
+              HasSubstr("deadline"));
   EXPECT_THAT(Fails(2, "verify --signature init " + package_),
               HasSubstr("are of signature 'predict', not of 'init'"));
 }

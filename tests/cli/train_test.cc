@@ -1,6 +1,7 @@
 // weft train: what it goes on with, what it leaves behind, and data that is not what it should be.
 #include <gmock/gmock.h>
 
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -129,7 +130,10 @@ TEST_F(CliInterrupted, GoesOnBitForBit) {
     ASSERT_EQ(tensors->tensors.size(), expected->tensors.size());
     for (const auto& [name, tensor] : expected->tensors) {
       ASSERT_TRUE(tensors->tensors.count(name)) << name;
-      EXPECT_EQ(tensors->tensors.at(name).bytes(), tensor.bytes()) << file << " " << name << said;
+      const HostTensor& got = tensors->tensors.at(name);
+      ASSERT_EQ(got.TypeString(), tensor.TypeString()) << name;
+      EXPECT_EQ(std::memcmp(got.data(), tensor.data(), tensor.size_bytes()), 0)
+          << file << " " << name << said;
     }
   }
 }

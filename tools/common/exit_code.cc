@@ -1,5 +1,7 @@
 #include "tools/common/exit_code.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -90,6 +92,8 @@ int Finish(const std::function<absl::Status()>& run, const char* program) {
         "cannot write to standard output", flushed ? "" : ": ", flushed ? "" : strerror(errno)));
   }
   if (!status.ok()) PrintError(status, program);
+  // Whoever gave up waiting does not wait for what threads are still at either.
+  if (absl::IsDeadlineExceeded(status)) _exit(ExitCodeOf(status));
   return ExitCodeOf(status);
 }
 

@@ -146,8 +146,8 @@ absl::Status CompareOutputs(const NamedTensors& results, const NamedTensors& exp
 
 absl::Status CheckGolden(Session& session, const Golden& golden,
                          const std::optional<Tolerance>& tolerance, bool json,
-                         const std::string& model, std::string* text) {
-  absl::StatusOr<NamedTensors> results = session.Run(golden.signature, golden.inputs);
+                         const std::string& model, std::string* text, const RunOptions& options) {
+  absl::StatusOr<NamedTensors> results = session.Run(golden.signature, golden.inputs, options);
   if (absl::IsInvalidArgument(results.status()) || absl::IsNotFound(results.status())) {
     // They are of another model than the one that they came with.
     return AsBadInput(absl::InvalidArgumentError(

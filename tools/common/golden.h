@@ -42,7 +42,8 @@ absl::Status CompareOutputs(const NamedTensors& results, const NamedTensors& exp
 // Runs the signature of golden values and compares.
 absl::Status CheckGolden(Session& session, const Golden& golden,
                          const std::optional<Tolerance>& tolerance, bool json,
-                         const std::string& model, std::string* text);
+                         const std::string& model, std::string* text,
+                         const RunOptions& options = {});
 
 }  // namespace weft::cli
 

@@ -60,14 +60,21 @@ absl::Status CheckRunFlags(const RunFlags& flags) {
   return status;
 }
 
+RunOptions OptionsOf(const RunFlags& flags) {
+  RunOptions options;
+  if (flags.timeout > 0) options.deadline = absl::Now() + absl::Seconds(flags.timeout);
+  return options;
+}
+
 absl::Status RunWith(Session& session, const RunFlags& flags, const RunCall& call) {
   if (!flags.checkpoint.empty()) {
     auto restored = session.RestoreCheckpoint(flags.checkpoint);
     if (!restored.ok()) return AsBadInput(restored.status());
   }
-  RunOptions options;
-  if (flags.timeout > 0) options.deadline = absl::Now() + absl::Seconds(flags.timeout);
+  const RunOptions options = OptionsOf(flags);
   if (flags.init) {
+    absl::StatusOr<Session::SignatureInfo> init = FindSignature(session, "init");
+    if (!init.ok()) return init.status();
     auto done = session.Run("init", {}, options);
     if (!done.ok()) return done.status();
   }
@@ -93,26 +100,23 @@ absl::StatusOr<NamedTensors> CallSignature(Session& session, const RunFlags& fla
   if (!status.ok()) return status;
   absl::StatusOr<NamedTensors> feeds = ReadFeeds(flags.feeds, signature.inputs);
   if (!feeds.ok()) return feeds.status();
-  int64_t certificate = 0;
-  if (flags.memory) {
-    std::vector<std::vector<int64_t>> shapes;
-    for (const auto& input : signature.inputs) shapes.push_back(feeds->at(input.name).shape());
-    absl::StatusOr<std::unique_ptr<Call>> call = session.Prepare(signature.name, shapes);
-    if (!call.ok()) return OfFeeds(call.status());
-    certificate = (*call)->peak_bytes();
-  }
   const int64_t before = AnonymousBytes();
   absl::StatusOr<NamedTensors> results = session.Run(signature.name, *feeds, options);
   if (!results.ok()) return OfFeeds(results.status());
-  // The session keeps the arena of a call for the next one, so it is still there.
   if (flags.memory) {
+    // The session keeps the arena of a call for the next one, so it is still there.
+    const int64_t taken = AnonymousBytes() - before;
+    std::vector<std::vector<int64_t>> shapes;
+    for (const auto& input : signature.inputs) shapes.push_back(feeds->at(input.name).shape());
+    absl::StatusOr<std::unique_ptr<Call>> call = session.Prepare(signature.name, shapes);
+    if (!call.ok()) return call.status();
     size_t outputs = 0;
     for (const auto& [name, tensor] : *results) outputs += tensor.size_bytes();
     std::fprintf(stderr,
                  "memory: certificate %s of arena and scratch; measured %s taken by the run, of "
                  "which outputs %s; process %s at its highest\n",
-                 ByteText(static_cast<double>(certificate)).c_str(),
-                 ByteText(static_cast<double>(AnonymousBytes() - before)).c_str(),
+                 ByteText(static_cast<double>((*call)->peak_bytes())).c_str(),
+                 ByteText(static_cast<double>(taken)).c_str(),
                  ByteText(static_cast<double>(outputs)).c_str(),
                  ByteText(static_cast<double>(PeakResidentBytes())).c_str());
   }

@@ -31,6 +31,9 @@ void AddRunOptions(CLI::App* app, RunFlags& flags);
 // Before anything is read: that outputs can be written and overwrite no input.
 absl::Status CheckRunFlags(const RunFlags& flags);
 
+// The deadline: --timeout from now on.
+RunOptions OptionsOf(const RunFlags& flags);
+
 // Everything after a session is open: variables from the checkpoint, `init`, `call`, the profile
 // and memory to standard error, results, variables to --save-checkpoint.
 using RunCall = std::function<absl::StatusOr<NamedTensors>(const RunOptions& options)>;

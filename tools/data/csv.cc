@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <unordered_map>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -145,12 +146,6 @@ bool AssumeClasses(const ColumnSurvey& column) {
                      [](const std::string& v) { return *NumberOf(v) == std::trunc(*NumberOf(v)); });
 }
 
-std::optional<size_t> IndexOf(const std::vector<std::string>& names, std::string_view name) {
-  const auto it = std::find(names.begin(), names.end(), name);
-  if (it == names.end()) return std::nullopt;
-  return it - names.begin();
-}
-
 // How one column of the file goes into x or y.
 struct Encoder {
   std::string name;
@@ -194,11 +189,10 @@ class Reader {
       // Tools that write row numbers often leave their column without a name.
       const bool named = has_header_ && !survey_.first[i].empty();
       names_.push_back(named ? survey_.first[i] : absl::StrCat("column", i + 1));
-      if (const size_t first = *IndexOf(names_, names_.back()); first != i) {
+      if (const auto [first, is_new] = fields_.emplace(names_.back(), i); !is_new) {
         return absl::InvalidArgumentError(
-            absl::StrCat("expected a name of its own for each column, "
-                         "but columns ",
-                         first + 1, " and ", i + 1, " are both '", names_.back(), "'"));
+            absl::StrCat("expected a name of its own for each column, but columns ",
+                         first->second + 1, " and ", i + 1, " are both '", names_.back(), "'"));
       }
       // Without a header the first row is data like the others.
       if (!has_header_ && !IsMissing(survey_.first[i])) survey_.columns[i].Add(survey_.first[i]);
@@ -216,7 +210,7 @@ class Reader {
 
  private:
   absl::StatusOr<size_t> Field(const std::string& name) const {
-    if (std::optional<size_t> i = IndexOf(names_, name)) return *i;
+    if (const auto it = fields_.find(name); it != fields_.end()) return it->second;
     const std::string message =
         absl::StrCat("there is no column '", name, "'", Suggestion(name, names_));
     return options_.like ? absl::InvalidArgumentError(message)
@@ -383,6 +377,7 @@ class Reader {
   Survey survey_;
   bool has_header_ = false;
   std::vector<std::string> names_;
+  std::unordered_map<std::string, size_t> fields_;  // where each name stands
   Encoder target_;
   std::vector<Encoder> features_;
   size_t width_ = 0;

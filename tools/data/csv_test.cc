@@ -155,6 +155,23 @@ TEST(Csv, EachColumnHasANameOfItsOwn) {
   EXPECT_THAT(data->FeatureNames(), ElementsAre("column1", "b", "column3"));
 }
 
+// In time in proportion to the file: with each name compared with all before, this would not end.
+TEST(Csv, ManyColumns) {
+  constexpr int kColumns = 300'000;
+  std::string names, values;
+  for (int i = 0; i < kColumns; ++i) {
+    names += "c" + std::to_string(i) + ",";
+    values += "1,";
+  }
+  const std::string rows = names + "y\n" + values + "2.5\n" + values + "1.5\n";
+  const auto data = ParseCsv(rows);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->x.shape()[1], kColumns);
+  CsvOptions like;
+  like.like = &*data;
+  EXPECT_TRUE(ParseCsv(rows, like).ok());
+}
+
 TEST(Csv, EncodesLikeAnEarlierFile) {
   CsvOptions options;
   options.target = "y";

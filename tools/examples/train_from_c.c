@@ -53,6 +53,11 @@ static int RunOnce(WeftCall* call) {
   return weft_call_run(call, &options);
 }
 
+static int Is(const WeftValueInfo* value, const char* name, int32_t dtype, int32_t rank) {
+  return value != NULL && strcmp(value->name, name) == 0 && value->dtype == dtype &&
+         value->rank == rank;
+}
+
 /* Inputs x[rows, width] and y[rows]. */
 static int Train(WeftSession* session, const float* x, const int32_t* y, int64_t rows,
                  int64_t width, int steps) {
@@ -61,7 +66,13 @@ static int Train(WeftSession* session, const float* x, const int32_t* y, int64_t
   weft_call_free(init);
 
   const WeftValueInfo* first = weft_session_input(session, "train_step", 0);
-  if (first == NULL || strcmp(first->name, "x") != 0) return Fail("expected x and y as inputs");
+  const WeftValueInfo* second = weft_session_input(session, "train_step", 1);
+  const WeftValueInfo* result = weft_session_output(session, "train_step", 0);
+  if (weft_session_num_inputs(session, "train_step") != 2 || !Is(first, "x", WEFT_DTYPE_F32, 2) ||
+      !Is(second, "y", WEFT_DTYPE_I32, 1) || !Is(result, "loss", WEFT_DTYPE_F32, 0)) {
+    fprintf(stderr, "train_from_c: expected train_step(x f32[rows, width], y i32[rows]) -> loss\n");
+    return 1;
+  }
   const int64_t x_shape[] = {rows, width}, y_shape[] = {rows};
   const int64_t* shapes[] = {x_shape, y_shape};
   WeftCall* step = weft_session_prepare(session, "train_step", shapes);
@@ -90,7 +101,7 @@ int main(int argc, char** argv) {
   float* x = ReadNpy(argv[2], "<f4", &elements);
   int32_t* y = ReadNpy(argv[3], "<i4", &rows);
   if (x == NULL || y == NULL || rows == 0 || elements % rows != 0) return 3;
-  WeftSessionOptions options = {sizeof(options), 1, 0, 0};
+  WeftSessionOptions options = {sizeof(options), 1, 0, 0, 0};
   WeftSession* session = weft_session_load(argv[1], &options);
   if (session == NULL) return Fail("load");
   int failed = Train(session, x, y, rows, elements / rows, atoi(argv[4]));

@@ -59,8 +59,12 @@ absl::Status Run(const Flags& flags) {
   if (!status.ok()) return status;
   absl::StatusOr<Model> model = OpenModel(flags.model, {flags.threads, flags.disabled_passes, ""});
   if (!model.ok()) return model.status();
-  return RunWith(*model->session, flags,
-                 [&](const RunOptions& options) { return Call(*model, flags, options); });
+  status = RunWith(*model->session, flags,
+                   [&](const RunOptions& options) { return Call(*model, flags, options); });
+  // A session ends only after what it compiles, which --timeout may not wait for: it stays until
+  // the process ends.
+  if (absl::IsDeadlineExceeded(status)) new Model(*std::move(model));
+  return status;
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "compiler/aot/support/file.h"
 #include "compiler/aot/support/model.h"
 #include "compiler/aot/support/safetensors.h"
+#include "proto/atomic_file.h"
 
 namespace {
 
@@ -153,7 +154,7 @@ int weft_model_save_variables(WeftModel* model, const char* path) {
                            tables.variables[i].name);
   }
   auto** order = static_cast<const WeftModelVariable**>(malloc((count + 1) * sizeof(void*)));
-  auto* pieces = static_cast<weft::aot::Piece*>(malloc((count + 1) * sizeof(weft::aot::Piece)));
+  auto* pieces = static_cast<weft::FilePiece*>(malloc((count + 1) * sizeof(weft::FilePiece)));
   Text header;
   size_t crc_position = 0;
   if (order != nullptr) {
@@ -177,9 +178,9 @@ int weft_model_save_variables(WeftModel* model, const char* path) {
     snprintf(digits, sizeof(digits), "%08x", crc);
     memcpy(header.data() + crc_position, digits, 8);
     status = WEFT_MODEL_OK;
-    if (!weft::aot::WriteFileAtomically(path, pieces, count + 1)) {
+    if (const int error = weft::ReplaceFile(path, pieces, count + 1)) {
       status = weft_model_fail(model, WEFT_MODEL_FILE_ERROR, "cannot write '%s': %s", path,
-                               strerror(errno));
+                               strerror(error));
     }
   }
   free(order);

@@ -6,18 +6,6 @@
 
 namespace weft::aot {
 
-struct Piece {
-  const char* bytes;
-  size_t size;
-};
-
-// Writes the pieces one after the other: at `path` is either what was there or the whole new file.
-// A device or pipe is written to directly. Where it returns false, errno says why.
-bool WriteFileAtomically(const char* path, const Piece* pieces, size_t count);
-
-// Whether both paths lead to the same file, which need not be there.
-bool SameFile(const char* a, const char* b);
-
 // A file mapped read-only.
 class MappedFile {
  public:

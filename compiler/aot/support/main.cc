@@ -9,6 +9,7 @@
 
 #include "compiler/aot/support/model.h"
 #include "compiler/aot/support/npy.h"
+#include "proto/atomic_file.h"
 #include "runtime/core/half.h"
 
 extern "C" const WeftModelTables weft_model_tables __attribute__((visibility("hidden")));
@@ -41,7 +42,6 @@ namespace {
 
 using weft::aot::MappedFile;
 using weft::aot::Npy;
-using weft::aot::Piece;
 
 enum ExitCode { kOk = 0, kRunFailed = 1, kUsage = 2, kBadInput = 3 };
 
@@ -238,13 +238,13 @@ int ReadTensorOptions(int argc, char** argv, const Options& options, const WeftP
                   plan.inputs[i].name);
     }
     for (uint32_t j = 0; j < plan.num_outputs; ++j) {
-      if (outputs[j].path != nullptr && weft::aot::SameFile(outputs[j].path, inputs[i].path)) {
+      if (outputs[j].path != nullptr && weft::IsSameFile(outputs[j].path, inputs[i].path)) {
         return Fail(kUsage, "--out-%s would overwrite the input '%s'", plan.outputs[j].name,
                     inputs[i].path);
       }
     }
     if (options.save_variables != nullptr &&
-        weft::aot::SameFile(options.save_variables, inputs[i].path)) {
+        weft::IsSameFile(options.save_variables, inputs[i].path)) {
       return Fail(kUsage, "--save-variables would overwrite the input '%s'", inputs[i].path);
     }
   }
@@ -420,8 +420,8 @@ struct Program {
     for (uint32_t i = 0; i < plan->num_outputs; ++i) {
       if (outputs[i].path == nullptr) continue;
       any = true;
-      if (!weft::aot::WriteNpy(outputs[i].path, outputs[i].npy)) {
-        return Fail(kRunFailed, "cannot write '%s': %s", outputs[i].path, strerror(errno));
+      if (const int error = weft::aot::WriteNpy(outputs[i].path, outputs[i].npy)) {
+        return Fail(kRunFailed, "cannot write '%s': %s", outputs[i].path, strerror(error));
       }
     }
     for (uint32_t i = 0; !any && i < plan->num_outputs; ++i) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "compiler/aot/support/model.h"
+#include "proto/atomic_file.h"
 
 namespace weft::aot {
 namespace {
@@ -167,7 +168,7 @@ void CopyElements(const Npy& npy, char* elements) {
   }
 }
 
-bool WriteNpy(const char* path, const Npy& npy) {
+int WriteNpy(const char* path, const Npy& npy) {
   char header[128 + kMaxNpyRank * 22];
   constexpr size_t kStart = kMagicBytes + 4;
   memcpy(header, kMagic, kMagicBytes);
@@ -187,8 +188,8 @@ bool WriteNpy(const char* path, const Npy& npy) {
   const size_t length = size - kStart;
   header[kMagicBytes + 2] = static_cast<char>(length & 0xff);
   header[kMagicBytes + 3] = static_cast<char>(length >> 8);
-  const Piece pieces[] = {{header, size}, {npy.data, static_cast<size_t>(npy.bytes)}};
-  return WriteFileAtomically(path, pieces, 2);
+  const FilePiece pieces[] = {{header, size}, {npy.data, static_cast<size_t>(npy.bytes)}};
+  return ReplaceFile(path, pieces, 2);
 }
 
 }  // namespace weft::aot

@@ -30,8 +30,8 @@ const char* ReadNpy(const char* bytes, size_t size, Npy* npy);
 // Writes `npy.bytes` bytes to `elements`: in C order and in this machine's byte order.
 void CopyElements(const Npy& npy, char* elements);
 
-// Writes a file atomically. Where it returns false, errno says why.
-bool WriteNpy(const char* path, const Npy& npy);
+// Writes a file atomically. Returns 0 or an errno.
+int WriteNpy(const char* path, const Npy& npy);
 
 }  // namespace weft::aot
 

@@ -198,13 +198,5 @@ TEST(Safetensors, AgreesWithTheReaderOfProto) {
   EXPECT_FALSE(ReadSafetensors(bad, nullptr).ok());
 }
 
-TEST(SameFile, SeesThroughOtherPaths) {
-  const std::string path = testing::TempDir() + "/readers_test.npy";
-  ASSERT_TRUE(SaveNpy(path, HostTensor::Scalar<float>(1)).ok());
-  EXPECT_TRUE(SameFile(path.c_str(), (testing::TempDir() + "/./readers_test.npy").c_str()));
-  EXPECT_FALSE(SameFile(path.c_str(), "none"));
-  EXPECT_TRUE(SameFile("none", "none"));
-}
-
 }  // namespace
 }  // namespace weft::aot

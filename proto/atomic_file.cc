@@ -1,0 +1,160 @@
+#include "proto/atomic_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace weft {
+namespace {
+
+int WriteAll(int fd, const FilePiece* pieces, size_t count) {
+  constexpr size_t kAtOnce = size_t{1} << 30;
+  for (size_t i = 0; i < count; ++i) {
+    const char* at = pieces[i].bytes;
+    size_t left = pieces[i].size;
+    while (left > 0) {
+      const ssize_t written = write(fd, at, left < kAtOnce ? left : kAtOnce);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return errno;
+      at += written;
+      left -= static_cast<size_t>(written);
+    }
+  }
+  return 0;
+}
+
+int Sync(int fd) {
+  int result;
+  do {
+    result = fsync(fd);
+  } while (result != 0 && errno == EINTR);
+  return result == 0 ? 0 : errno;
+}
+
+// statx, because stat and fstat are functions of their own only in recent C libraries.
+bool Status(const char* path, struct statx* status) {
+  return statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, status) == 0;
+}
+
+// Opens a new file beside `target`, whose name it writes to `path`: of this thread of this process
+// alone. A process of the same number may have died and left one behind (in a container numbers
+// repeat): that one is not touched. -1 with errno where it cannot.
+int OpenTemporary(const char* target, mode_t mode, char* path, size_t size) {
+  static unsigned counter = 0;
+  constexpr int kAttempts = 10000;
+  int fd = -1;
+  for (int i = 0; i < kAttempts; ++i) {
+    const unsigned number = __atomic_fetch_add(&counter, 1u, __ATOMIC_RELAXED);
+    snprintf(path, size, "%s.tmp.%d.%u", target, static_cast<int>(getpid()), number);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd >= 0 || errno != EEXIST) return fd;
+  }
+  return fd;
+}
+
+// Cuts a path to its folder, in place; returns the folder, and what was behind the last slash.
+const char* CutToFolder(char* path, const char** name) {
+  char* slash = strrchr(path, '/');
+  if (slash == nullptr) {
+    *name = path;
+    return ".";
+  }
+  // The root keeps its slash, so the name has to move away from behind it.
+  if (slash == path) {
+    memmove(path + 2, path + 1, strlen(path + 1) + 1);
+    path[1] = '\0';
+    *name = path + 2;
+    return path;
+  }
+  *slash = '\0';
+  *name = slash + 1;
+  return path;
+}
+
+// The descriptor of this process that a path stands for, such as /dev/stdout, /dev/fd/3 or
+// /proc/self/fd/1, by whatever links; -1 where it stands for none. What is behind it may be a file,
+// but whoever opened that wants it written to where it stands ("-o /dev/stdout >> log"), which a
+// new file in its place is not.
+int DescriptorOf(const char* start) {
+  constexpr int kMaxLinks = 16;
+  char path[PATH_MAX + 1], folder[PATH_MAX], target[PATH_MAX], own[32];
+  if (strlen(start) >= PATH_MAX) return -1;
+  strcpy(path, start);
+  snprintf(own, sizeof(own), "/proc/%d/", static_cast<int>(getpid()));
+  for (int i = 0; i < kMaxLinks; ++i) {
+    const ssize_t size = readlink(path, target, sizeof(target));
+    const char* name;
+    if (realpath(CutToFolder(path, &name), folder) == nullptr) return -1;
+    const size_t length = strlen(folder);
+    if (strncmp(folder, own, strlen(own)) == 0 && length > 3 &&
+        strcmp(folder + length - 3, "/fd") == 0) {
+      char* end;
+      const long fd = strtol(name, &end, 10);
+      return end != name && *end == '\0' && fd >= 0 && fd <= INT_MAX ? static_cast<int>(fd) : -1;
+    }
+    if (size <= 0 || size == sizeof(target)) return -1;
+    target[size] = '\0';
+    const int made = target[0] == '/' ? snprintf(path, sizeof(path), "%s", target)
+                                      : snprintf(path, sizeof(path), "%s/%s", folder, target);
+    if (made < 0 || made >= PATH_MAX) return -1;
+  }
+  return -1;
+}
+
+// So that the new name survives a loss of power. A folder that may not be read, or a file system
+// that cannot sync folders (EINVAL), is no error: nothing more can be done.
+int SyncFolderOf(char* path) {
+  const char* name;
+  const int folder = open(CutToFolder(path, &name), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return 0;
+  const int error = Sync(folder);
+  close(folder);
+  return error == EINVAL ? 0 : error;
+}
+
+}  // namespace
+
+bool IsSameFile(const char* a, const char* b) {
+  if (strcmp(a, b) == 0) return true;
+  struct statx first, second;
+  return Status(a, &first) && Status(b, &second) && first.stx_dev_major == second.stx_dev_major &&
+         first.stx_dev_minor == second.stx_dev_minor && first.stx_ino == second.stx_ino;
+}
+
+int ReplaceFile(const char* path, const FilePiece* pieces, size_t count) {
+  if (const int fd = DescriptorOf(path); fd >= 0) return WriteAll(fd, pieces, count);
+  struct statx status;
+  bool replaces = Status(path, &status);
+  if (replaces && S_ISDIR(status.stx_mode)) return EISDIR;
+  if (replaces && !S_ISREG(status.stx_mode)) {
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return errno;
+    const int error = WriteAll(fd, pieces, count);
+    close(fd);
+    return error;
+  }
+  char target[PATH_MAX + 1];
+  if (!replaces || realpath(path, target) == nullptr) {
+    if (strlen(path) >= PATH_MAX) return ENAMETOOLONG;
+    strcpy(target, path);
+  }
+  char temporary[PATH_MAX + 32];
+  // What was there keeps its permissions; a new file has them before any byte of it is written.
+  const int fd = OpenTemporary(target, replaces ? 0600 : 0666, temporary, sizeof(temporary));
+  if (fd < 0) return errno;
+  int error = replaces && fchmod(fd, status.stx_mode & 0777) != 0 ? errno : 0;
+  if (error == 0) error = WriteAll(fd, pieces, count);
+  if (error == 0) error = Sync(fd);
+  close(fd);
+  if (error == 0 && rename(temporary, target) != 0) error = errno;
+  if (error == 0) return SyncFolderOf(target);
+  unlink(temporary);
+  return error;
+}
+
+}  // namespace weft

@@ -1,0 +1,26 @@
+// Writing files whole or not at all, with libc alone: ahead-of-time artifacts hold this code too.
+#ifndef WEFT_PROTO_ATOMIC_FILE_H_
+#define WEFT_PROTO_ATOMIC_FILE_H_
+
+#include <stddef.h>
+
+namespace weft {
+
+struct FilePiece {
+  const char* bytes;
+  size_t size;
+};
+
+// Writes the pieces one after the other to a new file, which then takes the place of what is at
+// `path` (fsync, rename, fsync of the folder): there is always either what was there or the whole
+// new file. A file that is replaced keeps its permissions. A symbolic link stays, and what it
+// points to is replaced. A device, a pipe, and a descriptor of this process (/dev/stdout) are
+// written to where they stand. Returns 0 or an errno. Threads may call it at the same time.
+int ReplaceFile(const char* path, const FilePiece* pieces, size_t count);
+
+// Whether both paths lead to the same file, which need not be there; links are followed.
+bool IsSameFile(const char* a, const char* b);
+
+}  // namespace weft
+
+#endif  // WEFT_PROTO_ATOMIC_FILE_H_
