@@ -322,8 +322,6 @@ class Builder : public PackageBuilder {
 
   // Plans are made up to so many times to meet a memory budget.
   static constexpr int kMaxAttempts = 5;
-  // Stands for an open dimension that is not specialised.
-  static constexpr int64_t kTypicalSize = 64;
   // Nodes named where a budget is missed.
   static constexpr size_t kMaxNamed = 8;
 
@@ -388,7 +386,8 @@ class Builder : public PackageBuilder {
                      needed - options_.memory_budget, " more, with ",
                      Recomputes() ? "all computed again that helps"
                                   : "nothing computed again (no rematerialize)",
-                     at, "; at the peak are held: ", held));
+                     at, "; at the peak are held ", profile.peak_bytes,
+                     " (the rest is scratch of kernels, and gaps): ", held));
   }
 
   static void FillValue(PackageValue* to, const std::string& name, mlir::Value value) {

@@ -301,7 +301,7 @@ TEST(RematerializeTest, SaysByHowMuchABudgetIsMissed) {
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   const std::string message(status.message());
   for (const char* part : {"signature 'step'", "expected at most 4096 bytes (the memory budget)",
-                           "at the peak are held: ", " by node 'block", "rematerialize_test.cc:"}) {
+                           "at the peak are held ", " by node 'block", "rematerialize_test.cc:"}) {
     EXPECT_NE(message.find(part), std::string::npos) << part << " in " << message;
   }
   options.disabled_passes = {"rematerialize"};

@@ -61,6 +61,7 @@ cp "$package" own.weftpkg
 expect 2 'overwrite the input' own.weftpkg --signature init --save-checkpoint "$PWD/own.weftpkg"
 expect 2 '--frobnicate' "$package" --frobnicate
 expect 2 'carries no golden values; weft compile --golden' "$package" --verify
+expect 2 '--signature excludes --list' "$package" --list --signature nope
 # 3: files.
 expect 3 'nowhere' nowhere.weftpkg
 echo nonsense > nonsense.weftpkg
@@ -71,7 +72,8 @@ expect 3 'nowhere' "$package" --signature read --checkpoint nowhere
 expect 3 'nonsense' "$package" --signature read --checkpoint nonsense.weftpkg
 expect 3 'nonsense' "$package" --signature count --feed limit=nonsense.npy
 # What an operator installs is small. Sanitizers add to it.
-if ! nm "$run" | grep -qE '__(asan|tsan|ubsan)_'; then
+nm "$run" > symbols
+if ! grep -qE '__(asan|tsan|ubsan)_' symbols; then
   strip -o stripped "$run"
   size=$(stat -c %s stripped)
   echo "stripped: $size bytes"

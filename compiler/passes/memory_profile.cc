@@ -12,9 +12,6 @@
 namespace weft {
 namespace {
 
-// Stands for an open dimension, as where buffers are placed.
-constexpr int64_t kTypicalSize = 64;
-
 mlir::Value RootOf(mlir::Value value) {
   while (mlir::Value operand = AliasedOperand(value.getDefiningOp())) value = operand;
   return value;

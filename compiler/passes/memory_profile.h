@@ -14,7 +14,10 @@
 
 namespace weft {
 
-// Sizes of open dimensions; those that are not there stand for a typical one.
+// Stands for the size of an open dimension where something has to be decided by it.
+inline constexpr int64_t kTypicalSize = 64;
+
+// Sizes of open dimensions; those that are not there are kTypicalSize.
 using DimSizes = std::map<std::string, int64_t>;
 int64_t SizeAt(const DimExpr& expr, const DimSizes& sizes);
 int64_t BytesAt(mlir::Value value, const DimSizes& sizes);

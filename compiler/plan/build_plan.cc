@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "compiler/passes/memory_profile.h"
 #include "compiler/passes/op_kinds.h"
 #include "compiler/passes/signature.h"
 #include "compiler/plan/arena.h"
@@ -17,10 +18,8 @@
 namespace weft {
 namespace {
 
-// Stands for an open dimension's size when buffers are placed; any size is correct, this one is
-// packed best.
-constexpr int64_t kTypicalSize = 64;
-// The same for a buffer; offsets of many stay below 2^63.
+// A buffer's size stands at kTypicalSize for open dimensions when it is placed: any is correct,
+// this one is packed best. At most so much, so that offsets of many stay below 2^63.
 constexpr int64_t kMaxTypicalBytes = int64_t{1} << 40;
 // Of constants in their section.
 constexpr uint64_t kConstantAlignment = 64;
