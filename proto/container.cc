@@ -173,7 +173,8 @@ absl::StatusOr<Container> Container::Open(std::shared_ptr<const Bytes> bytes) {
       return error("damaged between sections, before '", std::string(name), "'");
     }
     end = entry.offset + entry.size;
-    container.entries_.push_back({std::string(name), entry.offset, entry.size, entry.crc});
+    container.entries_.push_back({std::string(name), entry.offset, entry.size, entry.crc,
+                                  static_cast<int>(entry.log2_alignment)});
   }
   if (end != file.size()) return error("has bytes after its last section");
   container.bytes_ = std::move(bytes);
@@ -215,6 +216,16 @@ std::vector<std::string> Container::Names() const {
   names.reserve(entries_.size());
   for (const Entry& entry : entries_) names.push_back(entry.name);
   return names;
+}
+
+std::vector<SectionToWrite> Container::Sections() const {
+  std::vector<SectionToWrite> sections;
+  sections.reserve(entries_.size());
+  for (const Entry& entry : entries_) {
+    sections.push_back(
+        {entry.name, bytes_->view().substr(entry.offset, entry.size), entry.log2_alignment});
+  }
+  return sections;
 }
 
 }  // namespace weft

@@ -51,6 +51,9 @@ class Container {
   // Offset in the file; for mapping.
   absl::StatusOr<uint64_t> Offset(std::string_view name) const;
   std::vector<std::string> Names() const;
+  // All sections, as they are and aligned as they are, to write them again; their bytes are this
+  // container's. Checksums are not compared.
+  std::vector<SectionToWrite> Sections() const;
   const std::shared_ptr<const Bytes>& bytes() const { return bytes_; }
 
  private:
@@ -58,6 +61,7 @@ class Container {
     std::string name;
     uint64_t offset, size;
     uint32_t crc;
+    int log2_alignment;
   };
   absl::StatusOr<const Entry*> Find(std::string_view name) const;
 

@@ -28,6 +28,8 @@ TEST(Container, RoundTrip) {
   EXPECT_FALSE(container->Has("grap"));
   EXPECT_EQ(container->Section("none").status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(container->Offset("none").status().code(), absl::StatusCode::kNotFound);
+  // Written again, it is the same file.
+  EXPECT_EQ(WriteContainer(container->Sections()), Sample());
 }
 
 TEST(Container, WithoutSections) {

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <set>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "proto/dtype.h"
+#include "proto/parse_message.h"
 #include "proto/plan.pb.h"
 #include "proto/safetensors.h"
 
@@ -49,8 +49,7 @@ absl::StatusOr<std::shared_ptr<const Package>> Package::Open(std::shared_ptr<con
   absl::StatusOr<std::string_view> text = file.Section("manifest");
   if (!text.ok()) return text.status();
   package->manifest_ = std::make_unique<PackageManifest>();
-  if (text->size() > static_cast<size_t>(std::numeric_limits<int>::max()) ||
-      !package->manifest_->ParseFromArray(text->data(), static_cast<int>(text->size()))) {
+  if (!ParseMessage(*text, package->manifest_.get())) {
     return Malformed(file, "the manifest is damaged");
   }
   for (absl::Status (Package::*load)() : {&Package::LoadConstants, &Package::LoadWeights}) {

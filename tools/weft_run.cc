@@ -1,6 +1,4 @@
 // weft-run: runs a package, with no compiler behind it. The same as `weft run` for packages.
-#include <google/protobuf/stubs/logging.h>
-
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -72,8 +70,6 @@ absl::Status Run(const RunFlags& flags, bool list, bool verify) {
 }
 
 int Main(int argc, char** argv) {
-  // A damaged manifest is reported once, as an error of ours.
-  google::protobuf::SetLogHandler(nullptr);
   CLI::App program("Runs a package once.", "weft-run");
   RunFlags flags;
   bool list = false, verify = false;

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "proto/parse_message.h"
 #include "proto/plan.pb.h"
 #include "proto/safetensors.h"
 #include "runtime/cpu_features.h"
@@ -116,7 +117,7 @@ absl::StatusOr<PackageModel> PackageModel::Read(const Container& package) {
   auto manifest_bytes = package.Section("manifest");
   if (!manifest_bytes.ok()) return manifest_bytes.status();
   PackageManifest manifest;
-  if (!manifest.ParseFromArray(manifest_bytes->data(), static_cast<int>(manifest_bytes->size()))) {
+  if (!ParseMessage(*manifest_bytes, &manifest)) {
     return Malformed("the manifest is malformed");
   }
   auto interface = MakeInterface(manifest);

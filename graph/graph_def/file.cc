@@ -1,6 +1,5 @@
 // Graph's functions about its forms outside of memory: wire form, text, files.
 #include <google/protobuf/io/tokenizer.h>
-#include <google/protobuf/stubs/logging.h>
 #include <google/protobuf/text_format.h>
 
 #include "absl/strings/str_cat.h"
@@ -8,6 +7,7 @@
 #include "graph/graph_def/check.h"
 #include "graph/graph_def/format.h"
 #include "proto/container.h"
+#include "proto/parse_message.h"
 #include "proto/safetensors.h"
 
 namespace weft {
@@ -40,12 +40,6 @@ class FirstError : public google::protobuf::io::ErrorCollector {
   }
   std::string text;
 };
-
-// protobuf writes to stderr what it finds wrong; the caller says it in its own words.
-bool Parse(std::string_view bytes, GraphDef* def) {
-  google::protobuf::LogSilencer silencer;
-  return def->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
-}
 
 bool IsTextPath(const std::string& path) { return std::string_view(path).ends_with(".textproto"); }
 
@@ -130,7 +124,7 @@ absl::StatusOr<Graph> Graph::Load(const std::string& path) {
   absl::StatusOr<std::string_view> section = container->Section("graph");
   if (!section.ok()) return In(path, section.status());
   GraphDef def;
-  if (section->size() >= kMaxMessage || !Parse(*section, &def)) {
+  if (!ParseMessage(*section, &def)) {
     return In(path, absl::InvalidArgumentError("expected a graph, got other or damaged bytes"));
   }
   graph_def::Weights weights;

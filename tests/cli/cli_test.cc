@@ -404,6 +404,11 @@ TEST_F(Cli, Grad) {
               HasSubstr("did you mean 'loss'?"));
   EXPECT_FALSE(fs::exists(Path("g.weft")));
   EXPECT_THAT(Fails(2, "grad " + model + " --of loss --wrt x -o " + model), HasSubstr("overwrite"));
+  for (const char* twice : {"x,x", "x --wrt x"}) {
+    EXPECT_THAT(
+        Fails(2, "grad " + model + " --of predict.y -o " + Path("g.weft") + " --wrt " + twice),
+        HasSubstr("--wrt names 'x' twice"));
+  }
 }
 
 TEST_F(Cli, Compile) {
@@ -452,6 +457,15 @@ TEST_F(Cli, Compile) {
   EXPECT_GT(inspected["signatures"][0]["memory"]["bytes"], 100 * 8 * 4);
   EXPECT_THAT(Fails(2, "inspect " + Path("a.weftpkg") + " --signature predit"),
               HasSubstr("did you mean 'predict'?"));
+  // Sizes that no memory is there for.
+  EXPECT_THAT(Fails(1, "inspect " + Path("a.weftpkg") + " --size batch=999999999999999"),
+              HasSubstr("at batch=999999999999999: "));
+  // For a machine with features of two makers, which none has: there is nothing to run here.
+  Ok("compile " + model + " --target cpu:x86-64-v4+amx-fp16+sse4a -o " + Path("other.weftpkg"));
+  EXPECT_THAT(Ok("inspect " + Path("other.weftpkg") + " --size batch=3"),
+              AllOf(HasSubstr("signature predict"), Not(HasSubstr("memory "))));
+  EXPECT_THAT(Fails(2, "inspect " + Path("other.weftpkg") + " --size btach=3"),
+              HasSubstr("did you mean 'batch'?"));
   EXPECT_THAT(Fails(3, "compile " + Path("a.weftpkg") + " -o " + Path("c.weftpkg")),
               HasSubstr("is a package"));
 }

@@ -143,6 +143,18 @@ TEST_F(CliFiles, FeedsOfAComputedSize) {
   RunFails(3, x + Path("three.npy") + " --memory", HasSubstr("dimension 0 has to be 7"));
 }
 
+// Whether results go into the file that is asked for is seen before anything is read or run.
+TEST_F(CliFiles, OneResultGoesIntoAnNpyFile) {
+  const std::string out = " --out " + Path("out.npy");
+  RunFails(2, out, HasSubstr("there are 2 outputs and a .npy file holds one"));
+  RunFails(2, out + " --fetch y --fetch m", HasSubstr("there are 2 outputs"));
+  EXPECT_THAT(Fails(2, "run " + model_ + out + " --fetch y --fetch rows"),
+              HasSubstr("there are 2 outputs"));
+  const std::string feeds = " --checkpoint " + values_ + " --feed n=1 --feed x=" + x_;
+  Ok("run " + model_ + feeds + out + " --fetch y --fetch y");
+  EXPECT_TRUE(fs::exists(Path("out.npy")));
+}
+
 TEST_F(CliFiles, NumbersAsFeeds) {
   const std::string rest = " --checkpoint " + values_ + " --feed x=" + x_ + " --feed n=";
   EXPECT_THAT(Ok("run " + model_ + rest + "1e3"), HasSubstr("m i32[] 2000"));

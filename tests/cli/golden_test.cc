@@ -16,6 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kCars[] = "tools/examples/data/auto_mpg.csv";
 
@@ -39,11 +40,8 @@ class Golden : public CliTest {
   std::string With(const std::string& section) {
     const auto container = Container::Open(Bytes::Of(ReadFile(package_)));
     EXPECT_TRUE(container.ok()) << container.status();
-    std::vector<SectionToWrite> sections;
-    for (const std::string& name : container->Names()) {
-      if (name == "golden") continue;
-      sections.push_back({name, *container->Section(name), name == "manifest" ? 6 : 12});
-    }
+    std::vector<SectionToWrite> sections = container->Sections();
+    std::erase_if(sections, [](const SectionToWrite& each) { return each.name == "golden"; });
     if (!section.empty()) sections.push_back({"golden", section});
     const std::string path = Path("other.weftpkg");
     WriteFile(path, WriteContainer(sections));
@@ -132,6 +130,16 @@ TEST_F(Golden, WrongUsage) {
   EXPECT_THAT(Fails(3, compile_ + values_ + "--golden x=" + Path("rows/y.npy") + " -o " + package_),
               HasSubstr("y.npy"));
   EXPECT_FALSE(fs::exists(package_));
+  WriteFile(Path("none.safetensors"), WriteSafetensors({}));
+  // For no machine there is; the values are not at fault.
+  EXPECT_THAT(
+      Fails(1, compile_ + values_ + "--freeze " + golden_ +
+                   "--target cpu:x86-64-v4+amx-fp16+sse4a -o " + package_),
+      AllOf(HasSubstr("--golden runs the package here"), Not(HasSubstr("last.safetensors"))));
+  EXPECT_THAT(
+      Fails(3, "compile " + Path("run/model.weft") + " --signature predict --freeze --checkpoint " +
+                   Path("none.safetensors") + " -o " + package_),
+      HasSubstr("none.safetensors: variable '"));
   Ok(compile_ + values_ + golden_ + "-o " + package_);
   EXPECT_THAT(FailsBy("tools/weft-run", "weft-run: ", 2,
                       package_ + " --verify --feed x=" + Path("rows/x.npy")),

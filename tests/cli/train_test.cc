@@ -17,6 +17,7 @@ namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kCars[] = "tools/examples/data/auto_mpg.csv";
 
@@ -159,6 +160,142 @@ TEST_F(CliTraining, TrainingThatFailsLeavesNothing) {
   }
   EXPECT_THAT(Fails(1, "train mlp --data x.csv --checkpoint " + Path("cars.weft/run")),
               HasSubstr("cars.weft is a file, not a folder"));
+}
+
+// A model that trains on x f32[batch, 2] and learns nothing.
+constexpr char kSum[] = R"(
+  versions { producer: 1 min_consumer: 1 }
+  name: "sum"
+  nodes { name: "one" op: "constant" op_version: 1
+          attrs { name: "value" value { tensor { dtype: F32 raw: "\000\000\200\077" } } } }
+  variables { name: "w" dtype: F32 shape { } initializer: "one" trainable: true }
+  nodes { name: "x" op: "input" op_version: 1
+          attrs { name: "dtype" value { dtype: F32 } }
+          attrs { name: "name" value { s: "x" } }
+          attrs { name: "shape" value { shape { dims { expr: "batch" } dims { size: 2 } } } } }
+  nodes { name: "loss" op: "reduce_sum" op_version: 1 inputs: "x"
+          attrs { name: "axes" value { ints { values: 0 values: 1 } } }
+          attrs { name: "keep_dims" value { b: false } } }
+  signatures { name: "train_step" inputs: "x" outputs { name: "loss" value: "loss" } }
+)";
+
+// The model with an eval_step or a predict that adds up z, of so many rows of two numbers.
+std::string SumOf(const std::string& signature, const std::string& rows) {
+  return std::string(kSum) + R"(
+  nodes { name: "z" op: "input" op_version: 1
+          attrs { name: "dtype" value { dtype: F32 } }
+          attrs { name: "name" value { s: "z" } }
+          attrs { name: "shape" value { shape { dims { )" +
+         rows + R"( } dims { size: 2 } } } } }
+  nodes { name: "sum" op: "reduce_sum" op_version: 1 inputs: "z"
+          attrs { name: "axes" value { ints { values: 0 values: 1 } } }
+          attrs { name: "keep_dims" value { b: false } } }
+  signatures { name: ")" +
+         signature + R"(" inputs: "z" outputs { name: "loss" value: "sum" } }
+)";
+}
+
+// Arrays x and z of rows of two numbers, and y of one.
+void WriteRows(const std::string& path, int64_t rows, int64_t columns_of_z = 2) {
+  const std::vector<float> zeros(rows * 3);
+  const auto of = [&](int64_t columns) {
+    const std::vector<float> values(zeros.begin(), zeros.begin() + rows * columns);
+    return HostTensor::Of<float>({rows, columns}, values);
+  };
+  WriteFile(path, *WriteNpz({{"x", of(2)}, {"z", of(columns_of_z)}, {"y", of(1)}}));
+}
+
+// What judges the model at the end is known to fit before hours of training.
+TEST_F(CliTraining, WhatJudgesTheModelIsCheckedFirst) {
+  WriteRows(Path("data.npz"), 40);
+  WriteRows(Path("wide.npz"), 40, 3);
+  WriteRows(Path("few.npz"), 7);
+  const auto train = [&](const std::string& model, const std::string& test) {
+    WriteFile(Path("model.textproto"), model);
+    const std::string said =
+        Fails(3, "train " + Path("model.textproto") + " --validation 0 --checkpoint " +
+                     Path("run") + " --data " + Path("data.npz") + test);
+    EXPECT_THAT(said, HasSubstr("model.textproto: "));
+    EXPECT_THAT(said, Not(HasSubstr("epoch")));
+    EXPECT_FALSE(fs::exists(Path("run")));
+    return said;
+  };
+  const std::string open = SumOf("eval_step", "expr: 'batch'");
+  EXPECT_THAT(train(open, " --test-data " + Path("wide.npz")),
+              HasSubstr("wide.npz: input 'z' wants rows of [2], but a row of the data is [3]"));
+  EXPECT_THAT(train(open, " --validation-data " + Path("wide.npz")),
+              HasSubstr("wide.npz: input 'z' wants rows of [2]"));
+  EXPECT_THAT(train(SumOf("eval_step", "size: 8"), " --test-data " + Path("few.npz")),
+              HasSubstr("few.npz: the model takes batches of 8 rows, but there are only 7"));
+  EXPECT_THAT(train(SumOf("eval_step", "size: 0"), " --test 0.1"),
+              HasSubstr("input 'z' of eval_step is f32[0, 2], which takes no rows of data"));
+  // A report is about what predict says.
+  WriteFile(Path("model.textproto"), open);
+  const std::string both = SumOf("eval_step", "expr: 'batch'") + R"(
+  nodes { name: "u" op: "input" op_version: 1
+          attrs { name: "dtype" value { dtype: F32 } }
+          attrs { name: "name" value { s: "u" } }
+          attrs { name: "shape" value { shape { dims { expr: "batch" } } } } }
+  signatures { name: "predict" inputs: "u" outputs { name: "u" value: "u" } }
+)";
+  EXPECT_THAT(train(both, " --test 0.1 --report " + Path("report.html")),
+              HasSubstr("the model wants an input 'u', which the data does not have"));
+}
+
+// Rows of a size that is another one for each batch are none, and have no place in a report.
+TEST_F(CliTraining, PredictionsWithoutRowsOfOneSize) {
+  WriteRows(Path("data.npz"), 1031);  // a prime: batches of two sizes
+  WriteFile(Path("model.textproto"), SumOf("eval_step", "expr: 'batch'") + R"graph(
+  nodes { name: "p" op: "iota" op_version: 1
+          attrs { name: "shape" value { shape { dims { expr: "batch" }
+                                                dims { expr: "max(513 - batch, 1)"
+}
+}
+}
+}
+attrs {
+name:
+  "axis" value{i : 0}
+}
+attrs {
+name:
+  "dtype" value {
+  dtype:
+    F32
+  }
+}
+}
+  signatures { name: "predict" inputs: "x" outputs { name: "p" value: "p" } }
+)graph");
+  const Ended ended =
+      Weft("train " + Path("model.textproto") + " --epochs 1 --data " + Path("data.npz") +
+           " --test-data " + Path("data.npz") + " --validation 0 --report " + Path("report.html"));
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.err,
+              AllOf(HasSubstr("output 'p' of predict is left out"), HasSubstr("f32[batch, max(")));
+  EXPECT_TRUE(fs::exists(Path("report.html")));
+}
+
+TEST_F(CliTraining, WritesNoFileTwice) {
+  const std::string train = "train mlp --epochs 1 --target mpg --data " + std::string(kCars) +
+                            " --test 0.1 --checkpoint " + Path("run") + " ";
+  EXPECT_THAT(
+      Fails(2, train + "--save-test " + Path("rows/") + " --save-validation " + Path("./rows")),
+      HasSubstr("both write into"));
+  for (const char* file :
+       {"run/last.safetensors", "run/best.safetensors", "run/./history.json", "run/model.weft"}) {
+    for (const char* option : {"-o ", "--report "}) {
+      EXPECT_THAT(Fails(2, train + option + Path(file)),
+                  HasSubstr("is a file that --checkpoint writes"));
+    }
+  }
+  EXPECT_THAT(Fails(2, train + "--save-test " + Path("rows") + " --report " + Path("rows/x.npy")),
+              HasSubstr("could be a file that --save-test writes"));
+  EXPECT_THAT(Fails(2, train + "-o " + Path("run/a") + " --report " + Path("./run/a")),
+              HasSubstr("-o and --report both write"));
+  EXPECT_THAT(Files(), ElementsAre());
+  // A folder may hold several kinds.
+  Ok(train + "--save-test " + Path("run") + " --report " + Path("run/report.html"));
 }
 
 // Labels that are no classes have no place in a report.

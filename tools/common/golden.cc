@@ -89,14 +89,8 @@ absl::StatusOr<Golden> ReadGolden(const std::string& path) {
 absl::StatusOr<std::string> WithGolden(std::string_view package, const Golden& golden) {
   absl::StatusOr<Container> container = Container::Open(Bytes::Of(package));
   if (!container.ok()) return container.status();
-  std::vector<SectionToWrite> sections;
-  for (const std::string& name : container->Names()) {
-    if (name == kSection) continue;
-    absl::StatusOr<std::string_view> bytes = container->Section(name, /*verify=*/false);
-    if (!bytes.ok()) return bytes.status();
-    // All but the manifest are mapped, and begin where pages do.
-    sections.push_back({name, *bytes, name == "manifest" ? 6 : 12});
-  }
+  std::vector<SectionToWrite> sections = container->Sections();
+  std::erase_if(sections, [](const SectionToWrite& each) { return each.name == kSection; });
   NamedTensors tensors;
   for (const auto& [name, tensor] : golden.inputs) tensors.emplace(kIn + name, tensor);
   for (const auto& [name, tensor] : golden.outputs) tensors.emplace(kOut + name, tensor);

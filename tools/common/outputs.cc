@@ -27,13 +27,17 @@ fs::path Canonical(const fs::path& folder) {
 
 }  // namespace
 
+bool SamePath(const std::string& a, const std::string& b) {
+  return SameFile(a, b) || Canonical(a) == Canonical(b);
+}
+
 absl::Status CheckOutput(const std::string& option, const std::string& out,
                          const std::vector<std::string>& inputs,
                          const std::vector<std::string>& made) {
   if (out.empty() || out == "-") return absl::OkStatus();
   std::error_code none;
   for (const std::string& input : inputs) {
-    if (!input.empty() && SameFile(out, input)) {
+    if (!input.empty() && SamePath(out, input)) {
       return UsageError(absl::StrCat(option, " '", out, "' would overwrite the input ", input));
     }
   }

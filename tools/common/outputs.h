@@ -17,6 +17,9 @@ absl::Status CheckOutput(const std::string& option, const std::string& out,
                          const std::vector<std::string>& inputs,
                          const std::vector<std::string>& made = {});
 
+// Whether both paths lead to the same file or folder, which need not be there, nor what it lies in.
+bool SamePath(const std::string& a, const std::string& b);
+
 // Before any work is done: kRunFailed where MakeFolder would fail.
 absl::Status CheckFolder(const std::string& option, const std::string& folder);
 

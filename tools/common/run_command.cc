@@ -96,7 +96,7 @@ absl::Status OfFeeds(const absl::Status& status) {
 absl::StatusOr<NamedTensors> CallSignature(Session& session, const RunFlags& flags,
                                            const Session::SignatureInfo& signature,
                                            const RunOptions& options) {
-  absl::Status status = CheckFetches(signature, flags.fetches);
+  absl::Status status = CheckFetches(signature, flags.fetches, flags.out);
   if (!status.ok()) return status;
   absl::StatusOr<NamedTensors> feeds = ReadFeeds(flags.feeds, signature.inputs);
   if (!feeds.ok()) return feeds.status();

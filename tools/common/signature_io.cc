@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <functional>
+#include <set>
 #include <type_traits>
 #include <utility>
 
@@ -217,7 +218,7 @@ absl::StatusOr<NamedTensors> ReadFeeds(const std::vector<std::string>& feeds,
 std::string TypeText(const Session::ValueInfo& value) { return TypeText(value.dtype, value.dims); }
 
 absl::Status CheckFetches(const Session::SignatureInfo& signature,
-                          const std::vector<std::string>& fetches) {
+                          const std::vector<std::string>& fetches, const std::string& out) {
   std::vector<std::string> names;
   for (const Session::ValueInfo& output : signature.outputs) names.push_back(output.name);
   for (const std::string& fetch : fetches) {
@@ -225,7 +226,15 @@ absl::Status CheckFetches(const Session::SignatureInfo& signature,
     return UsageError(absl::StrCat("signature '", signature.name, "' has no output '", fetch, "'",
                                    Suggestion(fetch, names)));
   }
-  return absl::OkStatus();
+  const std::set<std::string> kept(fetches.begin(), fetches.end());
+  return CheckCount(kept.empty() ? names.size() : kept.size(), out);
+}
+
+absl::Status CheckCount(size_t results, const std::string& out) {
+  if (out.empty() || IsNpz(out) || results == 1) return absl::OkStatus();
+  return UsageError(absl::StrCat("there are ", results,
+                                 " outputs and a .npy file holds one: choose one with --fetch, or "
+                                 "write an .npz file"));
 }
 
 void KeepFetches(const std::vector<std::string>& fetches, NamedTensors* results) {
@@ -261,11 +270,7 @@ absl::Status WriteResults(const NamedTensors& results, const std::string& out, b
   }
   if (out.empty()) return absl::OkStatus();
   if (IsNpz(out)) return SaveNpz(out, results);
-  if (results.size() != 1) {
-    return UsageError(absl::StrCat("there are ", results.size(),
-                                   " outputs and a .npy file holds one: choose one with --fetch, "
-                                   "or write an .npz file"));
-  }
+  if (absl::Status status = CheckCount(results.size(), out); !status.ok()) return status;
   return SaveNpy(out, results.begin()->second);
 }
 

@@ -28,16 +28,19 @@ absl::StatusOr<NamedTensors> ReadFeeds(const std::vector<std::string>& feeds,
 // "f32[batch, 784]".
 std::string TypeText(const Session::ValueInfo& value);
 
-// kUsage where the signature has no output of that name. KeepFetches leaves only those; no fetches
-// means all outputs.
+// kUsage where the signature has no output of that name, or where those of one call, which no
+// fetches means all outputs of, do not go into the file `out` (CheckCount). KeepFetches leaves only
+// those.
 absl::Status CheckFetches(const Session::SignatureInfo& signature,
-                          const std::vector<std::string>& fetches);
+                          const std::vector<std::string>& fetches, const std::string& out);
+// kUsage where so many results do not go into --out: a .npy file holds one.
+absl::Status CheckCount(size_t results, const std::string& out);
 void KeepFetches(const std::vector<std::string>& fetches, NamedTensors* results);
 
 // CheckOutput of tools/common/outputs.h for --out, which besides has to end in .npy or .npz.
 absl::Status CheckOut(const std::string& out, const std::vector<std::string>& inputs);
-// To a .npy or .npz file, or else to the screen: up to `limit` elements of each as text, or one
-// line of JSON with all elements in nested lists.
+// To a .npy or .npz file (CheckCount has to allow it), or else to the screen: up to `limit`
+// elements of each as text, or one line of JSON with all elements in nested lists.
 absl::Status WriteResults(const NamedTensors& results, const std::string& out, bool json,
                           int64_t limit);
 

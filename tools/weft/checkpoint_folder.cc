@@ -13,6 +13,12 @@
 #include "tools/common/json_text.h"
 
 namespace weft::cli {
+namespace {
+
+constexpr char kLast[] = "last.safetensors", kBest[] = "best.safetensors",
+               kHistory[] = "history.json";
+
+}  // namespace
 
 bool RunState::NoteBest(const EpochMetrics& epoch) {
   const auto loss_of = [](const EpochMetrics& metrics) {
@@ -32,6 +38,13 @@ std::string CheckpointFolder::Path(const char* file) const {
   return absl::StrCat(folder_, "/", file);
 }
 
+std::string CheckpointFolder::last_path() const { return Path(kLast); }
+
+std::vector<std::string> CheckpointFolder::Files() const {
+  if (!exists()) return {};
+  return {Path(kLast), Path(kBest), Path(kHistory)};
+}
+
 absl::StatusOr<RunState> CheckpointFolder::Restore(Session& session) const {
   auto metadata = session.RestoreCheckpoint(last_path());
   if (metadata.status().code() == absl::StatusCode::kInvalidArgument) {
@@ -45,13 +58,13 @@ absl::StatusOr<RunState> CheckpointFolder::Restore(Session& session) const {
     return absl::InvalidArgumentError(
         absl::StrCat(last_path(), " does not say which epoch it is of"));
   }
-  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(Path("history.json"));
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(Path(kHistory));
   if (!bytes.ok()) return bytes.status();
   std::optional<std::vector<EpochMetrics>> history =
       HistoryFrom(nlohmann::json::parse((*bytes)->view(), nullptr, false));
   // It may be ahead of the checkpoint, never behind.
   if (!history || (epochs > 0 && (history->empty() || history->back().epoch < epochs))) {
-    return absl::InvalidArgumentError(absl::StrCat(Path("history.json"), " is damaged"));
+    return absl::InvalidArgumentError(absl::StrCat(Path(kHistory), " is damaged"));
   }
   RunState state;
   for (EpochMetrics& epoch : *history) {
@@ -77,18 +90,41 @@ absl::StatusOr<RunState> CheckpointFolder::Restore(Session& session) const {
   }
   state.metadata = *std::move(metadata);
   if (state.best_epoch == 0) return state;
-  bytes = Bytes::Map(Path("best.safetensors"));
+  if (absl::Status status = RestoreBest(session, state); !status.ok()) return status;
+  return state;
+}
+
+absl::Status CheckpointFolder::RestoreBest(Session& session, RunState& state) const {
+  const std::string path = Path(kBest);
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
   if (!bytes.ok()) return bytes.status();
   absl::StatusOr<Safetensors> best = ReadSafetensors((*bytes)->view(), *bytes);
-  if (!best.ok()) return best.status();
-  if (best->metadata["epoch"] == absl::StrCat(state.best_epoch)) {
-    state.best = std::move(best->tensors);
-    state.best_is_written_ = true;
-  } else {
+  if (!best.ok()) {
+    return absl::Status(best.status().code(), absl::StrCat(path, ": ", best.status().message()));
+  }
+  if (best->metadata["epoch"] != absl::StrCat(state.best_epoch)) {
     // A crash between two files left one that is not of this history: the best is chosen anew.
     state.best_epoch = 0;
+    return absl::OkStatus();
   }
-  return state;
+  // Hours may pass before the session is given these.
+  absl::StatusOr<NamedTensors> variables = session.GetVariables();
+  if (!variables.ok()) return variables.status();
+  for (const auto& [name, value] : *variables) {
+    const auto found = best->tensors.find(name);
+    if (found == best->tensors.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": has no value for variable '", name, "'"));
+    }
+    if (found->second.dtype() != value.dtype() || found->second.shape() != value.shape()) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": variable '", name, "': expected ",
+                                                     value.TypeString(), ", got ",
+                                                     found->second.TypeString()));
+    }
+    state.best[name] = std::move(found->second);
+  }
+  state.best_is_written_ = true;
+  return absl::OkStatus();
 }
 
 absl::Status CheckpointFolder::Write(Session& session, RunState& state) const {
@@ -102,7 +138,7 @@ absl::Status CheckpointFolder::Write(Session& session, RunState& state) const {
   }
   // The history first: it may be ahead of the checkpoint, never behind.
   absl::Status status =
-      WriteFileAtomically(Path("history.json"), JsonText(HistoryJson(state.history), 1));
+      WriteFileAtomically(Path(kHistory), JsonText(HistoryJson(state.history), 1));
   if (status.ok()) status = WriteBest(state);
   if (status.ok()) status = session.SaveCheckpoint(last_path(), metadata);
   return status;
@@ -112,8 +148,7 @@ absl::Status CheckpointFolder::WriteBest(RunState& state) const {
   if (!exists() || state.best.empty() || state.best_is_written_) return absl::OkStatus();
   std::map<std::string, std::string> metadata = metadata_;
   metadata["epoch"] = absl::StrCat(state.best_epoch);
-  absl::Status status =
-      WriteFileAtomically(Path("best.safetensors"), WriteSafetensors(state.best, metadata));
+  absl::Status status = WriteFileAtomically(Path(kBest), WriteSafetensors(state.best, metadata));
   state.best_is_written_ = status.ok();
   return status;
 }

@@ -45,9 +45,12 @@ class CheckpointFolder {
       : folder_(std::move(folder)), metadata_(std::move(metadata)) {}
 
   bool exists() const { return !folder_.empty(); }
-  std::string last_path() const { return Path("last.safetensors"); }
+  std::string last_path() const;
+  // Everything that is written; nothing without a folder.
+  std::vector<std::string> Files() const;
 
-  // The state of last.safetensors, and the session's variables from it. Errors name the file.
+  // The state of last.safetensors, and the session's variables from it. Errors name the file; what
+  // best.safetensors holds is checked as well.
   absl::StatusOr<RunState> Restore(Session& session) const;
 
   absl::Status Write(Session& session, RunState& state) const;
@@ -56,6 +59,8 @@ class CheckpointFolder {
 
  private:
   std::string Path(const char* file) const;
+  // Those of state.best_epoch.
+  absl::Status RestoreBest(Session& session, RunState& state) const;
 
   std::string folder_;
   std::map<std::string, std::string> metadata_;

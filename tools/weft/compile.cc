@@ -1,5 +1,6 @@
 // weft compile: ahead of time, to what a program links or runs.
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -12,7 +13,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "compiler/api.h"
 #include "compiler/check_options.h"
 #include "proto/file.h"
@@ -120,19 +120,27 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
   return options;
 }
 
+// What the compiler says. With --freeze, a variable without a value, or with one that does not fit,
+// is the fault of the file.
+absl::Status Compiled(const absl::Status& status, const Flags& flags) {
+  if (!flags.freeze || !absl::IsFailedPrecondition(status)) return status;
+  return AsBadInput(
+      absl::InvalidArgumentError(absl::StrCat(flags.checkpoint, ": ", status.message())));
+}
+
 absl::Status Emit(const Graph& graph, const CompileOptions& options, const Flags& flags,
                   const std::string& kind) {
   static const std::map<std::string, Artifact> kArtifacts = {{"object", Artifact::kObject},
                                                              {"shared", Artifact::kShared},
                                                              {"executable", Artifact::kExecutable}};
   const auto artifact = kArtifacts.find(kind);
-  if (artifact != kArtifacts.end())
-    return WriteArtifact(graph, options, artifact->second, flags.out);
+  if (artifact != kArtifacts.end()) {
+    return Compiled(WriteArtifact(graph, options, artifact->second, flags.out), flags);
+  }
   absl::StatusOr<std::string> bytes =
       kind == "package" ? CompilePackage(graph, options) : CompileToText(graph, options, kind);
-  if (bytes.ok() && !flags.golden.empty()) {
-    bytes = AddGolden(graph, options, flags.golden, *bytes);
-  }
+  if (!bytes.ok()) return Compiled(bytes.status(), flags);
+  if (!flags.golden.empty()) bytes = AddGolden(graph, options, flags.golden, *bytes);
   if (!bytes.ok()) return bytes.status();
   if (flags.out == "-") {
     std::fwrite(bytes->data(), 1, bytes->size(), stdout);
@@ -172,13 +180,8 @@ absl::Status Run(const Flags& flags) {
   absl::Status dumped;
   absl::StatusOr<CompileOptions> options = OptionsOf(flags, *graph, *kind, dumped);
   if (!options.ok()) return options.status();
-  const absl::Time start = absl::Now();
+  const auto start = std::chrono::steady_clock::now();
   status = Emit(*graph, *options, flags, *kind);
-  if (absl::IsFailedPrecondition(status) && flags.freeze) {
-    // A variable without a value, or with one that does not fit: the file is at fault.
-    status = AsBadInput(
-        absl::InvalidArgumentError(absl::StrCat(flags.checkpoint, ": ", status.message())));
-  }
   if (status.ok()) status = dumped;
   if (!status.ok()) return status;
   const std::string header = HeaderOf(*kind, flags.out);
@@ -187,7 +190,7 @@ absl::Status Run(const Flags& flags) {
                                   : absl::StrCat(flags.out, header.empty() ? "" : " and ", header);
   std::fprintf(stderr, "%s: %s for %s, %.2f s\n", written.c_str(), kind->c_str(),
                absl::StrJoin(options->targets, ", ").c_str(),
-               absl::ToDoubleSeconds(absl::Now() - start));
+               std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (*kind == "package" && flags.checkpoint.empty() && !graph->Variables().empty()) {
     std::fprintf(stderr,
                  "It holds no values of variables: run init or give a checkpoint where it runs, or "

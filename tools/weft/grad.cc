@@ -70,6 +70,9 @@ absl::Status Run(const Flags& flags) {
   if (!of.ok()) return of.status();
   std::vector<Tensor> wrt;
   for (const std::string& name : flags.wrt) {
+    if (std::count(flags.wrt.begin(), flags.wrt.end(), name) > 1) {
+      return UsageError(absl::StrCat("--wrt names '", name, "' twice; once is enough"));
+    }
     absl::StatusOr<Tensor> value = FindValue(*graph, *def, name);
     if (!value.ok()) return value.status();
     wrt.push_back(*value);

@@ -1,6 +1,7 @@
 #include "tools/weft/metrics.h"
 
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -9,6 +10,37 @@
 #include "tools/common/json_text.h"
 
 namespace weft::cli {
+namespace {
+
+using nlohmann::json;
+
+// JSON has no numbers for the others.
+constexpr std::pair<const char*, double> kNotFinite[] = {
+    {"NaN", std::numeric_limits<double>::quiet_NaN()},
+    {"Infinity", std::numeric_limits<double>::infinity()},
+    {"-Infinity", -std::numeric_limits<double>::infinity()}};
+
+std::optional<double> NumberFrom(const json& value) {
+  if (value.is_number()) return value.get<double>();
+  for (const auto& [name, number] : kNotFinite) {
+    if (value == name) return number;
+  }
+  return std::nullopt;
+}
+
+// Nothing where it is not what MetricsJson makes.
+std::optional<std::map<std::string, double>> MetricsFrom(const json& values) {
+  if (!values.is_object()) return std::nullopt;
+  std::map<std::string, double> metrics;
+  for (const auto& [name, value] : values.items()) {
+    const std::optional<double> number = NumberFrom(value);
+    if (!number) return std::nullopt;
+    metrics[name] = *number;
+  }
+  return metrics;
+}
+
+}  // namespace
 
 void Metrics::Add(const Call& call, int64_t rows) {
   for (int i = 0; i < call.num_outputs(); ++i) {
@@ -34,21 +66,34 @@ bool Metrics::LossIsFinite() const {
   return loss == sums_.end() || std::isfinite(loss->second);
 }
 
-std::string Metrics::Save() const { return JsonText({{"rows", rows_}, {"sums", sums_}}); }
+std::string Metrics::Save() const {
+  return JsonText({{"rows", rows_}, {"sums", MetricsJson(sums_)}});
+}
 
 std::optional<Metrics> Metrics::Restore(const std::string& text) {
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_object() || !json.contains("rows") || !json["rows"].is_number_integer() ||
-      !json.contains("sums") || !json["sums"].is_object()) {
+  const json saved = json::parse(text, nullptr, false);
+  if (!saved.is_object() || !saved.contains("rows") || !saved["rows"].is_number_integer() ||
+      !saved.contains("sums")) {
     return std::nullopt;
   }
+  std::optional<std::map<std::string, double>> sums = MetricsFrom(saved["sums"]);
+  if (!sums) return std::nullopt;
   Metrics metrics;
-  metrics.rows_ = json["rows"];
-  for (const auto& [name, sum] : json["sums"].items()) {
-    if (!sum.is_number()) return std::nullopt;
-    metrics.sums_[name] = sum;
-  }
+  metrics.rows_ = saved["rows"];
+  metrics.sums_ = *std::move(sums);
   return metrics;
+}
+
+json MetricsJson(const std::map<std::string, double>& metrics) {
+  json values = json::object();
+  for (const auto& [name, value] : metrics) {
+    if (std::isfinite(value)) {
+      values[name] = value;
+    } else {
+      values[name] = std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
+    }
+  }
+  return values;
 }
 
 std::string MetricsText(const std::map<std::string, double>& metrics) {
@@ -63,19 +108,20 @@ std::string MetricsText(const std::map<std::string, double>& metrics) {
   return text;
 }
 
-nlohmann::json HistoryJson(const std::vector<EpochMetrics>& history) {
-  nlohmann::json epochs = nlohmann::json::array();
+json HistoryJson(const std::vector<EpochMetrics>& history) {
+  json epochs = json::array();
   for (const EpochMetrics& epoch : history) {
-    epochs.push_back(
-        {{"epoch", epoch.epoch}, {"training", epoch.training}, {"validation", epoch.validation}});
+    epochs.push_back({{"epoch", epoch.epoch},
+                      {"training", MetricsJson(epoch.training)},
+                      {"validation", MetricsJson(epoch.validation)}});
   }
   return epochs;
 }
 
-std::optional<std::vector<EpochMetrics>> HistoryFrom(const nlohmann::json& json) {
-  if (!json.is_array()) return std::nullopt;
+std::optional<std::vector<EpochMetrics>> HistoryFrom(const json& epochs) {
+  if (!epochs.is_array()) return std::nullopt;
   std::vector<EpochMetrics> history;
-  for (const nlohmann::json& epoch : json) {
+  for (const json& epoch : epochs) {
     if (!epoch.is_object() || !epoch.contains("epoch") || !epoch["epoch"].is_number_integer()) {
       return std::nullopt;
     }
@@ -84,10 +130,10 @@ std::optional<std::vector<EpochMetrics>> HistoryFrom(const nlohmann::json& json)
     if (metrics.epoch != static_cast<int64_t>(history.size()) + 1) return std::nullopt;
     for (auto [part, into] :
          {std::pair("training", &metrics.training), std::pair("validation", &metrics.validation)}) {
-      if (!epoch.contains(part) || !epoch[part].is_object()) return std::nullopt;
-      for (const auto& [name, value] : epoch[part].items()) {
-        if (value.is_number()) (*into)[name] = value;
-      }
+      if (!epoch.contains(part)) return std::nullopt;
+      std::optional<std::map<std::string, double>> values = MetricsFrom(epoch[part]);
+      if (!values) return std::nullopt;
+      *into = *std::move(values);
     }
     history.push_back(std::move(metrics));
   }

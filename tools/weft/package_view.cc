@@ -1,6 +1,7 @@
 #include "tools/weft/package_view.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "proto/container.h"
 #include "proto/dtype.h"
 #include "proto/file.h"
+#include "proto/parse_message.h"
 #include "proto/plan.pb.h"
 #include "proto/suggest.h"
 #include "runtime/session.h"
@@ -164,26 +166,59 @@ json Describe(const Container& container, const PackageManifest& manifest,
   return package;
 }
 
-// What each signature needs on this machine.
-absl::Status AddMemory(Session& session, const std::vector<std::string>& size_options,
-                       json& package) {
-  const std::vector<Session::SignatureInfo> signatures = session.Signatures();
-  absl::StatusOr<std::map<std::string, int64_t>> sizes =
-      ParseSingleSizes(size_options, OpenDimensions(signatures));
-  if (!sizes.ok()) return sizes.status();
+// All signatures, whether or not there is code of theirs for this machine.
+std::vector<Session::SignatureInfo> SignaturesOf(const PackageManifest& manifest) {
+  const auto values_of = [](const google::protobuf::RepeatedPtrField<PackageValue>& values) {
+    std::vector<Session::ValueInfo> list;
+    for (const PackageValue& value : values) {
+      const DataType dtype =
+          IsDataType(value.dtype()) ? static_cast<DataType>(value.dtype()) : DataType::kInvalid;
+      list.push_back({value.name(), dtype, {value.shape().begin(), value.shape().end()}});
+    }
+    return list;
+  };
+  std::vector<Session::SignatureInfo> signatures;
+  for (const PackageSignature& signature : manifest.signatures()) {
+    signatures.push_back(
+        {signature.name(), values_of(signature.inputs()), values_of(signature.outputs())});
+  }
+  return signatures;
+}
+
+// Bytes at the peak of a call.
+absl::StatusOr<int64_t> PeakBytes(Session& session, const Session::SignatureInfo& signature,
+                                  const std::map<std::string, int64_t>& sizes) {
+  absl::StatusOr<std::vector<std::vector<int64_t>>> shapes = ShapesAt(signature, sizes);
+  if (!shapes.ok()) return shapes.status();
+  absl::StatusOr<std::unique_ptr<Call>> call = session.Prepare(signature.name, *shapes);
+  if (!call.ok()) return call.status();
+  return (*call)->peak_bytes();
+}
+
+// What each signature needs on this machine. Where a size that was asked for cannot be, that is an
+// error; where it is one that was taken for granted, the signature is shown with the reason.
+absl::Status AddMemory(Session& session, const std::vector<Session::SignatureInfo>& signatures,
+                       const std::map<std::string, int64_t>& sizes, json& package) {
   for (json& entry : package["signatures"]) {
     for (const Session::SignatureInfo& signature : signatures) {
       if (entry["name"] != signature.name) continue;
-      absl::StatusOr<std::vector<std::vector<int64_t>>> shapes = ShapesAt(signature, *sizes);
-      if (!shapes.ok()) return shapes.status();
-      absl::StatusOr<std::unique_ptr<Call>> call = session.Prepare(signature.name, *shapes);
-      if (!call.ok()) continue;
       std::vector<std::string> at;
+      bool asked = false;
       for (const std::string& symbol : OpenDimensions({signature})) {
-        const auto size = sizes->find(symbol);
-        at.push_back(absl::StrCat(symbol, "=", size == sizes->end() ? 1 : size->second));
+        const auto size = sizes.find(symbol);
+        asked |= size != sizes.end();
+        at.push_back(absl::StrCat(symbol, "=", size == sizes.end() ? 1 : size->second));
       }
-      entry["memory"] = {{"bytes", (*call)->peak_bytes()}, {"sizes", absl::StrJoin(at, ", ")}};
+      const std::string text = absl::StrJoin(at, ", ");
+      const absl::StatusOr<int64_t> bytes = PeakBytes(session, signature, sizes);
+      if (bytes.ok()) {
+        entry["memory"] = {{"bytes", *bytes}, {"sizes", text}};
+      } else if (asked) {
+        return Reworded(bytes.status(), absl::StrCat("signature '", signature.name, "' at ", text,
+                                                     ": ", bytes.status().message()));
+      } else {
+        entry["memory"] = {{"error", std::string(bytes.status().message())}, {"sizes", text}};
+      }
     }
   }
   return absl::OkStatus();
@@ -215,9 +250,15 @@ std::string TextOf(const json& package, bool steps) {
     absl::StrAppend(&text, "\nsignature ", signature["name"].get<std::string>(), "\n",
                     Line("in  ", signature["inputs"]), Line("out ", signature["outputs"]));
     if (const auto memory = signature.find("memory"); memory != signature.end()) {
-      const std::string at = (*memory)["sizes"];
-      absl::StrAppend(&text, "  memory ", ByteText((*memory)["bytes"].get<double>()),
-                      " of arena and scratch", at.empty() ? "" : " at ", at, "\n");
+      const std::string sizes = (*memory)["sizes"];
+      const std::string at = sizes.empty() ? "" : absl::StrCat(" at ", sizes);
+      if (memory->contains("bytes")) {
+        absl::StrAppend(&text, "  memory ", ByteText((*memory)["bytes"].get<double>()),
+                        " of arena and scratch", at, "\n");
+      } else {
+        absl::StrAppend(&text, "  memory unknown", at, ": ", (*memory)["error"].get<std::string>(),
+                        "\n");
+      }
     }
   }
   if (!package["variables"].empty()) absl::StrAppend(&text, "\nvariables\n");
@@ -271,7 +312,7 @@ absl::StatusOr<std::string> PackageText(const std::string& path,
     if (!other.ok()) return AsBadInput(other.status());
   }
   PackageManifest manifest;
-  if (!manifest.ParseFromArray(section->data(), static_cast<int>(section->size()))) {
+  if (!ParseMessage(*section, &manifest)) {
     return AsBadInput(absl::InvalidArgumentError(absl::StrCat(path, ": the manifest is damaged")));
   }
   // What is shown is verified, unless the package is for another machine or a later runtime: such
@@ -282,8 +323,12 @@ absl::StatusOr<std::string> PackageText(const std::string& path,
   }
   absl::Status status = CheckSignature(options.signature, manifest);
   if (!status.ok()) return status;
+  const std::vector<Session::SignatureInfo> signatures = SignaturesOf(manifest);
+  absl::StatusOr<std::map<std::string, int64_t>> sizes =
+      ParseSingleSizes(options.sizes, OpenDimensions(signatures));
+  if (!sizes.ok()) return sizes.status();
   json package = Describe(*container, manifest, options);
-  if (session.ok()) status = AddMemory(**session, options.sizes, package);
+  if (session.ok()) status = AddMemory(**session, signatures, *sizes, package);
   if (!status.ok()) return status;
   if (options.json) return JsonText(package, 1) + "\n";
   return TextOf(package, options.steps);

@@ -6,22 +6,66 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tools/common/exit_code.h"
 #include "tools/common/signature_io.h"
 
 namespace weft::cli {
 namespace {
 
-// Validation and prediction take this many rows at a time at most.
-constexpr int64_t kMaxEvaluationRows = 512;
+// Rows that validation and prediction take at a time, but that twice as many are still taken at
+// once.
+constexpr int64_t kEvaluationRows = 512;
+// Rows that fill up the last batch of a model of fixed size.
+constexpr int64_t kMaxPadding = int64_t{1} << 20;
 
-// The largest divisor of `rows` up to the limit, so that one plan serves; where all divisors are
-// small, the limit with a rest.
+// All rows, where they are few. Of more, the largest divisor of their number up to the limit, so
+// that one plan serves; where all divisors are small, the limit with a rest.
 int64_t EvaluationBatch(int64_t rows) {
-  if (rows <= 2 * kMaxEvaluationRows) return rows;
-  for (int64_t size = kMaxEvaluationRows; size >= kMaxEvaluationRows / 4; --size) {
+  if (rows <= 2 * kEvaluationRows) return rows;
+  for (int64_t size = kEvaluationRows; size >= kEvaluationRows / 4; --size) {
     if (rows % size == 0) return size;
   }
-  return kMaxEvaluationRows;
+  return kEvaluationRows;
+}
+
+absl::Status InFiles(const Rows& rows, const absl::Status& status) {
+  if (rows.files.empty()) return status;
+  return Reworded(status, absl::StrCat(rows.files, ": ", status.message()));
+}
+
+// Batches of rows for a signature; errors name the files that the rows are from.
+absl::StatusOr<Batches> BatchesOf(const Rows& rows, std::vector<int64_t> order,
+                                  const RowRunner& runner, const BatchOptions& options) {
+  absl::StatusOr<Batches> batches =
+      Batches::Create(*rows.data, std::move(order), runner.inputs(), options);
+  return batches.ok() ? std::move(batches) : InFiles(rows, batches.status());
+}
+
+// Tensors for the outputs of a signature that have a row for each row of its inputs: [rows, ...].
+// What is declared decides: the size at hand may be equal by chance.
+absl::StatusOr<NamedTensors> RowOutputs(const Session::SignatureInfo& signature, int64_t rows) {
+  NamedTensors outputs;
+  if (signature.inputs.empty()) return outputs;
+  const std::string& batch = signature.inputs[0].dims[0];
+  for (const Session::ValueInfo& output : signature.outputs) {
+    if (output.dims.empty() || output.dims[0] != batch) continue;
+    std::vector<int64_t> shape = {rows};
+    for (size_t i = 1; i < output.dims.size(); ++i) {
+      if (int64_t dim = 0; absl::SimpleAtoi(output.dims[i], &dim)) shape.push_back(dim);
+    }
+    if (shape.size() < output.dims.size()) {
+      std::fprintf(stderr,
+                   "output '%s' of %s is left out: its rows are not of one size, as its type is "
+                   "%s\n",
+                   output.name.c_str(), signature.name.c_str(), TypeText(output).c_str());
+      continue;
+    }
+    absl::StatusOr<HostTensor> tensor = HostTensor::Create(output.dtype, shape);
+    if (!tensor.ok()) return tensor.status();
+    outputs[output.name] = *std::move(tensor);
+  }
+  return outputs;
 }
 
 }  // namespace
@@ -32,7 +76,7 @@ absl::StatusOr<RowRunner> RowRunner::Create(Session& session, const std::string&
   std::optional<int64_t> fixed;
   absl::StatusOr<std::vector<BatchInput>> inputs = BatchInputsOf(*info, &fixed);
   if (!inputs.ok()) return inputs.status();
-  return RowRunner(session, signature, *std::move(inputs), fixed);
+  return RowRunner(session, *std::move(info), *std::move(inputs), fixed);
 }
 
 absl::StatusOr<Call*> RowRunner::Prepare(int64_t rows) {
@@ -43,7 +87,7 @@ absl::StatusOr<Call*> RowRunner::Prepare(int64_t rows) {
     shapes.push_back({rows});
     shapes.back().insert(shapes.back().end(), input.row_shape.begin(), input.row_shape.end());
   }
-  absl::StatusOr<std::unique_ptr<Call>> prepared = session_->Prepare(signature_, shapes);
+  absl::StatusOr<std::unique_ptr<Call>> prepared = session_->Prepare(signature_.name, shapes);
   if (!prepared.ok()) return prepared.status();
   call = *std::move(prepared);
   return call.get();
@@ -61,49 +105,49 @@ absl::StatusOr<Call*> RowRunner::Run(const Batches& batches) {
   return *call;
 }
 
-absl::StatusOr<Batches> EvaluationBatches(const Rows& rows, const RowRunner& runner) {
+absl::StatusOr<Evaluation> Evaluation::Create(Session& session, const Rows& rows) {
+  absl::StatusOr<RowRunner> runner = RowRunner::Create(session, "eval_step");
+  if (!runner.ok()) return runner.status();
   BatchOptions options;
   const int64_t count = static_cast<int64_t>(rows.rows.size());
-  options.batch_size = runner.fixed_batch().value_or(EvaluationBatch(count));
+  options.batch_size = runner->fixed_batch().value_or(EvaluationBatch(count));
   options.shuffle = false;
   // A model of fixed size takes whole batches alone.
-  options.drop_last = runner.fixed_batch().has_value();
+  options.drop_last = runner->fixed_batch().has_value();
   if (count < options.batch_size) {
-    return absl::InvalidArgumentError(absl::StrCat("the model takes batches of ",
-                                                   options.batch_size, " rows, but there are only ",
-                                                   count, " to evaluate"));
+    return InFiles(rows, absl::InvalidArgumentError(
+                             absl::StrCat("the model takes batches of ", options.batch_size,
+                                          " rows, but there are only ", count, " to evaluate")));
   }
+  absl::StatusOr<Batches> batches = BatchesOf(rows, rows.rows, *runner, options);
+  if (!batches.ok()) return batches.status();
   if (options.drop_last && count % options.batch_size > 0) {
     std::fprintf(stderr, "the model takes batches of %lld rows: %lld of %lld are left out\n",
                  static_cast<long long>(options.batch_size),
                  static_cast<long long>(count % options.batch_size), static_cast<long long>(count));
   }
-  return Batches::Create(*rows.data, rows.rows, runner.inputs(), options);
+  return Evaluation(*std::move(runner), *std::move(batches));
 }
 
-absl::StatusOr<Metrics> RunAll(RowRunner& runner, Batches& batches, int64_t epoch, bool (*stop)()) {
+absl::Status Evaluation::Prepare() {
+  batches_.StartEpoch(0);
+  if (!batches_.Next()) return absl::OkStatus();
+  return runner_.Prepare(batches_.batch_rows()).status();
+}
+
+absl::StatusOr<Metrics> Evaluation::Run(bool (*stop)()) {
   Metrics metrics;
-  batches.StartEpoch(epoch);
-  while (!(stop && stop()) && batches.Next()) {
-    absl::StatusOr<Call*> call = runner.Run(batches);
+  batches_.StartEpoch(0);
+  while (!(stop && stop()) && batches_.Next()) {
+    absl::StatusOr<Call*> call = runner_.Run(batches_);
     if (!call.ok()) return call.status();
-    metrics.Add(**call, batches.batch_rows());
+    metrics.Add(**call, batches_.batch_rows());
   }
   return metrics;
 }
 
-absl::StatusOr<std::map<std::string, double>> Evaluate(Session& session, const Rows& rows) {
-  absl::StatusOr<RowRunner> runner = RowRunner::Create(session, "eval_step");
-  if (!runner.ok()) return runner.status();
-  absl::StatusOr<Batches> batches = EvaluationBatches(rows, *runner);
-  if (!batches.ok()) return batches.status();
-  absl::StatusOr<Metrics> metrics = RunAll(*runner, *batches, 0);
-  if (!metrics.ok()) return metrics.status();
-  return metrics->Means();
-}
-
-absl::StatusOr<NamedTensors> Predict(Session& session, const std::string& signature,
-                                     const Rows& rows) {
+absl::StatusOr<Prediction> Prediction::Create(Session& session, const std::string& signature,
+                                              const Rows& rows) {
   absl::StatusOr<RowRunner> runner = RowRunner::Create(session, signature);
   if (!runner.ok()) return runner.status();
   // A model of fixed size gets the last row again until its batch is full; what it says to those is
@@ -113,32 +157,46 @@ absl::StatusOr<NamedTensors> Predict(Session& session, const std::string& signat
   options.batch_size = runner->fixed_batch().value_or(EvaluationBatch(count));
   options.shuffle = false;
   std::vector<int64_t> padded = rows.rows;
-  while (runner->fixed_batch() && padded.size() % options.batch_size != 0) {
-    padded.push_back(rows.rows.back());
+  if (const int64_t rest = count % options.batch_size; runner->fixed_batch() && rest > 0) {
+    const int64_t padding = options.batch_size - rest;
+    if (padding > kMaxPadding) {
+      return InFiles(rows, absl::InvalidArgumentError(absl::StrCat(
+                               "the model takes batches of ", options.batch_size,
+                               " rows, but there are only ", count, " to run ", signature, " on")));
+    }
+    padded.insert(padded.end(), static_cast<size_t>(padding), rows.rows.back());
   }
-  absl::StatusOr<Batches> batches =
-      Batches::Create(*rows.data, std::move(padded), runner->inputs(), options);
+  absl::StatusOr<Batches> batches = BatchesOf(rows, std::move(padded), *runner, options);
   if (!batches.ok()) return batches.status();
-  NamedTensors results;
+  return Prediction(*std::move(runner), *std::move(batches), count);
+}
+
+absl::StatusOr<NamedTensors> Prediction::Run() {
+  absl::StatusOr<NamedTensors> results = RowOutputs(runner_.signature(), rows_);
+  if (!results.ok()) return results;
   int64_t done = 0;
-  while (batches->Next()) {
-    absl::StatusOr<Call*> call = runner->Run(*batches);
+  batches_.StartEpoch(0);
+  while (batches_.Next()) {
+    absl::StatusOr<Call*> call = runner_.Run(batches_);
     if (!call.ok()) return call.status();
-    const int64_t wanted = std::min(batches->batch_rows(), count - done);
+    const int64_t wanted = std::min(batches_.batch_rows(), rows_ - done);
     for (int i = 0; i < (*call)->num_outputs(); ++i) {
+      const auto whole = results->find((*call)->output_name(i));
+      if (whole == results->end()) continue;
       const HostTensor& part = (*call)->Output(i);
-      if (part.rank() == 0 || part.shape()[0] != batches->batch_rows()) continue;
-      HostTensor& whole = results[(*call)->output_name(i)];
-      if (whole.rank() == 0) {
-        std::vector<int64_t> shape = part.shape();
-        shape[0] = count;
-        absl::StatusOr<HostTensor> made = HostTensor::Create(part.dtype(), shape);
-        if (!made.ok()) return made.status();
-        whole = *std::move(made);
+      std::vector<int64_t> expected = whole->second.shape();
+      expected[0] = batches_.batch_rows();
+      // What is copied is measured by what was declared.
+      if (part.dtype() != whole->second.dtype() || part.shape() != expected) {
+        return absl::InternalError(
+            absl::StrCat("output '", whole->first, "' of ", runner_.signature().name, ": expected ",
+                         std::string(NameOf(whole->second.dtype())), "[",
+                         absl::StrJoin(expected, ", "), "], got ", part.TypeString()));
       }
-      const size_t row_bytes = part.size_bytes() / static_cast<size_t>(part.shape()[0]);
-      std::memcpy(static_cast<char*>(whole.mutable_data()) + static_cast<size_t>(done) * row_bytes,
-                  part.data(), static_cast<size_t>(wanted) * row_bytes);
+      const size_t row_bytes = part.size_bytes() / static_cast<size_t>(expected[0]);
+      std::memcpy(
+          static_cast<char*>(whole->second.mutable_data()) + static_cast<size_t>(done) * row_bytes,
+          part.data(), static_cast<size_t>(wanted) * row_bytes);
     }
     done += wanted;
   }
@@ -181,6 +239,11 @@ absl::StatusOr<std::vector<BatchInput>> BatchInputsOf(const Session::SignatureIn
   }
   int64_t size = 0;
   *fixed_batch = absl::SimpleAtoi(batch, &size) ? std::optional<int64_t>(size) : std::nullopt;
+  if (*fixed_batch && size < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("input '", signature.inputs[0].name, "' of ", signature.name, " is ",
+                     TypeText(signature.inputs[0]), ", which takes no rows of data"));
+  }
   return inputs;
 }
 

@@ -23,6 +23,7 @@ namespace weft::cli {
 struct Rows {
   const DataSet* data = nullptr;
   std::vector<int64_t> rows;
+  std::string files;  // what messages call them, where they are not of the training data
 };
 
 // A signature with its calls, one for each number of rows that comes up.
@@ -32,8 +33,9 @@ class RowRunner {
   static absl::StatusOr<RowRunner> Create(Session& session, const std::string& signature);
 
   const std::vector<BatchInput>& inputs() const { return inputs_; }
-  // Rows of a batch, where the model takes no other number.
+  // Rows of a batch, where the model takes no other number; 1 or more.
   std::optional<int64_t> fixed_batch() const { return fixed_batch_; }
+  const Session::SignatureInfo& signature() const { return signature_; }
 
   // The call for so many rows; it stays the runner's.
   absl::StatusOr<Call*> Prepare(int64_t rows);
@@ -41,7 +43,7 @@ class RowRunner {
   absl::StatusOr<Call*> Run(const Batches& batches);
 
  private:
-  RowRunner(Session& session, std::string signature, std::vector<BatchInput> inputs,
+  RowRunner(Session& session, Session::SignatureInfo signature, std::vector<BatchInput> inputs,
             std::optional<int64_t> fixed)
       : session_(&session),
         signature_(std::move(signature)),
@@ -49,34 +51,62 @@ class RowRunner {
         fixed_batch_(fixed) {}
 
   Session* session_;
-  std::string signature_;
+  Session::SignatureInfo signature_;
   std::vector<BatchInput> inputs_;
   std::optional<int64_t> fixed_batch_;
   std::map<int64_t, std::unique_ptr<Call>> calls_;
 };
 
-// Rows in order, in batches of a size that suits evaluation. A model of a fixed batch size leaves
-// out the rest of the rows, which is said on standard error; InvalidArgument where that is all.
-absl::StatusOr<Batches> EvaluationBatches(const Rows& rows, const RowRunner& runner);
+// eval_step over rows in order, as often as wanted.
+class Evaluation {
+ public:
+  // Everything that can be wrong with rows and model: InvalidArgument where they do not fit, or are
+  // fewer than the one batch size that the model takes. The rest of rows that fill no such batch is
+  // left out, which is said on standard error.
+  static absl::StatusOr<Evaluation> Create(Session& session, const Rows& rows);
 
-// Means over all batches, or over those before `stop` becomes true.
-absl::StatusOr<Metrics> RunAll(RowRunner& runner, Batches& batches, int64_t epoch,
-                               bool (*stop)() = nullptr);
+  // Compiles what the first batch needs.
+  absl::Status Prepare();
+  // Means over all batches, or over those before `stop` becomes true, with the session's variables
+  // as they are.
+  absl::StatusOr<Metrics> Run(bool (*stop)() = nullptr);
 
-// Metrics of eval_step over rows, with the session's variables as they are.
-absl::StatusOr<std::map<std::string, double>> Evaluate(Session& session, const Rows& rows);
+ private:
+  Evaluation(RowRunner runner, Batches batches)
+      : runner_(std::move(runner)), batches_(std::move(batches)) {}
 
-// Runs a signature over rows in order, and gives each output with rows put together: [rows, ...].
-// Outputs without a batch dimension are left out.
-absl::StatusOr<NamedTensors> Predict(Session& session, const std::string& signature,
-                                     const Rows& rows);
+  RowRunner runner_;
+  Batches batches_;
+};
+
+// A signature over rows in order, whose outputs are put together.
+class Prediction {
+ public:
+  // InvalidArgument where rows and model do not fit.
+  static absl::StatusOr<Prediction> Create(Session& session, const std::string& signature,
+                                           const Rows& rows);
+
+  // Each output that is declared as [batch, ...] with a row of fixed size: [rows, ...]. Others are
+  // left out; where one begins with the batch and yet has no rows of one size, that is said on
+  // standard error.
+  absl::StatusOr<NamedTensors> Run();
+
+ private:
+  Prediction(RowRunner runner, Batches batches, int64_t rows)
+      : runner_(std::move(runner)), batches_(std::move(batches)), rows_(rows) {}
+
+  RowRunner runner_;
+  Batches batches_;
+  int64_t rows_;
+};
 
 // Rows in order, as the inputs of a signature want them.
 absl::StatusOr<NamedTensors> GatherRows(const Session& session, const std::string& signature,
                                         const Rows& rows);
 
 // Inputs of a signature as batches want them. Error: InvalidArgument where one has an open
-// dimension besides the first. `fixed_batch` is set where the first is a number.
+// dimension besides the first, or takes no rows at all. `fixed_batch` is set where the first is a
+// number, 1 or more.
 absl::StatusOr<std::vector<BatchInput>> BatchInputsOf(const Session::SignatureInfo& signature,
                                                       std::optional<int64_t>* fixed_batch);
 

@@ -1,6 +1,7 @@
 // weft run: calls a signature once, or fetches nodes of a graph.
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,8 @@ absl::StatusOr<NamedTensors> FetchNodes(Model& model, const Flags& flags,
                                      "; weft inspect --nodes lists them"));
     }
   }
+  const std::set<std::string> kept(flags.fetches.begin(), flags.fetches.end());
+  if (absl::Status status = CheckCount(kept.size(), flags.out); !status.ok()) return status;
   absl::StatusOr<NamedTensors> feeds = ReadFeeds(flags.feeds, {});
   if (!feeds.ok()) return feeds.status();
   auto values = model.session->Run(*feeds, flags.fetches, {}, options);

@@ -25,6 +25,7 @@
 #include "tools/common/json_text.h"
 #include "tools/common/memory.h"
 #include "tools/common/outputs.h"
+#include "tools/weft/checkpoint_folder.h"
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"
 #include "tools/weft/models.h"
@@ -37,6 +38,9 @@ namespace weft::cli {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Where a standard model is kept beside its checkpoints.
+constexpr char kModelFile[] = "/model.weft";
 
 struct Flags {
   std::string model;
@@ -58,6 +62,44 @@ struct Flags {
     return names;
   }
 };
+
+// Whether the file lies in the folder.
+bool LiesIn(const std::string& file, const std::string& folder) {
+  const std::string parent = fs::path(file).parent_path();
+  return SamePath(parent.empty() ? "." : parent, folder);
+}
+
+// kUsage where a file that is named would be written twice.
+absl::Status CheckWrittenOnce(const Flags& flags) {
+  if (!flags.save_test.empty() && !flags.save_validation.empty() &&
+      SamePath(flags.save_test, flags.save_validation)) {
+    return UsageError(absl::StrCat("--save-validation and --save-test both write into '",
+                                   flags.save_test, "'; give each a folder of its own"));
+  }
+  const std::string& checkpoint = flags.training.checkpoint_folder;
+  std::vector<std::string> files = CheckpointFolder(checkpoint, {}).Files();
+  if (!checkpoint.empty()) files.push_back(checkpoint + kModelFile);
+  for (const auto& [option, out] :
+       {std::pair("-o", flags.out), std::pair("--report", flags.report)}) {
+    if (out.empty()) continue;
+    for (const std::string& file : files) {
+      if (!SamePath(out, file)) continue;
+      return UsageError(absl::StrCat(option, " '", out,
+                                     "' is a file that --checkpoint writes; choose another name"));
+    }
+    for (const auto& [other, folder] : {std::pair("--save-validation", flags.save_validation),
+                                        std::pair("--save-test", flags.save_test)}) {
+      if (folder.empty() || !absl::EndsWith(out, ".npy") || !LiesIn(out, folder)) continue;
+      return UsageError(absl::StrCat(option, " '", out, "' could be a file that ", other,
+                                     " writes; choose another name"));
+    }
+  }
+  if (!flags.out.empty() && !flags.report.empty() && SamePath(flags.out, flags.report)) {
+    return UsageError(absl::StrCat("-o and --report both write '", flags.report,
+                                   "'; choose another name for one"));
+  }
+  return absl::OkStatus();
+}
 
 // What can be known to be wrong before hours of training.
 absl::Status CheckFlags(const Flags& flags) {
@@ -87,9 +129,7 @@ absl::Status CheckFlags(const Flags& flags) {
   for (const auto& [option, folder] : {std::pair("--save-validation", flags.save_validation),
                                        std::pair("--save-test", flags.save_test)}) {
     for (const std::string& input : inputs) {
-      const std::string beside = fs::path(input).parent_path() / "";
-      if (!absl::EndsWith(input, ".npy") || !SameFile(beside.empty() ? "." : beside, folder))
-        continue;
+      if (folder.empty() || !absl::EndsWith(input, ".npy") || !LiesIn(input, folder)) continue;
       return UsageError(absl::StrCat(option, " '", folder, "' holds the input ", input,
                                      ", which could be overwritten; choose another folder"));
     }
@@ -97,11 +137,11 @@ absl::Status CheckFlags(const Flags& flags) {
   // The folders are made once there is something to put into them. A report is often in one.
   const std::vector<std::string> folders = {flags.training.checkpoint_folder, flags.save_validation,
                                             flags.save_test};
-  absl::Status status = CheckOutput("-o", flags.out, inputs, folders);
+  absl::Status status = CheckWrittenOnce(flags);
+  if (status.ok()) status = CheckOutput("-o", flags.out, inputs, folders);
   if (status.ok()) status = CheckFolder("--checkpoint", folders[0]);
   if (status.ok()) status = CheckFolder("--save-validation", folders[1]);
   if (status.ok()) status = CheckFolder("--save-test", folders[2]);
-  inputs.push_back(flags.out);
   if (status.ok()) status = CheckOutput("--report", flags.report, inputs, folders);
   return status;
 }
@@ -116,10 +156,7 @@ absl::Status CheckModelName(const std::string& model) {
                                  Suggestion(model, {"mlp", "cnn"})));
 }
 
-// Where a standard model is kept beside its checkpoints.
-std::string ModelPath(const Flags& flags) {
-  return flags.training.checkpoint_folder + "/model.weft";
-}
+std::string ModelPath(const Flags& flags) { return flags.training.checkpoint_folder + kModelFile; }
 
 int64_t StepsOf(const Flags& flags, const TrainingData& loaded) {
   const int64_t rows = static_cast<int64_t>(loaded.training.rows.size());
@@ -222,8 +259,8 @@ nlohmann::json ToJson(const TrainingData& loaded, const TrainingResult& result,
                          {"peak_bytes", result.peak_bytes},
                          {"resident_bytes", PeakResidentBytes()},
                          {"stopped_early", result.stopped_early}};
-  if (!test.last.empty()) json["test"]["last"] = test.last;
-  if (!test.best.empty()) json["test"]["best"] = test.best;
+  if (!test.last.empty()) json["test"]["last"] = MetricsJson(test.last);
+  if (!test.best.empty()) json["test"]["best"] = MetricsJson(test.best);
   return json;
 }
 
@@ -329,7 +366,7 @@ absl::Status Interrupted(const TrainingResult& result) {
   if (!result.checkpoint.empty()) {
     absl::StrAppend(&message, "the state is in ", result.checkpoint,
                     ", and --resume goes on from there");
-  } else if (result.steps == 0) {
+  } else if (!result.did_something()) {
     absl::StrAppend(&message, "nothing was trained, and nothing is written");
   } else {
     absl::StrAppend(&message, "nothing is saved, as there is no --checkpoint");
@@ -337,33 +374,66 @@ absl::Status Interrupted(const TrainingResult& result) {
   return InterruptedError(message, result.signal);
 }
 
+// What judges the model at the end: made before hours of training, so that it fits.
+struct Examination {
+  std::optional<Evaluation> test;
+  std::optional<Prediction> prediction;  // for the report
+};
+
+const Rows& JudgedRows(const TrainingData& loaded) {
+  return loaded.test.rows.empty() ? loaded.validation : loaded.test;
+}
+
+absl::StatusOr<Examination> PrepareExamination(const Flags& flags, Session& session,
+                                               const TrainingData& loaded) {
+  Examination examination;
+  const auto wrong = [&](const absl::Status& status) {
+    return AsBadInput(Reworded(status, absl::StrCat(flags.model, ": ", status.message())));
+  };
+  if (!loaded.test.rows.empty()) {
+    absl::StatusOr<Evaluation> test = Evaluation::Create(session, loaded.test);
+    if (!test.ok()) return wrong(test.status());
+    examination.test = *std::move(test);
+  }
+  if (flags.report.empty()) return examination;
+  absl::StatusOr<Prediction> prediction = PredictionToJudge(session, JudgedRows(loaded));
+  if (prediction.ok()) {
+    examination.prediction = *std::move(prediction);
+  } else if (!absl::IsNotFound(prediction.status())) {
+    return wrong(prediction.status());
+  }
+  return examination;
+}
+
 // Tests the last epoch, then the best one, whose variables the session has afterwards.
-absl::StatusOr<TestResult> Test(Session& session, const Rows& rows, const TrainingResult& result) {
+absl::StatusOr<TestResult> Test(Session& session, std::optional<Evaluation>& evaluation,
+                                const TrainingResult& result) {
   TestResult test;
-  if (!rows.rows.empty()) {
-    absl::StatusOr<std::map<std::string, double>> last = Evaluate(session, rows);
+  if (evaluation) {
+    absl::StatusOr<Metrics> last = evaluation->Run();
     if (!last.ok()) return last.status();
-    test.last = *std::move(last);
+    test.last = last->Means();
   }
   if (result.best.empty()) return test;
   absl::Status status = session.SetVariables(result.best);
   if (!status.ok()) return status;
-  if (!rows.rows.empty()) {
-    absl::StatusOr<std::map<std::string, double>> best = Evaluate(session, rows);
+  if (evaluation) {
+    absl::StatusOr<Metrics> best = evaluation->Run();
     if (!best.ok()) return best.status();
-    test.best = *std::move(best);
+    test.best = best->Means();
   }
   return test;
 }
 
-absl::Status WriteReport(const Flags& flags, Session& session, const TrainingData& loaded,
-                         const LearningTask& task, const TrainingResult& result,
-                         const TestResult& test) {
+absl::Status WriteReport(const Flags& flags, std::optional<Prediction>& prediction,
+                         const TrainingData& loaded, const LearningTask& task,
+                         const TrainingResult& result, const TestResult& test) {
   if (flags.report.empty()) return absl::OkStatus();
-  const bool tested = !loaded.test.rows.empty();
-  const Rows& rows = tested ? loaded.test : loaded.validation;
+  const Rows& rows = JudgedRows(loaded);
+  const bool tested = &rows == &loaded.test;
   std::optional<Judgement> judgement;
-  absl::StatusOr<Judgement> judged = Judge(session, rows);
+  absl::StatusOr<Judgement> judged =
+      prediction ? Judge(*prediction, rows) : absl::NotFoundError("there is no prediction");
   if (judged.ok()) {
     judgement = *std::move(judged);
     if (judgement->left_out > 0) {
@@ -372,7 +442,7 @@ absl::Status WriteReport(const Flags& flags, Session& session, const TrainingDat
                    judgement->classification ? "the rows" : "the numbers",
                    judgement->classification ? "class" : "finite value");
     }
-  } else if (judged.status().code() != absl::StatusCode::kNotFound) {
+  } else if (!absl::IsNotFound(judged.status())) {
     return judged.status();
   }
   ReportFacts facts = FactsOf(flags, loaded);
@@ -424,6 +494,8 @@ absl::Status Run(Flags flags) {
     status = PrepareResumed(loaded, task, *graph, **session, flags);
     if (!status.ok()) return status;
   }
+  absl::StatusOr<Examination> examination = PrepareExamination(flags, **session, loaded);
+  if (!examination.ok()) return examination.status();
   flags.training.before_first_step = [&] { return SaveModel(flags, *graph); };
   absl::StatusOr<TrainingResult> result =
       Train(**session, loaded.training, loaded.validation, flags.training);
@@ -438,17 +510,18 @@ absl::Status Run(Flags flags) {
   if (result->stopped_early) {
     std::fprintf(stderr, "stopped early: no lower validation loss since epoch %lld\n",
                  static_cast<long long>(result->best_epoch));
-  } else if (result->steps == 0) {
+  } else if (!result->did_something()) {
     std::fprintf(stderr, "nothing to do: the checkpoint is of epoch %lld, and --epochs is %lld\n",
                  static_cast<long long>(result->epochs_before),
                  static_cast<long long>(flags.training.epochs));
   }
-  absl::StatusOr<TestResult> test = Test(**session, loaded.test, *result);
+  absl::StatusOr<TestResult> test = Test(**session, examination->test, *result);
   if (!test.ok()) return test.status();
   PrintResult(flags, loaded, *result, *test);
   status = SaveRows(**session, loaded.validation, flags.save_validation);
   if (status.ok()) status = SaveRows(**session, loaded.test, flags.save_test);
-  if (status.ok()) status = WriteReport(flags, **session, loaded, task, *result, *test);
+  if (status.ok())
+    status = WriteReport(flags, examination->prediction, loaded, task, *result, *test);
   return status;
 }
 
@@ -500,7 +573,7 @@ void AddTrainingOptions(CLI::App* app, TrainingOptions& training) {
       ->check(WholeNumber(0));
   app->add_option("--checkpoint", training.checkpoint_folder,
                   "Folder for last.safetensors, best.safetensors and history.json, written every "
-                  "ten seconds, at the end, and after Ctrl-C")
+                  "ten seconds (less often where that takes long), at the end, and after Ctrl-C")
       ->type_name("FOLDER");
   app->add_flag("--resume", training.resume, "Go on from what is in the folder of --checkpoint");
   app->add_option("--patience", training.patience,

@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit_code.h"
+#include "tools/common/outputs.h"
 
 namespace weft::cli {
 namespace {
@@ -133,7 +135,8 @@ absl::Status LoadTrainingData(const DataFlags& flags, uint64_t seed, TrainingDat
     absl::StatusOr<DataSet> own = Load(*files, options);
     if (!own.ok()) return own.status();
     *set = *std::move(own);
-    *rows = {&**set, SplitRows((*set)->num_rows, 0, 0, 0).training};
+    *rows = {&**set, SplitRows((*set)->num_rows, 0, 0, 0).training,
+             absl::StrJoin(FilesOf(*files), ", ")};
   }
   absl::Status status = CheckShares(flags, loaded.data.num_rows, loaded);
   if (status.ok()) Describe(loaded);

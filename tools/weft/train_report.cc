@@ -106,16 +106,20 @@ double Judgement::Accuracy() const {
   return truth.empty() ? 0 : static_cast<double>(right) / static_cast<double>(truth.size());
 }
 
-absl::StatusOr<Judgement> Judge(Session& session, const Rows& rows) {
+absl::StatusOr<Prediction> PredictionToJudge(Session& session, const Rows& rows) {
   const std::vector<Session::SignatureInfo> signatures = session.Signatures();
-  const auto y = rows.data->arrays.find("y");
-  if (rows.rows.empty() || y == rows.data->arrays.end() ||
+  if (rows.rows.empty() || !rows.data->arrays.count("y") ||
       std::none_of(signatures.begin(), signatures.end(),
                    [](const auto& s) { return s.name == "predict"; })) {
     return absl::NotFoundError("there is nothing to judge by");
   }
-  absl::StatusOr<NamedTensors> outputs = Predict(session, "predict", rows);
+  return Prediction::Create(session, "predict", rows);
+}
+
+absl::StatusOr<Judgement> Judge(Prediction& prediction, const Rows& rows) {
+  absl::StatusOr<NamedTensors> outputs = prediction.Run();
   if (!outputs.ok()) return outputs.status();
+  const HostTensor& y = rows.data->arrays.at("y");
   const std::vector<double> truth = Truth(rows);
   const size_t count = rows.rows.size();
   Judgement judgement;
@@ -126,7 +130,7 @@ absl::StatusOr<Judgement> Judge(Session& session, const Rows& rows) {
       classes = &output;
     }
     if (IsFloat(output.dtype()) && output.rank() == 2 && output.shape()[1] > 1) scores = &output;
-    if (IsFloat(output.dtype()) && IsFloat(y->second.dtype()) &&
+    if (IsFloat(output.dtype()) && IsFloat(y.dtype()) &&
         output.num_elements() == static_cast<int64_t>(truth.size())) {
       const std::vector<double> predicted = AsDoubles(output);
       for (size_t i = 0; i < truth.size(); ++i) {

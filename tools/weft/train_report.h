@@ -30,8 +30,11 @@ struct Judgement {
   int64_t left_out = 0;
   double Accuracy() const;
 };
-// NotFound where the model has no predict, or its outputs are none of these.
-absl::StatusOr<Judgement> Judge(Session& session, const Rows& rows);
+// predict on the rows that are to be judged, nothing of which is run yet. NotFound where there are
+// no rows, no truth (y), or no predict; InvalidArgument where the data does not fit predict.
+absl::StatusOr<Prediction> PredictionToJudge(Session& session, const Rows& rows);
+// Runs it, with the session's variables as they are. NotFound where its outputs are none of these.
+absl::StatusOr<Judgement> Judge(Prediction& prediction, const Rows& rows);
 
 struct ReportFacts {
   std::string model, data;

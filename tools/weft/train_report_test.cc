@@ -88,6 +88,12 @@ TrainingReport Report(const DataSet& data, const Rows& rows, const Judgement& ju
   return MakeReport(result, judgement, task, {&data, {0}}, rows, facts);
 }
 
+absl::StatusOr<Judgement> Judge(Session& session, const Rows& rows) {
+  absl::StatusOr<Prediction> prediction = PredictionToJudge(session, rows);
+  if (!prediction.ok()) return prediction.status();
+  return Judge(*prediction, rows);
+}
+
 TEST(Judge, LeavesOutWhatIsNoClass) {
   constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
   constexpr int64_t kMost = std::numeric_limits<int64_t>::max();

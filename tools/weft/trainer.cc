@@ -1,13 +1,13 @@
 #include "tools/weft/trainer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "tools/common/exit_code.h"
 #include "tools/progress/progress.h"
 #include "tools/weft/checkpoint_folder.h"
@@ -23,15 +23,17 @@ constexpr double kWritingShare = 20;
 // Lines about epochs in all.
 constexpr int64_t kEpochLines = 20;
 
-double Now() { return absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch()); }
+// Seconds, from some moment on, whatever happens to the time of day.
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 class Loop {
  public:
-  Loop(Session& session, RowRunner train, std::optional<RowRunner> evaluate, Batches batches,
-       std::optional<Batches> validation, const TrainingOptions& options)
+  Loop(Session& session, RowRunner train, Batches batches, std::optional<Evaluation> validation,
+       const TrainingOptions& options)
       : session_(session),
         train_(std::move(train)),
-        evaluate_(std::move(evaluate)),
         batches_(std::move(batches)),
         validation_(std::move(validation)),
         options_(options),
@@ -57,8 +59,9 @@ class Loop {
     }
     result_.seconds = Now() - start;
     if (status.ok()) {
-      // Where nothing was done, what an earlier run left in the folder stays.
-      if (result_.steps > 0) status = Write();
+      // Where nothing was done, what an earlier run left in the folder stays. An epoch whose steps
+      // an earlier run did all, and which lacked no more than its validation, is something.
+      if (result_.steps > 0 || state_.epochs() > result_.epochs_before) status = Write();
     } else {
       // What was best before it failed is worth having; the failure is what is reported.
       folder_.WriteBest(state_).IgnoreError();
@@ -92,18 +95,14 @@ class Loop {
     }
     result_.epochs_before = state_.epochs();
     result_.checkpoint = folder_.last_path();
-    for (const char* what : {"rows", "seed"}) {
-      const auto now = options_.metadata.find(what);
-      const auto before = state_.metadata.find(what);
-      if (now == options_.metadata.end() || before == state_.metadata.end() ||
-          now->second == before->second) {
-        continue;
-      }
+    const auto now = options_.metadata.find("rows");
+    const auto before = state_.metadata.find("rows");
+    if (now != options_.metadata.end() && before != state_.metadata.end() &&
+        now->second != before->second) {
       std::fprintf(stderr,
-                   "resuming with other rows than before (%s now %s, then %s): rows that trained "
-                   "may validate or test now, which flatters the figures\n",
-                   what, now->second.c_str(), before->second.c_str());
-      break;
+                   "resuming with other rows than before (now %s, then %s): rows that trained may "
+                   "validate or test now, which flatters the figures\n",
+                   now->second.c_str(), before->second.c_str());
     }
     if (state_.batches > 0 && state_.epoch_shape != EpochShape()) {
       std::fprintf(stderr, "resuming with other data or another --batch: epoch %lld begins again\n",
@@ -132,13 +131,9 @@ class Loop {
     absl::StatusOr<Call*> call = train_.Prepare(rows);
     if (!call.ok()) return call.status();
     result_.peak_bytes = (*call)->peak_bytes();
-    if (evaluate_) {
-      validation_->StartEpoch(0);
-      if (validation_->Next()) call = evaluate_->Prepare(validation_->batch_rows());
-      if (!call.ok()) return call.status();
-    }
+    const absl::Status status = validation_ ? validation_->Prepare() : absl::OkStatus();
     result_.compile_seconds = Now() - start;
-    return absl::OkStatus();
+    return status;
   }
 
   int64_t batch_size() const { return train_.fixed_batch().value_or(options_.batch_size); }
@@ -182,8 +177,8 @@ class Loop {
     EpochMetrics metrics;
     metrics.epoch = epoch;
     metrics.training = state_.metrics.Means();
-    if (evaluate_) {
-      absl::StatusOr<Metrics> validation = RunAll(*evaluate_, *validation_, epoch, &IsInterrupted);
+    if (validation_) {
+      absl::StatusOr<Metrics> validation = validation_->Run(&IsInterrupted);
       if (!validation.ok()) return validation.status();
       metrics.validation = validation->Means();
     }
@@ -223,9 +218,8 @@ class Loop {
 
   Session& session_;
   RowRunner train_;
-  std::optional<RowRunner> evaluate_;
   Batches batches_;
-  std::optional<Batches> validation_;
+  std::optional<Evaluation> validation_;
   const TrainingOptions& options_;
   const CheckpointFolder folder_;
   RunState state_;
@@ -240,31 +234,27 @@ absl::StatusOr<TrainingResult> Train(Session& session, const Rows& training, con
   absl::StatusOr<RowRunner> train = RowRunner::Create(session, "train_step");
   if (!train.ok()) return AsBadInput(train.status());
   BatchOptions batch_options;
-  const int64_t fixed = train->fixed_batch().value_or(0);
+  const std::optional<int64_t> fixed = train->fixed_batch();
   const int64_t rows = static_cast<int64_t>(training.rows.size());
   if (fixed > rows) {
-    return AsBadInput(absl::InvalidArgumentError(absl::StrCat(
-        "the model takes batches of ", fixed, " rows, but there are only ", rows, " to train on")));
+    return AsBadInput(absl::InvalidArgumentError(absl::StrCat("the model takes batches of ", *fixed,
+                                                              " rows, but there are only ", rows,
+                                                              " to train on")));
   }
-  batch_options.batch_size = fixed > 0 ? fixed : options.batch_size;
+  batch_options.batch_size = fixed.value_or(options.batch_size);
   batch_options.drop_last = true;  // one size of batch: one plan
   batch_options.seed = options.seed;
   absl::StatusOr<Batches> batches =
       Batches::Create(*training.data, training.rows, train->inputs(), batch_options);
   // The data does not fit the model, or the other way round.
   if (!batches.ok()) return AsBadInput(batches.status());
-  std::optional<RowRunner> evaluate;
-  std::optional<Batches> evaluation;
+  std::optional<Evaluation> evaluation;
   if (!validation.rows.empty()) {
-    absl::StatusOr<RowRunner> runner = RowRunner::Create(session, "eval_step");
-    if (!runner.ok()) return AsBadInput(runner.status());
-    absl::StatusOr<Batches> created = EvaluationBatches(validation, *runner);
+    absl::StatusOr<Evaluation> created = Evaluation::Create(session, validation);
     if (!created.ok()) return AsBadInput(created.status());
-    evaluate = *std::move(runner);
     evaluation = *std::move(created);
   }
-  return Loop(session, *std::move(train), std::move(evaluate), *std::move(batches),
-              std::move(evaluation), options)
+  return Loop(session, *std::move(train), *std::move(batches), std::move(evaluation), options)
       .Run();
 }
 

@@ -50,15 +50,21 @@ struct TrainingResult {
   int signal = 0;            // that ended the run; 0: none did
   int64_t batches_done = 0;  // where a signal did: of the epoch that it cut short
   int64_t peak_bytes = 0;    // the certificate of train_step
+
+  // Whether the run changed anything: an epoch whose steps were done before counts as well.
+  bool did_something() const {
+    return steps > 0 || static_cast<int64_t>(history.size()) > epochs_before;
+  }
 };
 
 // Trains with the signature train_step (outputs that are float scalars are metrics; `loss` is one),
 // and validates with eval_step after each epoch where there are rows for it. In `checkpoint_folder`
 // stand last.safetensors, best.safetensors and history.json, each written whole or not at all:
-// every ten seconds or so, in the middle of an epoch as well, and at the end of all. Prints a line
-// for an epoch now and then, and a progress bar. SIGINT (Ctrl-C), SIGTERM and SIGHUP end the run
-// after the step at hand; the checkpoint says how far the epoch was, and a resumed run is, bit for
-// bit, the one that was never stopped. A run that did no step writes nothing.
+// every ten seconds (less often where writing takes more than a twentieth of the time), in the
+// middle of an epoch as well, and at the end of all. Prints a line for an epoch now and then, and a
+// progress bar. SIGINT (Ctrl-C), SIGTERM and SIGHUP end the run after the step at hand; the
+// checkpoint says how far the epoch was, and a resumed run is, bit for bit, the one that was never
+// stopped. A run that did no step and no epoch writes nothing.
 absl::StatusOr<TrainingResult> Train(Session& session, const Rows& training, const Rows& validation,
                                      const TrainingOptions& options);
 

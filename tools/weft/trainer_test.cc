@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "proto/file.h"
@@ -18,6 +20,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // A session that learns the mean of y by a step of 1/10 towards each batch's mean: enough of a
 // model to see what the loop does with it.
@@ -27,19 +30,30 @@ class FakeSession : public Session {
   std::vector<int64_t> train_batches;
   float poison_after = std::numeric_limits<float>::infinity();  // steps, then NaN
   int interrupt_after = 0;                                      // steps, then Ctrl-C; 0: never
-  bool interrupt_compile = false;
+  bool interrupt_compile = false, interrupt_validation = false;
   std::vector<std::string> eval_dims = {"batch"}, predict_dims = {"batch"};
+  std::optional<float> extra;  // a second metric, which stays as it is
+  // predict besides gives each row with each other one, and five numbers, whatever it is fed.
+  bool more_predictions = false;
+  bool predicts_what_it_declares = true;
 
   class FakeCall : public Call {
    public:
     FakeCall(FakeSession* session, std::string signature)
         : session_(session), signature_(std::move(signature)) {
-      outputs_[0] = signature_ == "predict" ? HostTensor() : HostTensor::Scalar<float>(0);
+      for (const SignatureInfo& info : session->Signatures()) {
+        if (info.name != signature_) continue;
+        for (const ValueInfo& output : info.outputs) names_.push_back(output.name);
+      }
+      outputs_.resize(names_.size());
+      if (signature_ == "predict") return;
+      outputs_[0] = HostTensor::Scalar<float>(0);
+      if (session->extra) outputs_[1] = HostTensor::Scalar<float>(*session->extra);
     }
     int num_inputs() const override { return 1; }
-    int num_outputs() const override { return 1; }
+    int num_outputs() const override { return static_cast<int>(names_.size()); }
     const std::string& input_name(int) const override { return input_; }
-    const std::string& output_name(int) const override { return output_; }
+    const std::string& output_name(int i) const override { return names_[i]; }
     absl::Status Feed(int, const HostTensor& tensor) override {
       y_ = tensor;
       return absl::OkStatus();
@@ -51,7 +65,18 @@ class FakeSession : public Session {
       if (signature_ == "predict") {
         outputs_[0] = y_.Clone();
         for (float& v : outputs_[0].mutable_values<float>()) v *= 2;
+        const int64_t rows = y_.shape()[0];
+        if (!session_->predicts_what_it_declares) {
+          outputs_[0] = HostTensor::Of<float>({rows, rows}, std::vector<float>(rows * rows));
+        }
+        if (outputs_.size() > 1) {
+          outputs_[1] = HostTensor::Of<float>({rows, rows}, std::vector<float>(rows * rows));
+          outputs_[2] = HostTensor::Of<float>({5}, std::vector<float>(5));
+        }
         return absl::OkStatus();
+      }
+      if (signature_ == "eval_step" && std::exchange(session_->interrupt_validation, false)) {
+        std::raise(SIGINT);
       }
       if (signature_ == "train_step") {
         session_->train_batches.push_back(y_.shape()[0]);
@@ -65,15 +90,16 @@ class FakeSession : public Session {
       outputs_[0].mutable_values<float>()[0] = loss;
       return absl::OkStatus();
     }
-    const HostTensor& Output(int) const override { return outputs_[0]; }
+    const HostTensor& Output(int i) const override { return outputs_[i]; }
     int64_t peak_bytes() const override { return 4096; }
 
    private:
     FakeSession* session_;
     std::string signature_;
-    std::string input_ = "y", output_ = "loss";
+    std::string input_ = "y";
+    std::vector<std::string> names_;
     HostTensor y_;
-    HostTensor outputs_[1];
+    std::vector<HostTensor> outputs_;
   };
 
   absl::StatusOr<NamedTensors> Run(const std::string& signature, const NamedTensors&,
@@ -94,11 +120,17 @@ class FakeSession : public Session {
     return std::make_unique<FakeCall>(this, signature);
   }
   std::vector<SignatureInfo> Signatures() const override {
-    const ValueInfo loss{"loss", DataType::kF32, {}};
+    std::vector<ValueInfo> metrics = {{"loss", DataType::kF32, {}}};
+    if (extra) metrics.push_back({"extra", DataType::kF32, {}});
+    std::vector<ValueInfo> predictions = {{"doubled", DataType::kF32, predict_dims}};
+    if (more_predictions) {
+      predictions.push_back({"pairs", DataType::kF32, {predict_dims[0], predict_dims[0]}});
+      predictions.push_back({"five", DataType::kF32, {"5"}});
+    }
     return {{"init", {}, {}},
-            {"train_step", {{"y", DataType::kF32, {"batch"}}}, {loss}},
-            {"eval_step", {{"y", DataType::kF32, eval_dims}}, {loss}},
-            {"predict", {{"y", DataType::kF32, predict_dims}}, {loss}}};
+            {"train_step", {{"y", DataType::kF32, {"batch"}}}, metrics},
+            {"eval_step", {{"y", DataType::kF32, eval_dims}}, metrics},
+            {"predict", {{"y", DataType::kF32, predict_dims}}, predictions}};
   }
   absl::StatusOr<NamedTensors> GetVariables() override {
     return NamedTensors{{"mean", HostTensor::Scalar<float>(mean)}};
@@ -198,8 +230,9 @@ TEST(Train, InterruptedGoesOnWhereItStopped) {
   FakeSession whole;
   const auto expected = Train(whole, rows, held_out, options);
   ASSERT_TRUE(expected.ok()) << expected.status();
-  // In the first epoch, in the middle of one, and at the last step of one.
-  for (const int steps : {1, 6, 8}) {
+  // In the first epoch, in the middle of one, at the last step of one, and at the last step of all,
+  // which leaves nothing to a resumed run but the validation.
+  for (const int steps : {1, 6, 8, 12}) {
     options.checkpoint_folder = Folder("interrupted");
     options.resume = false;
     FakeSession session;
@@ -217,7 +250,10 @@ TEST(Train, InterruptedGoesOnWhereItStopped) {
     ASSERT_TRUE(second.ok()) << second.status();
     EXPECT_EQ(second->signal, 0);
     EXPECT_EQ(second->steps, 12 - steps);
+    EXPECT_TRUE(second->did_something());
     EXPECT_EQ(later.mean, whole.mean);
+    EXPECT_EQ(later.RestoreCheckpoint(second->checkpoint)->at("epoch"), "3");
+    EXPECT_TRUE(std::filesystem::exists(options.checkpoint_folder + "/best.safetensors"));
     ASSERT_EQ(second->history.size(), 3u);
     for (size_t i = 0; i < 3; ++i) {
       EXPECT_EQ(second->history[i].training, expected->history[i].training) << i;
@@ -225,6 +261,32 @@ TEST(Train, InterruptedGoesOnWhereItStopped) {
     }
     EXPECT_EQ(second->best_epoch, expected->best_epoch);
   }
+  // Once all is done, there is nothing left to do.
+  FakeSession idle;
+  const auto nothing = Train(idle, rows, held_out, options);
+  ASSERT_TRUE(nothing.ok()) << nothing.status();
+  EXPECT_FALSE(nothing->did_something());
+  // In the last validation.
+  options.checkpoint_folder = Folder("interrupted");
+  options.resume = false;
+  options.epochs = 1;
+  FakeSession validating;
+  validating.interrupt_validation = true;
+  const auto cut = Train(validating, rows, held_out, options);
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_EQ(cut->signal, SIGINT);
+  EXPECT_EQ(cut->history.size(), 0u);
+  EXPECT_EQ(cut->batches_done, 4);
+  options.resume = true;
+  FakeSession rest;
+  const auto rested = Train(rest, rows, held_out, options);
+  ASSERT_TRUE(rested.ok()) << rested.status();
+  EXPECT_EQ(rested->steps, 0);
+  EXPECT_TRUE(rested->did_something());
+  ASSERT_EQ(rested->history.size(), 1u);
+  EXPECT_EQ(rested->history[0].validation, expected->history[0].validation);
+  EXPECT_TRUE(std::filesystem::exists(options.checkpoint_folder + "/best.safetensors"));
+  options.epochs = 3;
   // With batches of another size the place means nothing: the epoch begins again.
   options.checkpoint_folder = Folder("other_batches");
   options.resume = false;
@@ -286,6 +348,73 @@ TEST(Train, ResumesFromWholeFilesAlone) {
   }
 }
 
+// A metric that is lost says nothing of the others.
+TEST(Train, GoesOnWithMetricsThatAreNotFinite) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  const DataSet data = TenNumbers();
+  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
+  for (const float extra : {NAN, kInf, -kInf}) {
+    TrainingOptions options;
+    options.batch_size = 2;
+    options.epochs = 3;
+    FakeSession whole;
+    whole.extra = extra;
+    const auto expected = Train(whole, rows, held_out, options);
+    ASSERT_TRUE(expected.ok()) << expected.status();
+    options.checkpoint_folder = Folder("not_finite");
+    FakeSession session;
+    session.extra = extra;
+    session.interrupt_after = 6;
+    ASSERT_TRUE(Train(session, rows, held_out, options).ok());
+    options.resume = true;
+    FakeSession later;
+    later.extra = extra;
+    const auto result = Train(later, rows, held_out, options);
+    ASSERT_TRUE(result.ok()) << result.status();
+    ASSERT_EQ(result->history.size(), 3u);
+    for (const EpochMetrics& epoch : result->history) {
+      for (const auto* metrics : {&epoch.training, &epoch.validation}) {
+        const double value = metrics->at("extra");
+        EXPECT_TRUE(std::isnan(extra) ? std::isnan(value) : value == extra) << value;
+      }
+    }
+    EXPECT_EQ(HistoryJson(result->history), HistoryJson(expected->history));
+    EXPECT_EQ(result->best_epoch, expected->best_epoch);
+  }
+}
+
+TEST(Train, ChecksTheBestBeforeItGoesOn) {
+  const DataSet data = TenNumbers();
+  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
+  TrainingOptions options;
+  options.batch_size = 2;
+  options.checkpoint_folder = Folder("best");
+  options.epochs = 1;
+  FakeSession first;
+  ASSERT_TRUE(Train(first, rows, held_out, options).ok());
+  const std::string best = options.checkpoint_folder + "/best.safetensors";
+  options.resume = true;
+  options.epochs = 2;
+  const auto with = [&](const std::string& bytes) {
+    EXPECT_TRUE(WriteFileAtomically(best, bytes).ok());
+    FakeSession session;
+    return std::string(Train(session, rows, held_out, options).status().message());
+  };
+  const std::map<std::string, std::string> metadata = {{"epoch", "1"}};
+  EXPECT_THAT(with("damaged"), HasSubstr(best));
+  EXPECT_THAT(with(WriteSafetensors({}, metadata)),
+              HasSubstr(best + ": has no value for variable 'mean'"));
+  EXPECT_THAT(with(WriteSafetensors({{"mean", HostTensor::Of<float>({2}, {1, 2})}}, metadata)),
+              HasSubstr(best + ": variable 'mean': expected f32[], got f32[2]"));
+  EXPECT_THAT(with(WriteSafetensors({{"mean", HostTensor::Scalar<double>(1)}}, metadata)),
+              HasSubstr("expected f32[], got f64[]"));
+  // What the session has no use for does no harm.
+  EXPECT_EQ(with(WriteSafetensors(
+                {{"mean", HostTensor::Scalar<float>(1)}, {"other", HostTensor::Scalar<float>(1)}},
+                metadata)),
+            "");
+}
+
 TEST(Train, KeepsTheVariablesOfTheBestEpoch) {
   FakeSession session;
   const DataSet data = TenNumbers();
@@ -300,9 +429,14 @@ TEST(Train, KeepsTheVariablesOfTheBestEpoch) {
       static_cast<float>(result->history[result->best_epoch - 1].validation.at("loss"));
   EXPECT_EQ(std::abs(result->best.at("mean").values<float>()[0] - 1), loss);
   ASSERT_TRUE(session.SetVariables(result->best).ok());
-  const auto metrics = Evaluate(session, {&data, {0}});
-  ASSERT_TRUE(metrics.ok()) << metrics.status();
-  EXPECT_EQ(metrics->at("loss"), loss);
+  auto evaluation = Evaluation::Create(session, {&data, {0}});
+  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+  // As often as wanted.
+  for (int i = 0; i < 2; ++i) {
+    const auto metrics = evaluation->Run();
+    ASSERT_TRUE(metrics.ok()) << metrics.status();
+    EXPECT_EQ(metrics->Means().at("loss"), loss);
+  }
 }
 
 TEST(Train, StopsEarly) {
@@ -375,31 +509,70 @@ TEST(Train, RefusesPlacesThatNoRunWasAt) {
   EXPECT_EQ(with("batches", "2"), "");
 }
 
-TEST(Predict, PutsRowsTogether) {
-  FakeSession session;
+absl::StatusOr<NamedTensors> Predict(Session& session, const Rows& rows) {
+  absl::StatusOr<Prediction> prediction = Prediction::Create(session, "predict", rows);
+  if (!prediction.ok()) return prediction.status();
+  return prediction->Run();
+}
+
+// 0, 1, ...: more than are taken at once.
+DataSet Numbers(int64_t count) {
   DataSet data;
-  data.num_rows = 1100;  // more than are taken at once
-  std::vector<float> y(1100);
-  for (int i = 0; i < 1100; ++i) y[i] = static_cast<float>(i);
-  data.arrays["y"] = HostTensor::Of<float>({1100}, y);
-  const auto outputs = Predict(session, "predict", {&data, Shuffled(1100, 1)});
+  data.num_rows = count;
+  std::vector<float> y(count);
+  for (int64_t i = 0; i < count; ++i) y[i] = static_cast<float>(i);
+  data.arrays["y"] = HostTensor::Of<float>({count}, y);
+  return data;
+}
+
+TEST(Prediction, PutsRowsTogether) {
+  FakeSession session;
+  const DataSet data = Numbers(1100);
+  const auto outputs = Predict(session, {&data, Shuffled(1100, 1)});
   ASSERT_TRUE(outputs.ok()) << outputs.status();
-  const auto values = outputs->at("loss").values<float>();
+  const auto values = outputs->at("doubled").values<float>();
   ASSERT_EQ(values.size(), 1100u);
   const std::vector<int64_t> order = Shuffled(1100, 1);
   for (int i = 0; i < 1100; ++i) ASSERT_EQ(values[i], 2.0f * static_cast<float>(order[i]));
 }
 
-TEST(Predict, FillsTheLastBatchOfAModelOfFixedSize) {
+// A row whose size is that of the batch has another one in the last batch, and a first dimension
+// can be as large as a batch by chance.
+TEST(Prediction, LeavesOutWhatHasNoRowsOfOneSize) {
+  FakeSession session;
+  session.more_predictions = true;
+  for (const int64_t rows : {5, 1031}) {  // in one batch of 5; in batches of 512 and one of 7
+    const DataSet data = Numbers(rows);
+    testing::internal::CaptureStderr();
+    const auto outputs = Predict(session, {&data, Shuffled(rows, 1)});
+    const std::string said = testing::internal::GetCapturedStderr();
+    ASSERT_TRUE(outputs.ok()) << outputs.status();
+    ASSERT_EQ(outputs->size(), 1u);
+    EXPECT_THAT(outputs->at("doubled").shape(), ElementsAre(rows));
+    EXPECT_THAT(said, HasSubstr("output 'pairs' of predict is left out"));
+    EXPECT_THAT(said, HasSubstr("f32[batch, batch]"));
+    EXPECT_THAT(said, Not(HasSubstr("five")));
+  }
+  session.predicts_what_it_declares = false;
+  const DataSet data = TenNumbers();
+  EXPECT_THAT(Predict(session, {&data, {0, 1, 2}}).status().message(),
+              HasSubstr("output 'doubled' of predict: expected f32[3], got f32[3, 3]"));
+}
+
+TEST(Prediction, FillsTheLastBatchOfAModelOfFixedSize) {
   FakeSession session;
   session.predict_dims = {"4"};
   const DataSet data = TenNumbers();
-  const auto outputs = Predict(session, "predict", {&data, {0, 1, 2, 3, 4, 5}});
+  const auto outputs = Predict(session, {&data, {0, 1, 2, 3, 4, 5}});
   ASSERT_TRUE(outputs.ok()) << outputs.status();
-  EXPECT_THAT(outputs->at("loss").values<float>(), ElementsAre(2, 4, 6, 8, 10, 12));
+  EXPECT_THAT(outputs->at("doubled").values<float>(), ElementsAre(2, 4, 6, 8, 10, 12));
+  // Rows that are no rows are not made without end.
+  session.predict_dims = {"1000000000000"};
+  EXPECT_THAT(Predict(session, {&data, {0, 1, 2}}).status().message(),
+              HasSubstr("batches of 1000000000000 rows, but there are only 3 to run predict on"));
   session.eval_dims = {"4"};
-  EXPECT_THAT(Evaluate(session, {&data, {0, 1, 2}}).status().message(),
-              HasSubstr("batches of 4 rows, but there are only 3"));
+  EXPECT_THAT(Evaluation::Create(session, {&data, {0, 1, 2}, "test.npz"}).status().message(),
+              HasSubstr("test.npz: the model takes batches of 4 rows, but there are only 3"));
 }
 
 TEST(GatherRows, KeepsTheOrder) {
@@ -417,6 +590,9 @@ TEST(BatchInputsOf, WantsOneOpenDimension) {
   EXPECT_FALSE(fixed.has_value());
   ASSERT_TRUE(BatchInputsOf({"f", {{"x", DataType::kU8, {"32", "8"}}}, {}}, &fixed).ok());
   EXPECT_EQ(fixed, 32);
+  EXPECT_THAT(
+      BatchInputsOf({"f", {{"x", DataType::kF32, {"0", "2"}}}, {}}, &fixed).status().message(),
+      HasSubstr("input 'x' of f is f32[0, 2], which takes no rows"));
   for (const std::vector<std::string>& dims :
        std::vector<std::vector<std::string>>{{}, {"n", "m"}}) {
     EXPECT_FALSE(BatchInputsOf({"f", {{"x", DataType::kU8, dims}}, {}}, &fixed).ok());
