@@ -40,6 +40,9 @@ std::optional<std::map<std::string, double>> MetricsFrom(const json& values) {
   return metrics;
 }
 
+// What 0/0 gives would be shown as "-nan".
+double WithoutSignOfNan(double value) { return std::isnan(value) ? std::fabs(value) : value; }
+
 }  // namespace
 
 void Metrics::Add(const Call& call, int64_t rows) {
@@ -99,11 +102,12 @@ json MetricsJson(const std::map<std::string, double>& metrics) {
 std::string MetricsText(const std::map<std::string, double>& metrics) {
   std::string text;
   if (const auto loss = metrics.find("loss"); loss != metrics.end()) {
-    absl::StrAppendFormat(&text, "loss %.4g", loss->second);
+    absl::StrAppendFormat(&text, "loss %.4g", WithoutSignOfNan(loss->second));
   }
   for (const auto& [name, value] : metrics) {
     if (name == "loss") continue;
-    absl::StrAppendFormat(&text, "%s%s %.4g", text.empty() ? "" : ", ", name, value);
+    absl::StrAppendFormat(&text, "%s%s %.4g", text.empty() ? "" : ", ", name,
+                          WithoutSignOfNan(value));
   }
   return text;
 }
