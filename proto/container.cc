@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "proto/crc32.h"
+#include "proto/core/crc32.h"
 
 namespace weft {
 namespace {

@@ -6,7 +6,7 @@
 #include <random>
 #include <string>
 
-#include "proto/crc32.h"
+#include "proto/core/crc32.h"
 
 namespace weft {
 namespace {

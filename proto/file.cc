@@ -15,7 +15,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "proto/atomic_file.h"
+#include "proto/core/atomic_file.h"
 
 namespace weft {
 namespace {

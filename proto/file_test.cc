@@ -13,8 +13,6 @@
 #include <iterator>
 #include <string>
 
-#include "proto/crc32.h"
-
 namespace weft {
 namespace {
 
@@ -33,11 +31,6 @@ std::string Read(const std::string& path) {
 
 size_t NumFiles(const std::string& folder) {
   return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
-}
-
-TEST(Crc32, KnownValueAndContinuation) {
-  EXPECT_EQ(Crc32("123456789"), 0xcbf43926u);
-  EXPECT_EQ(Crc32("6789", Crc32("12345")), 0xcbf43926u);
 }
 
 TEST(WriteFileAtomically, ReplacesAndLeavesNothingBeside) {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "proto/crc32.h"
+#include "proto/core/crc32.h"
 
 // The format: PKWARE's APPNOTE.TXT. Records are little-endian, as is every machine Weft runs on.
 namespace weft {

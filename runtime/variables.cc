@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/core/json.h"
 #include "proto/file.h"
-#include "proto/json_scanner.h"
 #include "proto/plan.pb.h"
 #include "proto/safetensors.h"
 #include "proto/suggest.h"

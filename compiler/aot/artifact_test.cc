@@ -221,7 +221,8 @@ TEST_F(ExecutableTest, ErrorsSayWhatIsWrong) {
     ExpectError("--x=" + File("cut.npy"), 3, "cut.npy");
   }
   ASSERT_TRUE(WriteFileAtomically(File("cut.npy"), good + "0").ok());
-  ExpectError("--x=" + File("cut.npy"), 3, "cut.npy");
+  ExpectError("--x=" + File("cut.npy"), 3,
+              "cut.npy': shape (2, 4) does not fit the 33 bytes of elements");
 }
 
 TEST_F(ArtifactTest, SameBytesEachTime) {

@@ -1,16 +1,12 @@
-// Files of tensors: checkpoints (safetensors), .npy and .npz; and the readers of the first two that
-// ahead-of-time artifacts hold.
+// Files of tensors: checkpoints (safetensors), .npy and .npz.
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <map>
 #include <string>
 #include <string_view>
 
-#include "compiler/aot/support/npy.h"
-#include "compiler/aot/support/safetensors.h"
+#include "proto/core/json.h"
 #include "proto/file.h"
-#include "proto/json_scanner.h"
 #include "proto/npy.h"
 #include "proto/safetensors.h"
 
@@ -50,25 +46,6 @@ void RoundTrip(const weft::Safetensors& file) {
   }
 }
 
-const char* Visit(void*, const weft::aot::SafetensorsEntry& entry) {
-  Keep(Sum(entry.data, static_cast<size_t>(entry.bytes)));
-  Keep(Sum(entry.name, strlen(entry.name)));
-  return nullptr;
-}
-
-void ReadAsArtifactsDo(const std::string_view bytes) {
-  weft::aot::WalkSafetensors(bytes.data(), bytes.size(), &Visit, nullptr);
-  weft::aot::Npy npy;
-  if (weft::aot::ReadNpy(bytes.data(), bytes.size(), &npy) != nullptr) return;
-  Keep(Sum(npy.data, static_cast<size_t>(npy.bytes)));
-  // What an artifact takes, Weft takes, for the same tensor.
-  const auto read = weft::ReadNpy(bytes, nullptr);
-  if (!read.ok() || static_cast<int>(read->dtype()) != npy.dtype || read->rank() != npy.rank ||
-      static_cast<int64_t>(read->size_bytes()) != npy.bytes) {
-    abort();
-  }
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -80,6 +57,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   if (auto read = weft::ReadNpz(bytes->view(), bytes); read.ok()) Use(*read);
   if (auto read = weft::ReadNpy(bytes->view(), bytes); read.ok()) Use({{"x", *read}});
-  ReadAsArtifactsDo(input);
   return 0;
 }

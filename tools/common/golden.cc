@@ -8,7 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "proto/container.h"
 #include "proto/file.h"
-#include "proto/json_scanner.h"
+#include "proto/json_quote.h"
 #include "proto/safetensors.h"
 #include "tools/common/compare.h"
 #include "tools/common/exit_code.h"

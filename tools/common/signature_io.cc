@@ -14,7 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "proto/feed.h"
-#include "proto/json_scanner.h"
+#include "proto/json_quote.h"
 #include "proto/npy.h"
 #include "proto/suggest.h"
 #include "tools/common/exit_code.h"

@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "proto/crc32.h"
+#include "proto/core/crc32.h"
 #include "proto/file.h"
 #include "proto/graph.pb.h"
 #include "proto/safetensors.h"

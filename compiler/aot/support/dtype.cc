@@ -1,13 +1,16 @@
-// Element types by number.
+// Element types by number, for C.
+#include "proto/dtype.h"
+
 #include "compiler/aot/support/model.h"
 
-int64_t weft_dtype_bytes(int32_t dtype) {
-  constexpr int8_t kBytes[] = {0, 1, 1, 1, 4, 8, 2, 2, 4, 8};
-  return dtype >= 0 && dtype < 10 ? kBytes[dtype] : 0;
+namespace {
+
+weft::DataType TypeOf(int32_t dtype) {
+  return weft::IsDataType(dtype) ? static_cast<weft::DataType>(dtype) : weft::DataType::kInvalid;
 }
 
-const char* weft_dtype_name(int32_t dtype) {
-  constexpr const char* kNames[] = {"invalid", "bool", "i8",   "u8",  "i32",
-                                    "i64",     "f16",  "bf16", "f32", "f64"};
-  return kNames[dtype >= 0 && dtype < 10 ? dtype : 0];
-}
+}  // namespace
+
+int64_t weft_dtype_bytes(int32_t dtype) { return SizeOf(TypeOf(dtype)); }
+
+const char* weft_dtype_name(int32_t dtype) { return NameOf(TypeOf(dtype)).data(); }

@@ -7,9 +7,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "compiler/aot/support/file.h"
 #include "compiler/aot/support/model.h"
-#include "compiler/aot/support/npy.h"
-#include "proto/atomic_file.h"
+#include "proto/core/atomic_file.h"
+#include "proto/core/npy_format.h"
 #include "runtime/core/half.h"
 
 extern "C" const WeftModelTables weft_model_tables __attribute__((visibility("hidden")));
@@ -40,13 +41,14 @@ _start:
 
 namespace {
 
+using weft::DataType;
+using weft::NpyTensor;
 using weft::aot::MappedFile;
-using weft::aot::Npy;
 
 enum ExitCode { kOk = 0, kRunFailed = 1, kUsage = 2, kBadInput = 3 };
 
 constexpr int64_t kAlignment = 64;
-constexpr int64_t kShownElements = 16;
+constexpr size_t kShownElements = 16;
 
 __attribute__((format(printf, 2, 3))) int Fail(int code, const char* format, ...) {
   va_list arguments;
@@ -71,7 +73,7 @@ struct Options {
 struct Tensor {
   const char* path = nullptr;
   MappedFile file;
-  Npy npy = {};
+  NpyTensor npy = {};
 };
 
 int64_t Nanoseconds() {
@@ -258,55 +260,59 @@ int ReadInputs(const WeftPlan& plan, Tensor* inputs) {
     if (!input.file.Map(input.path)) {
       return Fail(kBadInput, "cannot read '%s': %s", input.path, strerror(errno));
     }
-    if (const char* problem = ReadNpy(input.file.bytes(), input.file.size(), &input.npy)) {
+    if (const weft::FormatError error =
+            ParseNpy({input.file.bytes(), input.file.size()}, &input.npy)) {
+      char problem[256];
+      Describe(error, problem, sizeof(problem));
       return Fail(kBadInput, "'%s': %s", input.path, problem);
     }
-    if (input.npy.dtype != value.dtype) {
+    if (static_cast<int32_t>(input.npy.dtype) != value.dtype) {
       return Fail(kBadInput, "'%s': input '%s' has dtype %s, the file has %s", input.path,
-                  value.name, weft_dtype_name(value.dtype), weft_dtype_name(input.npy.dtype));
+                  value.name, weft_dtype_name(value.dtype), NameOf(input.npy.dtype).data());
     }
-    if (input.npy.rank != static_cast<int>(value.rank)) {
-      return Fail(kBadInput, "'%s': input '%s' has %u dimensions, the file has %d", input.path,
+    if (input.npy.rank != value.rank) {
+      return Fail(kBadInput, "'%s': input '%s' has %u dimensions, the file has %zu", input.path,
                   value.name, value.rank, input.npy.rank);
     }
-    if (!input.npy.fortran_order && !input.npy.big_endian) continue;
-    auto* elements = static_cast<char*>(malloc(static_cast<size_t>(input.npy.bytes) + 1));
+    if (input.npy.InOrder()) continue;
+    const size_t size = input.npy.elements.size();
+    auto* elements = static_cast<char*>(malloc(size + 1));
     if (elements == nullptr) return Fail(kRunFailed, "no memory");
-    CopyElements(input.npy, elements);
-    input.npy.data = elements;  // the process's, like the inputs
+    CopyNpyElements(input.npy, elements);
+    input.npy.elements = {elements, size};  // the process's, like the inputs
   }
   return kOk;
 }
 
-void PrintElement(const Npy& npy, int64_t index) {
-  const char* at = npy.data + index * weft_dtype_bytes(npy.dtype);
+void PrintElement(const NpyTensor& npy, size_t index) {
+  const char* at = npy.elements.data() + index * static_cast<size_t>(SizeOf(npy.dtype));
   const auto load = [at](auto value) {
     memcpy(&value, at, sizeof(value));
     return value;
   };
   switch (npy.dtype) {
-    case 1:
+    case DataType::kBool:
       printf("%s", *at != 0 ? "true" : "false");
       break;
-    case 2:
+    case DataType::kI8:
       printf("%d", load(int8_t{}));
       break;
-    case 3:
+    case DataType::kU8:
       printf("%d", load(uint8_t{}));
       break;
-    case 4:
+    case DataType::kI32:
       printf("%d", load(int32_t{}));
       break;
-    case 5:
+    case DataType::kI64:
       printf("%lld", static_cast<long long>(load(int64_t{})));
       break;
-    case 6:
+    case DataType::kF16:
       printf("%g", static_cast<double>(WeftFromHalf(load(uint16_t{}))));
       break;
-    case 7:
+    case DataType::kBF16:
       printf("%g", static_cast<double>(WeftFromBfloat16(load(uint16_t{}))));
       break;
-    case 8:
+    case DataType::kF32:
       printf("%.9g", static_cast<double>(load(float{})));
       break;
     default:
@@ -315,18 +321,26 @@ void PrintElement(const Npy& npy, int64_t index) {
   }
 }
 
-void PrintTensor(const char* name, const Npy& npy) {
-  printf("%s %s[", name, weft_dtype_name(npy.dtype));
-  for (int d = 0; d < npy.rank; ++d) {
+void PrintTensor(const char* name, const NpyTensor& npy) {
+  printf("%s %s[", name, NameOf(npy.dtype).data());
+  for (size_t d = 0; d < npy.rank; ++d) {
     printf("%s%lld", d == 0 ? "" : ", ", static_cast<long long>(npy.shape[d]));
   }
   printf("]");
-  const int64_t count = npy.bytes / weft_dtype_bytes(npy.dtype);
-  for (int64_t i = 0; i < count && i < kShownElements; ++i) {
+  const size_t count = npy.elements.size() / static_cast<size_t>(SizeOf(npy.dtype));
+  for (size_t i = 0; i < count && i < kShownElements; ++i) {
     printf(" ");
     PrintElement(npy, i);
   }
   printf("%s\n", count > kShownElements ? " ..." : "");
+}
+
+// Returns 0 or an errno.
+int WriteTensor(const char* path, const NpyTensor& npy) {
+  char header[weft::MaxNpyHeaderBytes(weft::kMaxFileRank)];
+  const size_t size = WriteNpyHeader(npy.dtype, npy.shape, npy.rank, header);
+  const weft::FilePiece pieces[] = {{header, size}, {npy.elements.data(), npy.elements.size()}};
+  return weft::ReplaceFile(path, pieces, 2);
 }
 
 // Everything of one run of the program, released when it ends.
@@ -368,16 +382,17 @@ struct Program {
     for (uint32_t i = 0; i < plan->num_inputs; ++i) shapes[i] = inputs[i].npy.shape;
     if (weft_model_bind(model, signature, shapes, symbols)) return Failed(kBadInput);
     for (uint32_t i = 0; i < plan->num_outputs; ++i) {
-      Npy& npy = outputs[i].npy;
-      npy.dtype = plan->outputs[i].dtype;
-      npy.rank = static_cast<int>(plan->outputs[i].rank);
-      npy.bytes = weft_model_output_bytes(model, signature, i, symbols);
-      if (npy.bytes < 0 || weft_model_output_shape(model, signature, i, symbols, npy.shape)) {
+      NpyTensor& npy = outputs[i].npy;
+      npy.dtype = static_cast<DataType>(plan->outputs[i].dtype);
+      npy.rank = plan->outputs[i].rank;
+      const int64_t bytes = weft_model_output_bytes(model, signature, i, symbols);
+      if (bytes < 0 || weft_model_output_shape(model, signature, i, symbols, npy.shape)) {
         return Failed(kBadInput);
       }
-      const auto size = static_cast<size_t>((npy.bytes / kAlignment + 1) * kAlignment);
-      npy.data = static_cast<char*>(aligned_alloc(kAlignment, size));
-      if (npy.data == nullptr) return Fail(kRunFailed, "no memory for the outputs");
+      const auto size = static_cast<size_t>((bytes / kAlignment + 1) * kAlignment);
+      const auto* elements = static_cast<char*>(aligned_alloc(kAlignment, size));
+      if (elements == nullptr) return Fail(kRunFailed, "no memory for the outputs");
+      npy.elements = {elements, static_cast<size_t>(bytes)};
     }
     return kOk;
   }
@@ -386,9 +401,9 @@ struct Program {
     const void* in[256];
     void* out[256];
     if (plan->num_outputs > 256) return Fail(kUsage, "the signature has too many outputs");
-    for (uint32_t i = 0; i < plan->num_inputs; ++i) in[i] = inputs[i].npy.data;
+    for (uint32_t i = 0; i < plan->num_inputs; ++i) in[i] = inputs[i].npy.elements.data();
     for (uint32_t i = 0; i < plan->num_outputs; ++i) {
-      out[i] = const_cast<char*>(outputs[i].npy.data);
+      out[i] = const_cast<char*>(outputs[i].npy.elements.data());
     }
     return weft_model_run(model, signature, symbols, in, out) ? Failed(kRunFailed) : kOk;
   }
@@ -420,7 +435,7 @@ struct Program {
     for (uint32_t i = 0; i < plan->num_outputs; ++i) {
       if (outputs[i].path == nullptr) continue;
       any = true;
-      if (const int error = weft::aot::WriteNpy(outputs[i].path, outputs[i].npy)) {
+      if (const int error = WriteTensor(outputs[i].path, outputs[i].npy)) {
         return Fail(kRunFailed, "cannot write '%s': %s", outputs[i].path, strerror(error));
       }
     }

@@ -1,6 +1,6 @@
-// Writing files whole or not at all, with libc alone: ahead-of-time artifacts hold this code too.
-#ifndef WEFT_PROTO_ATOMIC_FILE_H_
-#define WEFT_PROTO_ATOMIC_FILE_H_
+// Writing files whole or not at all.
+#ifndef WEFT_PROTO_CORE_ATOMIC_FILE_H_
+#define WEFT_PROTO_CORE_ATOMIC_FILE_H_
 
 #include <stddef.h>
 
@@ -23,4 +23,4 @@ bool IsSameFile(const char* a, const char* b);
 
 }  // namespace weft
 
-#endif  // WEFT_PROTO_ATOMIC_FILE_H_
+#endif  // WEFT_PROTO_CORE_ATOMIC_FILE_H_

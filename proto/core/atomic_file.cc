@@ -1,4 +1,4 @@
-#include "proto/atomic_file.h"
+#include "proto/core/atomic_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

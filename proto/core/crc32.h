@@ -1,6 +1,6 @@
 // The checksum of Weft's files: CRC-32 as in zip and PNG (reflected, polynomial 0xedb88320).
-#ifndef WEFT_PROTO_CRC32_H_
-#define WEFT_PROTO_CRC32_H_
+#ifndef WEFT_PROTO_CORE_CRC32_H_
+#define WEFT_PROTO_CORE_CRC32_H_
 
 #include <cstdint>
 #include <string_view>
@@ -12,4 +12,4 @@ uint32_t Crc32(std::string_view bytes, uint32_t before = 0);
 
 }  // namespace weft
 
-#endif  // WEFT_PROTO_CRC32_H_
+#endif  // WEFT_PROTO_CORE_CRC32_H_
