@@ -201,7 +201,7 @@ TEST(GradientCoverage, EveryDifferentiableOpIsChecked) {
     if (op.gradient == GradientKind::kNone || !op.accepts(DataType::kF64)) continue;
     bool checked = false;
     for (const OpCase& c : CasesOf(op)) checked |= c.gradient;
-    EXPECT_TRUE(checked) << op.name;
+    EXPECT_TRUE(checked) << op.name << ": add a case to tests/ops/op_cases.cc";
   }
 }
 
