@@ -39,7 +39,7 @@ class Bytes {
   std::string path_;
 };
 
-// Whether both paths lead to the same file, which need not be there; links are followed.
+// Whether both paths lead to the same file, by whatever links, or are the same text.
 bool SameFile(const std::string& a, const std::string& b);
 
 // Writes the file atomically (beside, fsync, rename, fsync of the folder): at `path` is either the

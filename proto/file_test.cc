@@ -48,6 +48,16 @@ TEST(WriteFileAtomically, WritesThroughASymbolicLink) {
   ASSERT_TRUE(WriteFileAtomically(folder + "/link", "new").ok());
   EXPECT_TRUE(std::filesystem::is_symlink(folder + "/link"));
   EXPECT_EQ(Read(folder + "/a"), "new");
+  // Also to what is not there yet, by links that lead to links.
+  std::filesystem::create_directory(folder + "/real");
+  std::filesystem::create_symlink("real/b", folder + "/first");
+  std::filesystem::create_symlink("first", folder + "/second");
+  ASSERT_TRUE(WriteFileAtomically(folder + "/second", "made").ok());
+  EXPECT_TRUE(std::filesystem::is_symlink(folder + "/first"));
+  EXPECT_TRUE(std::filesystem::is_symlink(folder + "/second"));
+  EXPECT_EQ(Read(folder + "/real/b"), "made");
+  std::filesystem::create_symlink("round", folder + "/round");
+  EXPECT_FALSE(WriteFileAtomically(folder + "/round", "x").ok());
 }
 
 TEST(WriteFileAtomically, GoesOnWhereADescriptorStands) {

@@ -6,7 +6,10 @@ _NO_RTTI = ["-fno-rtti"]
 def _with_mlir(kwargs, mlir):
     if mlir:
         kwargs["copts"] = kwargs.get("copts", []) + _NO_RTTI
-        kwargs["deps"] = kwargs.get("deps", []) + ["@llvm//:mlir"]
+        kwargs["deps"] = kwargs.get("deps", []) + [
+            "@llvm//:mlir",
+            "//third_party:sanitizer_options",
+        ]
     return kwargs
 
 def weft_cc_library(name, mlir = False, **kwargs):

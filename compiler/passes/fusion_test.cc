@@ -193,6 +193,20 @@ TEST(FusionTest, KernelsAreAsExpected) {
   }
 }
 
+// An op that nothing makes code of (a pass that takes it apart did not run) is refused, not left
+// out.
+TEST(FusionTest, OpsWithoutCodeAreNamed) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4});
+  graph.AddSignature("f", {{"y", CheckNumerics(x, "finite").Named("check") * 2.0}});
+  Function f(graph);
+  f.Run(Wrap);
+  const absl::Status status = CheckFused(f.op());
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_NE(status.message().find("without code"), std::string::npos) << status;
+  EXPECT_NE(status.message().find("'check'"), std::string::npos) << status;
+}
+
 // Ops with effects keep their order, so they lie between kernels as values do: `a` and `y` are no
 // one kernel where something that reads `a` comes before something that `y` reads.
 TEST(FusionTest, EffectsLieBetweenKernels) {

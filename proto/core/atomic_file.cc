@@ -126,6 +126,32 @@ bool IsSameFile(const char* a, const char* b) {
          first.stx_dev_minor == second.stx_dev_minor && first.stx_ino == second.stx_ino;
 }
 
+namespace {
+
+// Where a new file goes: to the end of a chain of symbolic links, which need not be there.
+int TargetOf(const char* path, char (&target)[PATH_MAX + 1]) {
+  constexpr int kMaxLinks = 40;
+  if (strlen(path) >= PATH_MAX) return ENAMETOOLONG;
+  strcpy(target, path);
+  for (int i = 0; i < kMaxLinks; ++i) {
+    char link[PATH_MAX];
+    const ssize_t size = readlink(target, link, sizeof(link));
+    if (size < 0) return 0;  // no link, or nothing yet
+    if (size >= static_cast<ssize_t>(sizeof(link))) return ENAMETOOLONG;
+    link[size] = '\0';
+    char folder[PATH_MAX + 2];
+    strcpy(folder, target);
+    const char* name;
+    const char* base = CutToFolder(folder, &name);
+    const int made = link[0] == '/' ? snprintf(target, sizeof(target), "%s", link)
+                                    : snprintf(target, sizeof(target), "%s/%s", base, link);
+    if (made < 0 || made >= PATH_MAX) return ENAMETOOLONG;
+  }
+  return ELOOP;
+}
+
+}  // namespace
+
 int ReplaceFile(const char* path, const FilePiece* pieces, size_t count) {
   if (const int fd = DescriptorOf(path); fd >= 0) return WriteAll(fd, pieces, count);
   struct statx status;
@@ -139,10 +165,7 @@ int ReplaceFile(const char* path, const FilePiece* pieces, size_t count) {
     return error;
   }
   char target[PATH_MAX + 1];
-  if (!replaces || realpath(path, target) == nullptr) {
-    if (strlen(path) >= PATH_MAX) return ENAMETOOLONG;
-    strcpy(target, path);
-  }
+  if (const int error = TargetOf(path, target)) return error;
   char temporary[PATH_MAX + 32];
   // What was there keeps its permissions; a new file has them before any byte of it is written.
   const int fd = OpenTemporary(target, replaces ? 0600 : 0666, temporary, sizeof(temporary));

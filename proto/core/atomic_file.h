@@ -18,7 +18,8 @@ struct FilePiece {
 // written to where they stand. Returns 0 or an errno. Threads may call it at the same time.
 int ReplaceFile(const char* path, const FilePiece* pieces, size_t count);
 
-// Whether both paths lead to the same file, which need not be there; links are followed.
+// Whether both paths lead to the same file, by whatever links, or are the same text: a file that is
+// not there yet has no other way to be known.
 bool IsSameFile(const char* a, const char* b);
 
 }  // namespace weft

@@ -311,6 +311,19 @@ TEST_F(CliFiles, OutputsThatAreOpenAlready) {
   EXPECT_EQ(ReadFile(log + ".npy"), ReadFile(Path("y.npy")) + "after\n");
 }
 
+TEST_F(CliFiles, ProgramsWriteNothingOverOrTwice) {
+  const std::string program = "--variables=" + values_ + " --n=" + n_ + " --x=" + x_ + " --out-y=";
+  const std::string values = ReadFile(values_);
+  EXPECT_THAT(ProgramFails(2, program + values_), HasSubstr("overwrite the variables"));
+  EXPECT_THAT(ProgramFails(2, program + x_), HasSubstr("overwrite the input"));
+  EXPECT_THAT(ProgramFails(2, program + Path("y.npy") + " --out-m=" + Path("y.npy")),
+              HasSubstr("would be written twice"));
+  EXPECT_THAT(ProgramFails(2, program + Path("y") + " --save-variables=" + Path("y")),
+              HasSubstr("would be written twice"));
+  EXPECT_EQ(ReadFile(values_), values);
+  EXPECT_FALSE(fs::exists(Path("y.npy")));
+}
+
 TEST_F(CliFiles, ProgramsSaveVariablesLast) {
   const std::string program = executable_ + " --variables=" + values_ + " --n=" + n_ +
                               " --x=" + x_ + " --save-variables=" + Path("new.safetensors") +

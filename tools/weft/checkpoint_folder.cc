@@ -94,6 +94,13 @@ absl::StatusOr<RunState> CheckpointFolder::Restore(Session& session) const {
   return state;
 }
 
+std::string CheckpointFolder::BestMetrics(const RunState& state) {
+  for (const EpochMetrics& epoch : state.history) {
+    if (epoch.epoch == state.best_epoch) return JsonText(HistoryJson({epoch}));
+  }
+  return "";
+}
+
 absl::Status CheckpointFolder::RestoreBest(Session& session, RunState& state) const {
   const std::string path = Path(kBest);
   absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
@@ -102,8 +109,10 @@ absl::Status CheckpointFolder::RestoreBest(Session& session, RunState& state) co
   if (!best.ok()) {
     return absl::Status(best.status().code(), absl::StrCat(path, ": ", best.status().message()));
   }
-  if (best->metadata["epoch"] != absl::StrCat(state.best_epoch)) {
-    // A crash between two files left one that is not of this history: the best is chosen anew.
+  if (best->metadata["epoch"] != absl::StrCat(state.best_epoch) ||
+      best->metadata["metrics"] != BestMetrics(state)) {
+    // A crash between two files, or a run that failed, left one that is not of this history: the
+    // best is chosen anew.
     state.best_epoch = 0;
     return absl::OkStatus();
   }
@@ -121,7 +130,8 @@ absl::Status CheckpointFolder::RestoreBest(Session& session, RunState& state) co
                                                      value.TypeString(), ", got ",
                                                      found->second.TypeString()));
     }
-    state.best[name] = std::move(found->second);
+    // Not a view of the file, which may change meanwhile.
+    state.best[name] = found->second.Clone();
   }
   state.best_is_written_ = true;
   return absl::OkStatus();
@@ -148,6 +158,7 @@ absl::Status CheckpointFolder::WriteBest(RunState& state) const {
   if (!exists() || state.best.empty() || state.best_is_written_) return absl::OkStatus();
   std::map<std::string, std::string> metadata = metadata_;
   metadata["epoch"] = absl::StrCat(state.best_epoch);
+  metadata["metrics"] = BestMetrics(state);
   absl::Status status = WriteFileAtomically(Path(kBest), WriteSafetensors(state.best, metadata));
   state.best_is_written_ = status.ok();
   return status;

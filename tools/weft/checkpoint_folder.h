@@ -61,6 +61,8 @@ class CheckpointFolder {
   std::string Path(const char* file) const;
   // Those of state.best_epoch.
   absl::Status RestoreBest(Session& session, RunState& state) const;
+  // By which a file of the best epoch is known to be of this history.
+  static std::string BestMetrics(const RunState& state);
 
   std::string folder_;
   std::map<std::string, std::string> metadata_;

@@ -76,7 +76,7 @@ std::string Metrics::Save() const {
 std::optional<Metrics> Metrics::Restore(const std::string& text) {
   const json saved = json::parse(text, nullptr, false);
   if (!saved.is_object() || !saved.contains("rows") || !saved["rows"].is_number_integer() ||
-      !saved.contains("sums")) {
+      saved["rows"].get<int64_t>() < 1 || !saved.contains("sums")) {
     return std::nullopt;
   }
   std::optional<std::map<std::string, double>> sums = MetricsFrom(saved["sums"]);

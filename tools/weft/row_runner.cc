@@ -154,7 +154,7 @@ absl::StatusOr<Prediction> Prediction::Create(Session& session, const std::strin
   // dropped.
   const int64_t count = static_cast<int64_t>(rows.rows.size());
   BatchOptions options;
-  options.batch_size = runner->fixed_batch().value_or(EvaluationBatch(count));
+  options.batch_size = runner->fixed_batch().value_or(std::max<int64_t>(EvaluationBatch(count), 1));
   options.shuffle = false;
   std::vector<int64_t> padded = rows.rows;
   if (const int64_t rest = count % options.batch_size; runner->fixed_batch() && rest > 0) {

@@ -104,6 +104,15 @@ class Loop {
                    "validate or test now, which flatters the figures\n",
                    now->second.c_str(), before->second.c_str());
     }
+    // What an unfinished epoch left in the variables is neither its last epoch's nor its best
+    // one's.
+    if (state_.batches > 0 && (state_.epochs() >= options_.epochs || PatienceIsOver())) {
+      return UsageError(absl::StrCat(
+          folder_.last_path(), " is from inside epoch ", state_.epochs() + 1,
+          ", which has to be ended: expected --epochs of at least that, and no --patience that is "
+          "over, got --epochs ",
+          options_.epochs));
+    }
     if (state_.batches > 0 && state_.epoch_shape != EpochShape()) {
       std::fprintf(stderr, "resuming with other data or another --batch: epoch %lld begins again\n",
                    static_cast<long long>(result_.epochs_before + 1));
@@ -138,9 +147,13 @@ class Loop {
 
   int64_t batch_size() const { return train_.fixed_batch().value_or(options_.batch_size); }
 
+  bool PatienceIsOver() const {
+    return options_.patience > 0 && state_.best_epoch > 0 &&
+           state_.epochs() - state_.best_epoch >= options_.patience;
+  }
+
   bool Finished() {
-    result_.stopped_early = options_.patience > 0 && state_.best_epoch > 0 &&
-                            state_.epochs() - state_.best_epoch >= options_.patience;
+    result_.stopped_early = PatienceIsOver();
     return IsInterrupted() || result_.stopped_early;
   }
 

@@ -14,6 +14,7 @@
 
 #include "proto/file.h"
 #include "proto/safetensors.h"
+#include "tools/common/exit_code.h"
 
 namespace weft::cli {
 namespace {
@@ -244,6 +245,15 @@ TEST(Train, InterruptedGoesOnWhereItStopped) {
     EXPECT_EQ(first->checkpoint, options.checkpoint_folder + "/last.safetensors");
     EXPECT_EQ(first->history.size() * 4 + static_cast<size_t>(first->batches_done),
               static_cast<size_t>(steps));
+    if (first->batches_done > 0 && !first->history.empty()) {
+      // Variables from inside an epoch are no result of the one before.
+      TrainingOptions fewer = options;
+      fewer.resume = true;
+      fewer.epochs = static_cast<int64_t>(first->history.size());
+      FakeSession inside;
+      const absl::Status status = Train(inside, rows, held_out, fewer).status();
+      EXPECT_EQ(ExitCodeOf(status), kUsage) << status;
+    }
     FakeSession later;
     options.resume = true;
     const auto second = Train(later, rows, held_out, options);
@@ -400,7 +410,10 @@ TEST(Train, ChecksTheBestBeforeItGoesOn) {
     FakeSession session;
     return std::string(Train(session, rows, held_out, options).status().message());
   };
-  const std::map<std::string, std::string> metadata = {{"epoch", "1"}};
+  const std::shared_ptr<const Bytes> written = Bytes::Map(best).value();
+  std::map<std::string, std::string> metadata =
+      ReadSafetensors(written->view(), written).value().metadata;
+  EXPECT_EQ(metadata["epoch"], "1");
   EXPECT_THAT(with("damaged"), HasSubstr(best));
   EXPECT_THAT(with(WriteSafetensors({}, metadata)),
               HasSubstr(best + ": has no value for variable 'mean'"));
@@ -413,6 +426,9 @@ TEST(Train, ChecksTheBestBeforeItGoesOn) {
                 {{"mean", HostTensor::Scalar<float>(1)}, {"other", HostTensor::Scalar<float>(1)}},
                 metadata)),
             "");
+  // That of another run, whose best epoch had the same number, is not taken for this one's.
+  metadata["metrics"] = "[]";
+  EXPECT_EQ(with(WriteSafetensors({}, metadata)), "");
 }
 
 TEST(Train, KeepsTheVariablesOfTheBestEpoch) {

@@ -239,15 +239,30 @@ int ReadTensorOptions(int argc, char** argv, const Options& options, const WeftP
       return Fail(kUsage, "signature %s needs --%s=FILE.npy; see --help", plan.signature,
                   plan.inputs[i].name);
     }
-    for (uint32_t j = 0; j < plan.num_outputs; ++j) {
-      if (outputs[j].path != nullptr && weft::IsSameFile(outputs[j].path, inputs[i].path)) {
-        return Fail(kUsage, "--out-%s would overwrite the input '%s'", plan.outputs[j].name,
-                    inputs[i].path);
-      }
-    }
     if (options.save_variables != nullptr &&
         weft::IsSameFile(options.save_variables, inputs[i].path)) {
       return Fail(kUsage, "--save-variables would overwrite the input '%s'", inputs[i].path);
+    }
+  }
+  for (uint32_t j = 0; j < plan.num_outputs; ++j) {
+    const char* path = outputs[j].path;
+    if (path == nullptr) continue;
+    const auto is = [&](const char* other) {
+      return other != nullptr && weft::IsSameFile(path, other);
+    };
+    const char* name = plan.outputs[j].name;
+    for (uint32_t i = 0; i < plan.num_inputs; ++i) {
+      if (!is(inputs[i].path)) continue;
+      return Fail(kUsage, "--out-%s would overwrite the input '%s'", name, path);
+    }
+    if (is(options.variables)) {
+      return Fail(kUsage, "--out-%s would overwrite the variables '%s'", name, path);
+    }
+    bool twice = is(options.save_variables);
+    for (uint32_t k = 0; k < j; ++k) twice |= is(outputs[k].path);
+    // A pipe takes one after the other.
+    if (twice && strncmp(path, "/dev/", 5) != 0) {
+      return Fail(kUsage, "--out-%s: '%s' would be written twice", name, path);
     }
   }
   return kOk;
