@@ -113,12 +113,11 @@ class Session {
   // The same, into `*outputs`: where it holds a tensor of an output's name, dtype and shape already
   // (aligned to 64 bytes, as HostTensor::Create makes them, and apart from the other outputs), its
   // elements are overwritten, and seen by its copies; otherwise a new tensor takes that place.
-  // `feeds` may be `*outputs`: a state is
-  // carried on so. After an error elements may have been overwritten, and nothing else changes.
-  // From the second run on with the same dtypes and shapes, and outputs as the run before left
-  // them, nothing is allocated (but for feeds that are not aligned to 64 bytes, once), on this
-  // thread or another, as long as the session keeps what the run needs (SessionOptions) and
-  // variables have memory of their own.
+  // `feeds` may be `*outputs`, which carries a state on. After an error elements may have been
+  // overwritten, and nothing else changes. From the second run on with the same dtypes and shapes,
+  // and outputs as the run before left them, nothing is allocated (but for feeds that are not
+  // aligned to 64 bytes, once), on this thread or another, as long as the session keeps what the
+  // run needs (SessionOptions) and variables have memory of their own.
   virtual absl::Status RunInto(const std::string& signature, const NamedTensors& feeds,
                                NamedTensors* outputs, const RunOptions& options = {});
   // Runs whatever `fetches` and `targets` (names of graph nodes) need. Only with a planner.

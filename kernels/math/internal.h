@@ -8,8 +8,8 @@ namespace weft::math {
 
 // e^(x + tail), where |tail| is small against 1 (or not given).
 mlir::Value ExpWithTail(FloatOps& f, mlir::Value x, mlir::Value tail);
-// e^x for x from -87.9 to 88 (-708.8 to 709), without the steps that results beyond normal numbers
-// need; from -104 (-746) on where FloatOps::scales_at_once().
+// e^x without the steps that results beyond normal numbers need. Its callers pass no more than 20
+// (40), and no less than -87.9 (-708.8) or, where FloatOps::scales_at_once(), -104 (-746).
 mlir::Value ExpOfModerate(FloatOps& f, mlir::Value x);
 
 }  // namespace weft::math

@@ -106,28 +106,6 @@ int DescriptorOf(const char* start) {
   return -1;
 }
 
-// So that the new name survives a loss of power. A folder that may not be read, or a file system
-// that cannot sync folders (EINVAL), is no error: nothing more can be done.
-int SyncFolderOf(char* path) {
-  const char* name;
-  const int folder = open(CutToFolder(path, &name), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return 0;
-  const int error = Sync(folder);
-  close(folder);
-  return error == EINVAL ? 0 : error;
-}
-
-}  // namespace
-
-bool IsSameFile(const char* a, const char* b) {
-  if (strcmp(a, b) == 0) return true;
-  struct statx first, second;
-  return Status(a, &first) && Status(b, &second) && first.stx_dev_major == second.stx_dev_major &&
-         first.stx_dev_minor == second.stx_dev_minor && first.stx_ino == second.stx_ino;
-}
-
-namespace {
-
 // Where a new file goes: to the end of a chain of symbolic links, which need not be there.
 int TargetOf(const char* path, char (&target)[PATH_MAX + 1]) {
   constexpr int kMaxLinks = 40;
@@ -150,12 +128,30 @@ int TargetOf(const char* path, char (&target)[PATH_MAX + 1]) {
   return ELOOP;
 }
 
+// So that the new name survives a loss of power. A folder that may not be read, or a file system
+// that cannot sync folders (EINVAL), is no error: nothing more can be done.
+int SyncFolderOf(char* path) {
+  const char* name;
+  const int folder = open(CutToFolder(path, &name), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return 0;
+  const int error = Sync(folder);
+  close(folder);
+  return error == EINVAL ? 0 : error;
+}
+
 }  // namespace
+
+bool IsSameFile(const char* a, const char* b) {
+  if (strcmp(a, b) == 0) return true;
+  struct statx first, second;
+  return Status(a, &first) && Status(b, &second) && first.stx_dev_major == second.stx_dev_major &&
+         first.stx_dev_minor == second.stx_dev_minor && first.stx_ino == second.stx_ino;
+}
 
 int ReplaceFile(const char* path, const FilePiece* pieces, size_t count) {
   if (const int fd = DescriptorOf(path); fd >= 0) return WriteAll(fd, pieces, count);
   struct statx status;
-  bool replaces = Status(path, &status);
+  const bool replaces = Status(path, &status);
   if (replaces && S_ISDIR(status.stx_mode)) return EISDIR;
   if (replaces && !S_ISREG(status.stx_mode)) {
     const int fd = open(path, O_WRONLY | O_CLOEXEC);

@@ -45,7 +45,7 @@ typedef struct WeftError {
 
 /* Sizes in bytes stay below this. */
 #define WEFT_MAX_BYTES ((int64_t)1 << 48)
-/* Operations of one tile, which runs to its end whatever the deadline: minutes at most. */
+/* Operations of one tile at most, since it runs to its end whatever the deadline. */
 #define WEFT_MAX_TILE_WORK ((int64_t)1 << 42)
 
 /* input_shapes[i] is the shape of input i, of the rank that the plan states. Writes num_symbols
