@@ -6,10 +6,11 @@ _NO_RTTI = ["-fno-rtti"]
 def _with_mlir(kwargs, mlir):
     if mlir:
         kwargs["copts"] = kwargs.get("copts", []) + _NO_RTTI
-        kwargs["deps"] = kwargs.get("deps", []) + [
-            "@llvm//:mlir",
-            "//third_party:sanitizer_options",
-        ]
+        kwargs["deps"] = kwargs.get("deps", []) + ["@llvm//:mlir"]
+    return kwargs
+
+def _program(kwargs):
+    kwargs["deps"] = kwargs.get("deps", []) + ["//third_party:sanitizer_options"]
     return kwargs
 
 def weft_cc_library(name, mlir = False, **kwargs):
@@ -18,12 +19,12 @@ def weft_cc_library(name, mlir = False, **kwargs):
 
 def weft_cc_binary(name, mlir = False, **kwargs):
     """cc_binary; `mlir` as in weft_cc_library."""
-    native.cc_binary(name = name, **_with_mlir(kwargs, mlir))
+    native.cc_binary(name = name, **_program(_with_mlir(kwargs, mlir)))
 
 def weft_cc_test(name, mlir = False, main = True, size = "small", **kwargs):
     """cc_test with GoogleTest; `main = False` for a test that brings its own main function."""
     kwargs["deps"] = kwargs.get("deps", []) + ["@gtest//:gtest_main" if main else "@gtest"]
-    native.cc_test(name = name, size = size, **_with_mlir(kwargs, mlir))
+    native.cc_test(name = name, size = size, **_program(_with_mlir(kwargs, mlir)))
 
 def td_library(name, srcs, deps = [], **kwargs):
     """TableGen files that others include, as "folder/file.td" from the top of the tree."""
