@@ -83,7 +83,7 @@ class Weft_Op<string mnemonic, string family_, list<Trait> traits = []> : Op<Wef
   bit elementwise = 0;
   // Element-wise: the result's element type: that of the data operands, or "bool", or "attribute" for that in the attribute `dtype`.
   string result_dtype = "";
-  // Element-wise: the C++ expression over the operands' scalars (bf16 and f16 are computed in float) that the reference evaluator uses, and the one over the
+  // Element-wise: the C++ expression over the operands' scalars (double for every float; see graph/reference/scalar.h) that the reference evaluator uses, and the one over the
   // code generator's ScalarEmitter `e` that makes the code. Both see the operands by name, and where there is an attribute `dtype`, the evaluator's result
   // type as `To` and the emitter's as `dtype`.
   string evaluate = "";

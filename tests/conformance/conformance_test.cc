@@ -67,7 +67,7 @@ void ExpectAgree(const HostTensor& compiled, const HostTensor& reference, Tolera
     if (std::isfinite(x) && std::isfinite(y) && std::fabs(x - y) <= ulps * unit) continue;
     ADD_FAILURE() << what << ": element " << i << " is " << x << ", the reference " << y << ", "
                   << std::fabs(x - y) / unit << " units in the last place apart; allowed are "
-                  << ulps;
+                  << ulps << " (`ulps` of the op's `test` in graph/ops)";
     return;
   }
 }
