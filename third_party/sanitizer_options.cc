@@ -3,8 +3,8 @@
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 // Debian's libraries are not instrumented: ThreadSanitizer sees their calls of malloc and of locks,
-// but not the atomics by which their threads hand things over, and would call that a race. Abseil is
-// linked statically, so what frees the last reference to a shared status is named.
+// but not the atomics by which their threads hand things over, and would call that a race. Abseil
+// is linked statically, so what frees the last reference to a shared status is named.
 extern "C" const char* __tsan_default_suppressions() {
   return "race:libMLIR.so\n"
          "race:libLLVM.so\n"
