@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -590,6 +592,8 @@ TEST(Threads, StayWhereTheyAreAllowed) {
   CPU_ZERO(&one);
   int first = 0;
   while (!CPU_ISSET(first, &before)) ++first;
+  int second = first + 1;
+  while (!CPU_ISSET(second, &before)) ++second;
   CPU_SET(first, &one);
   const Pool pool(3);
   Program program(AddPlan(6400), {test_add});
@@ -607,7 +611,28 @@ TEST(Threads, StayWhereTheyAreAllowed) {
     }
     return threads;
   };
+  // Until the pool's threads sleep: one that is about to move writes its places itself.
+  const auto wait_for_sleep = [&] {
+    for (bool awake = true; awake;) {
+      awake = false;
+      each_thread([&](pid_t thread) {
+        std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+        const std::string stat((std::istreambuf_iterator<char>(file)), {});
+        const char state = stat.at(stat.rfind(')') + 2);
+        awake |= thread != gettid() && state != 'S';
+      });
+    }
+  };
+  // Each of two processors in turn is the caller's, so that the threads have left either.
   run();
+  for (int i = 0; i < 8; ++i) {
+    cpu_set_t callers;
+    CPU_ZERO(&callers);
+    CPU_SET(i % 2 == 0 ? first : second, &callers);
+    ASSERT_EQ(sched_setaffinity(0, sizeof(callers), &callers), 0);
+    run();
+  }
+  wait_for_sleep();
   EXPECT_GE(each_thread(
                 [&](pid_t thread) { EXPECT_EQ(sched_setaffinity(thread, sizeof(one), &one), 0); }),
             3);

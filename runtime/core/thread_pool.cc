@@ -166,38 +166,30 @@ struct Processors {
   bool Write() { return sched_setaffinity(0, sizeof(words), set()) == 0; }
 };
 
-// Where a worker may run, in the view of whoever decides it (the program, taskset): all that it
-// could use before it left a processor of its own accord.
-struct Places {
-  Processors allowed;
-  Processors left;  // what leaving made of `allowed`; none before that
-};
-
 // A system may wake a thread on the very processor that the owner keeps busy, where it helps nobody
 // (guests of a hypervisor do, since a processor that idles looks as if it were taken away). It then
-// goes to any other that it may use.
-void LeaveOwnersProcessor(const WeftPool* pool, Places* places) {
+// goes to any other that it may use. Which those are is for others to say (the program, taskset),
+// so they are as before right away; what others say within these few microseconds is lost.
+void LeaveOwnersProcessor(const WeftPool* pool) {
   const int processor = sched_getcpu();
   if (processor < 0 || processor != pool->owner_processor.load(std::memory_order_relaxed)) return;
   if (processor >= 64 * kProcessorWords) return;
-  Processors now;
-  if (!now.Read()) return;
-  // What is not as this thread left it was decided by others since.
-  if (memcmp(&now, &places->left, sizeof(now)) != 0) places->allowed = now;
-  now = places->allowed;
-  now.words[processor / 64] &= ~(uint64_t{1} << (processor % 64));
-  // Refused where none is left.
-  if (now.Write() && now.Read()) places->left = now;
+  Processors allowed;
+  if (!allowed.Read()) return;
+  Processors others = allowed;
+  others.words[processor / 64] &= ~(uint64_t{1} << (processor % 64));
+  // Moves this thread before it returns; refused where none is left.
+  if (others.Write()) allowed.Write();
 }
 
 // Returns the new epoch.
-uint32_t WaitForEpochAfter(WeftPool* pool, uint32_t seen, Places* places) {
+uint32_t WaitForEpochAfter(WeftPool* pool, uint32_t seen) {
   uint32_t epoch = seen;
   const auto changed = [&] {
     epoch = pool->epoch.load(std::memory_order_acquire);
     return epoch != seen;
   };
-  LeaveOwnersProcessor(pool, places);
+  LeaveOwnersProcessor(pool);
   if (SpinUntil(changed)) return epoch;
   for (;;) {
     // In this order, and the owner in the reverse one: either it sees a sleeper, or the kernel sees
@@ -213,11 +205,10 @@ void* WorkerMain(void* argument) {
   Worker* worker = static_cast<Worker*>(argument);
   WeftPool* pool = worker->pool;
   uint32_t seen = worker->epoch;
-  Places places;
   for (;;) {
-    seen = WaitForEpochAfter(pool, seen, &places);
+    seen = WaitForEpochAfter(pool, seen);
     if (pool->stop.load(std::memory_order_acquire) != 0) return nullptr;
-    LeaveOwnersProcessor(pool, &places);
+    LeaveOwnersProcessor(pool);
     if (Join(pool)) {
       DrainPool(pool, worker->number);
       Leave(pool);
