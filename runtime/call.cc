@@ -94,10 +94,16 @@ absl::Status CreateInstance(const PlanTables& tables, const Shapes& shapes, Page
     case WEFT_OK:
       break;
     case WEFT_ERROR_STEP_SIZE:
+      return absl::InvalidArgumentError(
+          absl::StrCat("signature '", plan.signature, "': ", PlaceOfStep(plan.steps[error.index]),
+                       " has a size out of bounds with these shapes"));
+    case WEFT_ERROR_TILE_WORK:
       return absl::InvalidArgumentError(absl::StrCat(
           "signature '", plan.signature, "': ", PlaceOfStep(plan.steps[error.index]),
-          " has a size out of bounds with these shapes, or more than 2^42 operations in "
-          "one piece, which nothing could stop"));
+          ": expected at most ", error.expected,
+          " operations in a piece of work that nothing can stop, got ", error.got,
+          " with these shapes; feed smaller tensors, or reduce in two steps, the first of which "
+          "gives many results"));
     default:
       return absl::OutOfRangeError(absl::StrCat(
           "signature '", plan.signature,

@@ -253,6 +253,8 @@ class PlanTablesBuilder {
         step.scratch = FormulaIndex(launch.scratch());
         step.bytes = FormulaIndex(launch.bytes());
         step.flops = FormulaIndex(launch.flops());
+        step.limit = launch.max_tile_flops();
+        Require(step.limit >= 0, "expected max_tile_flops >= 0");
         break;
       }
       case Step::kCopy:

@@ -102,6 +102,8 @@ TEST(PlanTables, RefuseEveryWrongIndex) {
       {"predict", [&](Plan* p) { step(p, 0, 0)->mutable_launch()->set_scratch(999); }, "formula"},
       {"predict", [&](Plan* p) { step(p, 0, 0)->mutable_launch()->set_bytes(999); }, "formula"},
       {"predict", [&](Plan* p) { step(p, 0, 0)->mutable_launch()->set_flops(999); }, "formula"},
+      {"predict", [&](Plan* p) { step(p, 0, 0)->mutable_launch()->set_max_tile_flops(-1); },
+       "max_tile_flops"},
       {"predict", [&](Plan* p) { step(p, 0, 0)->mutable_launch()->set_sizes(0, 999); }, "formula"},
       {"predict",
        [&](Plan* p) { step(p, 0, 0)->mutable_launch()->mutable_buffers(0)->set_buffer(99); },

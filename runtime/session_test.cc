@@ -465,6 +465,22 @@ TEST(Session, BlamesTheLargestPart) {
   EXPECT_THAT(error(int64_t{1} << 42), HasSubstr(kPlace));
 }
 
+// Nothing can stop a tile, so it may not have more work than the plan says.
+TEST(Session, RefusesTilesWithTooMuchWork) {
+  TestPackage package = MakeTestPackage();
+  Plan* predict = package.manifest.mutable_targets(0)->mutable_plans(0);
+  ASSERT_EQ(predict->signature(), "predict");
+  predict->mutable_blocks(0)->mutable_steps(2)->mutable_launch()->set_max_tile_flops(11);
+  auto session = MakeTestSession(package);
+  EXPECT_TRUE(session->Prepare("predict", {{2, 4}}).ok());
+  const absl::Status refused = session->Prepare("predict", {{3, 4}}).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(refused),
+              HasSubstr("scale at node_scale (model.cc:3): expected at most 11 operations in a "
+                        "piece of work that nothing can stop, got 12 with these shapes; feed "
+                        "smaller tensors"));
+}
+
 // A child that was forked, with no run under way, goes on by itself.
 TEST(Session, WorksInAForkedChild) {
   SessionOptions options;

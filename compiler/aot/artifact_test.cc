@@ -225,6 +225,23 @@ TEST_F(ExecutableTest, ErrorsSayWhatIsWrong) {
               "cut.npy': shape (2, 4) does not fit the 33 bytes of elements");
 }
 
+TEST_F(ArtifactTest, RefusesTilesWithTooMuchWork) {
+  TestPackage package = MakeTestPackage();
+  Plan* predict = package.manifest.mutable_targets(0)->mutable_plans(0);
+  ASSERT_EQ(predict->signature(), "predict");
+  predict->mutable_blocks(0)->mutable_steps(2)->mutable_launch()->set_max_tile_flops(11);
+  ASSERT_TRUE(Write(package, ArtifactKind::kExecutable, File("model")).ok());
+  for (const int64_t batch : {2, 3}) {
+    ASSERT_TRUE(SaveNpy(File("x.npy"), Floats({batch, 4})).ok());
+    const Outcome run = Shell(absl::StrCat(File("model"), " --x=", File("x.npy")));
+    EXPECT_EQ(run.code == 0, batch == 2) << run.text;
+    if (batch == 2) continue;
+    EXPECT_THAT(run.text, HasSubstr("test: predict: expected at most 11 operations in a piece of "
+                                    "work that nothing can stop, got 12 with these sizes, at "
+                                    "node_scale (model.cc:3); give smaller ones"));
+  }
+}
+
 TEST_F(ArtifactTest, SameBytesEachTime) {
   for (const auto& [kind, name] :
        {std::pair{ArtifactKind::kObject, "a.o"}, std::pair{ArtifactKind::kShared, "a.so"},

@@ -66,19 +66,23 @@ std::string MessageWithBlame(mlir::Operation* op, llvm::StringRef message) {
   return absl::StrCat(message.str(), message.empty() ? "" : ", at ", ir::Describe(op->getLoc()));
 }
 
-// Deadlines are looked at between tiles, so a tile must end. Contractions have the work of a block
-// of results in one, and are quick at it.
+// Deadlines are looked at between tiles, so a tile must end: after a minute or so. Contractions
+// have the work of a block of results in one, and are quick at it.
+int64_t MaxTileFlops(plan::FusionOp fusion) {
+  return int64_t{1} << (fusion.getKind() == plan::kContraction ? 42 : 38);
+}
+
+// Where sizes are known; others are the runtime's to look at.
 absl::Status CheckTileWork(plan::FusionOp fusion, const KernelSpec& spec) {
-  constexpr int64_t kMost = int64_t{1} << 38, kMostOfContraction = int64_t{1} << 42;
   const std::optional<int64_t> work = spec.flops.Constant(), tiles = spec.tiles.Constant();
   if (!work || !tiles) return absl::OkStatus();
-  const int64_t of_tile = *work / std::max<int64_t>(*tiles, 1);
-  const int64_t most = fusion.getKind() == plan::kContraction ? kMostOfContraction : kMost;
+  const int64_t of_tile = *work / std::max<int64_t>(*tiles, 1), most = MaxTileFlops(fusion);
   if (of_tile <= most) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      Label(fusion), ": expected at most ", most, " operations that nothing can stop, got ",
-      of_tile, " for one piece of the result, at ", ir::Describe(fusion.getLoc()),
-      "; reduce in two steps, the first of which gives many results"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(Label(fusion), ": expected at most ", most,
+                   " operations in a piece of work that nothing can stop, got ", of_tile, ", at ",
+                   ir::Describe(fusion.getLoc()),
+                   "; reduce in two steps, the first of which gives many results"));
 }
 
 class PlanBuilder {
@@ -339,6 +343,7 @@ class PlanBuilder {
     launch->set_scratch(formulas_->Add(spec.scratch_bytes));
     launch->set_bytes(formulas_->Add(spec.bytes));
     launch->set_flops(formulas_->Add(spec.flops));
+    launch->set_max_tile_flops(MaxTileFlops(fusion));
   }
 
   int AddBlock() {

@@ -41,7 +41,7 @@ class ConstantPool {
 // names are those of `kernels`. The function must pass CheckFused; its weights are in `weights`.
 // Error: InvalidArgument where an open dimension is not a dimension of an input by itself, or where
 // a tile, which runs to its end whatever the deadline, has more work than a minute's or so. Where
-// sizes are open, the runtime refuses such sizes (WEFT_MAX_TILE_WORK).
+// sizes are open, the runtime refuses such sizes, by the same limit (Launch.max_tile_flops).
 absl::StatusOr<Plan> BuildPlan(mlir::func::FuncOp function, const StorageOptions& options,
                                const WeightTable& weights, KernelSet& kernels,
                                ConstantPool& constants);

@@ -34,19 +34,21 @@ enum WeftResult {
   WEFT_ERROR_LIMIT = 6,     /* the loop in step error.index passed its limit */
   WEFT_ERROR_DEADLINE = 7,
   WEFT_ERROR_CANCELLED = 8,
-  WEFT_ERROR_DEVICE = 9 /* the device failed in step error.index, or earlier; it knows why */
+  WEFT_ERROR_DEVICE = 9, /* the device failed in step error.index, or earlier; it knows why */
+  /* A tile of the launch in step error.index has more work than its limit, and nothing could stop
+   * it. */
+  WEFT_ERROR_TILE_WORK = 10
 };
 
 typedef struct WeftError {
   uint32_t index;
   uint32_t dim;
-  int64_t expected; /* WEFT_ERROR_SHAPE */
+  int64_t expected; /* SHAPE: the size; TILE_WORK: the most flops of a tile */
+  int64_t got;      /* TILE_WORK */
 } WeftError;
 
 /* Sizes in bytes stay below this. */
 #define WEFT_MAX_BYTES ((int64_t)1 << 48)
-/* Operations of one tile at most, since it runs to its end whatever the deadline. */
-#define WEFT_MAX_TILE_WORK ((int64_t)1 << 42)
 
 /* input_shapes[i] is the shape of input i, of the rank that the plan states. Writes num_symbols
  * values. */
@@ -59,7 +61,7 @@ typedef struct WeftInstance WeftInstance;
 /* Bytes of memory, aligned to 64, that an instance takes. */
 WEFT_CORE_API size_t weft_instance_bytes(const WeftPlan* plan);
 /* Makes one in `memory`, which it keeps using, as it does the plan. Errors: OVERFLOW, SIZE,
- * STEP_SIZE. */
+ * STEP_SIZE, TILE_WORK. */
 WEFT_CORE_API int weft_instance_create(const WeftPlan* plan, const int64_t* symbols, void* memory,
                                        WeftInstance** instance, WeftError* error);
 /* Compares every dimension with its formula. Error: SHAPE. */

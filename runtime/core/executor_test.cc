@@ -207,15 +207,29 @@ TEST(Layout, TilesAreBounded) {
 
 // A tile runs to its end, so that its work has to be bounded for deadlines to hold.
 TEST(Layout, WorkOfATileIsBounded) {
-  const auto result = [](int64_t tiles, int64_t flops) {
+  const auto result = [](int64_t tiles, int64_t flops, int64_t most) {
     PlanBuilder b("work");
-    b.Launch(0, b.Kernel("k", 0), {}, {}, b.Constant(tiles), {0, b.Constant(flops), 0});
-    Program program(b.Build(), {test_fill});
-    return program.Create();
+    b.Launch(0, b.Kernel("first", 0), {}, {}, b.Constant(1));
+    b.Launch(0, b.Kernel("k", 0), {}, {}, b.Constant(tiles), {0, b.Constant(flops), 0})
+        .mutable_launch()
+        ->set_max_tile_flops(most);
+    Program program(b.Build(), {test_fill, test_fill});
+    const int created = program.Create();
+    if (created == WEFT_ERROR_TILE_WORK) {
+      EXPECT_EQ(program.error().index, 1u);
+      EXPECT_EQ(program.error().expected, most);
+      EXPECT_EQ(program.error().got, flops / std::max<int64_t>(tiles, 1));
+    }
+    return created;
   };
-  EXPECT_EQ(result(0, int64_t{1} << 42), WEFT_OK);
-  EXPECT_EQ(result(1, int64_t{1} << 43), WEFT_ERROR_STEP_SIZE);
-  EXPECT_EQ(result(2, int64_t{1} << 43), WEFT_OK);
+  constexpr int64_t kMost = int64_t{1} << 40;
+  for (const int64_t tiles : {0, 1, 3}) {
+    const int64_t most = kMost * std::max<int64_t>(tiles, 1);
+    EXPECT_EQ(result(tiles, most, kMost), WEFT_OK);
+    EXPECT_EQ(result(tiles, most + 3, kMost), WEFT_ERROR_TILE_WORK);
+  }
+  EXPECT_EQ(result(1, INT64_MAX, 0), WEFT_OK);  // no limit
+  EXPECT_EQ(result(1, -1, 1), WEFT_OK);
 }
 
 TEST(Shapes, AreComparedWithTheirFormulas) {

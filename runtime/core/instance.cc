@@ -128,6 +128,15 @@ int64_t Left(const WeftInstance& instance, const WeftBufferArg& arg) {
   return offset < 0 || offset > size ? -1 : size - offset;
 }
 
+int CheckTileWork(const WeftInstance& instance, const WeftStep& step, WeftError* error) {
+  const int64_t tiles = instance.values[step.tiles];
+  const int64_t work = instance.values[step.flops] / (tiles > 1 ? tiles : 1);
+  if (step.limit == 0 || work <= step.limit) return WEFT_OK;
+  error->expected = step.limit;
+  error->got = work;
+  return WEFT_ERROR_TILE_WORK;
+}
+
 bool CheckStep(WeftInstance* instance, const WeftStep& step) {
   const WeftPlan& plan = *instance->plan;
   const WeftBufferArg* args = plan.args + step.first_arg;
@@ -141,7 +150,6 @@ bool CheckStep(WeftInstance* instance, const WeftStep& step) {
       const int64_t tiles = instance->values[step.tiles];
       // Tiles are bounded so that counting them cannot overflow.
       if (!InBytes(tiles) || !InBytes(scratch)) return false;
-      if (instance->values[step.flops] / (tiles > 1 ? tiles : 1) > WEFT_MAX_TILE_WORK) return false;
       if (AlignUp(scratch) > instance->scratch_bytes) instance->scratch_bytes = AlignUp(scratch);
       return true;
     }
@@ -215,7 +223,10 @@ WEFT_CORE_DEFINITION int weft_instance_create(const WeftPlan* plan, const int64_
   if (!LayOut(instance, error)) return WEFT_ERROR_SIZE;
   for (uint32_t i = 0; i < plan->num_steps; ++i) {
     error->index = i;
-    if (!CheckStep(instance, plan->steps[i])) return WEFT_ERROR_STEP_SIZE;
+    const WeftStep& step = plan->steps[i];
+    if (!CheckStep(instance, step)) return WEFT_ERROR_STEP_SIZE;
+    if (step.kind != WEFT_STEP_LAUNCH) continue;
+    if (const int work = CheckTileWork(*instance, step, error); work != WEFT_OK) return work;
   }
   *result = instance;
   return WEFT_OK;

@@ -7,7 +7,7 @@
  * entries may be null. Formulas are named by their index in `formulas`. Tables are trusted: who
  * builds them has verified every index (runtime/plan_tables.h does, for packages).
  *
- * Version 1. Changes: (none yet)
+ * Version 1. Changes: launches have a `limit` (it was 0).
  */
 #ifndef WEFT_RUNTIME_CORE_PLAN_ABI_H_
 #define WEFT_RUNTIME_CORE_PLAN_ABI_H_
@@ -73,7 +73,8 @@ typedef struct WeftBufferArg {
 } WeftBufferArg;
 
 enum WeftStepKind {
-  /* Runs kernel over `tiles`, with args and sizes as its `buffers` and `sizes`. */
+  /* Runs kernel over `tiles`, with args and sizes as its `buffers` and `sizes`. A tile, which runs
+   * to its end, may have up to `limit` flops; 0 means any number. */
   WEFT_STEP_LAUNCH = 0,
   /* args: source, destination; sizes: bytes. They do not overlap, or are the same. */
   WEFT_STEP_COPY = 1,

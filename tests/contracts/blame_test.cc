@@ -5,7 +5,9 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "compiler/api.h"
 #include "graph/graph.h"
 #include "graph/layers/layers.h"
@@ -51,6 +53,52 @@ TEST(Blame, MemoryAndSizesNameNodeAndLine) {
               AllOf(HasSubstr("max_memory_bytes"), HasSubstr("16384000 bytes for"), place));
   EXPECT_THAT(ErrorAt(package, {}, int64_t{1} << 33), AllOf(HasSubstr("no memory"), place));
   EXPECT_THAT(ErrorAt(package, {}, int64_t{1} << 40), place);
+}
+
+// A reduction in one piece, or a matmul with one result.
+absl::StatusOr<std::string> OnePiece(bool matmul, const Graph::Dim& size) {
+  Graph graph("piece");
+  Tensor y;
+  if (matmul) {
+    y = MatMul(graph.Input("a", DataType::kF32, {1, size}),
+               graph.Input("b", DataType::kF32, {size, 1}));
+  } else {
+    y = ReduceSum(graph.Input("x", DataType::kI8, {size}), {0});
+  }
+  graph.AddSignature("f", {{"y", y}});
+  CompileOptions options;
+  options.disabled_passes = {"split_reductions", "pack"};
+  return CompilePackage(graph, options);
+}
+
+// The most work that nothing can stop is the same where sizes are known and where they are open.
+TEST(Blame, WorkThatNothingCanStopHasOneLimit) {
+  for (const bool matmul : {false, true}) {
+    const int64_t most = int64_t{1} << (matmul ? 42 : 38);  // operations
+    const auto open = OnePiece(matmul, "n");
+    ASSERT_TRUE(open.ok()) << open.status();
+    auto session = Session::FromPackage(*open);
+    ASSERT_TRUE(session.ok()) << session.status();
+    for (const int64_t more : {0, 1}) {
+      const int64_t size = most / (matmul ? 2 : 1) + more;
+      using Shapes = std::vector<std::vector<int64_t>>;
+      const Shapes shapes = matmul ? Shapes{{1, size}, {size, 1}} : Shapes{{size}};
+      for (const absl::Status& status :
+           {(*session)->Prepare("f", shapes).status(), OnePiece(matmul, size).status()}) {
+        const auto expected =
+            AllOf(HasSubstr(absl::StrCat("expected at most ", most, " oper")),
+                  HasSubstr(absl::StrCat("got ", size * (matmul ? 2 : 1))),
+                  HasSubstr("that nothing can stop"), MatchesRegex(".*blame_test.cc:[0-9]+.*"));
+        const std::string message(status.message());
+        if (more > 0) {
+          EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+          EXPECT_THAT(message, expected);
+        } else {
+          EXPECT_TRUE(status.ok()) << status;
+        }
+      }
+    }
+  }
 }
 
 }  // namespace

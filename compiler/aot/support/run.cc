@@ -31,6 +31,14 @@ int FailInstance(WeftModel* model, const WeftPlan& plan, int result, const WeftE
       return weft_model_fail(model, WEFT_MODEL_INVALID_ARGUMENT,
                              "%s: sizes out of bounds at %s (%s)", plan.signature,
                              plan.steps[error.index].nodes, plan.steps[error.index].location);
+    case WEFT_ERROR_TILE_WORK:
+      return weft_model_fail(
+          model, WEFT_MODEL_INVALID_ARGUMENT,
+          "%s: expected at most %lld operations in a piece of work that nothing can stop, got %lld "
+          "with these sizes, at %s (%s); give smaller ones, or reduce in two steps, the first of "
+          "which gives many results",
+          plan.signature, static_cast<long long>(error.expected), static_cast<long long>(error.got),
+          plan.steps[error.index].nodes, plan.steps[error.index].location);
     default:
       return weft_model_fail(model, WEFT_MODEL_INVALID_ARGUMENT,
                              "%s: the given sizes are too large", plan.signature);
