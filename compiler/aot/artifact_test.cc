@@ -191,7 +191,27 @@ TEST_F(ExecutableTest, ReadsAndWritesVariables) {
       WriteFileAtomically(File("other.safetensors"),
                           WriteSafetensors({{"w", HostTensor::Of<float>({2, 2}, {0, 0, 0, 1})}}))
           .ok());
-  ExpectError(step + " --variables " + File("other.safetensors"), 3, "has another shape");
+  ExpectError(step + " --variables " + File("other.safetensors"), 3,
+              "other.safetensors': variable 'w': expected f32[4], got f32[2, 2]");
+  // What a file says is shown, not obeyed; its places are counted from its start.
+  ASSERT_TRUE(
+      WriteFileAtomically(File("other.safetensors"),
+                          WriteSafetensors({{"w", HostTensor::Of<int64_t>({4}, {1, 2, 3, 4})}}))
+          .ok());
+  ExpectError(step + " --variables " + File("other.safetensors"), 3,
+              "variable 'w': expected f32[4], got i64[4]");
+  const auto with_header = [](const std::string& header) {
+    std::string file(8, '\0');
+    file[0] = static_cast<char>(header.size());
+    return file + header;
+  };
+  ASSERT_TRUE(WriteFileAtomically(File("other.safetensors"),
+                                  with_header(R"({"a\u001b[2J\n":{"dtype":"C64"}})"))
+                  .ok());
+  ExpectError(step + " --variables " + File("other.safetensors"), 3,
+              R"(tensor 'a\x1b[2J\x0a' has dtype 'C64')");
+  ASSERT_TRUE(WriteFileAtomically(File("other.safetensors"), with_header("{x")).ok());
+  ExpectError(step + " --variables " + File("other.safetensors"), 3, "a string at byte 9");
 }
 
 TEST_F(ExecutableTest, ErrorsSayWhatIsWrong) {

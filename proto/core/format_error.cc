@@ -2,22 +2,87 @@
 
 #include <stdio.h>
 
+#include "proto/core/json.h"
+
 namespace weft {
+namespace {
+
+// Of what may be as long as a file.
+constexpr size_t kMaxShown = 1000;
+
+// Text into memory of a limited size, as snprintf has it.
+class Text {
+ public:
+  Text(char* text, size_t capacity) : text_(text), capacity_(capacity) {}
+
+  void Append(std::string_view part) {
+    for (const char c : part) {
+      if (size_ + 1 < capacity_) text_[size_] = c;
+      ++size_;
+    }
+  }
+  void AppendNumber(uint64_t value) {
+    char digits[24];
+    snprintf(digits, sizeof(digits), "%llu", static_cast<unsigned long long>(value));
+    Append(digits);
+  }
+  // From a file, where anything may stand, and a terminal would obey: control characters, and bytes
+  // that are not UTF-8, as "\x1b".
+  void AppendRead(std::string_view part) {
+    size_t size = part.size() < kMaxShown ? part.size() : kMaxShown;
+    // Not within a character.
+    while (size < part.size() && size > 0 && IsContinuation(part[size])) --size;
+    const std::string_view shown(part.data(), size);
+    const bool utf8 = IsUtf8(shown);
+    unsigned before = 0;
+    for (size_t i = 0; i < size; ++i) {
+      const auto byte = static_cast<unsigned char>(shown[i]);
+      // U+0080 to U+009f are control characters of two bytes each.
+      const bool is_first = byte == 0xc2 && utf8 && static_cast<unsigned char>(shown[i + 1]) < 0xa0;
+      const bool is_second = before == 0xc2 && byte < 0xa0;
+      before = byte;
+      if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !utf8) || is_first || is_second) {
+        AppendByte(byte);
+      } else {
+        Append({&shown[i], 1});
+      }
+    }
+  }
+  // Returns the size without limit.
+  size_t End() {
+    if (capacity_ > 0) text_[size_ < capacity_ ? size_ : capacity_ - 1] = '\0';
+    return size_;
+  }
+
+ private:
+  static bool IsContinuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
+  void AppendByte(unsigned byte) {
+    char escaped[5];
+    snprintf(escaped, sizeof(escaped), "\\x%02x", byte & 0xff);
+    Append(escaped);
+  }
+
+  char* text_;
+  size_t capacity_, size_ = 0;
+};
+
+}  // namespace
 
 size_t Describe(const FormatError& error, char* text, size_t capacity) {
-  char number[24] = "";
-  if (error.unit != nullptr) {
-    snprintf(number, sizeof(number), "%llu", static_cast<unsigned long long>(error.number));
+  Text sentence(text, capacity);
+  if (error.tensor.data() != nullptr) {
+    sentence.Append("tensor '");
+    sentence.AppendRead(error.tensor);
+    sentence.Append("' ");
   }
-  const bool named = error.tensor.data() != nullptr;
-  // Enough of what may be as long as a file.
-  const auto size = [](std::string_view part) {
-    return static_cast<int>(part.size() < 1000 ? part.size() : 1000);
-  };
-  return static_cast<size_t>(
-      snprintf(text, capacity, "%s%.*s%s%s%.*s%s%s%s", named ? "tensor '" : "", size(error.tensor),
-               error.tensor.data(), named ? "' " : "", error.before, size(error.value),
-               error.value.data(), error.after, number, error.unit != nullptr ? error.unit : ""));
+  sentence.Append(error.before);
+  sentence.AppendRead(error.value);
+  sentence.Append(error.after);
+  if (error.unit != nullptr) {
+    sentence.AppendNumber(error.number);
+    sentence.Append(error.unit);
+  }
+  return sentence.End();
 }
 
 int64_t BytesOfShape(DataType dtype, const int64_t* shape, size_t rank) {

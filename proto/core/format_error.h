@@ -30,7 +30,7 @@ struct FormatError {
 };
 
 // As snprintf, with at most 1000 bytes of a view: "tensor 'w' has dtype 'C64', which Weft does not
-// have".
+// have". What views hold that is not printable is escaped, "\x1b"; the text is UTF-8.
 size_t Describe(const FormatError& error, char* text, size_t capacity);
 
 // Bytes of a tensor; -1 where they pass 63 bits. Where one dimension is 0, the others may be

@@ -36,6 +36,18 @@ TEST(FormatError, QuotesNotWithoutEnd) {
             "<" + endless.substr(0, 1000) + ">");
 }
 
+// A terminal obeys what it is sent, and a message has one line.
+TEST(FormatError, WhatAFileSaysIsPrintable) {
+  EXPECT_EQ(TextOf({.before = "<", .value = "a\x1b[2J\n\x7f~é€", .after = ">", .tensor = "\r"}),
+            "tensor '\\x0d' <a\\x1b[2J\\x0a\\x7f~é€>");
+  EXPECT_EQ(TextOf({.before = "", .value = "\xc2\x9b\xc2\xa0"}), "\\xc2\\x9b\xc2\xa0");
+  EXPECT_EQ(TextOf({.before = "", .value = "a\xe9\xc2"}), "a\\xe9\\xc2");
+  EXPECT_EQ(TextOf({.before = "", .value = std::string_view("\0", 1)}), "\\x00");
+  // Not cut within a character.
+  const std::string longer = std::string(999, 'x') + "é";
+  EXPECT_EQ(TextOf({.before = "", .value = longer}), longer.substr(0, 999));
+}
+
 TEST(BytesOfShape, WithAndWithoutOverflow) {
   const auto bytes = [](const std::vector<int64_t>& shape) {
     return BytesOfShape(DataType::kF32, shape.data(), shape.size());

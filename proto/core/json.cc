@@ -29,7 +29,7 @@ FormatError JsonScanner::error() const {
   return {.before = "malformed JSON: expected ",
           .value = expected_,
           .after = " at byte ",
-          .number = at_,
+          .number = before_ + at_,
           .unit = ""};
 }
 

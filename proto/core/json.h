@@ -14,8 +14,10 @@ namespace weft {
 // expected and at which byte, and the scanner must not be used any more.
 class JsonScanner {
  public:
-  // Strings are decoded into `memory`, which is as large as `text` and has to stay.
-  JsonScanner(std::string_view text, char* memory) : text_(text), memory_(memory) {}
+  // Strings are decoded into `memory`, which is as large as `text` and has to stay. Errors count
+  // bytes from `before` the text, the start of the file say.
+  JsonScanner(std::string_view text, char* memory, size_t before = 0)
+      : text_(text), memory_(memory), before_(before) {}
 
   // Calls `bool member(std::string_view key)` at each value of an object, which must read that
   // value, and may return false to end this.
@@ -56,6 +58,7 @@ class JsonScanner {
   std::string_view text_;
   size_t at_ = 0;
   char* memory_;  // for what is decoded next: never further on than at_, since decoding shortens
+  size_t before_;
   const char* expected_ = nullptr;
 };
 

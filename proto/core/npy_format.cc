@@ -15,7 +15,8 @@ constexpr std::string_view kCodes[kNumDataTypes] = {"",    "|b1", "|i1", "|u1", 
 // {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }
 class HeaderParser {
  public:
-  explicit HeaderParser(std::string_view text) : text_(text) {}
+  // The text starts at byte `before` of the file.
+  HeaderParser(std::string_view text, size_t before) : text_(text), before_(before) {}
 
   FormatError Parse(NpyTensor* npy) {
     bool has_type = false, has_order = false, has_shape = false;
@@ -50,7 +51,7 @@ class HeaderParser {
 
  private:
   FormatError Malformed() const {
-    return {.before = "the header is malformed at byte ", .number = at_, .unit = ""};
+    return {.before = "the header is malformed at byte ", .number = before_ + at_, .unit = ""};
   }
   void SkipSpace() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n')) ++at_;
@@ -115,7 +116,7 @@ class HeaderParser {
   }
 
   std::string_view text_, shape_;
-  size_t at_ = 0;
+  size_t before_, at_ = 0;
 };
 
 }  // namespace
@@ -137,7 +138,7 @@ FormatError ParseNpy(std::string_view bytes, NpyTensor* npy) {
     return {.before = "the header is cut off"};
   }
   const char* header = bytes.data() + start;
-  HeaderParser parser({header, header_size});
+  HeaderParser parser({header, header_size}, start);
   if (FormatError error = parser.Parse(npy)) return error;
   npy->fortran_order &= npy->rank > 1;
   npy->elements = {header + header_size, bytes.size() - start - header_size};

@@ -115,7 +115,7 @@ TEST(NpyFormat, SaysWhatIsWrong) {
             "element type '<c8' is none of Weft's; convert it with astype first");
   EXPECT_EQ(error(Dictionary("[('a', '<f4')]", "False", "(3,)")),
             "the element type is a record, which Weft does not have");
-  EXPECT_EQ(error(Dictionary("'<f4'", "true", "(3,)")), "the header is malformed at byte 34");
+  EXPECT_EQ(error(Dictionary("'<f4'", "true", "(3,)")), "the header is malformed at byte 44");
   EXPECT_EQ(error(Dictionary("'|b1'", "False", "(12,)")), "");
   EXPECT_EQ(ErrorOf(File(Dictionary("'|b1'", "False", "(12,)"), std::string(11, '\1') + '\2')),
             "holds a bool that is neither 0 nor 1");

@@ -24,7 +24,7 @@ constexpr size_t kLeastEntryBytes =
 class Parser {
  public:
   Parser(char* names, SafetensorsFile* file)
-      : file_(file), json_(file->header, names), first_(file->header.data()) {}
+      : file_(file), json_(file->header, names, sizeof(uint64_t)), first_(file->header.data()) {}
 
   FormatError Parse() {
     bool good = json_.Object(

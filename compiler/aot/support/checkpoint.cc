@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "compiler/aot/support/file.h"
+#include "compiler/aot/support/instance.h"
 #include "compiler/aot/support/model.h"
 #include "proto/core/atomic_file.h"
 #include "proto/core/crc32.h"
@@ -30,14 +31,20 @@ struct Saving {
   }
 };
 
-// What keeps a tensor of a file from being a variable's value; null where nothing does.
-const char* Difference(const SafetensorsTensor& tensor, const WeftModelVariable& variable) {
+// Whether a tensor of a file can be a variable's value.
+int CheckType(WeftModel* model, const char* path, const SafetensorsTensor& tensor,
+              const WeftModelVariable& variable) {
   int64_t shape[weft::kMaxFileRank];
-  if (static_cast<int32_t>(tensor.dtype) != variable.dtype) return "has another dtype";
   const size_t rank = ShapeOf(tensor, shape);
-  const bool same = rank == variable.rank &&
-                    (rank == 0 || memcmp(shape, variable.shape, sizeof(int64_t) * rank) == 0);
-  return same ? nullptr : "has another shape";
+  if (static_cast<int32_t>(tensor.dtype) == variable.dtype && rank == variable.rank &&
+      (rank == 0 || memcmp(shape, variable.shape, sizeof(int64_t) * rank) == 0)) {
+    return WEFT_MODEL_OK;
+  }
+  char expected[weft::aot::kMaxTypeText], got[weft::aot::kMaxTypeText];
+  weft::aot::WriteType(variable.dtype, variable.shape, variable.rank, expected);
+  weft::aot::WriteType(static_cast<int32_t>(tensor.dtype), shape, rank, got);
+  return weft_model_fail(model, WEFT_MODEL_FILE_ERROR, "'%s': variable '%s': expected %s, got %s",
+                         path, variable.name, expected, got);
 }
 
 // Sets the variables to the values in a file that was read, or none of them.
@@ -50,10 +57,7 @@ int SetVariables(WeftModel* model, const char* path, const SafetensorsFile& file
       return weft_model_fail(model, WEFT_MODEL_FILE_ERROR, "'%s' lacks variable '%s'", path,
                              variable.name);
     }
-    if (const char* difference = Difference(*tensor, variable)) {
-      return weft_model_fail(model, WEFT_MODEL_FILE_ERROR, "'%s': variable '%s' %s there", path,
-                             variable.name, difference);
-    }
+    if (const int status = CheckType(model, path, *tensor, variable)) return status;
   }
   if (int status = weft_model_reserve_variables(model)) return status;
   for (uint32_t i = 0; i < tables.num_variables; ++i) {

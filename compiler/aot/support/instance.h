@@ -32,6 +32,10 @@ T* AllocateArray(uint32_t count) {
   return static_cast<T*>(calloc(count > 0 ? count : 1, sizeof(T)));
 }
 
+// "f32[3, 4]", as far as there is room for it.
+constexpr size_t kMaxTypeText = 160;
+void WriteType(int32_t dtype, const int64_t* shape, size_t rank, char (&text)[kMaxTypeText]);
+
 struct VariableState {
   void* data;
   bool owned;    // `data` was allocated, and is not the constant in the tables
