@@ -70,13 +70,14 @@ TEST(WriteFileAtomically, GoesOnWhereADescriptorStands) {
   const std::string number = std::to_string(fd);
   const std::string link = folder + "/link";
   std::filesystem::create_symlink("/dev/fd/" + number, link);
+  std::filesystem::create_symlink("link", folder + "/second");
   for (const std::string& name :
        {"/dev/fd/" + number, "/proc/self/fd/" + number, "/proc/thread-self/fd/" + number,
-        "/proc/" + std::to_string(getpid()) + "/fd/" + number, link}) {
+        "/proc/" + std::to_string(getpid()) + "/fd/" + number, link, folder + "/second"}) {
     EXPECT_TRUE(WriteFileAtomically(name, "x").ok()) << name;
   }
   close(fd);
-  EXPECT_EQ(Read(path), "before xxxxx");
+  EXPECT_EQ(Read(path), "before xxxxxx");
   struct stat after;
   ASSERT_EQ(stat(path.c_str(), &after), 0);
   EXPECT_EQ(after.st_ino, info.st_ino);

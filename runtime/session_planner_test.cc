@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "runtime/testing/plan_builder.h"
 #include "runtime/testing/test_session.h"
+#include "runtime/testing/threads.h"
 
 namespace weft {
 namespace {
@@ -182,20 +183,18 @@ TEST(SessionWithPlanner, ManyThreadsFailOnce) {
   SlowPlanner planner;
   auto session = MakeTestSession(std::ref(planner));
   ASSERT_NE(session, nullptr);
-  std::vector<std::thread> threads;
   std::atomic<int> arrived{0};
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&, t] {
+  {
+    const Threads threads(4, [&](int thread) {
       ++arrived;
       RunOptions run;
-      if (t % 2 == 1) run.deadline = absl::Now() + absl::Seconds(100);
+      if (thread % 2 == 1) run.deadline = absl::Now() + absl::Seconds(100);
       EXPECT_THAT(Message(session->Run("init", {}, run).status()), HasSubstr("model.cc:7"));
     });
+    while (arrived < 4) absl::SleepFor(absl::Milliseconds(1));
+    absl::SleepFor(absl::Milliseconds(50));
+    planner.Release();
   }
-  while (arrived < 4) absl::SleepFor(absl::Milliseconds(1));
-  absl::SleepFor(absl::Milliseconds(50));
-  planner.Release();
-  for (std::thread& thread : threads) thread.join();
   // Usually 1; a thread that was held up until after the error asks anew.
   EXPECT_LT(planner.started(), 4);
 }
@@ -221,15 +220,10 @@ TEST(SessionWithPlanner, ManyThreadsCompileOnce) {
   FakePlanner planner;
   auto session = MakeTestSession(std::ref(planner));
   ASSERT_NE(session, nullptr);
-  std::vector<std::thread> threads;
-  std::atomic<int> failures{0};
-  for (int t = 0; t < 8; ++t) {
-    threads.emplace_back([&] {
-      if (!session->Run("predict", {{"x", Floats({5, 4})}}).ok()) ++failures;
-    });
+  {
+    const Threads threads(
+        8, [&](int) { EXPECT_TRUE(session->Run("predict", {{"x", Floats({5, 4})}}).ok()); });
   }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(failures, 0);
   EXPECT_EQ(planner.calls(), 2);
 }
 

@@ -23,6 +23,7 @@
 #include "runtime/testing/test_device.h"
 #include "runtime/testing/test_kernels.h"
 #include "runtime/testing/test_session.h"
+#include "runtime/testing/threads.h"
 #include "runtime/variables.h"
 
 namespace weft {
@@ -244,29 +245,20 @@ TEST(Session, ThreadsTakeTurnsAtVariables) {
   auto session = MakeTestSession();
   ASSERT_TRUE(session->Run("init", {}).ok());
   constexpr int kThreads = 4, kRuns = 200;
-  std::vector<std::thread> threads;
-  std::atomic<int> failures{0};
-  for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&] {
+  {
+    const Threads threads(kThreads, [&](int) {
       for (int i = 0; i < kRuns; ++i) {
-        if (!session->Run("step", {{"d", Floats({4}, 1)}}).ok()) ++failures;
+        ASSERT_TRUE(session->Run("step", {{"d", Floats({4}, 1)}}).ok());
         auto w = session->Run("read", {});
-        if (!w.ok()) {
-          ++failures;
-          continue;
-        }
+        ASSERT_TRUE(w.ok()) << w.status();
         // Never half an update: w[i] = 1 + k (1 + i) with one k for all.
         const auto values = w->at("w").values<float>();
         const float k = values[0] - 1;
-        for (int j = 0; j < 4; ++j) {
-          if (values[j] != 1 + k * static_cast<float>(1 + j)) ++failures;
-        }
-        if (!session->Run("predict", {{"x", Floats({i % 7, 4})}}).ok()) ++failures;
+        for (int j = 0; j < 4; ++j) ASSERT_EQ(values[j], 1 + k * static_cast<float>(1 + j));
+        ASSERT_TRUE(session->Run("predict", {{"x", Floats({i % 7, 4})}}).ok());
       }
     });
   }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(failures, 0);
   EXPECT_EQ(session->GetVariables()->at("w").values<float>()[0], 1.0f + kThreads * kRuns);
 }
 
@@ -278,24 +270,22 @@ TEST(VariablesLock, EveryonesTurnComes) {
   for (const Mode others : {Mode::kWrite, Mode::kRead}) {
     VariablesLock lock;
     std::atomic<bool> stop{false};
-    std::vector<std::thread> threads;
-    for (int t = 0; t < 3; ++t) {
-      threads.emplace_back([&] {
-        while (!stop) {
-          EXPECT_TRUE(lock.Acquire(others).ok());
-          absl::SleepFor(absl::Milliseconds(1));
-          lock.Release(others);
-        }
-      });
-    }
+    const Threads threads(3, [&](int) {
+      while (!stop) {
+        EXPECT_TRUE(lock.Acquire(others).ok());
+        absl::SleepFor(absl::Milliseconds(1));
+        lock.Release(others);
+      }
+    });
     absl::SleepFor(absl::Milliseconds(20));
     const Mode mode = others == Mode::kWrite ? Mode::kRead : Mode::kWrite;
     for (int i = 0; i < 20; ++i) {
-      ASSERT_TRUE(lock.Acquire(mode, Within(absl::Seconds(20))).ok());
+      const absl::Status entered = lock.Acquire(mode, Within(absl::Seconds(20)));
+      EXPECT_TRUE(entered.ok()) << entered;
+      if (!entered.ok()) break;
       lock.Release(mode);
     }
     stop = true;
-    for (std::thread& thread : threads) thread.join();
   }
 }
 

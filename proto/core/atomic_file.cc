@@ -76,42 +76,33 @@ const char* CutToFolder(char* path, const char** name) {
   return path;
 }
 
-// The descriptor of this process that a path stands for, such as /dev/stdout, /dev/fd/3 or
-// /proc/self/fd/1, by whatever links; -1 where it stands for none. What is behind it may be a file,
-// but whoever opened that wants it written to where it stands ("-o /dev/stdout >> log"), which a
-// new file in its place is not.
-int DescriptorOf(const char* start) {
-  constexpr int kMaxLinks = 16;
-  char path[PATH_MAX + 1], folder[PATH_MAX], target[PATH_MAX], own[32];
-  if (strlen(start) >= PATH_MAX) return -1;
-  strcpy(path, start);
+// The descriptor of this process that a path stands for, by its folder: /proc/self/fd/1, and with
+// it /dev/fd/1 and /proc/self/task/7/fd/1. -1 where it stands for none.
+int DescriptorAt(const char* path) {
+  char copy[PATH_MAX + 2], folder[PATH_MAX], own[32];
+  const char* name;
+  strcpy(copy, path);
+  if (realpath(CutToFolder(copy, &name), folder) == nullptr) return -1;
   snprintf(own, sizeof(own), "/proc/%d/", static_cast<int>(getpid()));
-  for (int i = 0; i < kMaxLinks; ++i) {
-    const ssize_t size = readlink(path, target, sizeof(target));
-    const char* name;
-    if (realpath(CutToFolder(path, &name), folder) == nullptr) return -1;
-    const size_t length = strlen(folder);
-    if (strncmp(folder, own, strlen(own)) == 0 && length > 3 &&
-        strcmp(folder + length - 3, "/fd") == 0) {
-      char* end;
-      const long fd = strtol(name, &end, 10);
-      return end != name && *end == '\0' && fd >= 0 && fd <= INT_MAX ? static_cast<int>(fd) : -1;
-    }
-    if (size <= 0 || size == sizeof(target)) return -1;
-    target[size] = '\0';
-    const int made = target[0] == '/' ? snprintf(path, sizeof(path), "%s", target)
-                                      : snprintf(path, sizeof(path), "%s/%s", folder, target);
-    if (made < 0 || made >= PATH_MAX) return -1;
-  }
-  return -1;
+  const size_t length = strlen(folder);
+  if (strncmp(folder, own, strlen(own)) != 0 || strcmp(folder + length - 3, "/fd") != 0) return -1;
+  char* end;
+  const long fd = strtol(name, &end, 10);
+  return end != name && *end == '\0' && fd >= 0 && fd <= INT_MAX ? static_cast<int>(fd) : -1;
 }
 
-// Where a new file goes: to the end of a chain of symbolic links, which need not be there.
-int TargetOf(const char* path, char (&target)[PATH_MAX + 1]) {
+// Where a new file goes: to the end of a chain of symbolic links, which need not be there. Or to a
+// descriptor of this process that a link of the chain stands for, as /dev/stdout does: what is
+// behind that may be a file, but whoever opened it wants it written to where it stands
+// ("-o /dev/stdout >> log"), which a new file in its place is not. -1 where it is none.
+int Resolve(const char* path, char (&target)[PATH_MAX + 1], int* descriptor) {
   constexpr int kMaxLinks = 40;
+  *descriptor = -1;
   if (strlen(path) >= PATH_MAX) return ENAMETOOLONG;
   strcpy(target, path);
   for (int i = 0; i < kMaxLinks; ++i) {
+    *descriptor = DescriptorAt(target);
+    if (*descriptor >= 0) return 0;
     char link[PATH_MAX];
     const ssize_t size = readlink(target, link, sizeof(link));
     if (size < 0) return 0;  // no link, or nothing yet
@@ -149,7 +140,10 @@ bool IsSameFile(const char* a, const char* b) {
 }
 
 int ReplaceFile(const char* path, const FilePiece* pieces, size_t count) {
-  if (const int fd = DescriptorOf(path); fd >= 0) return WriteAll(fd, pieces, count);
+  char target[PATH_MAX + 1];
+  int descriptor;
+  if (const int error = Resolve(path, target, &descriptor)) return error;
+  if (descriptor >= 0) return WriteAll(descriptor, pieces, count);
   struct statx status;
   const bool replaces = Status(path, &status);
   if (replaces && S_ISDIR(status.stx_mode)) return EISDIR;
@@ -160,8 +154,6 @@ int ReplaceFile(const char* path, const FilePiece* pieces, size_t count) {
     close(fd);
     return error;
   }
-  char target[PATH_MAX + 1];
-  if (const int error = TargetOf(path, target)) return error;
   char temporary[PATH_MAX + 32];
   // What was there keeps its permissions; a new file has them before any byte of it is written.
   const int fd = OpenTemporary(target, replaces ? 0600 : 0666, temporary, sizeof(temporary));

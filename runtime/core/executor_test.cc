@@ -21,6 +21,7 @@
 #include "runtime/plan_tables.h"
 #include "runtime/testing/plan_builder.h"
 #include "runtime/testing/test_kernels.h"
+#include "runtime/testing/threads.h"
 
 namespace weft {
 namespace {
@@ -535,26 +536,20 @@ TEST(Threads, EachHasItsOwnScratch) {
 
 TEST(Threads, SeveralProgramsShareAPool) {
   const Pool pool(3);
-  std::vector<std::thread> callers;
-  std::atomic<int> wrong{0};
-  for (int caller = 0; caller < 4; ++caller) {
-    callers.emplace_back([&, caller] {
-      constexpr int64_t kTiles = 200;
-      const int64_t elements = 10 + caller;
-      Program program(ScratchPlan(kTiles, elements), {test_scratch});
-      if (program.Create() != WEFT_OK) ++wrong;
-      program.args.pool = pool.get();
-      std::vector<int64_t> y(kTiles);
-      for (int round = 0; round < 200; ++round) {
-        if (program.Run({}, {y.data()}) != WEFT_OK) ++wrong;
-        for (int64_t tile = 0; tile < kTiles; ++tile) {
-          if (y[tile] != tile * elements + elements * (elements - 1) / 2) ++wrong;
-        }
+  const Threads callers(4, [&](int caller) {
+    constexpr int64_t kTiles = 200;
+    const int64_t elements = 10 + caller;
+    Program program(ScratchPlan(kTiles, elements), {test_scratch});
+    ASSERT_EQ(program.Create(), WEFT_OK);
+    program.args.pool = pool.get();
+    std::vector<int64_t> y(kTiles);
+    for (int round = 0; round < 200; ++round) {
+      ASSERT_EQ(program.Run({}, {y.data()}), WEFT_OK);
+      for (int64_t tile = 0; tile < kTiles; ++tile) {
+        ASSERT_EQ(y[tile], tile * elements + elements * (elements - 1) / 2);
       }
-    });
-  }
-  for (std::thread& caller : callers) caller.join();
-  EXPECT_EQ(wrong, 0);
+    }
+  });
 }
 
 // Launches at all distances: threads that look for work, fall asleep, and sleep.

@@ -45,6 +45,8 @@ void Run(weft::Session& session) {
 
 }  // namespace
 
+const std::string_view weft::fuzz::kMessageSection = "";
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   google::protobuf::LogSilencer silencer;
   weft::GraphDef def;
@@ -64,15 +66,4 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!session.ok()) abort();
   Run(**session);
   return 0;
-}
-
-extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
-                                          unsigned seed) {
-  return weft::fuzz::MutateInput(data, size, max_size, /*message_section=*/"", seed);
-}
-
-extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* data1, size_t size1,
-                                            const uint8_t* data2, size_t size2, uint8_t* out,
-                                            size_t max_out, unsigned seed) {
-  return weft::fuzz::CrossInputs(data1, size1, data2, size2, out, max_out, seed);
 }

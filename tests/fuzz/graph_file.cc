@@ -42,6 +42,8 @@ void Load(std::string_view bytes) {
 
 }  // namespace
 
+const std::string_view weft::fuzz::kMessageSection = "graph";
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   if (input.starts_with("WEFTFILE")) {
@@ -50,15 +52,4 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Load(weft::WriteContainer({{"graph", input, 6}}));
   }
   return 0;
-}
-
-extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
-                                          unsigned seed) {
-  return weft::fuzz::MutateInput(data, size, max_size, "graph", seed);
-}
-
-extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* data1, size_t size1,
-                                            const uint8_t* data2, size_t size2, uint8_t* out,
-                                            size_t max_out, unsigned seed) {
-  return weft::fuzz::CrossInputs(data1, size1, data2, size2, out, max_out, seed);
 }

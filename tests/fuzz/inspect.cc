@@ -8,7 +8,6 @@
 #include <string>
 #include <string_view>
 
-#include "proto/container.h"
 #include "tests/fuzz/mutate.h"
 #include "tools/weft/package_view.h"
 
@@ -35,25 +34,9 @@ void Show(std::string_view bytes) {
 
 }  // namespace
 
+const std::string_view weft::fuzz::kMessageSection = "manifest";
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::string_view input(reinterpret_cast<const char*>(data), size);
-  if (input.starts_with("WEFTFILE")) {
-    Show(input);
-    return 0;
-  }
-  const std::string code(0xe00, '\xc3'), constants(80, '\0');
-  Show(weft::WriteContainer(
-      {{"manifest", input, 6}, {"constants", constants, 6}, {"code.x86-64-v3", code, 12}}));
+  Show(weft::fuzz::AsPackage({reinterpret_cast<const char*>(data), size}));
   return 0;
-}
-
-extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
-                                          unsigned seed) {
-  return weft::fuzz::MutateInput(data, size, max_size, "manifest", seed);
-}
-
-extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* data1, size_t size1,
-                                            const uint8_t* data2, size_t size2, uint8_t* out,
-                                            size_t max_out, unsigned seed) {
-  return weft::fuzz::CrossInputs(data1, size1, data2, size2, out, max_out, seed);
 }

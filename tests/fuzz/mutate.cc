@@ -233,8 +233,6 @@ std::string MutateMessage(std::string_view message, unsigned seed) {
   return Serialize(*fields);
 }
 
-namespace {
-
 std::string CrossMessages(std::string_view message, std::string_view other, unsigned seed) {
   Random random(seed + 1);
   random.discard(2);
@@ -255,14 +253,13 @@ std::string CrossMessages(std::string_view message, std::string_view other, unsi
   return Serialize(*fields);
 }
 
-std::string MutateContainer(std::string_view file, std::string_view message_section,
-                            unsigned seed) {
+std::string MutateInput(std::string_view input, std::string_view message_section, unsigned seed) {
   Random random(seed + 1);
   random.discard(2);
-  absl::StatusOr<Container> container = Container::Open(Bytes::Of(file));
-  if (!container.ok()) return MutateMessage(file, seed);
+  absl::StatusOr<Container> container = Container::Open(Bytes::Of(input));
+  if (!container.ok()) return MutateMessage(input, seed);
   const std::vector<std::string> names = container->Names();
-  if (names.empty() || random() % 16 == 0) return MutateBytes(file);
+  if (names.empty() || random() % 16 == 0) return MutateBytes(input);
   std::string chosen = names[random() % names.size()];
   if (random() % 2 == 0 && container->Has(message_section)) chosen = message_section;
   std::string changed(*container->Section(chosen, /*verify=*/false));
@@ -278,19 +275,11 @@ std::string MutateContainer(std::string_view file, std::string_view message_sect
   return WriteContainer(sections);
 }
 
-}  // namespace
-
-size_t MutateInput(uint8_t* data, size_t size, size_t max_size, std::string_view message_section,
-                   unsigned seed) {
-  const std::string_view input(reinterpret_cast<const char*>(data), size);
-  return Store(MutateContainer(input, message_section, seed), data, max_size);
-}
-
-size_t CrossInputs(const uint8_t* data1, size_t size1, const uint8_t* data2, size_t size2,
-                   uint8_t* out, size_t max_out, unsigned seed) {
-  return Store(CrossMessages({reinterpret_cast<const char*>(data1), size1},
-                             {reinterpret_cast<const char*>(data2), size2}, seed),
-               out, max_out);
+std::string AsPackage(std::string_view input) {
+  if (input.starts_with("WEFTFILE")) return std::string(input);
+  const std::string code(0xe00, '\xc3'), constants(80, '\0');
+  return WriteContainer(
+      {{"manifest", input, 6}, {"constants", constants, 6}, {"code.x86-64-v3", code, 12}});
 }
 
 size_t Store(std::string_view input, uint8_t* data, size_t max_size) {

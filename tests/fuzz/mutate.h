@@ -22,16 +22,22 @@ std::string MutateBytes(std::string_view bytes);
 // others of its fields; or, now and then, MutateBytes.
 std::string MutateMessage(std::string_view message, unsigned seed);
 
-// Whole hooks of libFuzzer, for inputs that are messages or containers of one. MutateInput changes
-// one section of a container: `message_section` as a message, others in their bytes; what is no
-// container is treated as a message. CrossInputs puts a field of the second message in place of one
-// of the same number and kind in the first.
-size_t MutateInput(uint8_t* data, size_t size, size_t max_size, std::string_view message_section,
-                   unsigned seed);
-size_t CrossInputs(const uint8_t* data1, size_t size1, const uint8_t* data2, size_t size2,
-                   uint8_t* out, size_t max_out, unsigned seed);
+// For inputs that are messages or containers of one. MutateInput changes one section of a
+// container: `message_section` as a message, others in their bytes; what is no container is treated
+// as a message. CrossMessages puts a field of the second message in place of one of the same number
+// and kind in the first.
+std::string MutateInput(std::string_view input, std::string_view message_section, unsigned seed);
+std::string CrossMessages(std::string_view message, std::string_view other, unsigned seed);
 
-// What other hooks return, given what they want to write.
+// A target of such inputs links `message_hooks`, libFuzzer's hooks made of the two, and defines
+// which section of a container is a message.
+extern const std::string_view kMessageSection;
+
+// The package that an input stands for: a container itself, and a message as the manifest of one
+// that is otherwise whole.
+std::string AsPackage(std::string_view input);
+
+// What hooks return, given what they want to write.
 size_t Store(std::string_view input, uint8_t* data, size_t max_size);
 
 }  // namespace weft::fuzz
