@@ -13,7 +13,7 @@ clang-22 -nostdlib -fuse-ld=lld -r "${parts[@]}" -o "$object"
 undefined=$(nm --undefined-only --format=just-symbols "$object")
 [ -n "$undefined" ] || { echo "nm shows nothing: the test is broken"; exit 1; }
 allowed='__errno_location|bcmp|clock_gettime|close|getpid|memcmp|memcpy|memset|memmove|open|pthread_create|pthread_join|pthread_sigmask'
-allowed+='|read|sched_getaffinity|sched_getcpu|sched_setaffinity|sigfillset|strcmp|strlen|syscall|vsnprintf|write'
+allowed+='|read|sched_getaffinity|sched_getcpu|sched_setaffinity|sigdelset|sigfillset|strcmp|strlen|syscall|vsnprintf|write'
 failed=0
 while read -r symbol; do
   if ! [[ $symbol =~ ^($allowed)$ ]]; then

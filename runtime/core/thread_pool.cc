@@ -221,10 +221,13 @@ void StartWorkers(WeftPool* pool, int workers) {
   if (pool->refused) return;
   if (pool->workers == 0) pool->process = getpid();
   if (pool->process != getpid()) return;
-  // Signals are for the threads of the program, not for these.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  // Signals are for the threads of the program, not for these; but for those that a kernel raises
+  // itself, which would end the process if they could not reach its handlers.
+  sigset_t others, before;
+  sigfillset(&others);
+  constexpr int kOwn[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+  for (const int own : kOwn) sigdelset(&others, own);
+  pthread_sigmask(SIG_SETMASK, &others, &before);
   while (pool->workers < workers) {
     Worker* worker = pool->worker(pool->workers);
     *worker = {pool, {}, pool->workers + 1, pool->epoch.load(std::memory_order_relaxed)};
