@@ -233,10 +233,11 @@ struct DimExprImpl {
       const char op = term.atoms[0].op;
       if (op == 'M' || op == 'm' || op == '/') choices.push_back(&term);
     }
-    std::stable_sort(choices.begin(), choices.end(), [](const Term* x, const Term* y) {
+    std::sort(choices.begin(), choices.end(), [](const Term* x, const Term* y) {
       const Atom &a = x->atoms[0], &b = y->atoms[0];
       if ((a.op == '/') != (b.op == '/')) return b.op == '/';
-      return a.text.size() > b.text.size();
+      if (a.text.size() != b.text.size()) return a.text.size() > b.text.size();
+      return x < y;  // of one vector
     });
     for (const Term* each : choices) {
       if (best.value_or(-1) >= 0 || --*budget < 0) break;

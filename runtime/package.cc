@@ -1,7 +1,8 @@
 #include "runtime/package.h"
 
-#include <algorithm>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -142,11 +143,11 @@ absl::Status Package::LoadPlans() {
     return Malformed(container_, absl::StrCat("expected at most ", kMaxTargets, " targets, got ",
                                               manifest_->targets_size()));
   }
-  int64_t plans = 0;
-  for (const TargetPlans& target : manifest_->targets()) plans += target.plans_size();
-  if (plans > kMaxPlans) {
+  int64_t num_plans = 0;
+  for (const TargetPlans& target : manifest_->targets()) num_plans += target.plans_size();
+  if (num_plans > kMaxPlans) {
     return Malformed(container_,
-                     absl::StrCat("expected at most ", kMaxPlans, " plans, got ", plans));
+                     absl::StrCat("expected at most ", kMaxPlans, " plans, got ", num_plans));
   }
   const TargetPlans* best = nullptr;
   int most = -1;
@@ -159,6 +160,8 @@ absl::Status Package::LoadPlans() {
       best = &target;
     }
   }
+  // More specialised plans first, otherwise as in the file.
+  std::multimap<size_t, LoadedPlan, std::greater<>> plans;
   // Targets may share a section.
   std::map<std::string, size_t> code_bytes;
   for (const TargetPlans& target : manifest_->targets()) {
@@ -178,13 +181,11 @@ absl::Status Package::LoadPlans() {
       loaded.specialization.insert(plan.specialization().begin(), plan.specialization().end());
       loaded.tables = *std::move(tables);
       loaded.profile = std::make_unique<WeftStepProfile[]>(loaded.tables->plan().num_steps);
-      plans_.push_back(std::move(loaded));
+      const size_t specialized = loaded.specialization.size();
+      plans.emplace(specialized, std::move(loaded));
     }
   }
-  // More specialised plans first, otherwise as in the file.
-  std::stable_sort(plans_.begin(), plans_.end(), [](const LoadedPlan& a, const LoadedPlan& b) {
-    return a.specialization.size() > b.specialization.size();
-  });
+  for (auto& [specialized, plan] : plans) plans_.push_back(std::move(plan));
   if (best == nullptr) {
     return absl::FailedPreconditionError(absl::StrCat(
         container_.bytes()->path(), ": has no code for the ", std::string(device_->name()),

@@ -35,7 +35,7 @@ struct SessionOptions {
   // is refused with ResourceExhausted. Variables, constants and tensors are not counted.
   int64_t max_memory_bytes = 0;
   // Where plans run and variables live (runtime/device.h); null: this processor, with `threads`.
-  std::shared_ptr<Device> device;
+  std::shared_ptr<Device> device = nullptr;
 };
 
 struct RunOptions {

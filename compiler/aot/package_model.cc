@@ -1,6 +1,8 @@
 #include "compiler/aot/package_model.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -91,20 +93,21 @@ absl::StatusOr<PackageModel::Target> ReadTarget(const Container& package, const 
   if (!code.ok()) return code.status();
   target.code = *code;
   for (const Interface::Signature& signature : interface.signatures) {
-    std::vector<PackageModel::Plan> plans;
+    // More specialised plans first, otherwise as in the file.
+    std::multimap<size_t, PackageModel::Plan, std::greater<>> plans;
     for (const weft::Plan& plan_wire : wire.plans()) {
       if (plan_wire.signature() != signature.name) continue;
       auto plan = ReadPlan(plan_wire, interface, signature, code->size(), constants_bytes);
       if (!plan.ok()) return plan.status();
-      plans.push_back(*std::move(plan));
+      const size_t fixed = plan->fixed.size();
+      plans.emplace(fixed, *std::move(plan));
     }
-    std::stable_sort(plans.begin(), plans.end(),
-                     [](const auto& a, const auto& b) { return a.fixed.size() > b.fixed.size(); });
-    if (plans.empty() || !plans.back().fixed.empty()) {
+    if (plans.empty() || plans.rbegin()->first != 0) {
       return Malformed(absl::StrCat("signature '", signature.name, "' has no plan for ",
                                     wire.target(), " that keeps its dimensions open"));
     }
-    target.signatures.push_back(std::move(plans));
+    std::vector<PackageModel::Plan>& in_order = target.signatures.emplace_back();
+    for (auto& [fixed, plan] : plans) in_order.push_back(std::move(plan));
   }
   return target;
 }
@@ -150,15 +153,16 @@ absl::StatusOr<PackageModel> PackageModel::Read(const Container& package) {
       model.values.emplace(variable.name(), tensor->second);
     }
   }
+  // The target that asks for most first, otherwise as in the file.
+  std::multimap<size_t, PackageModel::Target, std::greater<>> targets;
   for (const TargetPlans& wire : manifest.targets()) {
     auto target = ReadTarget(package, wire, model.interface, model.constants.size());
     if (!target.ok()) return target.status();
-    model.targets.push_back(*std::move(target));
+    const size_t features = target->features.size();
+    targets.emplace(features, *std::move(target));
   }
-  if (model.targets.empty()) return Malformed("there is code for no target");
-  std::stable_sort(model.targets.begin(), model.targets.end(), [](const auto& a, const auto& b) {
-    return a.features.size() > b.features.size();
-  });
+  if (targets.empty()) return Malformed("there is code for no target");
+  for (auto& [features, target] : targets) model.targets.push_back(std::move(target));
   return model;
 }
 

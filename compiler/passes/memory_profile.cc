@@ -87,8 +87,9 @@ std::vector<size_t> MemoryProfile::AtPeak() const {
       held.push_back(i);
     }
   }
-  std::stable_sort(held.begin(), held.end(),
-                   [&](size_t a, size_t b) { return values[a].bytes > values[b].bytes; });
+  std::sort(held.begin(), held.end(), [&](size_t a, size_t b) {
+    return values[a].bytes != values[b].bytes ? values[a].bytes > values[b].bytes : a < b;
+  });
   return held;
 }
 

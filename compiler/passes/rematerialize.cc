@@ -145,7 +145,8 @@ class MarkedBlock {
     std::vector<std::pair<std::pair<int, std::string>, std::vector<mlir::Operation*>>> groups(
         readers_.begin(), readers_.end());
     // Scopes in the order of the backward pass: what one takes from memory, the next may as well.
-    std::stable_sort(groups.begin(), groups.end(), [&](const auto& a, const auto& b) {
+    // (No two have their first reader in common: an op is in one group.)
+    std::sort(groups.begin(), groups.end(), [&](const auto& a, const auto& b) {
       if (a.first.first != b.first.first) return a.first.first < b.first.first;
       return position_.lookup(a.second.front()) < position_.lookup(b.second.front());
     });
@@ -258,6 +259,7 @@ class BudgetFitter {
   static constexpr char kOrigin[] = "plan.origin";
 
   struct Candidate {
+    size_t held = 0;  // which of held_values_ this is
     mlir::Value value;
     int64_t bytes = 0, from = 0, until = 0;  // the positions between which it need not be held
     llvm::SetVector<mlir::Value> again, leaves;
@@ -316,12 +318,14 @@ class BudgetFitter {
     std::vector<Candidate> candidates;
     for (size_t i = 0; i < held_values_.size(); ++i) {
       Candidate candidate;
+      candidate.held = i;
       if (held_values_[i] && MakeCandidate(held_values_[i], profile_.values[i], &candidate)) {
         candidates.push_back(std::move(candidate));
       }
     }
-    std::stable_sort(candidates.begin(), candidates.end(),
-                     [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
+    std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+      return a.score != b.score ? a.score > b.score : a.held < b.held;
+    });
     int64_t excess = profile_.peak_bytes - budget_.bytes;
     llvm::DenseSet<mlir::Value> leaves, picked;
     int count = 0;

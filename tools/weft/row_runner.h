@@ -23,7 +23,7 @@ namespace weft::cli {
 struct Rows {
   const DataSet* data = nullptr;
   std::vector<int64_t> rows;
-  std::string files;  // what messages call them, where they are not of the training data
+  std::string files = "";  // what messages call them, where they are not of the training data
 };
 
 // A signature with its calls, one for each number of rows that comes up.
