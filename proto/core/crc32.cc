@@ -84,15 +84,18 @@ bool HasPclmul() {
 }  // namespace
 
 uint32_t Crc32(std::string_view bytes, uint32_t before) {
-  uint32_t state = ~before;
 #if defined(__x86_64__)
   const size_t blocks = bytes.size() / kBlock * kBlock;
   if (blocks > 0 && HasPclmul()) {
-    state = AddBlocks(state, bytes.data(), blocks);
+    const uint32_t state = AddBlocks(~before, bytes.data(), blocks);
     return ~AddBytes(state, bytes.data() + blocks, bytes.size() - blocks);
   }
 #endif
-  return ~AddBytes(state, bytes.data(), bytes.size());
+  return Crc32ByTable(bytes, before);
+}
+
+uint32_t Crc32ByTable(std::string_view bytes, uint32_t before) {
+  return ~AddBytes(~before, bytes.data(), bytes.size());
 }
 
 }  // namespace weft
