@@ -12,7 +12,8 @@
 namespace weft {
 
 // Bytes of the arena and of one thread's scratch for these sizes of the plan's symbols: the
-// certificate, as the runtime works it out. OutOfRange where it does not fit 63 bits.
+// certificate, as the runtime works it out. Errors: OutOfRange where the runtime would refuse the
+// sizes, InvalidArgument where that of a symbol is not there.
 absl::StatusOr<int64_t> PeakBytes(const Plan& plan, const std::map<std::string, int64_t>& sizes);
 
 }  // namespace weft
