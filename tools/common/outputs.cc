@@ -92,6 +92,11 @@ absl::Status MakeFolder(const std::string& folder) {
                                                   error ? error.message() : "a file has its name"));
 }
 
+absl::Status MakeFolderOf(const std::string& file) {
+  const fs::path folder = fs::path(file).parent_path();
+  return MakeFolder(folder.empty() ? "." : folder.string());
+}
+
 std::string FileNameOf(const std::string& name) {
   std::string file;
   for (const char c : name) {

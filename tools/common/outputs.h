@@ -25,6 +25,8 @@ absl::Status CheckFolder(const std::string& option, const std::string& folder);
 
 // The folder, made where it does not exist; kRunFailed where that cannot be.
 absl::Status MakeFolder(const std::string& folder);
+// The same for the folder that a file lies in.
+absl::Status MakeFolderOf(const std::string& file);
 
 // "x" of "name=x" as far as the '=' is not part of a path: what options such as --feed and --data
 // name files by.
