@@ -33,10 +33,6 @@ void List(const Session& session) {
 
 // Whether this machine computes what the package says it should.
 absl::Status Verify(Session& session, const RunFlags& flags, const Golden& golden) {
-  if (!flags.checkpoint.empty()) {
-    auto restored = session.RestoreCheckpoint(flags.checkpoint);
-    if (!restored.ok()) return AsBadInput(restored.status());
-  }
   std::string text;
   absl::Status agrees =
       CheckGolden(session, golden, std::nullopt, flags.json, flags.model, &text, OptionsOf(flags));
@@ -57,6 +53,10 @@ absl::Status Run(const RunFlags& flags, bool list, bool verify) {
   options.threads = flags.threads;
   absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(flags.model, options);
   if (!session.ok()) return AsBadInput(session.status());
+  if (!flags.checkpoint.empty()) {
+    auto restored = (*session)->RestoreCheckpoint(flags.checkpoint);
+    if (!restored.ok()) return AsBadInput(restored.status());
+  }
   if (golden) return Verify(**session, flags, *golden);
   if (list) {
     List(**session);

@@ -76,6 +76,47 @@ TEST_F(CliTraining, TrainingGoesOnWithTheModelThatIsThere) {
               HasSubstr("which knows 2 classes: expected y below that, got 2"));
 }
 
+// A run that dies between model.weft and last.safetensors leaves the model of one run beside the
+// weights of another, whose variables fit.
+TEST_F(CliTraining, TellsCheckpointsOfAnotherGraph) {
+  for (const char* run : {"a", "b"}) {
+    WriteShifted(Path(std::string(run) + ".npz"), *run == 'a' ? 0 : 100);
+    Ok("train mlp --hidden 4 --epochs 1 --checkpoint " + Path(run) + " --data " + Path(run) +
+       ".npz");
+  }
+  constexpr char kNote[] = "last.safetensors is a checkpoint of another graph than ";
+  const auto says = [&](const std::string& command, const ::testing::Matcher<std::string>& what) {
+    const Ended ended = Weft(command);
+    EXPECT_EQ(ended.code, 0) << command << ended.err;
+    EXPECT_THAT(ended.err, what) << command;
+  };
+  const std::string model = Path("a/model.weft");
+  WriteFile(Path("x.npy"), WriteNpy(HostTensor::Of<float>({1, 3}, {1, 2, 3})));
+  for (const char* run : {"a", "b"}) {
+    const std::string checkpoint = " --checkpoint " + Path(run) + "/last.safetensors";
+    const ::testing::Matcher<std::string> note =
+        *run == 'a' ? ::testing::Matcher<std::string>(Not(HasSubstr("another graph")))
+                    : ::testing::Matcher<std::string>(HasSubstr(kNote + model));
+    says("run " + model + checkpoint + " --signature predict --feed x=" + Path("x.npy"), note);
+    says("compile " + model + checkpoint + " --freeze --signature predict --emit mlir -o " +
+             Path("a.mlir"),
+         note);
+  }
+  // Weights from elsewhere say nothing of a graph.
+  const std::string bytes = ReadFile(Path("b/last.safetensors"));
+  const auto tensors = ReadSafetensors(bytes, nullptr);
+  ASSERT_TRUE(tensors.ok()) << tensors.status();
+  WriteFile(Path("plain.safetensors"), WriteSafetensors(tensors->tensors));
+  says("run " + model + " --checkpoint " + Path("plain.safetensors") +
+           " --signature predict --feed x=" + Path("x.npy"),
+       Not(HasSubstr("another graph")));
+  // To go on with a run takes its own model.
+  fs::copy_file(Path("b/model.weft"), model, fs::copy_options::overwrite_existing);
+  EXPECT_THAT(Fails(3, "train mlp --hidden 4 --epochs 2 --resume --checkpoint " + Path("a") +
+                           " --data " + Path("a.npz")),
+              HasSubstr("the model is not the one that"));
+}
+
 // Ends a training of many epochs by Ctrl-C, once its first is done.
 class CliInterrupted : public CliTraining {
  protected:
@@ -109,6 +150,23 @@ TEST_F(CliInterrupted, LosesNothing) {
       Ok(train + " --json --resume --epochs " + std::to_string(history.size() + 1)));
   EXPECT_EQ(json["history"].size(), history.size() + 1);
   EXPECT_LE(json["steps"], 40);
+}
+
+// Whatever an earlier run left is whole until the first checkpoint, ten seconds from the start.
+TEST_F(CliInterrupted, AnEarlierRunOutlivesOneThatDies) {
+  Ok(kSmall + Path("run") + " --epochs 1");
+  const char* const files[] = {"run/model.weft", "run/last.safetensors", "run/best.safetensors",
+                               "run/history.json"};
+  std::vector<std::string> before;
+  for (const char* file : files) before.push_back(ReadFile(Path(file)));
+  const std::string log = Path("log");
+  Run("{ tools/weft " + std::string(kSmall) + Path("run") + " --hidden 12 -o " + Path("new.weft") +
+      " --epochs 1000000 2> " + log + " & until grep -q 'epoch 1/' " + log +
+      "; do kill -0 $! || break; sleep 0.05; done; kill -KILL $!; wait $!; }");
+  ASSERT_THAT(ReadFile(log), HasSubstr("epoch 1/"));
+  for (size_t i = 0; i < before.size(); ++i) EXPECT_EQ(ReadFile(Path(files[i])), before[i]);
+  EXPECT_FALSE(fs::exists(Path("new.weft")));
+  Ok(kSmall + Path("run") + " --epochs 2 --resume");
 }
 
 // With rows in another order each epoch, units dropped at random, and a rate that falls.

@@ -67,10 +67,6 @@ RunOptions OptionsOf(const RunFlags& flags) {
 }
 
 absl::Status RunWith(Session& session, const RunFlags& flags, const RunCall& call) {
-  if (!flags.checkpoint.empty()) {
-    auto restored = session.RestoreCheckpoint(flags.checkpoint);
-    if (!restored.ok()) return AsBadInput(restored.status());
-  }
   const RunOptions options = OptionsOf(flags);
   if (flags.init) {
     absl::StatusOr<Session::SignatureInfo> init = FindSignature(session, "init");

@@ -34,8 +34,8 @@ absl::Status CheckRunFlags(const RunFlags& flags);
 // The deadline: --timeout from now on.
 RunOptions OptionsOf(const RunFlags& flags);
 
-// Everything after a session is open: variables from the checkpoint, `init`, `call`, the profile
-// and memory to standard error, results, variables to --save-checkpoint.
+// Everything after a session is open and has the variables of --checkpoint: `init`, `call`, the
+// profile and memory to standard error, results, variables to --save-checkpoint.
 using RunCall = std::function<absl::StatusOr<NamedTensors>(const RunOptions& options)>;
 absl::Status RunWith(Session& session, const RunFlags& flags, const RunCall& call);
 

@@ -11,12 +11,15 @@
 #include "proto/file.h"
 #include "proto/safetensors.h"
 #include "tools/common/json_text.h"
+#include "tools/common/outputs.h"
 
 namespace weft::cli {
 namespace {
 
 constexpr char kLast[] = "last.safetensors", kBest[] = "best.safetensors",
                kHistory[] = "history.json";
+// What the metadata of last.safetensors calls the metrics of its last whole epoch.
+constexpr char kEpochMetrics[] = "epoch_metrics";
 
 }  // namespace
 
@@ -73,6 +76,13 @@ absl::StatusOr<RunState> CheckpointFolder::Restore(Session& session) const {
     state.NoteBest(epoch);
     state.history.push_back(std::move(epoch));
   }
+  // That of another run over the same model would be taken for this one's.
+  if (const auto metrics = metadata->find(kEpochMetrics);
+      metrics != metadata->end() && metrics->second != MetricsOf(state, epochs)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Path(kHistory), " is of another run than ", last_path(),
+                     ", one of which was cut short; to begin anew, leave out --resume"));
+  }
   if (const auto batches = metadata->find("batches");
       batches != metadata->end() &&
       (!absl::SimpleAtoi(batches->second, &state.batches) || state.batches < 0)) {
@@ -94,9 +104,9 @@ absl::StatusOr<RunState> CheckpointFolder::Restore(Session& session) const {
   return state;
 }
 
-std::string CheckpointFolder::BestMetrics(const RunState& state) {
+std::string CheckpointFolder::MetricsOf(const RunState& state, int64_t number) {
   for (const EpochMetrics& epoch : state.history) {
-    if (epoch.epoch == state.best_epoch) return JsonText(HistoryJson({epoch}));
+    if (epoch.epoch == number) return JsonText(HistoryJson({epoch}));
   }
   return "";
 }
@@ -110,7 +120,7 @@ absl::Status CheckpointFolder::RestoreBest(Session& session, RunState& state) co
     return absl::Status(best.status().code(), absl::StrCat(path, ": ", best.status().message()));
   }
   if (best->metadata["epoch"] != absl::StrCat(state.best_epoch) ||
-      best->metadata["metrics"] != BestMetrics(state)) {
+      best->metadata["metrics"] != MetricsOf(state, state.best_epoch)) {
     // A crash between two files, or a run that failed, left one that is not of this history: the
     // best is chosen anew.
     state.best_epoch = 0;
@@ -137,30 +147,44 @@ absl::Status CheckpointFolder::RestoreBest(Session& session, RunState& state) co
   return absl::OkStatus();
 }
 
-absl::Status CheckpointFolder::Write(Session& session, RunState& state) const {
+absl::Status CheckpointFolder::Write(Session& session, RunState& state) {
   if (!exists()) return absl::OkStatus();
   std::map<std::string, std::string> metadata = metadata_;
   metadata["epoch"] = absl::StrCat(state.epochs());
+  if (state.epochs() > 0) metadata[kEpochMetrics] = MetricsOf(state, state.epochs());
   if (state.batches > 0) {
     metadata["batches"] = absl::StrCat(state.batches);
     metadata["metrics"] = state.metrics.Save();
     metadata["epoch_shape"] = state.epoch_shape;
   }
   // The history first: it may be ahead of the checkpoint, never behind.
-  absl::Status status =
-      WriteFileAtomically(Path(kHistory), JsonText(HistoryJson(state.history), 1));
+  absl::Status status = MakeFolder(folder_);
+  if (status.ok()) {
+    status = WriteFileAtomically(Path(kHistory), JsonText(HistoryJson(state.history), 1));
+  }
   if (status.ok()) status = WriteBest(state);
+  if (status.ok()) status = SaveModel();
   if (status.ok()) status = session.SaveCheckpoint(last_path(), metadata);
   return status;
 }
 
-absl::Status CheckpointFolder::WriteBest(RunState& state) const {
+absl::Status CheckpointFolder::WriteBest(RunState& state) {
   if (!exists() || state.best.empty() || state.best_is_written_) return absl::OkStatus();
   std::map<std::string, std::string> metadata = metadata_;
   metadata["epoch"] = absl::StrCat(state.best_epoch);
-  metadata["metrics"] = BestMetrics(state);
-  absl::Status status = WriteFileAtomically(Path(kBest), WriteSafetensors(state.best, metadata));
+  metadata["metrics"] = MetricsOf(state, state.best_epoch);
+  absl::Status status = MakeFolder(folder_);
+  if (status.ok()) {
+    status = WriteFileAtomically(Path(kBest), WriteSafetensors(state.best, metadata));
+  }
   state.best_is_written_ = status.ok();
+  return status.ok() ? SaveModel() : status;
+}
+
+absl::Status CheckpointFolder::SaveModel() {
+  if (!save_model_) return absl::OkStatus();
+  absl::Status status = save_model_();
+  if (status.ok()) save_model_ = nullptr;
   return status;
 }
 

@@ -3,8 +3,10 @@
 #define WEFT_TOOLS_WEFT_CHECKPOINT_FOLDER_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -37,12 +39,18 @@ struct RunState {
 };
 
 // Each file is written whole or not at all, and in an order in which a crash between two of them
-// loses nothing that cannot be told.
+// loses nothing that cannot be told. Whatever an earlier run left stays as it is until the first
+// write.
 class CheckpointFolder {
  public:
-  // `metadata` goes into each checkpoint. An empty folder writes nothing.
-  CheckpointFolder(std::string folder, std::map<std::string, std::string> metadata)
-      : folder_(std::move(folder)), metadata_(std::move(metadata)) {}
+  // `metadata` goes into each checkpoint. `save_model` is called in the first write, when nothing
+  // but last.safetensors is left to write: the model that the checkpoints are of. An empty folder
+  // writes nothing.
+  CheckpointFolder(std::string folder, std::map<std::string, std::string> metadata,
+                   std::function<absl::Status()> save_model = {})
+      : folder_(std::move(folder)),
+        metadata_(std::move(metadata)),
+        save_model_(std::move(save_model)) {}
 
   bool exists() const { return !folder_.empty(); }
   std::string last_path() const;
@@ -53,19 +61,22 @@ class CheckpointFolder {
   // best.safetensors holds is checked as well.
   absl::StatusOr<RunState> Restore(Session& session) const;
 
-  absl::Status Write(Session& session, RunState& state) const;
+  // Makes the folder where there is none.
+  absl::Status Write(Session& session, RunState& state);
   // best.safetensors alone, where it is not written yet.
-  absl::Status WriteBest(RunState& state) const;
+  absl::Status WriteBest(RunState& state);
 
  private:
   std::string Path(const char* file) const;
+  absl::Status SaveModel();
   // Those of state.best_epoch.
   absl::Status RestoreBest(Session& session, RunState& state) const;
-  // By which a file of the best epoch is known to be of this history.
-  static std::string BestMetrics(const RunState& state);
+  // By which a file of that epoch is known to be of this history; empty where it has none.
+  static std::string MetricsOf(const RunState& state, int64_t epoch);
 
   std::string folder_;
   std::map<std::string, std::string> metadata_;
+  std::function<absl::Status()> save_model_;  // empty once it is saved
 };
 
 }  // namespace weft::cli

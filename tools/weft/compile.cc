@@ -82,7 +82,7 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
   if (!sizes.ok()) return sizes.status();
   options.specialize = *std::move(sizes);
   if (!flags.checkpoint.empty()) {
-    absl::StatusOr<NamedTensors> variables = ReadVariables(flags.checkpoint);
+    absl::StatusOr<NamedTensors> variables = ReadVariables(flags.checkpoint, graph, flags.model);
     if (!variables.ok()) return variables.status();
     options.variables = *std::move(variables);
   } else if (flags.freeze) {

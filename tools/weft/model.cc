@@ -16,6 +16,7 @@
 #include "proto/suggest.h"
 #include "tools/common/command_line.h"
 #include "tools/weft/command.h"
+#include "tools/weft/fingerprint.h"
 
 namespace weft::cli {
 namespace {
@@ -92,6 +93,7 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
   if (!options.checkpoint.empty()) {
     auto restored = model.session->RestoreCheckpoint(options.checkpoint);
     if (!restored.ok()) return AsBadInput(NamingFile(restored.status(), options.checkpoint));
+    if (model.graph) NoteOtherGraph(*restored, options.checkpoint, *model.graph, path);
   }
   return model;
 }
@@ -104,11 +106,13 @@ absl::StatusOr<Graph> LoadGraphNotPackage(const std::string& path) {
       path, " is a package, which is compiled; give the graph file it was made from")));
 }
 
-absl::StatusOr<NamedTensors> ReadVariables(const std::string& path) {
+absl::StatusOr<NamedTensors> ReadVariables(const std::string& path, const Graph& graph,
+                                           const std::string& model) {
   absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
   if (!bytes.ok()) return AsBadInput(bytes.status());
   absl::StatusOr<Safetensors> file = ReadSafetensors((*bytes)->view(), *bytes);
   if (!file.ok()) return AsBadInput(NamingFile(file.status(), path));
+  NoteOtherGraph(file->metadata, path, graph, model);
   return std::move(file->tensors);
 }
 

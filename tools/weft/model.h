@@ -39,7 +39,7 @@ absl::StatusOr<Graph> LoadGraphNotPackage(const std::string& path);
 struct OpenOptions {
   int threads = 0;
   std::vector<std::string> disabled_passes;
-  std::string checkpoint;  // restored where not empty
+  std::string checkpoint;  // restored where not empty; see NoteOtherGraph
 };
 
 // A model ready to run: a package as it is, a graph through the compiler.
@@ -51,8 +51,10 @@ struct Model {
 absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& options);
 absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const OpenOptions& options);
 
-// Variables from a safetensors file, checked for nothing but their form.
-absl::StatusOr<NamedTensors> ReadVariables(const std::string& path);
+// Variables from a safetensors file, checked for nothing but their form; where they are of another
+// graph than that of the file `model`, that is said (NoteOtherGraph).
+absl::StatusOr<NamedTensors> ReadVariables(const std::string& path, const Graph& graph,
+                                           const std::string& model);
 
 // Open dimensions of the inputs of a graph's signatures.
 std::set<std::string> OpenDimensions(const Graph& graph);

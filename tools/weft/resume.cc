@@ -1,16 +1,10 @@
 #include "tools/weft/resume.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "proto/core/crc32.h"
 #include "proto/file.h"
-#include "proto/graph.pb.h"
 #include "proto/safetensors.h"
 #include "tools/common/exit_code.h"
 #include "tools/common/json_text.h"
@@ -19,10 +13,6 @@ namespace weft::cli {
 namespace {
 
 using nlohmann::json;
-
-void ClearLocations(google::protobuf::RepeatedPtrField<proto::NodeDef>& nodes) {
-  for (proto::NodeDef& node : nodes) node.clear_locations();
-}
 
 // "4" and "[8]" as on the command line: 4 and 8.
 std::string OptionText(const json& value) {
@@ -47,29 +37,6 @@ absl::Status CheckOptions(const std::string& before, const std::string& now,
 }
 
 }  // namespace
-
-absl::StatusOr<std::string> FingerprintOf(const Graph& graph) {
-  absl::StatusOr<GraphDef> def = graph.ToGraphDef();
-  if (!def.ok()) return def.status();
-  def->clear_source_files();
-  def->clear_versions();
-  ClearLocations(*def->mutable_nodes());
-  for (proto::FunctionDef& function : *def->mutable_functions()) {
-    ClearLocations(*function.mutable_nodes());
-  }
-  for (proto::VariableDef& variable : *def->mutable_variables()) variable.clear_locations();
-  for (proto::SignatureDef& signature : *def->mutable_signatures()) signature.clear_locations();
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream out(&stream);
-    out.SetSerializationDeterministic(true);
-    if (!def->SerializeToCodedStream(&out)) {
-      return absl::InternalError("the graph is too large to be told apart from others");
-    }
-  }
-  return absl::StrFormat("%08x-%d", Crc32(bytes), bytes.size());
-}
 
 std::string OptionsText(const StandardModelOptions& options) {
   return JsonText({{"--hidden", options.hidden},

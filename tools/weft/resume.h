@@ -8,21 +8,16 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "graph/graph.h"
 #include "tools/weft/models.h"
 
 namespace weft::cli {
 
 // What the metadata of a checkpoint says about its run, besides how far it was (trainer.h):
 //   model, options             what weft train was given; options as JSON, of mlp and cnn alone
-//   graph                      FingerprintOf the graph
+//   graph                      FingerprintOf the graph (fingerprint.h)
 //   seed                       of split and order
 //   classes, features, target  of a table, as JSON
 using RunFacts = std::map<std::string, std::string>;
-
-// Equal for graphs that compute the same from the same first values; where their source stands
-// does not count.
-absl::StatusOr<std::string> FingerprintOf(const Graph& graph);
 
 // The options of a standard model by their names on the command line, as JSON.
 std::string OptionsText(const StandardModelOptions& options);

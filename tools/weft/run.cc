@@ -60,7 +60,8 @@ absl::StatusOr<NamedTensors> Call(Model& model, const Flags& flags, const RunOpt
 absl::Status Run(const Flags& flags) {
   absl::Status status = CheckRunFlags(flags);
   if (!status.ok()) return status;
-  absl::StatusOr<Model> model = OpenModel(flags.model, {flags.threads, flags.disabled_passes, ""});
+  absl::StatusOr<Model> model =
+      OpenModel(flags.model, {flags.threads, flags.disabled_passes, flags.checkpoint});
   if (!model.ok()) return model.status();
   status = RunWith(*model->session, flags,
                    [&](const RunOptions& options) { return Call(*model, flags, options); });

@@ -18,6 +18,7 @@
 #include "tools/common/json_text.h"
 #include "tools/common/outputs.h"
 #include "tools/weft/command.h"
+#include "tools/weft/fingerprint.h"
 #include "tools/weft/model.h"
 #include "tools/weft/models.h"
 #include "tools/weft/resume.h"
@@ -83,7 +84,7 @@ absl::StatusOr<RunFacts> Metadata(const TrainFlags& flags, const Graph& graph,
   absl::StatusOr<std::string> fingerprint = FingerprintOf(graph);
   if (!fingerprint.ok()) return fingerprint.status();
   RunFacts metadata = {{"model", Utf8(flags.model)},
-                       {"graph", *fingerprint},
+                       {kGraphFact, *fingerprint},
                        {"seed", absl::StrCat(flags.training.seed)},
                        {"rows", RowsText(loaded)}};
   if (IsStandardModel(flags.model)) metadata["options"] = OptionsText(flags.standard);
@@ -97,14 +98,12 @@ absl::StatusOr<RunFacts> Metadata(const TrainFlags& flags, const Graph& graph,
   return metadata;
 }
 
-// What is kept of a run from its start on: nothing, where data and model do not go together.
+// What the variables are of: nothing is written before there is something to say of those.
 absl::Status SaveModel(const TrainFlags& flags, const Graph& graph) {
   absl::Status status;
-  if (!flags.training.checkpoint_folder.empty()) {
-    status = MakeFolder(flags.training.checkpoint_folder);
-    if (status.ok() && IsStandardModel(flags.model) && !flags.training.resume) {
-      status = graph.Save(ModelPath(flags));
-    }
+  if (!flags.training.checkpoint_folder.empty() && IsStandardModel(flags.model) &&
+      !flags.training.resume) {
+    status = graph.Save(ModelPath(flags));
   }
   if (status.ok() && !flags.out.empty()) {
     status = MakeFolderOf(flags.out);
@@ -189,7 +188,11 @@ absl::Status Run(TrainFlags flags) {
   }
   absl::StatusOr<Examination> examination = PrepareExamination(flags, **session, loaded);
   if (!examination.ok()) return examination.status();
-  flags.training.before_first_step = [&] { return SaveModel(flags, *graph); };
+  bool saved = false;
+  flags.training.save_model = [&] {
+    saved = true;
+    return SaveModel(flags, *graph);
+  };
   absl::StatusOr<TrainingResult> result =
       Train(**session, loaded.training, loaded.validation, flags.training);
   if (!result.ok()) {
@@ -200,6 +203,9 @@ absl::Status Run(TrainFlags flags) {
                : Reworded(failed, absl::StrCat(flags.model, ": ", failed.message()));
   }
   if (result->signal != 0) return Interrupted(*result);
+  // Without checkpoints, or where all was done before.
+  if (!saved) status = SaveModel(flags, *graph);
+  if (!status.ok()) return status;
   if (result->stopped_early) {
     std::fprintf(stderr, "stopped early: no lower validation loss since epoch %lld\n",
                  static_cast<long long>(result->best_epoch));

@@ -37,17 +37,13 @@ class Loop {
         batches_(std::move(batches)),
         validation_(std::move(validation)),
         options_(options),
-        folder_(options.checkpoint_folder, options.metadata) {}
+        folder_(options.checkpoint_folder, options.metadata, options.save_model) {}
 
   absl::StatusOr<TrainingResult> Run() {
     absl::Status status = options_.resume ? AsBadInput(Resume()) : Initialize();
     if (!status.ok()) return status;
     const InterruptGuard guard;
     status = Compile();
-    // Whoever stops it before any step has changed nothing.
-    if (status.ok() && options_.before_first_step && !IsInterrupted()) {
-      status = options_.before_first_step();
-    }
     const double start = Now();
     last_written_ = start;
     int64_t epoch = result_.epochs_before + 1;
@@ -234,7 +230,7 @@ class Loop {
   Batches batches_;
   std::optional<Evaluation> validation_;
   const TrainingOptions& options_;
-  const CheckpointFolder folder_;
+  CheckpointFolder folder_;
   RunState state_;
   TrainingResult result_;
   double last_written_ = 0, write_seconds_ = 0;

@@ -28,9 +28,9 @@ struct TrainingOptions {
   std::string checkpoint_folder;  // empty: nothing is written
   bool resume = false;
   NamedTensors variables;  // set after a checkpoint is restored
-  // Called once the data is seen to fit the model and the first step stands ready; an error ends
-  // the run.
-  std::function<absl::Status()> before_first_step;
+  // Writes what the checkpoints are of: called with the first of them (checkpoint_folder.h), or
+  // never. An error ends the run.
+  std::function<absl::Status()> save_model;
   // Goes into each checkpoint.
   std::map<std::string, std::string> metadata;
 };
@@ -64,7 +64,8 @@ struct TrainingResult {
 // middle of an epoch as well, and at the end of all. Prints a line for an epoch now and then, and a
 // progress bar. SIGINT (Ctrl-C), SIGTERM and SIGHUP end the run after the step at hand; the
 // checkpoint says how far the epoch was, and a resumed run is, bit for bit, the one that was never
-// stopped. A run that did no step and no epoch writes nothing.
+// stopped. A run that did no step and no epoch writes nothing; neither does any before its first
+// checkpoint, so that what an earlier run left in the folder is whole until then.
 absl::StatusOr<TrainingResult> Train(Session& session, const Rows& training, const Rows& validation,
                                      const TrainingOptions& options);
 

@@ -336,6 +336,90 @@ TEST(Train, InterruptedBeforeAnyStepLeavesTheFolderAlone) {
   EXPECT_EQ(bytes("/history.json"), history);
 }
 
+// A run that dies before its first checkpoint has not touched what was there; one that lives writes
+// the model right before last.safetensors, which says of which model it is.
+TEST(Train, AnEarlierRunIsWholeUntilTheFirstCheckpoint) {
+  const DataSet data = TenNumbers();
+  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
+  TrainingOptions options;
+  options.batch_size = 2;
+  options.checkpoint_folder = Folder("earlier") + "/deep";
+  const auto bytes = [&](const char* file) {
+    return std::string((*Bytes::Map(options.checkpoint_folder + file))->view());
+  };
+  FakeSession first;
+  options.epochs = 3;
+  ASSERT_TRUE(Train(first, rows, held_out, options).ok());
+  const std::string last = bytes("/last.safetensors"), best = bytes("/best.safetensors"),
+                    history = bytes("/history.json");
+  int saved = 0;
+  options.save_model = [&] {
+    ++saved;
+    EXPECT_EQ(bytes("/last.safetensors"), last);
+    EXPECT_NE(bytes("/best.safetensors"), best);
+    EXPECT_NE(bytes("/history.json"), history);
+    return absl::OkStatus();
+  };
+  options.epochs = 4;
+  FakeSession dies;
+  dies.poison_after = 0;
+  ASSERT_FALSE(Train(dies, rows, held_out, options).ok());
+  EXPECT_EQ(saved, 0);
+  EXPECT_EQ(bytes("/last.safetensors"), last);
+  EXPECT_EQ(bytes("/best.safetensors"), best);
+  EXPECT_EQ(bytes("/history.json"), history);
+  FakeSession lives;
+  ASSERT_TRUE(Train(lives, rows, held_out, options).ok());
+  EXPECT_EQ(saved, 1);
+  EXPECT_NE(bytes("/last.safetensors"), last);
+  // What was best before a run failed is worth having, and so is its model.
+  options.checkpoint_folder = Folder("best_of_a_failure");
+  options.save_model = [&] {
+    ++saved;
+    return absl::OkStatus();
+  };
+  FakeSession fails;
+  fails.poison_after = 5;
+  ASSERT_FALSE(Train(fails, rows, held_out, options).ok());
+  EXPECT_EQ(saved, 2);
+  EXPECT_TRUE(std::filesystem::exists(options.checkpoint_folder + "/best.safetensors"));
+  EXPECT_FALSE(std::filesystem::exists(options.checkpoint_folder + "/last.safetensors"));
+  // A model that cannot be written ends the run.
+  options.save_model = [] { return absl::ResourceExhaustedError("no room"); };
+  options.checkpoint_folder = Folder("no_room");
+  FakeSession session;
+  EXPECT_THAT(Train(session, rows, held_out, options).status().message(), HasSubstr("no room"));
+  EXPECT_FALSE(std::filesystem::exists(options.checkpoint_folder + "/last.safetensors"));
+}
+
+// Between two files of its first checkpoint a run may die: history.json is its own then, and
+// last.safetensors that of the run before, of the same model.
+TEST(Train, TellsTheHistoryOfAnotherRun) {
+  const DataSet data = TenNumbers();
+  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
+  TrainingOptions options;
+  options.batch_size = 2;
+  options.epochs = 2;
+  options.checkpoint_folder = Folder("earlier_history");
+  FakeSession earlier;
+  ASSERT_TRUE(Train(earlier, rows, held_out, options).ok());
+  TrainingOptions other = options;
+  other.checkpoint_folder = Folder("later_history");
+  other.epochs = 5;
+  other.batch_size = 4;
+  FakeSession later;
+  ASSERT_TRUE(Train(later, rows, held_out, other).ok());
+  std::filesystem::copy_file(other.checkpoint_folder + "/history.json",
+                             options.checkpoint_folder + "/history.json",
+                             std::filesystem::copy_options::overwrite_existing);
+  options.resume = true;
+  options.epochs = 6;
+  FakeSession session;
+  EXPECT_THAT(Train(session, rows, held_out, options).status().message(),
+              HasSubstr("history.json is of another run than " + options.checkpoint_folder +
+                        "/last.safetensors"));
+}
+
 TEST(Train, ResumesFromWholeFilesAlone) {
   const DataSet data = TenNumbers();
   const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
