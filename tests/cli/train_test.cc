@@ -300,6 +300,34 @@ TEST_F(CliTraining, WhatJudgesTheModelIsCheckedFirst) {
               HasSubstr("the model wants an input 'u', which the data does not have"));
 }
 
+// What judges the model at the end is compiled before hours of training as well: here an eval_step
+// and a predict whose `big` no machine holds.
+TEST_F(CliTraining, WhatJudgesTheModelIsCompiledFirst) {
+  WriteRows(Path("data.npz"), 40);
+  const std::string big = R"(
+  nodes { name: "big" op: "iota" op_version: 1
+          attrs { name: "shape" value { shape { dims { expr: "batch*20000000000000" } } } }
+          attrs { name: "axis" value { i: 0 } } attrs { name: "dtype" value { dtype: F32 } } }
+)";
+  const std::string outputs =
+      R"(inputs: "x" outputs { name: "loss" value: "loss" } outputs { name: "big" value: "big" } })";
+  WriteFile(Path("eval.textproto"), kSum + big + R"(signatures { name: "eval_step" )" + outputs);
+  WriteFile(Path("predict.textproto"), SumOf("eval_step", "expr: 'batch'") + big +
+                                           R"(signatures { name: "predict" )" + outputs);
+  for (const auto& [model, judged] :
+       {std::pair("eval.textproto", std::string()),
+        std::pair("predict.textproto", " --report " + Path("report.html"))}) {
+    const std::string train =
+        "train " + Path(model) + " --validation 0 --epochs 1 --data " + Path("data.npz") + judged;
+    const std::string said = Fails(1, train + " --test 0.1 --checkpoint " + Path("run"));
+    EXPECT_THAT(said, AllOf(HasSubstr("at most 2^48 bytes"), Not(HasSubstr("epoch"))));
+    EXPECT_FALSE(fs::exists(Path("run")));
+    EXPECT_EQ(
+        Weft("train " + Path(model) + " --validation 0 --epochs 1 --data " + Path("data.npz")).code,
+        0);
+  }
+}
+
 // Rows of a size that is another one for each batch are none, and have no place in a report.
 TEST_F(CliTraining, PredictionsWithoutRowsOfOneSize) {
   WriteRows(Path("data.npz"), 1031);  // a prime: batches of two sizes

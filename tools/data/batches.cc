@@ -141,6 +141,13 @@ int64_t Batches::num_batches() const {
   return whole + (!options_.drop_last && num_rows() % options_.batch_size != 0);
 }
 
+std::vector<int64_t> Batches::sizes() const {
+  std::vector<int64_t> sizes = {options_.batch_size};
+  const int64_t rest = num_rows() % options_.batch_size;
+  if (rest != 0 && !options_.drop_last) sizes.push_back(rest);
+  return sizes;
+}
+
 void Batches::StartEpoch(int64_t epoch) {
   order_ = rows_;
   if (options_.shuffle) {

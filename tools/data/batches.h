@@ -41,6 +41,8 @@ class Batches {
                                         const BatchOptions& options);
 
   int64_t num_batches() const;
+  // The numbers of rows that batches come in: one, and that of the last where it is another.
+  std::vector<int64_t> sizes() const;
   int64_t num_rows() const { return static_cast<int64_t>(rows_.size()); }
   // Begins again. With shuffling, the order depends on seed and epoch alone, so that training taken
   // up again goes on as it would have.

@@ -180,6 +180,7 @@ TEST(Batches, GoThroughEveryRowInAnOrderOfTheEpoch) {
       sizes.push_back(batches->batch_rows());
     }
     EXPECT_THAT(sizes, ElementsAre(4, 4, 2));
+    EXPECT_THAT(batches->sizes(), ElementsAre(4, 2));
     EXPECT_THAT(seen, UnorderedElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9));
     epochs.push_back(seen);
   }
@@ -208,9 +209,12 @@ TEST(Batches, GoToAnyPlaceOfAnEpoch) {
 TEST(Batches, DropsTheLastButNeverTheOnly) {
   const std::vector<BatchInput> inputs = {{"y", DataType::kI64, {}}};
   const BatchOptions options = {.batch_size = 4, .shuffle = false, .drop_last = true};
-  EXPECT_EQ(Batches::Create(Ten(), {0, 1, 2, 3, 4, 5}, inputs, options)->num_batches(), 1);
+  auto six = Batches::Create(Ten(), {0, 1, 2, 3, 4, 5}, inputs, options);
+  EXPECT_EQ(six->num_batches(), 1);
+  EXPECT_THAT(six->sizes(), ElementsAre(4));
   auto few = Batches::Create(Ten(), {8, 9}, inputs, options);
   EXPECT_EQ(few->num_batches(), 1);
+  EXPECT_THAT(few->sizes(), ElementsAre(2));
   ASSERT_TRUE(few->Next());
   EXPECT_THAT(few->feeds().at("y").values<int64_t>(), ElementsAre(8, 9));
   EXPECT_FALSE(few->Next());

@@ -42,10 +42,16 @@ absl::StatusOr<Batches> BatchesOf(const Rows& rows, std::vector<int64_t> order,
   return batches.ok() ? std::move(batches) : InFiles(rows, batches.status());
 }
 
-// Tensors for the outputs of a signature that have a row for each row of its inputs: [rows, ...].
+// "output 'p' of predict".
+std::string OutputText(const std::string& output, const Session::SignatureInfo& signature) {
+  return absl::StrCat("output '", output, "' of ", signature.name);
+}
+
+// The outputs of a signature that have a row for each row of its inputs, as shapes: [rows, ...].
 // What is declared decides: the size at hand may be equal by chance.
-absl::StatusOr<NamedTensors> RowOutputs(const Session::SignatureInfo& signature, int64_t rows) {
-  NamedTensors outputs;
+std::map<std::string, std::vector<int64_t>> RowOutputs(const Session::SignatureInfo& signature,
+                                                       int64_t rows) {
+  std::map<std::string, std::vector<int64_t>> outputs;
   if (signature.inputs.empty()) return outputs;
   const std::string& batch = signature.inputs[0].dims[0];
   for (const Session::ValueInfo& output : signature.outputs) {
@@ -55,17 +61,20 @@ absl::StatusOr<NamedTensors> RowOutputs(const Session::SignatureInfo& signature,
       if (int64_t dim = 0; absl::SimpleAtoi(output.dims[i], &dim)) shape.push_back(dim);
     }
     if (shape.size() < output.dims.size()) {
-      std::fprintf(stderr,
-                   "output '%s' of %s is left out: its rows are not of one size, as its type is "
-                   "%s\n",
-                   output.name.c_str(), signature.name.c_str(), TypeText(output).c_str());
+      std::fprintf(stderr, "%s is left out: its rows are not of one size, as its type is %s\n",
+                   OutputText(output.name, signature).c_str(), TypeText(output).c_str());
       continue;
     }
-    absl::StatusOr<HostTensor> tensor = HostTensor::Create(output.dtype, shape);
-    if (!tensor.ok()) return tensor.status();
-    outputs[output.name] = *std::move(tensor);
+    outputs[output.name] = std::move(shape);
   }
   return outputs;
+}
+
+absl::Status CompileAll(RowRunner& runner, const Batches& batches) {
+  for (const int64_t rows : batches.sizes()) {
+    if (absl::Status status = runner.Compile(rows); !status.ok()) return status;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -79,15 +88,21 @@ absl::StatusOr<RowRunner> RowRunner::Create(Session& session, const std::string&
   return RowRunner(session, *std::move(info), *std::move(inputs), fixed);
 }
 
-absl::StatusOr<Call*> RowRunner::Prepare(int64_t rows) {
-  std::unique_ptr<Call>& call = calls_[rows];
-  if (call) return call.get();
+absl::StatusOr<std::unique_ptr<Call>> RowRunner::NewCall(int64_t rows) {
   std::vector<std::vector<int64_t>> shapes;
   for (const BatchInput& input : inputs_) {
     shapes.push_back({rows});
     shapes.back().insert(shapes.back().end(), input.row_shape.begin(), input.row_shape.end());
   }
-  absl::StatusOr<std::unique_ptr<Call>> prepared = session_->Prepare(signature_.name, shapes);
+  return session_->Prepare(signature_.name, shapes);
+}
+
+absl::Status RowRunner::Compile(int64_t rows) { return NewCall(rows).status(); }
+
+absl::StatusOr<Call*> RowRunner::Prepare(int64_t rows) {
+  std::unique_ptr<Call>& call = calls_[rows];
+  if (call) return call.get();
+  absl::StatusOr<std::unique_ptr<Call>> prepared = NewCall(rows);
   if (!prepared.ok()) return prepared.status();
   call = *std::move(prepared);
   return call.get();
@@ -129,11 +144,7 @@ absl::StatusOr<Evaluation> Evaluation::Create(Session& session, const Rows& rows
   return Evaluation(*std::move(runner), *std::move(batches));
 }
 
-absl::Status Evaluation::Prepare() {
-  batches_.StartEpoch(0);
-  if (!batches_.Next()) return absl::OkStatus();
-  return runner_.Prepare(batches_.batch_rows()).status();
-}
+absl::Status Evaluation::Compile() { return CompileAll(runner_, batches_); }
 
 absl::StatusOr<Metrics> Evaluation::Run(bool (*stop)()) {
   Metrics metrics;
@@ -168,11 +179,32 @@ absl::StatusOr<Prediction> Prediction::Create(Session& session, const std::strin
   }
   absl::StatusOr<Batches> batches = BatchesOf(rows, std::move(padded), *runner, options);
   if (!batches.ok()) return batches.status();
-  return Prediction(*std::move(runner), *std::move(batches), count);
+  auto shapes = RowOutputs(runner->signature(), count);
+  Prediction prediction(*std::move(runner), *std::move(batches), count, std::move(shapes));
+  if (absl::StatusOr<NamedTensors> fits = prediction.Results(); !fits.ok()) return fits.status();
+  return prediction;
+}
+
+absl::Status Prediction::Compile() { return CompileAll(runner_, batches_); }
+
+absl::StatusOr<NamedTensors> Prediction::Results() const {
+  NamedTensors results;
+  for (const Session::ValueInfo& output : runner_.signature().outputs) {
+    const auto shape = shapes_.find(output.name);
+    if (shape == shapes_.end()) continue;
+    absl::StatusOr<HostTensor> tensor = HostTensor::Create(output.dtype, shape->second);
+    if (!tensor.ok()) {
+      return Reworded(tensor.status(), absl::StrCat(OutputText(output.name, runner_.signature()),
+                                                    ", ", TypeText(output), ", for ", rows_,
+                                                    " rows: ", tensor.status().message()));
+    }
+    results[output.name] = *std::move(tensor);
+  }
+  return results;
 }
 
 absl::StatusOr<NamedTensors> Prediction::Run() {
-  absl::StatusOr<NamedTensors> results = RowOutputs(runner_.signature(), rows_);
+  absl::StatusOr<NamedTensors> results = Results();
   if (!results.ok()) return results;
   int64_t done = 0;
   batches_.StartEpoch(0);
@@ -189,7 +221,7 @@ absl::StatusOr<NamedTensors> Prediction::Run() {
       // What is copied is measured by what was declared.
       if (part.dtype() != whole->second.dtype() || part.shape() != expected) {
         return absl::InternalError(
-            absl::StrCat("output '", whole->first, "' of ", runner_.signature().name, ": expected ",
+            absl::StrCat(OutputText(whole->first, runner_.signature()), ": expected ",
                          std::string(NameOf(whole->second.dtype())), "[",
                          absl::StrJoin(expected, ", "), "], got ", part.TypeString()));
       }

@@ -37,12 +37,15 @@ class RowRunner {
   std::optional<int64_t> fixed_batch() const { return fixed_batch_; }
   const Session::SignatureInfo& signature() const { return signature_; }
 
+  // Compiles what a batch of so many rows needs; the session keeps that, and no memory is held.
+  absl::Status Compile(int64_t rows);
   // The call for so many rows; it stays the runner's.
   absl::StatusOr<Call*> Prepare(int64_t rows);
   // Feeds the batch at hand and runs.
   absl::StatusOr<Call*> Run(const Batches& batches);
 
  private:
+  absl::StatusOr<std::unique_ptr<Call>> NewCall(int64_t rows);
   RowRunner(Session& session, Session::SignatureInfo signature, std::vector<BatchInput> inputs,
             std::optional<int64_t> fixed)
       : session_(&session),
@@ -65,8 +68,8 @@ class Evaluation {
   // left out, which is said on standard error.
   static absl::StatusOr<Evaluation> Create(Session& session, const Rows& rows);
 
-  // Compiles what the first batch needs.
-  absl::Status Prepare();
+  // Compiles what its batches need.
+  absl::Status Compile();
   // Means over all batches, or over those before `stop` becomes true, with the session's variables
   // as they are.
   absl::StatusOr<Metrics> Run(bool (*stop)() = nullptr);
@@ -82,22 +85,31 @@ class Evaluation {
 // A signature over rows in order, whose outputs are put together.
 class Prediction {
  public:
-  // InvalidArgument where rows and model do not fit.
+  // InvalidArgument where rows and model do not fit; other errors, naming the output, where one is
+  // too large for all rows. An output that begins with the batch and yet has no rows of one size is
+  // left out, which is said on standard error.
   static absl::StatusOr<Prediction> Create(Session& session, const std::string& signature,
                                            const Rows& rows);
 
-  // Each output that is declared as [batch, ...] with a row of fixed size: [rows, ...]. Others are
-  // left out; where one begins with the batch and yet has no rows of one size, that is said on
-  // standard error.
+  // Compiles what its batches need.
+  absl::Status Compile();
+  // Each output that is declared as [batch, ...] with a row of fixed size: [rows, ...].
   absl::StatusOr<NamedTensors> Run();
 
  private:
-  Prediction(RowRunner runner, Batches batches, int64_t rows)
-      : runner_(std::move(runner)), batches_(std::move(batches)), rows_(rows) {}
+  using Shapes = std::map<std::string, std::vector<int64_t>>;
+  Prediction(RowRunner runner, Batches batches, int64_t rows, Shapes shapes)
+      : runner_(std::move(runner)),
+        batches_(std::move(batches)),
+        rows_(rows),
+        shapes_(std::move(shapes)) {}
+  // A tensor for each output that is kept, not filled yet.
+  absl::StatusOr<NamedTensors> Results() const;
 
   RowRunner runner_;
   Batches batches_;
   int64_t rows_;
+  Shapes shapes_;  // of the outputs that are kept
 };
 
 // Rows in order, as the inputs of a signature want them.

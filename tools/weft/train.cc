@@ -202,6 +202,7 @@ absl::Status Run(TrainFlags flags) {
                ? failed
                : Reworded(failed, absl::StrCat(flags.model, ": ", failed.message()));
   }
+  result->compile_seconds += examination->compile_seconds;
   if (result->signal != 0) return Interrupted(*result);
   // Without checkpoints, or where all was done before.
   if (!saved) status = SaveModel(flags, *graph);

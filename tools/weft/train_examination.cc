@@ -1,5 +1,6 @@
 #include "tools/weft/train_examination.h"
 
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <utility>
@@ -49,13 +50,20 @@ absl::StatusOr<Examination> PrepareExamination(const TrainFlags& flags, Session&
     if (!test.ok()) return wrong(test.status());
     examination.test = *std::move(test);
   }
-  if (flags.report.empty()) return examination;
-  absl::StatusOr<Prediction> prediction = PredictionToJudge(session, JudgedRows(loaded));
-  if (prediction.ok()) {
-    examination.prediction = *std::move(prediction);
-  } else if (!absl::IsNotFound(prediction.status())) {
-    return wrong(prediction.status());
+  if (!flags.report.empty()) {
+    absl::StatusOr<Prediction> prediction = PredictionToJudge(session, JudgedRows(loaded));
+    if (prediction.ok()) {
+      examination.prediction = *std::move(prediction);
+    } else if (!absl::IsNotFound(prediction.status())) {
+      return wrong(prediction.status());
+    }
   }
+  const auto start = std::chrono::steady_clock::now();
+  absl::Status status = examination.test ? examination.test->Compile() : absl::OkStatus();
+  if (status.ok() && examination.prediction) status = examination.prediction->Compile();
+  if (!status.ok()) return status;
+  examination.compile_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return examination;
 }
 

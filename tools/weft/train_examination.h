@@ -22,13 +22,15 @@ struct TestResult {
   std::map<std::string, double> last, best;
 };
 
-// What judges the model at the end: made before hours of training, so that it fits.
+// What judges the model at the end: made and compiled before hours of training, so that it fits.
 struct Examination {
   std::optional<Evaluation> test;
   std::optional<Prediction> prediction;  // for the report
+  double compile_seconds = 0;
 };
 
-// kBadInput where the rows do not fit the model.
+// kBadInput where the rows do not fit the model; what the compiler says where it cannot be
+// compiled.
 absl::StatusOr<Examination> PrepareExamination(const TrainFlags& flags, Session& session,
                                                const TrainingData& loaded);
 

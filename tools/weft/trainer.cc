@@ -136,7 +136,7 @@ class Loop {
     absl::StatusOr<Call*> call = train_.Prepare(rows);
     if (!call.ok()) return call.status();
     result_.peak_bytes = (*call)->peak_bytes();
-    const absl::Status status = validation_ ? validation_->Prepare() : absl::OkStatus();
+    const absl::Status status = validation_ ? validation_->Compile() : absl::OkStatus();
     result_.compile_seconds = Now() - start;
     return status;
   }

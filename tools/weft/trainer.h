@@ -45,7 +45,7 @@ struct TrainingResult {
   std::string checkpoint;  // written last; empty: none
   int64_t steps = 0, rows = 0;
   double seconds = 0;          // of training and validation, without compiling
-  double compile_seconds = 0;  // until the first step stands ready
+  double compile_seconds = 0;  // before the first step
   bool stopped_early = false;
   int signal = 0;            // that ended the run; 0: none did
   int64_t batches_done = 0;  // where a signal did: of the epoch that it cut short

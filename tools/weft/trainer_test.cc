@@ -22,6 +22,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::Pair;
 
 // A session that learns the mean of y by a step of 1/10 towards each batch's mean: enough of a
 // model to see what the loop does with it.
@@ -33,7 +34,9 @@ class FakeSession : public Session {
   int interrupt_after = 0;                                      // steps, then Ctrl-C; 0: never
   bool interrupt_compile = false, interrupt_validation = false;
   std::vector<std::string> eval_dims = {"batch"}, predict_dims = {"batch"};
-  std::optional<float> extra;  // a second metric, which stays as it is
+  std::vector<std::string> row_dims;                      // of what predict says, besides
+  std::vector<std::pair<std::string, int64_t>> prepared;  // signatures with rows
+  std::optional<float> extra;                             // a second metric, which stays as it is
   // predict besides gives each row with each other one, and five numbers, whatever it is fed.
   bool more_predictions = false;
   bool predicts_what_it_declares = true;
@@ -117,6 +120,7 @@ class FakeSession : public Session {
   absl::StatusOr<std::unique_ptr<Call>> Prepare(
       const std::string& signature, const std::vector<std::vector<int64_t>>& shapes) override {
     EXPECT_EQ(shapes.size(), 1u);
+    prepared.emplace_back(signature, shapes[0][0]);
     if (std::exchange(interrupt_compile, false)) std::raise(SIGINT);
     return std::make_unique<FakeCall>(this, signature);
   }
@@ -124,6 +128,7 @@ class FakeSession : public Session {
     std::vector<ValueInfo> metrics = {{"loss", DataType::kF32, {}}};
     if (extra) metrics.push_back({"extra", DataType::kF32, {}});
     std::vector<ValueInfo> predictions = {{"doubled", DataType::kF32, predict_dims}};
+    predictions[0].dims.insert(predictions[0].dims.end(), row_dims.begin(), row_dims.end());
     if (more_predictions) {
       predictions.push_back({"pairs", DataType::kF32, {predict_dims[0], predict_dims[0]}});
       predictions.push_back({"five", DataType::kF32, {"5"}});
@@ -657,6 +662,28 @@ TEST(Prediction, LeavesOutWhatHasNoRowsOfOneSize) {
   const DataSet data = TenNumbers();
   EXPECT_THAT(Predict(session, {&data, {0, 1, 2}}).status().message(),
               HasSubstr("output 'doubled' of predict: expected f32[3], got f32[3, 3]"));
+}
+
+// Before hours of training, so that what cannot be compiled or held is known.
+TEST(Prediction, CompilesEverySizeOfBatch) {
+  FakeSession session;
+  const DataSet data = Numbers(1031);
+  const Rows rows = {&data, Shuffled(1031, 1)};
+  auto evaluation = Evaluation::Create(session, rows);
+  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+  ASSERT_TRUE(evaluation->Compile().ok());
+  auto prediction = Prediction::Create(session, "predict", rows);
+  ASSERT_TRUE(prediction.ok()) << prediction.status();
+  ASSERT_TRUE(prediction->Compile().ok());
+  EXPECT_THAT(session.prepared, ElementsAre(Pair("eval_step", 512), Pair("eval_step", 7),
+                                            Pair("predict", 512), Pair("predict", 7)));
+  session.row_dims = {"9223372036854775807"};
+  EXPECT_THAT(
+      Prediction::Create(session, "predict", {&data, {0, 1, 2}}).status().message(),
+      HasSubstr("output 'doubled' of predict, f32[batch, 9223372036854775807], for 3 rows: "));
+  session.row_dims = {"281474976710656"};
+  EXPECT_THAT(Prediction::Create(session, "predict", {&data, {0, 1, 2}}).status().message(),
+              HasSubstr("for 3 rows: a tensor of shape [3, 281474976710656] passes 2^48 bytes"));
 }
 
 TEST(Prediction, FillsTheLastBatchOfAModelOfFixedSize) {
