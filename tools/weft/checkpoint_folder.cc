@@ -1,9 +1,17 @@
 #include "tools/weft/checkpoint_folder.h"
 
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -17,9 +25,28 @@ namespace weft::cli {
 namespace {
 
 constexpr char kLast[] = "last.safetensors", kBest[] = "best.safetensors",
-               kHistory[] = "history.json";
+               kHistory[] = "history.json", kModel[] = "model.weft";
 // What the metadata of last.safetensors calls the metrics of its last whole epoch.
 constexpr char kEpochMetrics[] = "epoch_metrics";
+
+// Whether nobody writes to the file any more that is called so besides its target's name:
+// ".tmp.<process>.<number>" (proto/core/atomic_file.cc). This process has none open.
+bool IsLeftOver(std::string_view ending) {
+  constexpr std::string_view kTemporary = ".tmp.";
+  if (ending.substr(0, kTemporary.size()) != kTemporary) return false;
+  ending.remove_prefix(kTemporary.size());
+  const size_t dot = std::min(ending.find('.'), ending.size());
+  int process = 0;
+  unsigned number = 0;
+  const auto text = [](std::string_view part) {
+    return absl::string_view(part.data(), part.size());
+  };
+  if (!absl::SimpleAtoi(text(ending.substr(0, dot)), &process) || process <= 0 ||
+      !absl::SimpleAtoi(text(ending.substr(std::min(dot + 1, ending.size()))), &number)) {
+    return false;
+  }
+  return process == getpid() || (kill(process, 0) != 0 && errno == ESRCH);
+}
 
 }  // namespace
 
@@ -43,9 +70,11 @@ std::string CheckpointFolder::Path(const char* file) const {
 
 std::string CheckpointFolder::last_path() const { return Path(kLast); }
 
+std::string CheckpointFolder::model_path() const { return Path(kModel); }
+
 std::vector<std::string> CheckpointFolder::Files() const {
   if (!exists()) return {};
-  return {Path(kLast), Path(kBest), Path(kHistory)};
+  return {Path(kLast), Path(kBest), Path(kHistory), Path(kModel)};
 }
 
 absl::StatusOr<RunState> CheckpointFolder::Restore(Session& session) const {
@@ -158,7 +187,7 @@ absl::Status CheckpointFolder::Write(Session& session, RunState& state) {
     metadata["epoch_shape"] = state.epoch_shape;
   }
   // The history first: it may be ahead of the checkpoint, never behind.
-  absl::Status status = MakeFolder(folder_);
+  absl::Status status = Begin();
   if (status.ok()) {
     status = WriteFileAtomically(Path(kHistory), JsonText(HistoryJson(state.history), 1));
   }
@@ -173,12 +202,30 @@ absl::Status CheckpointFolder::WriteBest(RunState& state) {
   std::map<std::string, std::string> metadata = metadata_;
   metadata["epoch"] = absl::StrCat(state.best_epoch);
   metadata["metrics"] = MetricsOf(state, state.best_epoch);
-  absl::Status status = MakeFolder(folder_);
+  absl::Status status = Begin();
   if (status.ok()) {
     status = WriteFileAtomically(Path(kBest), WriteSafetensors(state.best, metadata));
   }
   state.best_is_written_ = status.ok();
   return status.ok() ? SaveModel() : status;
+}
+
+absl::Status CheckpointFolder::Begin() {
+  if (begun_) return absl::OkStatus();
+  absl::Status status = MakeFolder(folder_);
+  begun_ = status.ok();
+  // A file that stays, for whatever reason, is in nobody's way.
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
+    const std::string name = entry.path().filename();
+    for (const std::string_view target : {kLast, kBest, kHistory, kModel}) {
+      if (std::string_view(name).substr(0, target.size()) != target) continue;
+      if (IsLeftOver(std::string_view(name).substr(target.size()))) {
+        std::filesystem::remove(entry.path(), error);
+      }
+    }
+  }
+  return status;
 }
 
 absl::Status CheckpointFolder::SaveModel() {

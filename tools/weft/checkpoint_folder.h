@@ -1,4 +1,5 @@
-// The folder of a training run: last.safetensors, best.safetensors and history.json.
+// The folder of a training run: last.safetensors, best.safetensors and history.json, and model.weft
+// of a standard model.
 #ifndef WEFT_TOOLS_WEFT_CHECKPOINT_FOLDER_H_
 #define WEFT_TOOLS_WEFT_CHECKPOINT_FOLDER_H_
 
@@ -54,6 +55,8 @@ class CheckpointFolder {
 
   bool exists() const { return !folder_.empty(); }
   std::string last_path() const;
+  // Of the model beside the checkpoints, where `save_model` writes one there.
+  std::string model_path() const;
   // Everything that is written; nothing without a folder.
   std::vector<std::string> Files() const;
 
@@ -61,13 +64,15 @@ class CheckpointFolder {
   // best.safetensors holds is checked as well.
   absl::StatusOr<RunState> Restore(Session& session) const;
 
-  // Makes the folder where there is none.
   absl::Status Write(Session& session, RunState& state);
   // best.safetensors alone, where it is not written yet.
   absl::Status WriteBest(RunState& state);
 
  private:
   std::string Path(const char* file) const;
+  // Before the first write: makes the folder, and removes what a process left there that was killed
+  // in the middle of a write.
+  absl::Status Begin();
   absl::Status SaveModel();
   // Those of state.best_epoch.
   absl::Status RestoreBest(Session& session, RunState& state) const;
@@ -77,6 +82,7 @@ class CheckpointFolder {
   std::string folder_;
   std::map<std::string, std::string> metadata_;
   std::function<absl::Status()> save_model_;  // empty once it is saved
+  bool begun_ = false;
 };
 
 }  // namespace weft::cli

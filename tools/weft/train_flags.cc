@@ -17,8 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kModelFile[] = "/model.weft";
-
 // Whether the file lies in the folder.
 bool LiesIn(const std::string& file, const std::string& folder) {
   const std::string parent = fs::path(file).parent_path();
@@ -32,9 +30,8 @@ absl::Status CheckWrittenOnce(const TrainFlags& flags) {
     return UsageError(absl::StrCat("--save-validation and --save-test both write into '",
                                    flags.save_test, "'; give each a folder of its own"));
   }
-  const std::string& checkpoint = flags.training.checkpoint_folder;
-  std::vector<std::string> files = CheckpointFolder(checkpoint, {}).Files();
-  if (!checkpoint.empty()) files.push_back(checkpoint + kModelFile);
+  const std::vector<std::string> files =
+      CheckpointFolder(flags.training.checkpoint_folder, {}).Files();
   for (const auto& [option, out] :
        {std::pair("-o", flags.out), std::pair("--report", flags.report)}) {
     if (out.empty()) continue;
@@ -135,7 +132,7 @@ std::set<std::string> TrainFlags::GivenOptions() const {
 }
 
 std::string ModelPath(const TrainFlags& flags) {
-  return flags.training.checkpoint_folder + kModelFile;
+  return CheckpointFolder(flags.training.checkpoint_folder, {}).model_path();
 }
 
 absl::Status CheckFlags(const TrainFlags& flags) {

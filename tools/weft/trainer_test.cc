@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <csignal>
@@ -23,6 +25,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::Pair;
+using ::testing::UnorderedElementsAreArray;
 
 // A session that learns the mean of y by a step of 1/10 towards each batch's mean: enough of a
 // model to see what the loop does with it.
@@ -395,6 +398,42 @@ TEST(Train, AnEarlierRunIsWholeUntilTheFirstCheckpoint) {
   FakeSession session;
   EXPECT_THAT(Train(session, rows, held_out, options).status().message(), HasSubstr("no room"));
   EXPECT_FALSE(std::filesystem::exists(options.checkpoint_folder + "/last.safetensors"));
+}
+
+// A process that is killed in the middle of a write leaves a file beside its target.
+TEST(Train, RemovesWhatKilledRunsLeft) {
+  const DataSet data = TenNumbers();
+  TrainingOptions options;
+  options.epochs = 1;
+  options.checkpoint_folder = Folder("killed");
+  const pid_t dead = fork();
+  if (dead == 0) _exit(0);
+  ASSERT_EQ(waitpid(dead, nullptr, 0), dead);
+  const std::string of_dead = ".tmp." + std::to_string(dead) + ".0";
+  const std::string own = ".tmp." + std::to_string(getpid()) + ".12";
+  const std::string alive = ".tmp." + std::to_string(getppid()) + ".0";
+  const auto write = [&](const std::string& name) {
+    ASSERT_TRUE(WriteFileAtomically(options.checkpoint_folder + "/" + name, "part").ok());
+  };
+  for (const char* name : {"last.safetensors", "best.safetensors", "history.json", "model.weft"}) {
+    write(name + of_dead);
+    write(name + own);
+  }
+  const std::vector<std::string> others = {
+      "last.safetensors" + alive,  "notes.txt" + of_dead,
+      "last.safetensors.tmp.mine", "last.safetensors.tmp.1000000",
+      "last.safetensors.tmp.-1.0", "last.safetensors" + of_dead + ".0"};
+  for (const std::string& name : others) write(name);
+  FakeSession session;
+  ASSERT_TRUE(Train(session, {&data, {0, 1, 2, 3}}, {&data, {8, 9}}, options).ok());
+  std::vector<std::string> expected = others, names;
+  for (const char* name : {"last.safetensors", "best.safetensors", "history.json"}) {
+    expected.push_back(name);
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(options.checkpoint_folder)) {
+    names.push_back(entry.path().filename());
+  }
+  EXPECT_THAT(names, UnorderedElementsAreArray(expected));
 }
 
 // Between two files of its first checkpoint a run may die: history.json is its own then, and
