@@ -18,6 +18,7 @@
 #include "proto/npy.h"
 #include "proto/suggest.h"
 #include "tools/common/exit_code.h"
+#include "tools/common/not_finite.h"
 #include "tools/common/outputs.h"
 
 namespace weft::cli {
@@ -87,9 +88,7 @@ std::string JsonNumber(T value) {
   } else if constexpr (std::is_integral_v<T>) {
     return absl::StrCat(static_cast<int64_t>(value));
   } else if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
-    // JSON has no numbers for these.
-    if (std::isnan(value)) return "\"NaN\"";
-    if (std::isinf(value)) return value > 0 ? "\"Infinity\"" : "\"-Infinity\"";
+    if (const char* name = NotFiniteName(value)) return JsonQuote(name);
     char text[32];
     return std::string(text, std::to_chars(text, text + sizeof(text), value).ptr);
   } else {

@@ -1,24 +1,18 @@
 #include "tools/weft/metrics.h"
 
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tools/common/json_text.h"
+#include "tools/common/not_finite.h"
 
 namespace weft::cli {
 namespace {
 
 using nlohmann::json;
-
-// JSON has no numbers for the others.
-constexpr std::pair<const char*, double> kNotFinite[] = {
-    {"NaN", std::numeric_limits<double>::quiet_NaN()},
-    {"Infinity", std::numeric_limits<double>::infinity()},
-    {"-Infinity", -std::numeric_limits<double>::infinity()}};
 
 std::optional<double> NumberFrom(const json& value) {
   if (value.is_number()) return value.get<double>();
@@ -90,10 +84,10 @@ std::optional<Metrics> Metrics::Restore(const std::string& text) {
 json MetricsJson(const std::map<std::string, double>& metrics) {
   json values = json::object();
   for (const auto& [name, value] : metrics) {
-    if (std::isfinite(value)) {
-      values[name] = value;
+    if (const char* text = NotFiniteName(value)) {
+      values[name] = text;
     } else {
-      values[name] = std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
+      values[name] = value;
     }
   }
   return values;

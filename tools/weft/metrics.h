@@ -33,7 +33,7 @@ class Metrics {
 // "loss 0.031, accuracy 0.99": the loss first, whatever its place in the alphabet.
 std::string MetricsText(const std::map<std::string, double>& metrics);
 
-// An object; what is not finite is a text, "NaN", "Infinity" or "-Infinity", as weft run has it.
+// An object; what is not finite is a text (tools/common/not_finite.h).
 nlohmann::json MetricsJson(const std::map<std::string, double>& metrics);
 nlohmann::json HistoryJson(const std::vector<EpochMetrics>& history);
 // Nothing where it is not what HistoryJson makes of epochs from the first on.
