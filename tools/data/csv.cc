@@ -176,6 +176,14 @@ std::map<std::string, size_t, std::less<>> Indexed(const std::vector<std::string
   return indexed;
 }
 
+// Dropped rows leave room at the end, which the view does not show.
+HostTensor FirstRows(HostTensor tensor, int64_t rows) {
+  std::vector<int64_t> shape = tensor.shape();
+  shape[0] = rows;
+  auto whole = std::make_shared<HostTensor>(std::move(tensor));
+  return HostTensor::View(whole->dtype(), shape, whole->data(), whole);
+}
+
 class Reader {
  public:
   Reader(const CsvRows& rows, const CsvOptions& options) : rows_(rows), options_(options) {}
@@ -302,7 +310,8 @@ class Reader {
     return result;
   }
 
-  absl::Status FillRow(const CsvRows::Fields& fields, float* x) {
+  // One row of x, and of y: `y` points to its class or its number.
+  absl::Status FillRow(const CsvRows::Fields& fields, float* x, void* y) const {
     for (const Encoder& feature : features_) {
       const std::string_view field = fields[feature.field];
       if (!feature.categories.empty()) {
@@ -322,21 +331,26 @@ class Reader {
     if (data_.classification()) {
       absl::StatusOr<size_t> category = target_.Category(field);
       if (!category.ok()) return category.status();
-      y_.push_back(static_cast<double>(*category));
+      *static_cast<int32_t*>(y) = static_cast<int32_t>(*category);
     } else {
       absl::StatusOr<double> number = target_.Number(field);
       if (!number.ok()) return number.status();
-      y_.push_back(*number);
+      *static_cast<float*>(y) = static_cast<float>(*number);
     }
     return absl::OkStatus();
   }
 
   absl::Status Fill() {
-    const int64_t width = static_cast<int64_t>(width_);
-    absl::StatusOr<HostTensor> x =
-        HostTensor::Create(DataType::kF32, {survey_.rows - has_header_, width});
+    const int64_t width = static_cast<int64_t>(width_), most = survey_.rows - has_header_;
+    absl::StatusOr<HostTensor> x = HostTensor::Create(DataType::kF32, {most, width});
     if (!x.ok()) return x.status();
+    absl::StatusOr<HostTensor> y = data_.classification()
+                                       ? HostTensor::Create(DataType::kI32, {most})
+                                       : HostTensor::Create(DataType::kF32, {most, 1});
+    if (!y.ok()) return y.status();
     float* next = x->mutable_values<float>().data();
+    auto* next_y = static_cast<char*>(y->mutable_data());
+    int64_t rows = 0;
     bool header = has_header_;
     absl::Status status = rows_.ForEach([&](int64_t line, const CsvRows::Fields& fields) {
       if (std::exchange(header, false)) return absl::OkStatus();
@@ -346,29 +360,17 @@ class Reader {
         ++data_.dropped_rows;
         return absl::OkStatus();
       }
-      if (status.ok()) status = FillRow(fields, next);
+      if (status.ok()) status = FillRow(fields, next, next_y);
       next += width;
+      next_y += SizeOf(y->dtype());
+      ++rows;
       if (status.ok()) return status;
       return absl::InvalidArgumentError(absl::StrCat("line ", line, ": ", status.message()));
     });
     if (!status.ok()) return status;
-    const int64_t rows = static_cast<int64_t>(y_.size());
     if (rows == 0) return absl::InvalidArgumentError("every row has a missing value");
-    // Dropped rows leave room at the end, which the view does not show.
-    auto whole = std::make_shared<HostTensor>(*std::move(x));
-    data_.x = HostTensor::View(DataType::kF32, {rows, width}, whole->data(), whole);
-    absl::StatusOr<HostTensor> y = data_.classification()
-                                       ? HostTensor::Create(DataType::kI32, {rows})
-                                       : HostTensor::Create(DataType::kF32, {rows, 1});
-    if (!y.ok()) return y.status();
-    for (int64_t i = 0; i < rows; ++i) {
-      if (data_.classification()) {
-        y->mutable_values<int32_t>()[i] = static_cast<int32_t>(y_[i]);
-      } else {
-        y->mutable_values<float>()[i] = static_cast<float>(y_[i]);
-      }
-    }
-    data_.y = *std::move(y);
+    data_.x = FirstRows(*std::move(x), rows);
+    data_.y = FirstRows(*std::move(y), rows);
     return absl::OkStatus();
   }
 
@@ -381,7 +383,6 @@ class Reader {
   Encoder target_;
   std::vector<Encoder> features_;
   size_t width_ = 0;
-  std::vector<double> y_;
   CsvData data_;
 };
 

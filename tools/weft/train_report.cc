@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
@@ -28,16 +29,41 @@ std::vector<double> AsDoubles(const HostTensor& tensor) {
   return values;
 }
 
+// Of some rows alone: data sets are large.
+std::vector<double> AsDoubles(const HostTensor& tensor, const std::vector<int64_t>& rows) {
+  const int64_t width = tensor.num_elements() / tensor.shape()[0];
+  std::vector<double> values;
+  values.reserve(rows.size() * static_cast<size_t>(width));
+  WithType(tensor.dtype(), [&](auto type) {
+    using T = decltype(type);
+    for (const int64_t row : rows) {
+      const T* data = static_cast<const T*>(tensor.data()) + row * width;
+      for (int64_t i = 0; i < width; ++i) values.push_back(static_cast<double>(data[i]));
+    }
+  });
+  return values;
+}
+
 // y of the rows.
 std::vector<double> Truth(const Rows& rows) {
-  const HostTensor& y = rows.data->arrays.at("y");
-  const std::vector<double> all = AsDoubles(y);
-  const int64_t width = y.num_elements() / y.shape()[0];
-  std::vector<double> truth;
-  for (const int64_t row : rows.rows) {
-    truth.insert(truth.end(), all.begin() + row * width, all.begin() + (row + 1) * width);
-  }
-  return truth;
+  return AsDoubles(rows.data->arrays.at("y"), rows.rows);
+}
+
+double FiniteOrZero(double value) { return std::isfinite(value) ? value : 0; }
+
+// The least and the largest element.
+std::pair<double, double> RangeOf(const HostTensor& tensor) {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  WithType(tensor.dtype(), [&](auto type) {
+    using T = decltype(type);
+    const T* data = static_cast<const T*>(tensor.data());
+    for (int64_t i = 0; i < tensor.num_elements(); ++i) {
+      const double value = FiniteOrZero(static_cast<double>(data[i]));
+      low = std::min(low, value);
+      high = std::max(high, value);
+    }
+  });
+  return {low, high};
 }
 
 // Whether a label or a prediction numbers a class; what else there may be has no place in a table
@@ -59,12 +85,8 @@ std::vector<TrainingReport::Sample> Samples(const Judgement& judgement, const Le
   if (x == rows.data->arrays.end() || judgement.probability.empty()) return samples;
   const std::vector<int64_t>& shape = x->second.shape();
   if (shape.size() < 3 || shape.size() > 4 || (shape.size() == 4 && shape[3] != 1)) return samples;
-  std::vector<double> pixels = AsDoubles(x->second);
-  for (double& pixel : pixels) {
-    if (!std::isfinite(pixel)) pixel = 0;
-  }
-  const auto [low, high] = std::minmax_element(pixels.begin(), pixels.end());
-  const double span = *high > *low ? *high - *low : 1;
+  const auto [low, high] = RangeOf(x->second);
+  const double span = high > low ? high - low : 1;
   std::vector<size_t> order(judgement.truth.size());
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
@@ -77,7 +99,6 @@ std::vector<TrainingReport::Sample> Samples(const Judgement& judgement, const Le
     return a < b;
   });
   if (order.size() > kSamples) order.resize(kSamples);
-  const int64_t size = shape[1] * shape[2];
   for (const size_t i : order) {
     TrainingReport::Sample& sample = samples.emplace_back();
     sample.width = shape[2];
@@ -85,9 +106,8 @@ std::vector<TrainingReport::Sample> Samples(const Judgement& judgement, const Le
     sample.truth = ClassName(task, judgement.truth[i]);
     sample.predicted = ClassName(task, judgement.predicted[i]);
     sample.probability = judgement.probability[i];
-    const double* from = pixels.data() + judgement.rows[i] * size;
-    for (int64_t p = 0; p < size; ++p) {
-      sample.pixels.push_back(static_cast<uint8_t>(255 * (from[p] - *low) / span));
+    for (const double pixel : AsDoubles(x->second, {judgement.rows[i]})) {
+      sample.pixels.push_back(static_cast<uint8_t>(255 * (FiniteOrZero(pixel) - low) / span));
     }
   }
   return samples;
