@@ -111,8 +111,9 @@ void AddTrainingOptions(CLI::App* app, TrainingOptions& training) {
       ->type_name("N")
       ->check(WholeNumber(0));
   app->add_option("--checkpoint", training.checkpoint_folder,
-                  "Folder for last.safetensors, best.safetensors and history.json, written every "
-                  "ten seconds (less often where that takes long), at the end, and after Ctrl-C")
+                  "Folder for last.safetensors, best.safetensors, history.json and, of mlp and "
+                  "cnn, model.weft, written every ten seconds (less often where that takes long), "
+                  "at the end, and after Ctrl-C")
       ->type_name("FOLDER");
   app->add_flag("--resume", training.resume, "Go on from what is in the folder of --checkpoint");
   app->add_option("--patience", training.patience,
