@@ -281,15 +281,19 @@ class Builder : public PackageBuilder {
     // makes the certificate right.
     budget.sizes = plan.budget_sizes;
     int64_t needed = 0;
+    std::string held;
     for (int attempt = 0;; ++attempt) {
       absl::StatusOr<int64_t> peak = Certificate(*function, target, budget.sizes);
       if (!peak.ok()) return peak.status();
       if (*peak <= options_.memory_budget) return function;
       const MemoryProfile profile = ProfileMemory(*function, budget.sizes);
-      needed = needed == 0 ? *peak : std::min(needed, *peak);
+      if (needed == 0 || *peak < needed) {
+        needed = *peak;
+        held = HeldAtPeak(profile);
+      }
       // Nothing helps any more, or not enough.
       if (attempt == kMaxAttempts || (attempt > 0 && profile.peak_bytes > budget.bytes)) {
-        return OverBudget(plan, needed, profile);
+        return OverBudget(plan, needed, held);
       }
       const double ratio = static_cast<double>(options_.memory_budget) / static_cast<double>(*peak);
       budget.bytes = std::max<int64_t>(
@@ -365,8 +369,9 @@ class Builder : public PackageBuilder {
     return std::find(disabled.begin(), disabled.end(), "rematerialize") == disabled.end();
   }
 
-  absl::Status OverBudget(const PlanSource& plan, int64_t needed, const MemoryProfile& profile) {
-    std::string held;
+  static std::string HeldAtPeak(const MemoryProfile& profile) {
+    std::string held = absl::StrCat("at the peak are held ", profile.peak_bytes,
+                                    " (the rest is scratch of kernels, and gaps): ");
     const std::vector<size_t> values = profile.AtPeak();
     for (size_t i = 0; i < values.size() && i < kMaxNamed; ++i) {
       const HeldValue& value = profile.values[values[i]];
@@ -376,6 +381,10 @@ class Builder : public PackageBuilder {
     if (values.size() > kMaxNamed) {
       absl::StrAppend(&held, ", and ", values.size() - kMaxNamed, " more");
     }
+    return held;
+  }
+
+  absl::Status OverBudget(const PlanSource& plan, int64_t needed, const std::string& held) {
     std::string at;
     for (const auto& [symbol, size] : plan.budget_sizes) {
       absl::StrAppend(&at, at.empty() ? ", at " : ", ", symbol, "=", size);
@@ -386,8 +395,7 @@ class Builder : public PackageBuilder {
                      needed - options_.memory_budget, " more, with ",
                      Recomputes() ? "all computed again that helps"
                                   : "nothing computed again (no rematerialize)",
-                     at, "; at the peak are held ", profile.peak_bytes,
-                     " (the rest is scratch of kernels, and gaps): ", held));
+                     at, "; ", held));
   }
 
   static void FillValue(PackageValue* to, const std::string& name, mlir::Value value) {

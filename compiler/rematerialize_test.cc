@@ -304,6 +304,16 @@ TEST(RematerializeTest, SaysByHowMuchABudgetIsMissed) {
                            "at the peak are held ", " by node 'block", "rematerialize_test.cc:"}) {
     EXPECT_NE(message.find(part), std::string::npos) << part << " in " << message;
   }
+  // The figures are parts of one another: what is held and scratch make what is needed.
+  const auto figure = [&](const std::string& before) {
+    const size_t at = message.find(before);
+    return at == std::string::npos ? -1 : std::atoll(message.c_str() + at + before.size());
+  };
+  const int64_t needed = figure("needs "), held = figure("at the peak are held ");
+  EXPECT_EQ(figure(" bytes (the memory budget), needs " + std::to_string(needed) + ", "),
+            needed - options.memory_budget);
+  EXPECT_GT(held, 0);
+  EXPECT_LE(held, needed);
   options.disabled_passes = {"rematerialize"};
   const absl::Status without = CompilePackage(graph, options).status();
   EXPECT_NE(without.message().find("with nothing computed again"), std::string::npos) << without;
