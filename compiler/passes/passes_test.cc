@@ -1,8 +1,12 @@
 #include "compiler/passes/passes.h"
 
+#include <cstring>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "compiler/passes/build_ops.h"
 #include "compiler/passes/diagnostics.h"
 #include "compiler/passes/function_for_test.h"
@@ -184,6 +188,51 @@ TEST(FreezeTest, LargeVariablesBecomeWeights) {
     EXPECT_EQ(f.Count("weft.transpose"), 0);
     f.op().walk([&](plan::WeightOp op) { EXPECT_EQ(op.getIndex(), 1u); });
     EXPECT_EQ(weights.at(1).values<float>()[1], 64);
+  }
+}
+
+// Other functions find what is made of a weight by all that tells it apart, and by nothing else.
+TEST(FoldTest, WhatIsMadeOfAWeightIsMadeOnce) {
+  Graph graph;
+  HostTensor value = *HostTensor::Create(DataType::kF32, {64, 64});
+  float next = 0;
+  for (float& element : value.mutable_values<float>()) element = next++;
+  Variable w = graph.AddVariable("w", value);
+  const Tensor x = w.Read();
+  const std::vector<Tensor> made = {Transpose(x, {1, 0}),
+                                    Reverse(x, {0}),
+                                    Reverse(x, {1}),
+                                    Cast(x, DataType::kF16),
+                                    Cast(x, DataType::kBF16),
+                                    Slice(x, {0, 0}, {32, 64}, {1, 1}),
+                                    Slice(x, {32, 0}, {64, 64}, {1, 1})};
+  std::vector<std::pair<std::string, Tensor>> outputs;
+  for (size_t i = 0; i < made.size(); ++i) outputs.emplace_back(absl::StrCat("y", i), made[i]);
+  graph.AddSignature("f", outputs);
+  WeightTable weights;
+  std::vector<int64_t> first;
+  for (int round = 0; round < 2; ++round) {
+    Function f(graph);
+    const std::vector<HostTensor> expected = f.Evaluate({value});
+    ASSERT_TRUE(FreezeVariables(f.op(), {{"w", value}}, weights).ok());
+    // Where an op comes from makes no other weight of it.
+    f.op().walk([&](ir::TransposeOp op) {
+      op->setAttr("plan.from", mlir::Builder(op).getI64IntegerAttr(round));
+    });
+    ASSERT_TRUE(FoldConstants(f.op(), weights).ok());
+    std::vector<int64_t> indices;
+    for (mlir::Value result : f.op().getBody().front().getTerminator()->getOperands()) {
+      auto weight = result.getDefiningOp<plan::WeightOp>();
+      ASSERT_TRUE(weight) << indices.size();
+      const size_t i = indices.size();
+      indices.push_back(static_cast<int64_t>(weight.getIndex()));
+      const HostTensor& tensor = weights.at(indices[i]);
+      EXPECT_EQ(tensor.TypeString(), expected[i].TypeString()) << i;
+      EXPECT_EQ(memcmp(tensor.data(), expected[i].data(), tensor.size_bytes()), 0) << i;
+    }
+    if (round == 0) first = indices;
+    EXPECT_EQ(indices, first);
+    EXPECT_EQ(std::set<int64_t>(indices.begin(), indices.end()).size(), made.size());
   }
 }
 

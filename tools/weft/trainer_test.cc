@@ -2,7 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <filesystem>
@@ -12,6 +16,18 @@
 #include "proto/file.h"
 #include "tools/common/exit_code.h"
 #include "tools/weft/fake_session.h"
+
+namespace {
+// How far the clock on the wall is ahead, and how much further it is set each time that it is read.
+time_t seconds_ahead = 0, seconds_set = 0;
+}  // namespace
+
+// In place of libc's, for all code that is linked into this program.
+extern "C" int clock_gettime(clockid_t clock, struct timespec* time) noexcept {
+  const long result = syscall(SYS_clock_gettime, clock, time);
+  if (clock == CLOCK_REALTIME) time->tv_sec += seconds_ahead += seconds_set;
+  return static_cast<int>(result);
+}
 
 namespace weft::cli {
 namespace {
@@ -44,6 +60,28 @@ TEST(Train, RunsWholeBatchesAndWritesCheckpoints) {
   EXPECT_EQ(metadata->at("seed"), "0");
   EXPECT_EQ(restored.mean, session.mean);
   EXPECT_TRUE(std::filesystem::exists(options.checkpoint_folder + "/best.safetensors"));
+}
+
+// Whoever sets the clock on the wall changes no time that is measured.
+TEST(Train, TimesAreNotOfTheWall) {
+  for (const time_t step : {-3600, 3600}) {
+    seconds_set = step;
+    const auto before = std::chrono::system_clock::now();
+    const auto jump = std::chrono::system_clock::now() - before;
+    FakeSession session;
+    const DataSet data = TenNumbers();
+    TrainingOptions options;
+    options.epochs = 3;
+    const auto result = Train(session, {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, {&data, {8, 9}}, options);
+    seconds_set = seconds_ahead = 0;
+    EXPECT_EQ(jump < std::chrono::seconds(0), step < 0);  // the test's clock works
+    EXPECT_GT(std::chrono::abs(jump), std::chrono::minutes(30));
+    ASSERT_TRUE(result.ok()) << result.status();
+    for (const double seconds : {result->seconds, result->compile_seconds}) {
+      EXPECT_GE(seconds, 0);
+      EXPECT_LT(seconds, 1000);
+    }
+  }
 }
 
 TEST(Train, ResumedIsTheSameAsInOneGo) {
