@@ -1,11 +1,8 @@
 #include "tools/data/csv.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <limits>
 #include <map>
 #include <memory>
@@ -14,117 +11,13 @@
 #include <unordered_map>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "proto/suggest.h"
 #include "tools/data/csv_rows.h"
+#include "tools/data/csv_survey.h"
 
 namespace weft {
 namespace {
-
-constexpr size_t kMaxCategories = 256;
-// Classification is assumed of whole numbers where there are this few kinds, each this often.
-constexpr size_t kMaxAssumedClasses = 20;
-constexpr int64_t kMinRowsPerAssumedClass = 5;
-
-// "inf" is a number here; "nan" is none, but a missing value.
-std::optional<double> NumberOf(std::string_view field) {
-  if (!field.empty() && field[0] == '+') {
-    field.remove_prefix(1);
-    if (!field.empty() && field[0] == '-') return std::nullopt;
-  }
-  double value = 0;
-  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-  if (end != field.data() + field.size()) return std::nullopt;
-  // Too large or too small: an infinity, or next to nothing.
-  if (error == std::errc::result_out_of_range)
-    return std::strtod(std::string(field).c_str(), nullptr);
-  if (error != std::errc() || std::isnan(value)) return std::nullopt;
-  return value;
-}
-
-// "nan" and "-nan(ind)", as C and C++ write them.
-bool IsNan(std::string_view field) {
-  if (!field.empty() && (field[0] == '+' || field[0] == '-')) field.remove_prefix(1);
-  if (field.empty() || (field[0] != 'n' && field[0] != 'N')) return false;
-  double value = 0;
-  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-  return error == std::errc() && end == field.data() + field.size() && std::isnan(value);
-}
-
-bool IsMissing(std::string_view field) {
-  static constexpr std::array<std::string_view, 5> kWords = {"na", "n/a", "null", "none", "?"};
-  if (field.empty() || IsNan(field)) return true;
-  if (field.size() > 4) return false;
-  const std::string lower = absl::AsciiStrToLower(std::string(field));
-  return std::find(kWords.begin(), kWords.end(), lower) != kWords.end();
-}
-
-// What one look at every row finds out about a column.
-struct ColumnSurvey {
-  bool all_numbers = true;  // below the first row, missing fields aside
-  int64_t present = 0;      // below the first row
-  double sum = 0;
-  std::set<std::string> values;  // below the first row, until there are too many
-  bool first_is_number = false;
-  bool first_recurs = false;
-  void Add(std::string_view field) {
-    ++present;
-    if (values.size() <= kMaxCategories) values.emplace(field);
-    const std::optional<double> number = NumberOf(field);
-    if (number) {
-      if (std::isfinite(*number)) sum += *number;
-    } else {
-      all_numbers = false;
-    }
-  }
-};
-
-struct Survey {
-  std::vector<std::string> first;  // the first row
-  std::vector<ColumnSurvey> columns;
-  int64_t rows = 0;  // with the first
-};
-
-absl::StatusOr<Survey> SurveyRows(const CsvRows& rows) {
-  Survey survey;
-  absl::Status status = rows.ForEach([&](int64_t line, const CsvRows::Fields& fields) {
-    if (survey.rows++ == 0) {
-      survey.first.assign(fields.begin(), fields.end());
-      survey.columns.resize(fields.size());
-      for (size_t i = 0; i < fields.size(); ++i) {
-        survey.columns[i].first_is_number = NumberOf(fields[i]).has_value() || IsMissing(fields[i]);
-      }
-      return absl::OkStatus();
-    }
-    if (fields.size() != survey.columns.size()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("line ", line, ": expected ", survey.columns.size(),
-                       " fields as in the first row, got ", fields.size()));
-    }
-    for (size_t i = 0; i < fields.size(); ++i) {
-      if (IsMissing(fields[i])) continue;
-      survey.columns[i].Add(fields[i]);
-      survey.columns[i].first_recurs |= fields[i] == survey.first[i];
-    }
-    return absl::OkStatus();
-  });
-  if (!status.ok()) return status;
-  if (survey.rows == 0) return absl::InvalidArgumentError("expected rows, got an empty file");
-  return survey;
-}
-
-bool HasHeader(const Survey& survey, Header header) {
-  if (header != Header::kAutomatic) return header == Header::kPresent;
-  bool any_numbers = false, recurs = false;
-  for (const ColumnSurvey& column : survey.columns) {
-    const bool numbers = column.all_numbers && column.present > 0;
-    if (numbers && !column.first_is_number) return true;
-    any_numbers |= numbers;
-    recurs |= column.first_recurs;
-  }
-  return survey.rows > 1 && !any_numbers && !recurs;
-}
 
 // Sorted as numbers where all are numbers.
 std::vector<std::string> Sorted(const std::set<std::string>& values) {
@@ -134,16 +27,6 @@ std::vector<std::string> Sorted(const std::set<std::string>& values) {
               [](const auto& a, const auto& b) { return *NumberOf(a) < *NumberOf(b); });
   }
   return sorted;
-}
-
-bool AssumeClasses(const ColumnSurvey& column) {
-  if (!column.all_numbers) return true;
-  if (column.values.size() > kMaxAssumedClasses ||
-      column.present < kMinRowsPerAssumedClass * static_cast<int64_t>(column.values.size())) {
-    return false;
-  }
-  return std::all_of(column.values.begin(), column.values.end(),
-                     [](const std::string& v) { return *NumberOf(v) == std::trunc(*NumberOf(v)); });
 }
 
 // How one column of the file goes into x or y.
@@ -203,10 +86,12 @@ class Reader {
                          first->second + 1, " and ", i + 1, " are both '", names_.back(), "'"));
       }
       // Without a header the first row is data like the others.
-      if (!has_header_ && !IsMissing(survey_.first[i])) survey_.columns[i].Add(survey_.first[i]);
+      if (!has_header_ && !IsMissing(survey_.first[i])) {
+        survey_.columns[i].Add(survey_.first[i], survey_.first_line);
+      }
     }
     if (survey_.rows - has_header_ < 1) {
-      return absl::InvalidArgumentError("expected rows below the header, got none");
+      return absl::InvalidArgumentError("expected rows below the header (the first row), got none");
     }
     for (const absl::Status& status : {ChooseTarget(), ChooseFeatures()}) {
       if (!status.ok()) return status;
@@ -243,7 +128,8 @@ class Reader {
       data_.classes = Sorted(column.values);
     } else if (!column.all_numbers) {
       return absl::InvalidArgumentError(absl::StrCat("regression needs numbers, but the target '",
-                                                     target_.name, "' has text in it"));
+                                                     target_.name,
+                                                     "' has text in it: ", column.WhyText()));
     }
     target_.categories = Indexed(data_.classes);
     return absl::OkStatus();
@@ -270,7 +156,12 @@ class Reader {
       if (!column.all_numbers && column.values.size() > kMaxCategories) {
         return absl::InvalidArgumentError(
             absl::StrCat("column '", names_[i], "' is text with more than ", kMaxCategories,
-                         " different values; leave it out (--ignore ", names_[i], ")"));
+                         " different values, as ", column.WhyText(),
+                         "; mend that, or leave the column out (--ignore ", names_[i], ")"));
+      }
+      if (column.IsRatherNumbers()) {
+        data_.notes.push_back(
+            absl::StrCat("column '", names_[i], "' is taken as text, as ", column.WhyText()));
       }
       const double mean = column.present > 0 ? column.sum / static_cast<double>(column.present) : 0;
       AddFeature(i, column.all_numbers ? std::vector<std::string>{} : Sorted(column.values), mean);

@@ -47,6 +47,8 @@ struct CsvData {
   // Classification: what the numbers in y stand for (sorted; as numbers where they are numbers).
   std::vector<std::string> classes;
   int64_t dropped_rows = 0;
+  // What may not be meant so: a column of numbers that is taken as text for some field of it.
+  std::vector<std::string> notes;
   bool classification() const { return !classes.empty(); }
   // Names of x's features: "weight", "origin=USA".
   std::vector<std::string> FeatureNames() const;

@@ -8,6 +8,7 @@
 namespace weft {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -187,7 +188,22 @@ TEST(Csv, EncodesLikeAnEarlierFile) {
               HasSubstr("line 2: column 'c' has the value 'green', which the training data"));
 }
 
+// One field that was mistyped makes a column of numbers one of text.
+TEST(Csv, TellsOfNumbersTakenAsText) {
+  const auto notes = [](const std::string& text) {
+    const auto data = ParseCsv(text);
+    EXPECT_TRUE(data.ok()) << data.status();
+    return data.ok() ? data->notes : std::vector<std::string>();
+  };
+  EXPECT_THAT(notes("a,b,y\n1,2,0.5\n1,0o7,0.5\n1,3,2.5\n"),
+              ElementsAre("column 'b' is taken as text, as '0o7' in line 3 is no number"));
+  EXPECT_THAT(notes("a;y\n0,5;1.5\n0,7;2.5\n"), ElementsAre(HasSubstr("a decimal point")));
+  EXPECT_THAT(notes("a,b,y\n1,cat,0.5\n2,dog,2.5\n3,4,3.5\n"), ElementsAre());
+}
+
 TEST(Csv, Errors) {
+  EXPECT_THAT(Error("a,b,y\n"), HasSubstr("expected rows below the header (the first row)"));
+  EXPECT_EQ(ParseCsv("1,2,3.5\n")->x.shape()[0], 1);
   EXPECT_THAT(Error(""), HasSubstr("empty"));
   EXPECT_THAT(Error("a,b\n1,2\n3\n"),
               HasSubstr("line 3: expected 2 fields as in the first row, got 1"));
@@ -196,11 +212,13 @@ TEST(Csv, Errors) {
   EXPECT_THAT(Error("mpg,b\n1,2\n", target), HasSubstr("no column 'mgp'; did you mean 'mpg'?"));
   CsvOptions regression;
   regression.task = Task::kRegression;
-  EXPECT_THAT(Error("a,b\n1,x\n", regression), HasSubstr("the target 'b' has text"));
+  EXPECT_THAT(Error("a,b\n1,x\n", regression),
+              HasSubstr("the target 'b' has text in it: 'x' in line 2 is no number"));
   EXPECT_THAT(Error("a\n1\n2\n"), HasSubstr("a column besides the target"));
   std::string names = "name,y\n";
   for (int i = 0; i < 300; ++i) names += "n" + std::to_string(i) + ",1.5\n";
-  EXPECT_THAT(Error(names), HasSubstr("--ignore name"));
+  EXPECT_THAT(Error(names),
+              AllOf(HasSubstr("as 'n0' in line 2 is no number"), HasSubstr("--ignore name")));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <string_view>
@@ -42,6 +43,7 @@ class Loader {
   explicit Loader(const LoadOptions& options) : options_(options) {}
 
   absl::Status Load(const Source& source) {
+    path_ = source.path;
     absl::StatusOr<std::shared_ptr<const Bytes>> file = ReadDataFile(source.path);
     if (!file.ok()) return file.status();
     absl::Status status = LoadBytes(source, *file);
@@ -54,17 +56,24 @@ class Loader {
     data_.num_rows = data_.arrays.begin()->second.shape()[0];
     for (const auto& [name, array] : data_.arrays) {
       if (array.shape()[0] != data_.num_rows) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "expected as many rows in each array, got ", data_.num_rows, " in '",
-            data_.arrays.begin()->first, "' and ", array.shape()[0], " in '", name, "'"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("expected as many rows in each array, got ", data_.num_rows, " in ",
+                         ArrayText(data_.arrays.begin()->first), " and ", array.shape()[0], " in ",
+                         ArrayText(name)));
       }
     }
     return std::move(data_);
   }
 
  private:
+  // "'x' (train.npz)".
+  std::string ArrayText(const std::string& name) const {
+    return absl::StrCat("'", name, "' (", files_.at(name), ")");
+  }
+
   absl::Status LoadBytes(const Source& source, const std::shared_ptr<const Bytes>& file) {
     const std::string_view bytes = file->view();
+    if (bytes.empty()) return absl::InvalidArgumentError("expected data, got an empty file");
     if (absl::StartsWith(absl::string_view(bytes.data(), bytes.size()), "PK")) {
       if (!source.name.empty()) {
         return absl::InvalidArgumentError(
@@ -94,10 +103,20 @@ class Loader {
           "a table becomes x and y by itself (--target says which column is y); leave out '",
           source.name, "='"));
     }
-    return absl::InvalidArgumentError("expected data as npz, npy, idx or CSV, got something else");
+    const std::string_view mark = bytes.substr(0, 2);
+    return absl::InvalidArgumentError(
+        mark == "\xff\xfe" || mark == "\xfe\xff"
+            ? "expected a table in UTF-8, got UTF-16; save it as CSV in UTF-8"
+            : "expected data as npz, npy, idx or CSV, got something else");
   }
 
   absl::Status AddTable(std::string_view text) {
+    if (data_.table) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("expected one table, but ", files_.at("x"),
+                       " is one already; put all rows into one file, or use --validation-data and "
+                       "--test-data"));
+    }
     absl::StatusOr<CsvData> table = ParseCsv(text, options_.csv);
     if (!table.ok()) return table.status();
     for (auto& [name, array] : {std::pair("x", table->x), std::pair("y", table->y)}) {
@@ -125,12 +144,15 @@ class Loader {
     }
     if (!data_.arrays.emplace(name, std::move(array)).second) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "there is an array '", name, "' already; tell files apart by --data NAME=PATH"));
+          "there is an array ", ArrayText(name), " already; tell files apart by --data NAME=PATH"));
     }
+    files_[name] = path_;
     return absl::OkStatus();
   }
 
   const LoadOptions& options_;
+  std::string path_;                          // of the file at hand
+  std::map<std::string, std::string> files_;  // that each array is from
   DataSet data_;
 };
 

@@ -15,6 +15,7 @@
 namespace weft {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAre;
@@ -72,8 +73,17 @@ TEST(DataSet, Errors) {
     return std::string(LoadDataSet(files).status().message());
   };
   EXPECT_THAT(error({three, "y=" + two}),
-              HasSubstr("as many rows in each array, got 3 in 'x' and 2 in 'y'"));
+              AllOf(HasSubstr("as many rows in each array, got 3 in 'x' ("),
+                    HasSubstr("three.npy) and 2 in 'y' ("), HasSubstr("two.npy)")));
   EXPECT_THAT(error({three, three}), HasSubstr("NAME=PATH"));
+  const std::string table = Write("table.csv", "a,y\n1,2.5\n");
+  EXPECT_THAT(error({table, table}), HasSubstr("table.csv is one already; put all rows into one"));
+  EXPECT_THAT(error({Write("empty.csv", "")}), HasSubstr("empty.csv: expected data, got an empty"));
+  const std::string wide(
+      "\xff\xfe"
+      "a\0,\0y\0",
+      8);
+  EXPECT_THAT(error({Write("wide.csv", wide)}), HasSubstr("in UTF-8, got UTF-16"));
   EXPECT_THAT(error({scalar}), HasSubstr("scalar.npy: expected one row per example"));
   EXPECT_THAT(error({noise}), HasSubstr("noise.bin: expected data as npz, npy, idx or CSV"));
   EXPECT_THAT(error({cut}), HasSubstr("cut.gz: the gzip data ends too early"));

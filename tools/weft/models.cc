@@ -168,8 +168,9 @@ bool IsStandardModel(const std::string& name) { return name == "mlp" || name == 
 absl::StatusOr<LearningTask> TaskOf(const DataSet& data) {
   const auto found = data.arrays.find("y");
   if (found == data.arrays.end()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "expected an array 'y' to learn in the data, got ", data.Describe(), "; --data y=PATH"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected an array 'y' to learn in the data, got ", data.Describe(),
+                     "; save it under that name, or give it a file of its own: --data y=FILE.npy"));
   }
   const HostTensor& y = found->second;
   LearningTask task;

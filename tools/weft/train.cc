@@ -158,7 +158,9 @@ absl::Status Run(TrainFlags flags) {
     before = *std::move(facts);
   }
   TrainingData loaded;
-  if (status.ok()) status = LoadTrainingData(flags.data, flags.training.seed, loaded);
+  if (status.ok())
+    status =
+        LoadTrainingData(flags.data, flags.training.seed, IsStandardModel(flags.model), loaded);
   if (!status.ok()) return status;
   LearningTask task;
   if (absl::StatusOr<LearningTask> told = TaskOf(loaded.data); told.ok()) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit_code.h"
+#include "tools/common/not_finite.h"
 #include "tools/common/outputs.h"
 
 namespace weft::cli {
@@ -31,7 +32,60 @@ std::vector<std::string> NamesOf(const std::map<std::string, T>& choices) {
 absl::Status CheckShares(const DataFlags& flags, int64_t rows, const TrainingData& loaded) {
   if (!loaded.training.rows.empty()) return absl::OkStatus();
   return UsageError(absl::StrCat("--validation ", flags.validation, " and --test ", flags.test,
-                                 " of ", rows, " rows leave none to train on"));
+                                 " leave no rows to train on, of ", rows,
+                                 "; choose smaller shares"));
+}
+
+// Options that say how to read a table mean nothing to arrays.
+absl::Status CheckTableOptions(const DataFlags& flags, const DataSet& data) {
+  if (data.table) return absl::OkStatus();
+  const DataFlags none;
+  const std::pair<const char*, bool> given[] = {{"--target", flags.target != none.target},
+                                                {"--ignore", flags.ignore != none.ignore},
+                                                {"--task", flags.task != none.task},
+                                                {"--header", flags.header != none.header},
+                                                {"--missing", flags.missing != none.missing}};
+  for (const auto& [option, is_given] : given) {
+    if (!is_given) continue;
+    return UsageError(absl::StrCat(option, " is for tables (CSV), but the data is arrays: ",
+                                   data.Describe(), "; leave it out"));
+  }
+  return absl::OkStatus();
+}
+
+// "nan in row 7", the first number that is not finite; empty where all are.
+std::string NotFiniteText(const HostTensor& array) {
+  std::string text;
+  if (!IsFloat(array.dtype())) return text;
+  const int64_t width = array.num_elements() / array.shape()[0];
+  WithType(array.dtype(), [&](auto type) {
+    using T = decltype(type);
+    const T* values = static_cast<const T*>(array.data());
+    for (int64_t i = 0; i < array.num_elements() && text.empty(); ++i) {
+      const double value = static_cast<double>(values[i]);
+      if (const char* name = NotFiniteName(value)) {
+        text = absl::StrCat(name, " in row ", i / width, ", counted from 0");
+      }
+    }
+  });
+  return text;
+}
+
+absl::Status CheckFinite(const DataSet& data, const std::vector<std::string>& files, bool finite) {
+  if (data.table) return absl::OkStatus();  // where it is an error already
+  for (const auto& [name, array] : data.arrays) {
+    const std::string text = NotFiniteText(array);
+    if (text.empty()) continue;
+    const std::string from = absl::StrJoin(FilesOf(files), ", ");
+    if (!finite) {
+      std::fprintf(stderr, "note: %s: '%s' holds %s\n", from.c_str(), name.c_str(), text.c_str());
+    } else if (name == "x" || name == "y") {
+      return AsBadInput(absl::InvalidArgumentError(
+          absl::StrCat(from, ": expected finite numbers in '", name, "', got ", text,
+                       "; leave such rows out, or fill in what is missing")));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<DataSet> Load(const std::vector<std::string>& files, const LoadOptions& options) {
@@ -53,6 +107,7 @@ void Describe(const TrainingData& loaded) {
     if (table->dropped_rows > 0)
       absl::StrAppend(&text, "; ", table->dropped_rows, " rows left out");
     std::fprintf(stderr, "      %s\n", text.c_str());
+    for (const std::string& note : table->notes) std::fprintf(stderr, "note: %s\n", note.c_str());
   }
   std::fprintf(stderr, "rows: %zu to train, %zu to validate, %zu to test\n",
                loaded.training.rows.size(), loaded.validation.rows.size(), loaded.test.rows.size());
@@ -110,7 +165,8 @@ void AddDataOptions(CLI::App* app, DataFlags& flags) {
       ->group("Data");
 }
 
-absl::Status LoadTrainingData(const DataFlags& flags, uint64_t seed, TrainingData& loaded) {
+absl::Status LoadTrainingData(const DataFlags& flags, uint64_t seed, bool finite,
+                              TrainingData& loaded) {
   LoadOptions options;
   options.csv.target = flags.target;
   options.csv.ignore = flags.ignore;
@@ -120,6 +176,9 @@ absl::Status LoadTrainingData(const DataFlags& flags, uint64_t seed, TrainingDat
   absl::StatusOr<DataSet> data = Load(flags.data, options);
   if (!data.ok()) return data.status();
   loaded.data = *std::move(data);
+  absl::Status status = CheckTableOptions(flags, loaded.data);
+  if (status.ok()) status = CheckFinite(loaded.data, flags.data, finite);
+  if (!status.ok()) return status;
   if (loaded.data.table) options.csv.like = &*loaded.data.table;
 
   const double validation = flags.validation_data.empty() ? flags.validation : 0;
@@ -135,10 +194,11 @@ absl::Status LoadTrainingData(const DataFlags& flags, uint64_t seed, TrainingDat
     absl::StatusOr<DataSet> own = Load(*files, options);
     if (!own.ok()) return own.status();
     *set = *std::move(own);
+    if (status = CheckFinite(**set, *files, finite); !status.ok()) return status;
     *rows = {&**set, SplitRows((*set)->num_rows, 0, 0, 0).training,
              absl::StrJoin(FilesOf(*files), ", ")};
   }
-  absl::Status status = CheckShares(flags, loaded.data.num_rows, loaded);
+  status = CheckShares(flags, loaded.data.num_rows, loaded);
   if (status.ok()) Describe(loaded);
   return status;
 }

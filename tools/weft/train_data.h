@@ -39,8 +39,10 @@ struct TrainingData {
 };
 
 // Loads and splits, and says on standard error what it found. The same seed gives the same split,
-// and the same test rows whatever part of the others validates.
-absl::Status LoadTrainingData(const DataFlags& flags, uint64_t seed, TrainingData& loaded);
+// and the same test rows whatever part of the others validates. With `finite`, numbers of x and y
+// that are not finite are an error; otherwise, of any array, they are worth a note.
+absl::Status LoadTrainingData(const DataFlags& flags, uint64_t seed, bool finite,
+                              TrainingData& loaded);
 
 }  // namespace weft::cli
 
