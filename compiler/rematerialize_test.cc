@@ -115,9 +115,7 @@ Graph Tower(int depth, bool recompute, const Block& block) {
   for (size_t i = 0; i < xs.size(); ++i) {
     targets.push_back(variables[i].Assign(xs[i] - gradients[i] * 0.1));
   }
-  const std::vector<Tensor> updates = layers.Updates();
-  targets.insert(targets.end(), updates.begin(), updates.end());
-  graph.AddSignature("step", {{"loss", loss}}, targets);
+  graph.AddSignature("step", {{"loss", loss}}, Concatenate(targets, layers.Updates()));
   return graph;
 }
 

@@ -331,6 +331,11 @@ Tensor Layers::MultiHeadAttention(std::string_view name, Operand query, Operand 
   return Dense(Join(name, "output"), Operand(mixed, location), *features, dense);
 }
 
+std::vector<Tensor> Concatenate(std::vector<Tensor> first, const std::vector<Tensor>& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
 std::vector<Tensor> Layers::Updates(SourceLocation location) {
   std::vector<Tensor> updates;
   for (const auto& [variable, value] : moved_) updates.push_back(variable.Assign(value, location));

@@ -60,6 +60,9 @@ struct AttentionOptions {
   Initializer kernel = Initializer::GlorotUniform();
 };
 
+// The first and then the second, such as an optimizer's assignments and Layers::Updates.
+std::vector<Tensor> Concatenate(std::vector<Tensor> first, const std::vector<Tensor>& second);
+
 // Makes layers over a graph and keeps their variables by name: the second layer of the same name in
 // scopes of the same names (Graph::Scope) uses the variables of the first, so a model written as
 // one function can be built for training and for prediction in one graph:

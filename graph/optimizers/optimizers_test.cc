@@ -185,9 +185,9 @@ TEST(Training, ConvolutionalNetworkLearns) {
     return layers.Dense("logits", h, 2);
   };
   Tensor loss = Mean(SoftmaxCrossEntropy(model(true), label));
-  std::vector<Tensor> targets = Sgd(graph, {.learning_rate = 0.2, .momentum = 0.9}).Minimize(loss);
-  for (Tensor update : layers.Updates()) targets.push_back(update);
-  graph.AddSignature("train_step", {{"loss", loss}}, targets);
+  Sgd sgd(graph, {.learning_rate = 0.2, .momentum = 0.9});
+  graph.AddSignature("train_step", {{"loss", loss}},
+                     Concatenate(sgd.Minimize(loss), layers.Updates()));
   graph.AddSignature("eval_step", {{"accuracy", Accuracy(model(false), label)}});
   ASSERT_TRUE(graph.status().ok()) << graph.status();
 

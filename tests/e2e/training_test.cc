@@ -50,11 +50,6 @@ HostTensor Classes(const std::vector<int64_t>& shape, int32_t classes, uint32_t 
   return tensor;
 }
 
-std::vector<Tensor> Joined(std::vector<Tensor> a, const std::vector<Tensor>& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
 Model Mlp() {
   return {[](Graph& graph) {
             Layers layers(graph, 1);
@@ -90,7 +85,7 @@ Model Cnn() {
             h = layers.Dropout(Flatten(Relu(layers.Conv2D("second", h, 12, {3, 3}))), 0.2);
             Tensor loss = Mean(SoftmaxCrossEntropy(layers.Dense("logits", h, 10), label));
             graph.AddSignature("train_step", {{"loss", loss}},
-                               Joined(Sgd(graph).Minimize(loss), layers.Updates()));
+                               Concatenate(Sgd(graph).Minimize(loss), layers.Updates()));
           },
           [](uint32_t step, int64_t batch) {
             return NamedTensors{{"x", Floats({batch, 8, 8, 3}, step)},
@@ -114,7 +109,7 @@ Model Transformer() {
             h = h + layers.Dense("out", Gelu(layers.Dense("in", n, 24)), 16);
             Tensor loss = Mean(SoftmaxCrossEntropy(layers.Dense("logits", h, 11), next));
             graph.AddSignature("train_step", {{"loss", loss}},
-                               Joined(AdamW(graph).Minimize(loss), layers.Updates()));
+                               Concatenate(AdamW(graph).Minimize(loss), layers.Updates()));
           },
           [](uint32_t step, int64_t batch) {
             return NamedTensors{{"tokens", Classes({batch, 6}, 11, step)},

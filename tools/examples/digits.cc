@@ -35,9 +35,8 @@ weft::Graph DigitsGraph() {
   Tensor logits = model(/*training=*/true);
   const Tensor loss = Mean(SoftmaxCrossEntropy(logits, label));
   Adam adam(graph, {.learning_rate = CosineDecay(2e-3, kSteps)});
-  std::vector<Tensor> step = adam.Minimize(loss);
-  for (const Tensor& update : layers.Updates()) step.push_back(update);
-  graph.AddSignature("train_step", {{"loss", loss}, {"accuracy", Accuracy(logits, label)}}, step);
+  graph.AddSignature("train_step", {{"loss", loss}, {"accuracy", Accuracy(logits, label)}},
+                     Concatenate(adam.Minimize(loss), layers.Updates()));
 
   logits = model(/*training=*/false);
   graph.AddSignature("eval_step", {{"loss", Mean(SoftmaxCrossEntropy(logits, label))},

@@ -74,9 +74,8 @@ Graph TransformerGraph(int64_t vocabulary, double steps) {
   options.adam.learning_rate = WarmUp(50, CosineDecay(3e-3, steps - 50, 0.05));
   options.adam.clipping.norm = 1;
   AdamW optimizer(graph, options);
-  std::vector<Tensor> step = optimizer.Minimize(loss);
-  for (const Tensor& update : layers.Updates()) step.push_back(update);
-  graph.AddSignature("train_step", {{"loss", loss}}, step);
+  graph.AddSignature("train_step", {{"loss", loss}},
+                     Concatenate(optimizer.Minimize(loss), layers.Updates()));
 
   const Tensor logits = model(/*training=*/false);
   graph.AddSignature("eval_step", {{"loss", Mean(SoftmaxCrossEntropy(logits, next))}});

@@ -114,9 +114,7 @@ class Builder {
     options.adam.clipping.norm = 5;
     options.weight_decay = options_.weight_decay;
     AdamW optimizer(graph_, options);
-    std::vector<Tensor> targets = optimizer.Minimize(loss);
-    for (const Tensor& update : layers_.Updates()) targets.push_back(update);
-    return targets;
+    return Concatenate(optimizer.Minimize(loss), layers_.Updates());
   }
 
   void Classification(Tensor x) {
