@@ -226,6 +226,47 @@ TEST(PlanTest, StepsNameTheirNodes) {
   EXPECT_NE(step.location().find("plan_test.cc:"), std::string::npos) << step.location();
 }
 
+// What a gradient adds is blamed on the forward node's line as well as on that of the gradient.
+TEST(PlanTest, GradientStepsNameTheForwardLine) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4, 8});
+  Tensor w = graph.Input("w", DataType::kF32, {8, 16});
+  const int forward = __LINE__ + 1;
+  Tensor y = Exp(MatMul(x, w));
+  const int gradient = __LINE__ + 1;
+  const std::vector<Tensor> gradients = Gradients(y, {x, w});
+  graph.AddSignature("f", {{"y", y}, {"dx", gradients[0]}, {"dw", gradients[1]}});
+  const Plan plan = PlanOf(graph, "f");
+  const auto ends_with = [](const std::string& text, const std::string& end) {
+    return text.size() >= end.size() &&
+           text.compare(text.size() - end.size(), end.size(), end) == 0;
+  };
+  const std::string there = "plan_test.cc:" + std::to_string(forward);
+  const std::string back = "plan_test.cc:" + std::to_string(gradient) + " for ";
+  int of_gradient = 0;
+  for (const Step& step : plan.blocks(0).steps()) {
+    EXPECT_TRUE(ends_with(step.location(), there)) << step.label() << " at " << step.location();
+    of_gradient += step.location().find(back) != std::string::npos;
+  }
+  EXPECT_GE(of_gradient, 2);  // the products for x and for w
+}
+
+TEST(PlanTest, AssertionsSayWhatTheyExpect) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {});
+  Tensor y = Assert(Greater(x, 0.0), x, "");
+  graph.AddSignature("f", {{"y", Assert(Less(x, 9.0), y, "expected less than 9")}});
+  const Plan plan = PlanOf(graph, "f");
+  std::vector<std::string> messages;
+  for (const Step& step : plan.blocks(0).steps()) {
+    if (!step.has_assert_step()) continue;
+    messages.push_back(step.assert_step().message());
+    EXPECT_NE(step.location().find("plan_test.cc:"), std::string::npos) << step.location();
+  }
+  EXPECT_EQ(messages,
+            (std::vector<std::string>{"expected a condition that holds", "expected less than 9"}));
+}
+
 TEST(PlanTest, ConstantsAreStoredOnce) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {3, 2});

@@ -1,109 +1,39 @@
 // Counts what is allocated, by malloc and by mmap, on all threads: the second and later runs of a
-// call, and of a session into the tensors of the run before, allocate nothing.
+// call, in C++ and in C, and of a session into the tensors of the run before, allocate nothing.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include <atomic>
-#include <cerrno>
-#include <cstddef>
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "runtime/c_api.h"
 #include "runtime/session.h"
+#include "runtime/testing/count_allocations.h"
 #include "runtime/testing/plan_builder.h"
-
-namespace {
-// Constant-initialised, so that the hooks may use it at any time.
-std::atomic<long> allocations{0};
-}  // namespace
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define WEFT_SANITIZED 1
-#endif
-#endif
-
-#ifndef WEFT_SANITIZED
-extern "C" {
-void* __libc_malloc(size_t size);
-void* __libc_calloc(size_t count, size_t size);
-void* __libc_realloc(void* memory, size_t size);
-void* __libc_memalign(size_t alignment, size_t size);
-
-void* malloc(size_t size) {
-  ++allocations;
-  return __libc_malloc(size);
-}
-void* calloc(size_t count, size_t size) {
-  ++allocations;
-  return __libc_calloc(count, size);
-}
-void* realloc(void* memory, size_t size) {
-  ++allocations;
-  return __libc_realloc(memory, size);
-}
-void* aligned_alloc(size_t alignment, size_t size) {
-  ++allocations;
-  return __libc_memalign(alignment, size);
-}
-void* memalign(size_t alignment, size_t size) {
-  ++allocations;
-  return __libc_memalign(alignment, size);
-}
-int posix_memalign(void** memory, size_t alignment, size_t size) {
-  ++allocations;
-  *memory = __libc_memalign(alignment, size);
-  return *memory == nullptr ? ENOMEM : 0;
-}
-void* mmap(void* address, size_t size, int protection, int flags, int fd, off_t offset) noexcept {
-  ++allocations;
-  const long result = syscall(SYS_mmap, address, size, protection, flags, fd, offset);
-  return reinterpret_cast<void*>(result);
-}
-void* mmap64(void* address, size_t size, int protection, int flags, int fd, off_t offset) noexcept {
-  return mmap(address, size, protection, flags, fd, offset);
-}
-}  // extern "C"
-#else
-// The sanitizers own malloc; operators can be counted all the same.
-void* operator new(size_t size) {
-  ++allocations;
-  void* memory = malloc(size);
-  if (memory == nullptr) abort();
-  return memory;
-}
-void* operator new(size_t size, const std::nothrow_t&) noexcept { return operator new(size); }
-void operator delete(void* memory) noexcept { free(memory); }
-void operator delete(void* memory, size_t) noexcept { free(memory); }
-#endif
 
 namespace weft {
 namespace {
 
 TEST(Allocations, AreCounted) {
-  long before = allocations;
+  long before = AllocationCount();
   // The compiler may leave out an allocation that nobody sees.
   static std::string* volatile text;
   text = new std::string(100, 'x');
-  EXPECT_GE(allocations - before, 2);
+  EXPECT_GE(AllocationCount() - before, 2);
   delete text;
   std::thread([&] {
-    before = allocations;
+    before = AllocationCount();
     text = new std::string(100, 'x');
     delete text;
   }).join();
-  EXPECT_GE(allocations - before, 2);
-#ifndef WEFT_SANITIZED
-  before = allocations;
+  EXPECT_GE(AllocationCount() - before, 2);
+#ifdef WEFT_COUNTS_MALLOC
+  before = AllocationCount();
   void* pages = mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  EXPECT_EQ(allocations - before, 1);
+  EXPECT_EQ(AllocationCount() - before, 1);
   munmap(pages, 4096);
 #endif
 }
@@ -149,17 +79,52 @@ TEST(Allocations, NoneInTheSecondRunOfACall) {
     ASSERT_TRUE(call.ok()) << call.status();
     ASSERT_TRUE((*call)->Feed(0, test.feed).ok());
     ASSERT_TRUE((*call)->Run().ok());
-    const long before = allocations;
+    const long before = AllocationCount();
     bool ok = true;
     for (int i = 0; i < 10; ++i) {
       ok = ok && (*call)->Run().ok();
       ok = ok && (*call)->Run(with_deadline).ok();
       ok = ok && (*call)->Feed(0, test.feed).ok();
     }
-    const long counted = allocations - before;
+    const long counted = AllocationCount() - before;
     EXPECT_TRUE(ok);
     EXPECT_EQ(counted, 0) << test.signature << " " << test.feed.TypeString();
   }
+}
+
+TEST(Allocations, NoneInTheSecondRunOfACallInC) {
+  const std::string package = plan_testing::MakeTestPackage().Bytes();
+  WeftSessionOptions session_options = {};
+  session_options.struct_size = sizeof(session_options);
+  session_options.threads = 2;
+  WeftSession* session = weft_session_from_memory(package.data(), package.size(), &session_options);
+  ASSERT_NE(session, nullptr) << weft_error_message();
+  WeftCall* init = weft_session_prepare(session, "init", nullptr);
+  ASSERT_EQ(weft_call_run(init, nullptr), WEFT_STATUS_OK) << weft_error_message();
+  weft_call_free(init);
+  WeftRunOptions options = {};
+  options.struct_size = sizeof(options);
+  options.timeout_seconds = 3600;
+  for (const Case& test : Cases()) {
+    const int64_t* const shapes[] = {test.feed.shape().data()};
+    WeftCall* call = weft_session_prepare(session, test.signature, shapes);
+    ASSERT_NE(call, nullptr) << weft_error_message();
+    ASSERT_EQ(weft_call_feed(call, 0, test.feed.data()), WEFT_STATUS_OK);
+    ASSERT_EQ(weft_call_run(call, nullptr), WEFT_STATUS_OK) << weft_error_message();
+    WeftTensor output;
+    const long before = AllocationCount();
+    bool ok = true;
+    for (int i = 0; i < 10; ++i) {
+      ok = ok && weft_call_run(call, nullptr) == WEFT_STATUS_OK;
+      ok = ok && weft_call_run(call, &options) == WEFT_STATUS_OK;
+      ok = ok && weft_call_output(call, 0, &output) == WEFT_STATUS_OK;
+    }
+    const long counted = AllocationCount() - before;
+    EXPECT_TRUE(ok) << weft_error_message();
+    EXPECT_EQ(counted, 0) << test.signature << " " << test.feed.TypeString();
+    weft_call_free(call);
+  }
+  weft_session_free(session);
 }
 
 TEST(Allocations, NoneInTheSecondRunOfASession) {
@@ -170,13 +135,13 @@ TEST(Allocations, NoneInTheSecondRunOfASession) {
     const NamedTensors feeds = {{test.input, test.feed}};
     NamedTensors outputs;
     ASSERT_TRUE(session->RunInto(signature, feeds, &outputs).ok());
-    const long before = allocations;
+    const long before = AllocationCount();
     bool ok = true;
     for (int i = 0; i < 10; ++i) {
       ok = ok && session->RunInto(signature, feeds, &outputs).ok();
       ok = ok && session->RunInto(signature, feeds, &outputs, with_deadline).ok();
     }
-    const long counted = allocations - before;
+    const long counted = AllocationCount() - before;
     EXPECT_TRUE(ok);
     EXPECT_EQ(counted, 0) << test.signature << " " << test.feed.TypeString();
   }

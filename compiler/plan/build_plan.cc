@@ -48,22 +48,24 @@ std::string Label(plan::FusionOp fusion) {
   return absl::StrCat("fusion(", absl::StrJoin(names, ", "), ")");
 }
 
+// "model.cc:12", and "train.cc:30 for model.cc:12" of a node that a gradient made, as ir::Describe
+// has it; "" where nobody wrote it.
+std::string SourceText(mlir::Location location) {
+  const std::vector<ir::SourceLine> lines = ir::SourceLinesOf(location);
+  if (lines.empty()) return "";
+  std::string text = absl::StrCat(lines[0].file, ":", lines[0].line);
+  if (lines.size() > 1) absl::StrAppend(&text, " for ", lines[1].file, ":", lines[1].line);
+  return text;
+}
+
 void SetBlame(const std::vector<mlir::Operation*>& ops, Step* step) {
   std::set<std::string> seen;
   for (mlir::Operation* op : ops) {
     const std::string name(ir::NodeNameOf(op));
     if (name.empty() || seen.size() >= kMaxNodes || !seen.insert(name).second) continue;
     step->add_nodes(name);
-    const std::vector<ir::SourceLine> lines = ir::SourceLinesOf(op->getLoc());
-    if (step->location().empty() && !lines.empty()) {
-      step->set_location(absl::StrCat(lines[0].file, ":", lines[0].line));
-    }
+    if (step->location().empty()) step->set_location(SourceText(op->getLoc()));
   }
-}
-
-// Text for errors at run time: the user's message and whose it is.
-std::string MessageWithBlame(mlir::Operation* op, llvm::StringRef message) {
-  return absl::StrCat(message.str(), message.empty() ? "" : ", at ", ir::Describe(op->getLoc()));
 }
 
 // Deadlines are looked at between tiles, so a tile must end: after a minute or so. Contractions
@@ -304,7 +306,10 @@ class PlanBuilder {
         step->set_label("assert");
         SetBlame({&op}, step);
         step->mutable_assert_step()->set_condition(BufferOf(assert_op.getCondition()));
-        step->mutable_assert_step()->set_message(MessageWithBlame(&op, assert_op.getMessage()));
+        // Those who print it add the step's nodes and source line.
+        const llvm::StringRef message = assert_op.getMessage();
+        step->mutable_assert_step()->set_message(message.empty() ? "expected a condition that holds"
+                                                                 : message.str());
       } else if (auto print = llvm::dyn_cast<ir::PrintOp>(op)) {
         AddPrint(print, block);
       }

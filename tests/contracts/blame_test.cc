@@ -1,16 +1,20 @@
-// "Blame": what is short of memory, or too large, is named by node and source line, through the
-// whole compiler.
+// "Blame": what is short of memory, or too large, or not a number, is named by node and source
+// line, through the whole compiler.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "compiler/aot/artifact_fixture.h"
 #include "compiler/api.h"
 #include "graph/graph.h"
 #include "graph/layers/layers.h"
+#include "proto/npy.h"
 #include "runtime/session.h"
 
 namespace weft {
@@ -98,6 +102,70 @@ TEST(Blame, WorkThatNothingCanStopHasOneLimit) {
         }
       }
     }
+  }
+}
+
+class BlameTest : public ArtifactFixture {
+ protected:
+  // Finite where x is not above 80 or so.
+  Graph Model() {
+    Graph graph("checked");
+    Tensor x = graph.Input("x", DataType::kF32, {"n", 3});
+    line_ = __LINE__ + 1;
+    Tensor checked = CheckNumerics(Exp(x), "activations").Named("layer/chk");
+    graph.AddSignature("predict", {{"y", Tanh(checked) * 2.0}});
+    EXPECT_TRUE(graph.status().ok()) << graph.status();
+    return graph;
+  }
+  // Each of node, line, and the author's message is said, and said once.
+  void ExpectBlame(const std::string& message) {
+    const std::string line = absl::StrCat("blame_test.cc:", line_);
+    for (const std::string& part : {std::string("layer/chk"), line, std::string("activations"),
+                                    std::string("an infinity or NaN"), std::string("predict")}) {
+      const std::vector<std::string> around = absl::StrSplit(message, part);
+      EXPECT_EQ(around.size(), 2u) << "'" << part << "' in: " << message;
+    }
+  }
+
+  const float kNaN = std::numeric_limits<float>::quiet_NaN();
+  const HostTensor good_ = HostTensor::Of<float>({2, 3}, {0, 1, 2, 3, 4, 5});
+  const HostTensor bad_[2] = {HostTensor::Of<float>({2, 3}, {0, 1, kNaN, 3, 4, 5}),
+                              HostTensor::Of<float>({2, 3}, {0, 1, 2, 3, 4, 500})};
+  int line_ = 0;
+};
+
+TEST_F(BlameTest, NotANumberInSessions) {
+  const Graph graph = Model();
+  const auto package = CompilePackage(graph, {});
+  ASSERT_TRUE(package.ok()) << package.status();
+  auto planner = MakePlanner(graph);
+  ASSERT_TRUE(planner.ok()) << planner.status();
+  absl::StatusOr<std::unique_ptr<Session>> sessions[] = {Session::FromPackage(*package),
+                                                         Session::WithPlanner(*planner)};
+  for (const auto& session : sessions) {
+    ASSERT_TRUE(session.ok()) << session.status();
+    const auto good = (*session)->Run("predict", {{"x", good_}});
+    EXPECT_TRUE(good.ok()) << good.status();
+    for (const HostTensor& bad : bad_) {
+      const absl::Status status = (*session)->Run("predict", {{"x", bad}}).status();
+      EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+      ExpectBlame(std::string(status.message()));
+    }
+  }
+}
+
+TEST_F(BlameTest, NotANumberInPrograms) {
+  const absl::Status written = WriteArtifact(Model(), {}, Artifact::kExecutable, File("checked"));
+  ASSERT_TRUE(written.ok()) << written;
+  const std::string command = absl::StrCat(File("checked"), " --x=", File("x.npy"));
+  ASSERT_TRUE(SaveNpy(File("x.npy"), good_).ok());
+  const Outcome good = Shell(command);
+  EXPECT_EQ(good.code, 0) << good.text;
+  for (const HostTensor& bad : bad_) {
+    ASSERT_TRUE(SaveNpy(File("x.npy"), bad).ok());
+    const Outcome run = Shell(command);
+    EXPECT_EQ(run.code, 1) << run.text;
+    ExpectBlame(run.text);
   }
 }
 
