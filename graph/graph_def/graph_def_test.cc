@@ -496,6 +496,29 @@ TEST(Import, Functions) {
   EXPECT_THAT(Message(Graph::FromGraphDef(def).status()), HasSubstr("in the graph itself"));
 }
 
+TEST(Import, NamesOfFunctions) {
+  for (const char* name : {"", "f0"}) {
+    proto::GraphDef def = Nested(2, false, false);
+    def.mutable_functions(1)->set_name(name);
+    EXPECT_THAT(Message(Graph::FromGraphDef(def).status()),
+                HasSubstr(absl::StrCat("function '", name,
+                                       "': expected names that are unique and not empty")));
+  }
+  proto::GraphDef def = Nested(2, false, false);
+  *def.mutable_functions(0)->add_arguments() = def.functions(0).arguments(0);
+  EXPECT_THAT(Message(Graph::FromGraphDef(def).status()),
+              HasSubstr("function 'f0': expected argument names that are unique, got a second "
+                        "'a'"));
+}
+
+// Refused by their number, before the first is looked at.
+TEST(Import, NumberOfNodes) {
+  proto::GraphDef def = Small();
+  def.mutable_nodes()->Reserve(graph_def::kMaxNodes + 1);
+  while (def.nodes_size() <= graph_def::kMaxNodes) def.add_nodes();
+  EXPECT_THAT(Message(Graph::FromGraphDef(def).status()), HasSubstr("at most 2000000 nodes"));
+}
+
 TEST(Import, UpgradesOldNodes) {
   static constexpr graph_def::Upgrader kUpgraders[] = {
       {"old_exp", 1,

@@ -69,6 +69,20 @@ TEST_F(GraphRules, assign_c1) {
   EXPECT_THAT(Diagnostic(), HasSubstr("expected the dtype and shape of variable 'v' (C1)"));
 }
 
+TEST_F(GraphRules, custom_gradient_c1) {
+  Tensor two = graph_.Input("two", DataType::kF32, {2});
+  Tensor three = graph_.Input("three", DataType::kF32, {3});
+  CustomGradient(
+      {two}, [](const std::vector<Tensor>& x) { return std::vector{Round(x[0])}; },
+      [](const std::vector<Tensor>&, const std::vector<Tensor>&, const std::vector<Tensor>& dy) {
+        return dy;
+      });
+  EXPECT_EQ(Diagnostic(), "");
+  FindFirst("custom_gradient")->setOperand(0, ValueOf(three));
+  EXPECT_THAT(Diagnostic(),
+              HasSubstr("expected body arguments of types (f32[3]), got (f32[2]) (C1)"));
+}
+
 TEST_F(GraphRules, initializer_c2) {
   mlir::Operation* op = FindFirst("initializer");
   mlir::OpBuilder builder(op);
