@@ -103,6 +103,63 @@ TEST(CleanupTest, EqualOpsAreOne) {
   EXPECT_EQ(f.Count("weft.exp"), 1);
 }
 
+// What nobody uses goes, with what only that used; what can fail stays.
+TEST(CleanupTest, DeadCodeGoes) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {2});
+  graph.AddSignature("f", {{"y", Neg(x)}});
+  Function f(graph);
+  EXPECT_FALSE(*EliminateDeadCode(f.op()));
+  mlir::OpBuilder builder = mlir::OpBuilder::atBlockBegin(&f.op().getBody().front());
+  OpMaker make(builder, f.op().getBody().front().front().getLoc());
+  mlir::Value argument = f.op().getArgument(0);
+  make.Make("exp", make.Make("sqrt", argument));
+  mlir::Value finite = make.Reduce("reduce_and", make.Make("is_finite", argument), {0});
+  make.Make("assert", {finite, argument},
+            builder.getNamedAttr("message", builder.getStringAttr("finite")));
+  f.Run(EliminateDeadCode);
+  EXPECT_EQ(f.Count("weft.exp") + f.Count("weft.sqrt"), 0);
+  for (const char* op : {"weft.neg", "weft.assert", "weft.is_finite"}) {
+    EXPECT_EQ(f.Count(op), 1) << op;
+  }
+}
+
+// The right operand goes into panels of columns, the last filled with zeros; a constant one at
+// compile time.
+TEST(PackTest, RightOperandsGoIntoPanels) {
+  const auto columns = [](mlir::Operation*, bool is_constant) { return is_constant ? 4 : 0; };
+  for (const bool transpose : {false, true}) {
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {"n", 2});
+    Tensor w = graph.Input("w", DataType::kF32, {2, 5});
+    const HostTensor values = HostTensor::Of<float>({2, 5}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
+    const HostTensor turned = HostTensor::Of<float>({5, 2}, {1, 6, 2, 7, 3, 8, 4, 9, 5, 10});
+    Tensor packed = MatMul(x, graph.Constant(transpose ? turned : values), false, transpose);
+    graph.AddSignature("f", {{"packed", packed}, {"left", MatMul(x, w)}});
+    Function f(graph);
+    absl::StatusOr<bool> changed = PackContractions(f.op(), columns);
+    ASSERT_TRUE(changed.ok() && *changed) << changed.status();
+    ASSERT_TRUE(llvm::succeeded(mlir::verify(f.op())));
+    EXPECT_EQ(f.Count("plan.pack"), 1);
+    EXPECT_EQ(f.Count("plan.unpack"), 1);
+    ASSERT_TRUE(*Fold(f.op()));
+    EXPECT_EQ(f.Count("plan.pack"), 0);
+    f.op().walk([&](plan::UnpackOp op) {
+      EXPECT_TRUE(llvm::isa<ir::MatMulOp>(*op->user_begin()));
+      auto constant = op.getX().getDefiningOp<ir::ConstantOp>();
+      ASSERT_TRUE(constant);
+      const HostTensor panels =
+          *ir::HostTensorOf(llvm::cast<mlir::DenseElementsAttr>(constant.getValue()));
+      EXPECT_EQ(panels.TypeString(), "f32[1, 2, 2, 4]");
+      const auto got = panels.values<float>();
+      EXPECT_EQ(std::vector<float>(got.begin(), got.end()),
+                (std::vector<float>{1, 2, 3, 4, 6, 7, 8, 9, 5, 0, 0, 0, 10, 0, 0, 0}));
+    });
+    EXPECT_EQ(f.Count("plan.unpack"), 1);
+    EXPECT_FALSE(*PackContractions(f.op(), [](mlir::Operation*, bool) { return 0; }));
+  }
+}
+
 TEST(SpecializeTest, SizesTakeThePlaceOfSymbols) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {"n", 2});
