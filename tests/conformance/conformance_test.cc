@@ -13,6 +13,7 @@
 #include "graph/reference/elementwise.h"
 #include "gtest/gtest.h"
 #include "runtime/session.h"
+#include "tests/conformance/targets.h"
 #include "tests/conformance/tolerance.h"
 #include "tests/ops/op_cases.h"
 
@@ -180,7 +181,7 @@ TEST_P(ConformanceTest, CompiledCodeAgreesWithTheReference) {
   }
   ASSERT_TRUE(graph.status().ok()) << graph.status();
 
-  const auto package = CompilePackage(graph, {});
+  const auto package = CompilePackage(graph, OptionsOfTest());
   ASSERT_TRUE(package.ok()) << package.status();
   const auto session = Session::FromPackage(*package, {.threads = 2});
   ASSERT_TRUE(session.ok()) << session.status();

@@ -18,6 +18,7 @@
 #include "graph/reference/elementwise.h"
 #include "gtest/gtest.h"
 #include "runtime/session.h"
+#include "tests/conformance/targets.h"
 #include "tests/conformance/tolerance.h"
 
 namespace weft {
@@ -162,7 +163,7 @@ TEST_P(SpecialValues, CompiledCodeAgreesWithTheReference) {
   graph.AddSignature("run", outputs);
   ASSERT_TRUE(graph.status().ok()) << graph.status();
 
-  const auto package = CompilePackage(graph, {});
+  const auto package = CompilePackage(graph, OptionsOfTest());
   ASSERT_TRUE(package.ok()) << package.status();
   const auto session = Session::FromPackage(*package, {.threads = 1});
   ASSERT_TRUE(session.ok()) << session.status();
