@@ -143,7 +143,7 @@ def layer_test(forbidden, **kwargs):
     """Fails when a library or program of this BUILD file depends on a layer that it must not know. Comes last in the file.
 
     Args:
-      forbidden: label prefixes, a repository ("@llvm") or a top-level folder ("//graph").
+      forbidden: labels ("//runtime:session") or prefixes of some, a repository ("@llvm") or a folder ("//graph").
       **kwargs: tags and the like.
     """
     targets = [
