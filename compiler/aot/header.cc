@@ -122,9 +122,10 @@ int $P_use_memory($P_model* model, void* memory, int64_t bytes);
 /* Ends the instance's runs early, from now on: with $U_DEADLINE_EXCEEDED where one is not done
  * `timeout_seconds` after it began (0: no limit), with $U_CANCELLED where *cancel is not 0 (null:
  * never). Another thread may write to *cancel at any time; the byte must live until the next call of
- * this function or the instance's end. Both are looked at between the steps of a run, each of which
- * is short, until it begins to write variables: those change all together or not at all. After such
- * an end, outputs are undefined and the instance is as good as before. */
+ * this function or the instance's end. Both are looked at between the steps of a run and between the
+ * pieces that a step is computed in, until the run begins to write variables: those change all
+ * together or not at all. After such an end, outputs are undefined and the instance is as good as
+ * before. */
 int $P_set_limits($P_model* model, double timeout_seconds, const volatile uint8_t* cancel);
 )";
 
