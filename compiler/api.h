@@ -46,6 +46,9 @@ struct CompileOptions {
   std::function<void(const std::string& pass, const std::string& ir)> dump;
   // Where set, called with each pass's name and seconds.
   std::function<void(const std::string& pass, double seconds)> timing;
+  // Where set, called as the work goes on: the share of it that is done, from 0 to 1, and what was
+  // done last ("plan 3/8"). From any thread, one at a time; those of a planner at once.
+  std::function<void(double share, const std::string& what)> progress;
   // Where set, gets a line for each edge: fused or not, by which rule, bytes saved.
   std::function<void(const std::string& line)> explain;
 };

@@ -40,6 +40,8 @@ constexpr char kProducer[] = "weft 0.1";
 // Kernels are compiled in this many modules at most, whatever the number of threads, so that the
 // code does not depend on it.
 constexpr int kMaxModules = 8;
+// What plans and their kernels take of the time, by experience; the rest is machine code.
+constexpr double kPlansShare = 0.2;
 // log2 of the alignment of what is mapped.
 constexpr int kPage = 12;
 
@@ -199,6 +201,7 @@ class Builder : public PackageBuilder {
       absl::StatusOr<Plan> built = MakePlan(plan, kernels);
       if (!built.ok()) return built.status();
       *made->add_plans() = *std::move(built);
+      ReportProgress(0, kPlansShare, "plan", made->plans_size(), plans_.size());
     }
     absl::StatusOr<CodeImage> image = CompileKernels(kernels);
     if (!image.ok()) return image.status();
@@ -313,13 +316,25 @@ class Builder : public PackageBuilder {
     return built;
   }
 
+  // `done` of `count` parts are done that lead from one share of a target's work to another.
+  void ReportProgress(double from, double to, const char* part, size_t done, size_t count) const {
+    if (!options_.progress) return;
+    const double share =
+        from + (to - from) * static_cast<double>(done) / static_cast<double>(count);
+    const size_t targets = options_.targets.size(), target = manifest_.targets_size();
+    options_.progress((static_cast<double>(target - 1) + share) / static_cast<double>(targets),
+                      absl::StrCat(part, " ", done, "/", count,
+                                   targets == 1 ? "" : " for " + options_.targets[target - 1]));
+  }
+
   // Links what MLIR and LLVM make of the kernels.
   absl::StatusOr<CodeImage> CompileKernels(KernelSet& kernels) {
     std::vector<mlir::OwningOpRef<mlir::ModuleOp>> owned = kernels.Split(kMaxModules);
     std::vector<mlir::ModuleOp> modules;
     for (auto& module : owned) modules.push_back(*module);
-    absl::StatusOr<std::vector<std::string>> objects =
-        CompileToObjects(modules, kernels.target(), ThreadsOf(options_));
+    absl::StatusOr<std::vector<std::string>> objects = CompileToObjects(
+        modules, kernels.target(), ThreadsOf(options_),
+        [&](size_t done) { ReportProgress(kPlansShare, 1, "machine code", done, modules.size()); });
     if (!objects.ok()) return objects.status();
     return LinkImage(*objects);
   }

@@ -6,9 +6,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -45,6 +49,30 @@ std::string Cut(std::string text, int columns) {
   return text;
 }
 
+// Never destroyed: threads may still work while the process ends.
+struct AllProgress {
+  std::mutex mutex;  // of everything in each of the list
+  std::vector<Progress*> list;
+  bool hidden = false;
+};
+
+AllProgress& All() {
+  static auto& all = *new AllProgress;
+  return all;
+}
+
+// Signals are for the threads that work. Where there can be no thread more, steps alone draw.
+void StartTimer(std::thread& timer, const std::function<void()>& run) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    timer = std::thread(run);
+  } catch (const std::system_error&) {
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
 }  // namespace
 
 ProgressScreen ProgressScreen::StandardError() {
@@ -55,6 +83,7 @@ ProgressScreen ProgressScreen::StandardError() {
   if (screen.terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
     screen.width = size.ws_col;
   }
+  screen.timer = true;
   screen.write = [](std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stderr);
     std::fflush(stderr);
@@ -68,61 +97,129 @@ ProgressScreen ProgressScreen::StandardError() {
 
 Progress::Progress(std::string label, int64_t total, ProgressScreen screen)
     : label_(std::move(label)), total_(total), screen_(std::move(screen)) {
-  start_ = screen_.seconds();
+  begin_ = start_ = screen_.seconds();
   // So that the first drawing comes kFirst seconds from now, and the first line too.
-  last_ = start_ + kFirst - (screen_.terminal ? kBarInterval : kLineInterval);
+  last_ = begin_ + kFirst - (screen_.terminal ? kBarInterval : kLineInterval);
+  const std::lock_guard<std::mutex> lock(All().mutex);
+  All().list.push_back(this);
+  if (screen_.timer) StartTimer(timer_, [this] { DrawInTime(); });
 }
 
-Progress::~Progress() { Erase(); }
+Progress::~Progress() {
+  {
+    const std::lock_guard<std::mutex> lock(All().mutex);
+    Erase();
+    std::erase(All().list, this);
+    over_ = true;
+  }
+  end_.notify_all();
+  if (timer_.joinable()) timer_.join();
+}
+
+void Progress::DrawInTime() {
+  const std::chrono::duration<double> interval(screen_.terminal ? kBarInterval : kFirst);
+  std::unique_lock<std::mutex> lock(All().mutex);
+  while (!end_.wait_for(lock, interval, [this] { return over_; })) Draw();
+}
 
 void Progress::Erase() {
-  if (drawn_) screen_.write("\r\x1b[K");
-  drawn_ = false;
+  if (!shown_.empty()) screen_.write("\r\x1b[K");
+  shown_.clear();
 }
 
-std::string Progress::Plain(std::string_view note, double now) const {
+double Progress::DoneShare() const {
+  const double share = share_ < 0 && total_ > 0 ? static_cast<double>(done_) / total_ : share_;
+  return std::min(share, 1.0);
+}
+
+std::string Progress::Plain(double now) const {
+  const double share = DoneShare();
   std::string text = label_;
-  if (total_ > 0) {
-    absl::StrAppendFormat(&text, " %d/%d (%.0f %%)", done_, total_, 100.0 * done_ / total_);
-  } else {
+  if (share_ >= 0) {
+    absl::StrAppendFormat(&text, " %.0f %%", 100 * share);
+  } else if (total_ > 0) {
+    absl::StrAppendFormat(&text, " %d/%d (%.0f %%)", done_, total_, 100 * share);
+  } else if (done_ > 0) {
     absl::StrAppendFormat(&text, " %d", done_);
   }
-  if (!note.empty()) absl::StrAppend(&text, ", ", std::string(note));
+  if (!note_.empty()) absl::StrAppend(&text, ", ", note_);
   absl::StrAppend(&text, ", ", Duration(now - start_));
-  if (total_ > 0 && done_ > 0) {
-    absl::StrAppend(&text, ", ", Duration((now - start_) / done_ * (total_ - done_)), " left");
+  if (share > 0) {
+    absl::StrAppend(&text, ", ", Duration((now - start_) / share * (1 - share)), " left");
   }
   return text;
 }
 
-std::string Progress::Bar(std::string_view note, double now) const {
-  if (total_ <= 0) return Cut(Plain(note, now), screen_.width - 1);
-  const double fraction = std::clamp(static_cast<double>(done_) / total_, 0.0, 1.0);
-  std::string text = absl::StrFormat("%s %3.0f %% │%s│ %s", label_, 100 * fraction, Cells(fraction),
+std::string Progress::Bar(double now) const {
+  const double share = DoneShare();
+  if (share < 0) return Cut(Plain(now), screen_.width - 1);
+  std::string text = absl::StrFormat("%s %3.0f %% │%s│ %s", label_, 100 * share, Cells(share),
                                      Duration(now - start_));
-  if (done_ > 0) {
-    absl::StrAppend(&text, " +", Duration((now - start_) / done_ * (total_ - done_)));
-  }
-  if (!note.empty()) absl::StrAppend(&text, "  ", std::string(note));
+  if (share > 0) absl::StrAppend(&text, " +", Duration((now - start_) / share * (1 - share)));
+  if (!note_.empty()) absl::StrAppend(&text, "  ", note_);
   return Cut(std::move(text), screen_.width - 1);
 }
 
-void Progress::Update(int64_t done, std::string_view note) {
-  done_ = done;
+bool Progress::IsShown(double now) const {
+  if (All().hidden) return false;
+  for (auto at = All().list.rbegin(); at != All().list.rend(); ++at) {
+    if (*at == this) return true;
+    if (now - (*at)->begin_ >= kFirst) return false;
+  }
+  return false;
+}
+
+void Progress::Draw() {
   const double now = screen_.seconds();
-  if (now - last_ < (screen_.terminal ? kBarInterval : kLineInterval)) return;
+  if (now - last_ < (screen_.terminal ? kBarInterval : kLineInterval) || !IsShown(now)) return;
   last_ = now;
   if (!screen_.terminal) {
-    screen_.write(Plain(note, now) + "\n");
+    screen_.write(Plain(now) + "\n");
     return;
   }
-  screen_.write(absl::StrCat("\r", Bar(note, now), "\x1b[K"));
-  drawn_ = true;
+  std::string text = Bar(now);
+  if (text == shown_) return;
+  screen_.write(absl::StrCat("\r", text, "\x1b[K"));
+  // It stands where another one may have stood.
+  for (Progress* other : All().list) other->shown_.clear();
+  shown_ = std::move(text);
+}
+
+void Progress::Phase(std::string label, int64_t total) {
+  const std::lock_guard<std::mutex> lock(All().mutex);
+  label_ = std::move(label);
+  note_.clear();
+  total_ = total;
+  done_ = 0;
+  share_ = -1;
+  start_ = screen_.seconds();
+  Draw();
+}
+
+void Progress::Update(int64_t done, std::string_view note) {
+  const std::lock_guard<std::mutex> lock(All().mutex);
+  done_ = done;
+  note_ = note;
+  Draw();
+}
+
+void Progress::Share(double share, std::string_view note) {
+  const std::lock_guard<std::mutex> lock(All().mutex);
+  share_ = std::clamp(share, 0.0, 1.0);
+  note_ = note;
+  Draw();
 }
 
 void Progress::Line(std::string_view text) {
-  Erase();
+  const std::lock_guard<std::mutex> lock(All().mutex);
+  for (Progress* progress : All().list) progress->Erase();
   screen_.write(absl::StrCat(std::string(text), "\n"));
+}
+
+void Progress::HideAll() {
+  const std::lock_guard<std::mutex> lock(All().mutex);
+  for (Progress* progress : All().list) progress->Erase();
+  All().hidden = true;
 }
 
 std::string Duration(double seconds) {

@@ -3,6 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <thread>
+
 namespace weft {
 namespace {
 
@@ -80,6 +85,88 @@ TEST(Progress, LinesElsewhere) {
   progress.Update(99);
   EXPECT_THAT(fake.text, HasSubstr("train 99/100"));
   EXPECT_THAT(fake.text, Not(HasSubstr("\x1b")));
+}
+
+TEST(Progress, TimeAloneWhereNothingIsCounted) {
+  FakeScreen fake;
+  Progress progress("compiling predict", 0, fake.Screen(true));
+  fake.now += 3;
+  progress.Update(0);
+  EXPECT_EQ(fake.text, "\rcompiling predict, 0:03\x1b[K");
+  fake.text.clear();
+  fake.now += 0.2;
+  progress.Update(0);  // the same
+  EXPECT_EQ(fake.text, "");
+}
+
+TEST(Progress, SharesAndPhases) {
+  FakeScreen fake;
+  Progress progress("reading", 0, fake.Screen(true));
+  fake.now += 0.6;
+  progress.Phase("compiling");
+  fake.now += 0.6;  // more than a second in all
+  progress.Share(0.5, "plan 3/4");
+  EXPECT_EQ(fake.text, "\rcompiling  50 % │████████████            │ 0:01 +0:01  plan 3/4\x1b[K");
+  FakeScreen log;
+  Progress lines("compiling", 0, log.Screen(false));
+  log.now += 3;
+  lines.Share(0.75, "plan 3/4");
+  EXPECT_EQ(log.text, "compiling 75 %, plan 3/4, 0:03, 0:01 left\n");
+}
+
+TEST(Progress, TheLastOfSeveralIsShown) {
+  FakeScreen fake;
+  Progress outer("training", 0, fake.Screen(true));
+  fake.now += 2;
+  outer.Update(1);
+  EXPECT_THAT(fake.text, HasSubstr("training"));
+  {
+    Progress inner("compiling", 0, fake.Screen(true));
+    fake.text.clear();
+    fake.now += 0.5;
+    inner.Update(0);  // nothing yet, so that the other one stays
+    outer.Update(2);
+    EXPECT_THAT(fake.text, HasSubstr("training 2"));
+    fake.text.clear();
+    fake.now += 0.6;
+    inner.Update(0);
+    outer.Update(3);
+    EXPECT_EQ(fake.text, "\rcompiling, 0:01\x1b[K");
+    fake.text.clear();
+  }
+  EXPECT_EQ(fake.text, "\r\x1b[K");
+  fake.text.clear();
+  fake.now += 1;
+  outer.Update(4);
+  EXPECT_THAT(fake.text, HasSubstr("training 4"));
+}
+
+// Time goes on by itself.
+TEST(Progress, ATimerDraws) {
+  for (const bool terminal : {false, true}) {
+    std::mutex mutex;
+    std::string text;
+    std::atomic<double> now = 0;
+    ProgressScreen screen;
+    screen.terminal = terminal;
+    screen.timer = true;
+    screen.write = [&](std::string_view s) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      text += s;
+    };
+    screen.seconds = [&] { return now.load(); };
+    const auto wait_for = [&](const std::string& expected) {
+      for (;; std::this_thread::sleep_for(std::chrono::milliseconds(10))) {
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (text.find(expected) != std::string::npos) return;
+      }
+    };
+    const Progress progress("compiling", 0, screen);
+    now = 3;
+    wait_for("compiling, 0:03");
+    now = 13;
+    wait_for("compiling, 0:13");
+  }
 }
 
 TEST(Duration, Forms) {

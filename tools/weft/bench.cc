@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "tools/common/memory.h"
 #include "tools/common/profile.h"
 #include "tools/data/random.h"
+#include "tools/progress/progress.h"
 #include "tools/weft/command.h"
 #include "tools/weft/machine.h"
 #include "tools/weft/model.h"
@@ -29,6 +31,9 @@ struct Flags {
   int threads = 0;
   bool profile = false, json = false;
 };
+
+// Seconds between two updates of the progress.
+constexpr double kUpdateInterval = 0.1;
 
 using Clock = std::chrono::steady_clock;
 
@@ -111,18 +116,28 @@ absl::Status Run(const Flags& flags) {
   for (size_t i = 0; i < feeds->size() && status.ok(); ++i) {
     status = (*call)->Feed(static_cast<int>(i), (*feeds)[i]);
   }
+  std::optional<Progress> progress(std::in_place, "warming up " + signature->name);
   // Warm up: caches, page tables, threads.
   const auto warm_start = Clock::now();
   for (int i = 0; status.ok() && (i < 3 || Since(warm_start) < 0.1 * flags.seconds); ++i) {
     status = (*call)->Run();
   }
   std::vector<double> times;
+  progress->Phase("measuring " + signature->name);
   const auto start = Clock::now();
+  // Between runs, and seldom, so that it is not measured.
+  double next_update = 0;
   while (status.ok() && (times.size() < 5 || Since(start) < flags.seconds)) {
+    const double now = Since(start);
+    if (now >= next_update) {
+      progress->Share(now / flags.seconds, absl::StrCat(times.size(), " runs"));
+      next_update = now + kUpdateInterval;
+    }
     const auto before = Clock::now();
     status = (*call)->Run();
     times.push_back(Since(before));
   }
+  progress->Phase("measuring the machine");
   if (!status.ok()) return WithHint(status);
   std::sort(times.begin(), times.end());
   // Work per run, as the plan's steps state it. Profiling comes after timing: it costs time itself.
@@ -141,6 +156,7 @@ absl::Status Run(const Flags& flags) {
   // Before the measurement of the machine, which takes memory of its own.
   const int64_t resident = PeakResidentBytes();
   const MachinePeaks peaks = MeasurePeaks(threads);
+  progress.reset();
   const double median = Percentile(times, 0.5);
   const double gflops = flops / median / 1e9, gbs = bytes / median / 1e9;
   if (flags.profile) PrintProfile(profile);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "compiler/api.h"
 #include "compiler/check_options.h"
@@ -19,6 +21,7 @@
 #include "proto/suggest.h"
 #include "tools/common/command_line.h"
 #include "tools/common/outputs.h"
+#include "tools/progress/progress.h"
 #include "tools/weft/command.h"
 #include "tools/weft/compile_golden.h"
 #include "tools/weft/model.h"
@@ -62,7 +65,8 @@ absl::StatusOr<std::string> ChooseKind(const Flags& flags) {
 }
 
 absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
-                                         const std::string& kind, absl::Status& dumped) {
+                                         const std::string& kind, Progress& progress,
+                                         absl::Status& dumped) {
   CompileOptions options;
   options.signatures = flags.signatures;
   const std::vector<std::string> names = graph.SignatureNames();
@@ -92,21 +96,17 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
   options.memory_budget = static_cast<int64_t>(flags.memory_budget);
   options.threads = flags.threads;
   options.disabled_passes = flags.disabled_passes;
+  options.progress = [&](double share, const std::string& what) { progress.Share(share, what); };
   if (flags.timing) {
-    options.timing = [](const std::string& pass, double seconds) {
-      std::fprintf(stderr, "%10.2f ms  %s\n", 1e3 * seconds, pass.c_str());
+    options.timing = [&](const std::string& pass, double seconds) {
+      progress.Line(absl::StrFormat("%10.2f ms  %s", 1e3 * seconds, pass));
     };
   }
-  if (flags.explain) {
-    options.explain = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
-  }
+  if (flags.explain) options.explain = [&](const std::string& line) { progress.Line(line); };
   if (!flags.dump.empty()) {
-    options.dump = [&dumped, folder = flags.dump, count = 0](const std::string& pass,
-                                                             const std::string& ir) mutable {
-      if (folder == "-") {
-        std::fprintf(stderr, "// ---- after %s\n%s\n", pass.c_str(), ir.c_str());
-        return;
-      }
+    options.dump = [&progress, &dumped, folder = flags.dump, count = 0](
+                       const std::string& pass, const std::string& ir) mutable {
+      if (folder == "-") return progress.Line(absl::StrCat("// ---- after ", pass, "\n", ir));
       std::string name = pass;
       std::replace(name.begin(), name.end(), '/', '_');
       char number[8];
@@ -129,7 +129,7 @@ absl::Status Compiled(const absl::Status& status, const Flags& flags) {
 }
 
 absl::Status Emit(const Graph& graph, const CompileOptions& options, const Flags& flags,
-                  const std::string& kind) {
+                  const std::string& kind, Progress& progress) {
   static const std::map<std::string, Artifact> kArtifacts = {{"object", Artifact::kObject},
                                                              {"shared", Artifact::kShared},
                                                              {"executable", Artifact::kExecutable}};
@@ -140,9 +140,11 @@ absl::Status Emit(const Graph& graph, const CompileOptions& options, const Flags
   absl::StatusOr<std::string> bytes =
       kind == "package" ? CompilePackage(graph, options) : CompileToText(graph, options, kind);
   if (!bytes.ok()) return Compiled(bytes.status(), flags);
+  progress.Phase("reference outputs of " + FileName(flags.model));
   if (!flags.golden.empty()) bytes = AddGolden(graph, options, flags.golden, *bytes);
   if (!bytes.ok()) return bytes.status();
   if (flags.out == "-") {
+    Progress::HideAll();
     std::fwrite(bytes->data(), 1, bytes->size(), stdout);
     return absl::OkStatus();
   }
@@ -178,10 +180,12 @@ absl::Status Run(const Flags& flags) {
   absl::StatusOr<Graph> graph = LoadGraphNotPackage(flags.model);
   if (!graph.ok()) return graph.status();
   absl::Status dumped;
-  absl::StatusOr<CompileOptions> options = OptionsOf(flags, *graph, *kind, dumped);
+  std::optional<Progress> progress(std::in_place, "compiling " + FileName(flags.model));
+  absl::StatusOr<CompileOptions> options = OptionsOf(flags, *graph, *kind, *progress, dumped);
   if (!options.ok()) return options.status();
   const auto start = std::chrono::steady_clock::now();
-  status = Emit(*graph, *options, flags, *kind);
+  status = Emit(*graph, *options, flags, *kind, *progress);
+  progress.reset();
   if (status.ok()) status = dumped;
   if (!status.ok()) return status;
   const std::string header = HeaderOf(*kind, flags.out);

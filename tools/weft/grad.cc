@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "proto/suggest.h"
 #include "tools/common/command_line.h"
 #include "tools/common/outputs.h"
+#include "tools/progress/progress.h"
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"
 
@@ -82,6 +84,7 @@ absl::Status Run(const Flags& flags) {
     return UsageError(absl::StrCat("there is a signature '", flags.signature,
                                    "' already; choose another with --signature"));
   }
+  std::optional<Progress> progress(std::in_place, "differentiating " + FileName(flags.model));
   const std::vector<Tensor> gradients = Gradients(*of, wrt);
   if (!graph->status().ok()) return graph->status();
   std::vector<std::pair<std::string, Tensor>> outputs = {{"value", *of}};
@@ -91,6 +94,7 @@ absl::Status Run(const Flags& flags) {
   graph->AddSignature(flags.signature, outputs);
   if (!graph->status().ok()) return graph->status();
   status = graph->Save(flags.out);
+  progress.reset();
   if (!status.ok()) return status;
   std::fprintf(stderr, "%s: signature %s with %zu gradient%s, %lld nodes in all\n",
                flags.out.c_str(), flags.signature.c_str(), gradients.size(),

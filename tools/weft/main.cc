@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "tools/common/command_line.h"
+#include "tools/progress/progress.h"
 #include "tools/weft/command.h"
 
 namespace weft::cli {
@@ -27,7 +28,12 @@ int Main(int argc, char** argv) {
   if (const std::optional<int> code = ParseCommandLine(program, argc, argv)) return *code;
   for (const Command& command : commands) {
     if (!command.app->parsed()) continue;
-    return Finish(command.run);
+    return Finish([&] {
+      absl::Status status = command.run();
+      // What was given up waiting for may be at work still.
+      Progress::HideAll();
+      return status;
+    });
   }
   return kUsage;
 }

@@ -1,20 +1,24 @@
 #include "tools/weft/model.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "compiler/api.h"
 #include "compiler/check_options.h"
 #include "proto/container.h"
 #include "proto/dim_expr.h"
 #include "proto/file.h"
 #include "proto/graph.pb.h"
+#include "proto/plan.pb.h"
 #include "proto/safetensors.h"
 #include "proto/suggest.h"
 #include "tools/common/command_line.h"
+#include "tools/progress/progress.h"
 #include "tools/weft/command.h"
 #include "tools/weft/fingerprint.h"
 
@@ -45,6 +49,10 @@ void AddSizes(CLI::App* app, std::vector<std::string>& sizes) {
       ->type_name("DIM=SIZE");
 }
 
+std::string FileName(const std::string& path) {
+  return std::filesystem::path(path).filename().string();
+}
+
 absl::StatusOr<bool> IsPackage(const std::string& path) {
   absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
   if (!bytes.ok()) return AsBadInput(bytes.status());
@@ -55,6 +63,7 @@ absl::StatusOr<bool> IsPackage(const std::string& path) {
 }
 
 absl::StatusOr<Graph> LoadGraph(const std::string& path) {
+  const Progress progress("reading " + FileName(path));
   absl::StatusOr<Graph> graph = Graph::Load(path);
   if (!graph.ok()) return AsBadInput(NamingFile(graph.status(), path));
   return graph;
@@ -68,7 +77,15 @@ absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const Ope
   if (!planner.ok()) return planner.status();
   SessionOptions session;
   session.threads = options.threads;
-  return Session::WithPlanner(*std::move(planner), session);
+  // One plan at a time, whose parts are too few to count.
+  return Session::WithPlanner(
+      [planner = *std::move(planner)](const PlanRequest& request) {
+        const Progress progress(absl::StrCat(
+            "compiling ", request.fetches_size() > 0 ? absl::StrJoin(request.fetches(), ", ")
+                                                     : request.signature()));
+        return planner(request);
+      },
+      session);
 }
 
 absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& options) {
@@ -80,6 +97,7 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
   if (*package) {
     SessionOptions session_options;
     session_options.threads = options.threads;
+    const Progress progress("reading " + FileName(path));
     session = Session::Load(path, session_options);
     if (!session.ok()) return AsBadInput(NamingFile(session.status(), path));
   } else {
@@ -91,6 +109,7 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
   }
   model.session = *std::move(session);
   if (!options.checkpoint.empty()) {
+    const Progress progress("reading " + FileName(options.checkpoint));
     auto restored = model.session->RestoreCheckpoint(options.checkpoint);
     if (!restored.ok()) return AsBadInput(NamingFile(restored.status(), options.checkpoint));
     if (model.graph) NoteOtherGraph(*restored, options.checkpoint, *model.graph, path);

@@ -26,6 +26,9 @@ void AddDisablePass(CLI::App* app, std::vector<std::string>& passes);
 void AddThreads(CLI::App* app, int& threads);
 void AddSizes(CLI::App* app, std::vector<std::string>& sizes);
 
+// The last part of a path: what a file is called while it is worked on.
+std::string FileName(const std::string& path);
+
 // Whether the file is a package; otherwise it is taken for a graph. An unreadable file is a
 // kBadInput error.
 absl::StatusOr<bool> IsPackage(const std::string& path);

@@ -1,6 +1,7 @@
 // weft run: calls a signature once, or fetches nodes of a graph.
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "tools/common/command_line.h"
 #include "tools/common/run_command.h"
+#include "tools/progress/progress.h"
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"
 
@@ -63,8 +65,12 @@ absl::Status Run(const Flags& flags) {
   absl::StatusOr<Model> model =
       OpenModel(flags.model, {flags.threads, flags.disabled_passes, flags.checkpoint});
   if (!model.ok()) return model.status();
-  status = RunWith(*model->session, flags,
-                   [&](const RunOptions& options) { return Call(*model, flags, options); });
+  status = RunWith(*model->session, flags, [&](const RunOptions& options) {
+    // What --memory measures is the run's alone.
+    std::optional<Progress> progress;
+    if (!flags.memory) progress.emplace("running " + FileName(flags.model));
+    return Call(*model, flags, options);
+  });
   // A session ends only after what it compiles, which --timeout may not wait for: it stays until
   // the process ends.
   if (absl::IsDeadlineExceeded(status)) new Model(*std::move(model));

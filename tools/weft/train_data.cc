@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,7 @@
 #include "tools/common/exit_code.h"
 #include "tools/common/not_finite.h"
 #include "tools/common/outputs.h"
+#include "tools/progress/progress.h"
 
 namespace weft::cli {
 namespace {
@@ -173,6 +175,7 @@ absl::Status LoadTrainingData(const DataFlags& flags, uint64_t seed, bool finite
   options.csv.task = kTasks.at(flags.task);
   options.csv.header = kHeaders.at(flags.header);
   options.csv.missing = kMissing.at(flags.missing);
+  std::optional<Progress> progress(std::in_place, "reading the data");
   absl::StatusOr<DataSet> data = Load(flags.data, options);
   if (!data.ok()) return data.status();
   loaded.data = *std::move(data);
@@ -198,6 +201,7 @@ absl::Status LoadTrainingData(const DataFlags& flags, uint64_t seed, bool finite
     *rows = {&**set, SplitRows((*set)->num_rows, 0, 0, 0).training,
              absl::StrJoin(FilesOf(*files), ", ")};
   }
+  progress.reset();
   status = CheckShares(flags, loaded.data.num_rows, loaded);
   if (status.ok()) Describe(loaded);
   return status;

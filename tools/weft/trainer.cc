@@ -187,6 +187,8 @@ class Loop {
     metrics.epoch = epoch;
     metrics.training = state_.metrics.Means();
     if (validation_) {
+      progress.Update(result_.steps,
+                      absl::StrCat("epoch ", epoch, "/", options_.epochs, "  validation"));
       absl::StatusOr<Metrics> validation = validation_->Run(&IsInterrupted);
       if (!validation.ok()) return validation.status();
       metrics.validation = validation->Means();

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "tools/common/command_line.h"
 #include "tools/common/golden.h"
+#include "tools/progress/progress.h"
 #include "tools/weft/command.h"
 #include "tools/weft/model.h"
 
@@ -83,10 +84,12 @@ absl::Status Run(const Flags& flags, const std::optional<Tolerance>& tolerance) 
     golden = *std::move(reference);
   }
   std::string text;
-  absl::Status agrees =
-      CheckGolden(*model->session, *golden,
-                  given ? tolerance.value_or(Tolerance{kRelative, kAbsolute}) : tolerance,
-                  flags.json, flags.model, &text);
+  const absl::Status agrees = [&] {
+    const Progress progress("comparing outputs of " + FileName(flags.model));
+    return CheckGolden(*model->session, *golden,
+                       given ? tolerance.value_or(Tolerance{kRelative, kAbsolute}) : tolerance,
+                       flags.json, flags.model, &text);
+  }();
   std::fputs(text.c_str(), stdout);
   return agrees;
 }

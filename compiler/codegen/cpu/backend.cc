@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -149,12 +150,20 @@ absl::StatusOr<std::string> CompileToLlvmText(mlir::ModuleOp module, const Targe
   return LlvmText(*lowered);
 }
 
-absl::StatusOr<std::vector<std::string>> CompileToObjects(absl::Span<mlir::ModuleOp const> modules,
-                                                          const Target& target, int threads) {
+absl::StatusOr<std::vector<std::string>> CompileToObjects(
+    absl::Span<mlir::ModuleOp const> modules, const Target& target, int threads,
+    const std::function<void(size_t)>& compiled) {
   std::vector<absl::StatusOr<std::string>> objects(modules.size());
   std::atomic<size_t> next{0};
+  std::mutex mutex;  // of `done`
+  size_t done = 0;
   auto work = [&] {
-    for (size_t i; (i = next++) < modules.size();) objects[i] = CompileToObject(modules[i], target);
+    for (size_t i; (i = next++) < modules.size();) {
+      objects[i] = CompileToObject(modules[i], target);
+      const std::lock_guard<std::mutex> lock(mutex);
+      ++done;
+      if (compiled) compiled(done);
+    }
   };
   const size_t workers =
       std::min<size_t>(static_cast<size_t>(std::max(threads, 1)), modules.size());

@@ -10,7 +10,9 @@
 #ifndef WEFT_COMPILER_CODEGEN_CPU_BACKEND_H_
 #define WEFT_COMPILER_CODEGEN_CPU_BACKEND_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -31,9 +33,10 @@ absl::StatusOr<std::string> CompileToLlvmText(mlir::ModuleOp module, const Targe
 
 // An ELF object for each module, in the same order, made by up to `threads` threads. Modules may
 // share a context, which nobody else uses meanwhile; its threading is enabled for as long as
-// needed.
-absl::StatusOr<std::vector<std::string>> CompileToObjects(absl::Span<mlir::ModuleOp const> modules,
-                                                          const Target& target, int threads);
+// needed. `compiled`, where given, is told how many are done, by one thread at a time.
+absl::StatusOr<std::vector<std::string>> CompileToObjects(
+    absl::Span<mlir::ModuleOp const> modules, const Target& target, int threads,
+    const std::function<void(size_t)>& compiled = {});
 
 // Code and its read-only data in one piece: it runs wherever it is mapped readable and executable,
 // at any address that is a multiple of 64.
