@@ -32,7 +32,9 @@ function describeGraph() {
   const most = [...byName.values()].filter(leaf => shown.has(leaf.path) && leaf.node.flops > 0).sort((a, b) => b.node.flops - a.node.flops).slice(0, 6);
   details.append(...list('Most work', most.map(leaf => link(leaf, percent(leaf.node.flops, root.total.flops)))));
   for (const s of data.signatures) {
-    details.append(...list(`Signature ${s.name}`, [...s.inputs.map(i => `${i.name}  ${i.type}`), ...s.outputs.map(o => `→ ${o.name}  ${o.type}`)]));
+    details.append(...list(`Signature ${s.name}`, [...s.inputs.map(i => `${i.name}  ${i.type}`), ...s.outputs.map(o => `→ ${o.name}  ${o.type}`),
+      `${amount(s.variable_bytes)}B of variables, ${amount(s.constant_bytes)}B of constants`,
+      `about ${amount(s.activation_bytes_estimate)}B of activations: each result until its last use; fusion needs less`]));
   }
   details.append(...list('Variables', data.variables.map(v => `${v.name}  ${v.type}${v.trainable ? '' : ' (not trained)'}`)));
   const keys = element('table', {class: 'keys'});

@@ -50,10 +50,14 @@ json ToJson(const GraphView& view) {
     signatures.push_back({{"name", signature.name},
                           {"inputs", inputs},
                           {"outputs", outputs},
-                          {"nodes", signature.nodes}});
+                          {"nodes", signature.nodes},
+                          {"variable_bytes", signature.variable_bytes},
+                          {"constant_bytes", signature.constant_bytes},
+                          {"activation_bytes_estimate", signature.activation_bytes}});
   }
   for (const GraphView::Variable& v : view.variables) {
-    variables.push_back({{"name", v.name}, {"type", v.type}, {"trainable", v.trainable}});
+    variables.push_back(
+        {{"name", v.name}, {"type", v.type}, {"trainable", v.trainable}, {"bytes", v.bytes}});
   }
   return {{"name", view.name},
           {"sizes", view.sizes},

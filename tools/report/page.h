@@ -69,11 +69,15 @@ struct GraphView {
     std::string name;
     std::vector<Value> inputs, outputs;
     std::vector<std::string> nodes;  // names of those that it runs
+    // Of the variables that it reads or assigns, and of the constants that it reads. Activations
+    // are an estimate of what else a run needs: the results of nodes, each until its last use.
+    double variable_bytes = 0, constant_bytes = 0, activation_bytes = 0;
   };
   std::vector<Signature> signatures;
   struct Variable {
     std::string name, type;
     bool trainable = true;
+    double bytes = 0;
   };
   std::vector<Variable> variables;
 };

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <set>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -136,7 +139,8 @@ class Viewer {
       initializers[variable.name()] = variable.initializer();
       view_.variables.push_back({variable.name(),
                                  DTypeText(variable.dtype()) + ShapeText(variable.shape()),
-                                 variable.trainable()});
+                                 variable.trainable(), BytesOf(variable)});
+      variable_bytes_[variable.name()] = view_.variables.back().bytes;
     }
     for (const proto::SignatureDef& signature : def_.signatures()) {
       GraphView::Signature& added = view_.signatures.emplace_back();
@@ -148,6 +152,7 @@ class Viewer {
         added.outputs.push_back({output.name(), TypeOf(output.value())});
       }
       added.nodes = NodesOf(signature, nodes_, initializers);
+      AddMemory(signature, added);
     }
     std::vector<std::string> sizes;
     for (const std::string& symbol : symbols_) {
@@ -166,6 +171,64 @@ class Viewer {
   std::string TypeOf(const std::string& reference) {
     const Tensor tensor = Find(reference);
     return tensor.valid() ? TypeText(tensor) : "";
+  }
+
+  static double BytesOf(const proto::VariableDef& variable) {
+    if (!IsDataType(variable.dtype())) return 0;
+    auto bytes = static_cast<double>(SizeOf(static_cast<DataType>(variable.dtype())));
+    for (const proto::DimProto& dim : variable.shape().dims()) {
+      bytes *= static_cast<double>(dim.size());
+    }
+    return bytes;
+  }
+
+  static std::string VariableOf(const proto::NodeDef& node) {
+    for (const proto::NamedAttr& attribute : node.attrs()) {
+      if (attribute.name() == "variable") return attribute.value().s();
+    }
+    return "";
+  }
+
+  // What the caller, the variables and the constants hold is theirs; all other results take memory
+  // from their node to the last that reads them.
+  void AddMemory(const proto::SignatureDef& def, GraphView::Signature& signature) const {
+    const std::unordered_set<std::string> needed(signature.nodes.begin(), signature.nodes.end());
+    std::set<std::string> variables;
+    std::unordered_set<std::string> theirs;
+    for (const auto& output : def.outputs()) theirs.insert(NodeOf(output.value()));
+    for (const proto::NodeDef& node : def_.nodes()) {
+      if (!needed.count(node.name())) continue;
+      const bool assigns = node.op() == "assign";
+      if (assigns || node.op() == "read_variable") {
+        variables.insert(VariableOf(node));
+        if (assigns && node.inputs_size() > 0) theirs.insert(NodeOf(node.inputs(0)));
+      } else if (node.op() == "constant") {
+        signature.constant_bytes += result_bytes_.at(node.name());
+      } else if (node.op() != "input") {
+        continue;
+      }
+      theirs.insert(node.name());
+    }
+    for (const std::string& variable : variables) {
+      if (const auto bytes = variable_bytes_.find(variable); bytes != variable_bytes_.end()) {
+        signature.variable_bytes += bytes->second;
+      }
+    }
+    // Backwards, a result is there from its last use on to its node.
+    std::unordered_set<std::string> there;
+    double bytes = 0;
+    const auto meet = [&](const std::string& name) {
+      if (there.insert(name).second && !theirs.count(name)) bytes += result_bytes_.at(name);
+    };
+    for (auto node = def_.nodes().rbegin(); node != def_.nodes().rend(); ++node) {
+      if (!needed.count(node->name())) continue;
+      meet(node->name());
+      for (const std::string& input : node->inputs()) {
+        if (needed.count(NodeOf(input))) meet(NodeOf(input));
+      }
+      signature.activation_bytes = std::max(signature.activation_bytes, bytes);
+      if (!theirs.count(node->name())) bytes -= result_bytes_.at(node->name());
+    }
   }
 
   void AddNode(const proto::NodeDef& def) {
@@ -194,6 +257,7 @@ class Viewer {
     for (const std::string& input : def.inputs()) {
       if (const Tensor tensor = Find(input); tensor.valid()) add(tensor, operands);
     }
+    const DimExpr operand_bytes = bytes;
     const int results_count = NumResults(def, info);
     for (int i = 0; i < results_count; ++i) {
       const Tensor tensor = Find(i == 0 ? def.name() : absl::StrCat(def.name(), ":", i));
@@ -205,6 +269,7 @@ class Viewer {
     node.flops = ValueAt(flops, sizes_);
     node.flops_text = flops.IsConstant() ? "" : flops.Text();
     node.bytes = ValueAt(bytes, sizes_);
+    result_bytes_[def.name()] = node.bytes - ValueAt(operand_bytes, sizes_);
     view_.nodes.push_back(std::move(node));
   }
 
@@ -229,22 +294,25 @@ class Viewer {
   const proto::GraphDef& def_;
   const std::map<std::string, int64_t>& sizes_;
   std::map<std::string, const proto::NodeDef*> nodes_;
+  std::unordered_map<std::string, double> result_bytes_, variable_bytes_;
   std::set<std::string> symbols_;
   GraphView view_;
 };
 
 }  // namespace
 
+const std::set<std::string>& OpsThatMoveData() {
+  static const auto& ops = *new std::set<std::string>{"cast",    "stop_gradient", "gather",
+                                                      "one_hot", "max_unpool",    "max_pool_at"};
+  return ops;
+}
+
 DimExpr FlopsOf(const std::string& op, const std::vector<Shape>& operands,
                 const std::vector<Shape>& results,
                 const std::map<std::string, std::string>& attrs) {
-  static const std::set<std::string> kMoves = {
-      "reshape",       "transpose",  "broadcast",  "concat",      "slice",          "pad",
-      "gather",        "iota",       "constant",   "dim_size",    "reverse",        "cast",
-      "stop_gradient", "one_hot",    "print",      "assert",      "select_at",      "while",
-      "cond",          "stack_push", "max_unpool", "max_pool_at", "custom_gradient"};
+  static const std::set<std::string_view> kFamiliesThatMove = {"state", "shape", "control_flow"};
   const OpInfo* info = FindOp(op);
-  if (kMoves.count(op) || (info && (info->family == "state" || info->family == "shape"))) return 0;
+  if (OpsThatMoveData().count(op) || (info && kFamiliesThatMove.count(info->family))) return 0;
   if (op == "matmul" && operands.size() == 2 && operands[0].size() >= 2) {
     const auto transposed = attrs.find("transpose_a");
     const bool transpose = transposed != attrs.end() && transposed->second == "true";

@@ -7,6 +7,7 @@
 
 #include "graph/layers/layers.h"
 #include "graph/losses/losses.h"
+#include "graph/ops/op_info.h"
 #include "graph/optimizers/optimizers.h"
 
 namespace weft::cli {
@@ -37,6 +38,47 @@ TEST(FlopsOf, MovingDataIsNoWork) {
   EXPECT_EQ(
       FlopsOf("max_pool", {{1, 4, 4, 1}}, {{1, 2, 2, 1}, {1, 2, 2, 1}}, {{"window", "[2, 2]"}}),
       DimExpr(16));
+}
+
+TEST(FlopsOf, KnowsOpsThatThereAre) {
+  for (const std::string& op : OpsThatMoveData()) {
+    EXPECT_NE(FindOp(op), nullptr) << op;
+    EXPECT_EQ(FlopsOf(op, {{4}}, {{4}}, {}), DimExpr(0)) << op;
+  }
+  for (const char* op : {"while", "cond", "stack_push", "print", "dim_size", "iota"}) {
+    ASSERT_NE(FindOp(op), nullptr) << op;
+    EXPECT_EQ(FlopsOf(op, {{4}}, {{4}}, {}), DimExpr(0)) << op;
+  }
+}
+
+TEST(ViewOf, Memory) {
+  Graph graph("memory");
+  Layers layers(graph);
+  const Tensor x = graph.Input("x", DataType::kF32, {"batch", 4});
+  const Tensor table = graph.Constant(HostTensor::Of<float>({4}, {1, 2, 3, 4}));
+  const Tensor x1 = Exp(x) + table;
+  const Tensor x2 = MatMul(x1, layers.Parameter("w", DataType::kF32, {4, 8}, Initializer::Zeros()));
+  graph.AddSignature("predict", {{"y", Exp(Exp(x2))}});
+  graph.AddSignature("short", {{"y", Exp(x)}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const auto view = ViewOf(graph, {{"batch", 10}});
+  ASSERT_TRUE(view.ok()) << view.status();
+  const auto signature = [&](const std::string& name) {
+    for (const GraphView::Signature& s : view->signatures) {
+      if (s.name == name) return s;
+    }
+    ADD_FAILURE() << name;
+    return GraphView::Signature();
+  };
+  ASSERT_EQ(view->variables.size(), 1u);
+  EXPECT_EQ(view->variables[0].bytes, 4 * 8 * 4);
+  const GraphView::Signature predict = signature("predict");
+  EXPECT_EQ(predict.variable_bytes, 4 * 8 * 4);
+  EXPECT_EQ(predict.constant_bytes, 4 * 4);
+  // The two results of 8 columns at the first Exp of the end.
+  EXPECT_EQ(predict.activation_bytes, 10 * 2 * 8 * 4);
+  EXPECT_EQ(signature("short").variable_bytes, 0);
+  EXPECT_EQ(signature("short").activation_bytes, 0);
 }
 
 TEST(ViewOf, ShowsShapesSourcesAndSignatures) {

@@ -14,6 +14,7 @@
 #include "proto/file.h"
 #include "proto/suggest.h"
 #include "tools/common/command_line.h"
+#include "tools/common/memory.h"
 #include "tools/common/outputs.h"
 #include "tools/report/page.h"
 #include "tools/weft/command.h"
@@ -71,11 +72,15 @@ std::string TextOf(const GraphView& view, bool all_nodes) {
     }
     absl::StrAppend(&text, "\nsignature ", signature.name, ": ", signature.nodes.size(), " nodes, ",
                     Amount(flops, "FLOP"), "\n");
-    for (const auto& v : signature.inputs)
+    for (const auto& v : signature.inputs) {
       absl::StrAppend(&text, "  in   ", v.name, " ", v.type, "\n");
+    }
     for (const auto& v : signature.outputs) {
       absl::StrAppend(&text, "  out  ", v.name, " ", v.type, "\n");
     }
+    absl::StrAppend(&text, "  memory ", ByteText(signature.variable_bytes), " of variables, ",
+                    ByteText(signature.constant_bytes), " of constants, about ",
+                    ByteText(signature.activation_bytes), " of activations before fusion\n");
   }
   if (!view.variables.empty()) absl::StrAppend(&text, "\nvariables\n");
   for (const GraphView::Variable& v : view.variables) {
@@ -171,7 +176,7 @@ absl::Status Run(const Flags& flags) {
 Command AddInspect(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
   CLI::App* app = program.add_subcommand(
-      "inspect", "Shows signatures, ops, shapes and cost; of a package also memory and steps");
+      "inspect", "Shows signatures, ops, shapes, cost and memory; of a package also steps");
   app->add_option("MODEL", flags->model, "Graph file or package")->required()->type_name("MODEL");
   app->add_option("--format", flags->format,
                   "text, json, dot, html (a page to look around in), textproto, mlir; of a package "
