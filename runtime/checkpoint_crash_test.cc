@@ -143,7 +143,9 @@ TEST_F(CheckpointCrash, AtAnyMoment) {
   std::mt19937 random(7);
   float last = 0;
   int advanced = 0;
-  for (int round = 0; round < 60; ++round) {
+  // On a slow machine the child gets more time, until something is saved.
+  for (int round = 0; round < 60 || advanced == 0; ++round) {
+    const int longest = 60'000 << std::min(round / 60, 10);
     const pid_t child = fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
@@ -151,7 +153,7 @@ TEST_F(CheckpointCrash, AtAnyMoment) {
         if (!Set(*session, value).ok() || !session->SaveCheckpoint(path_).ok()) _exit(1);
       }
     }
-    absl::SleepFor(absl::Microseconds(static_cast<int>(random() % 60'000)));
+    absl::SleepFor(absl::Microseconds(static_cast<int>(random() % longest)));
     kill(child, SIGKILL);
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);
@@ -161,7 +163,6 @@ TEST_F(CheckpointCrash, AtAnyMoment) {
     advanced += saved > last;
     last = saved;
   }
-  EXPECT_GT(advanced, 0);
 }
 
 }  // namespace

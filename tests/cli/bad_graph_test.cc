@@ -98,7 +98,9 @@ class BadGraph : public CliTest {
     const std::vector<std::string> before = Files();
     for (const std::string& command :
          {"inspect " + file, "inspect " + file + " --format html -o " + Path("out.html"),
-          "run " + file + " --feed x=1 --out " + Path("out.npy"),
+          "run " + file + " --feed x=1 --out " + Path("out.npy"), "bench " + file, "verify " + file,
+          "verify " + file + " --inputs in.npz --expected out.npz",
+          "train " + file + " --data tools/examples/data/auto_mpg.csv --checkpoint " + Path("run"),
           "compile " + file + " -o " + Path("out.weftpkg"),
           "compile " + file + " --emit shared -o " + Path("out.so"),
           "grad " + file + " --of s --wrt x -o " + Path("out.weft")}) {

@@ -13,7 +13,9 @@ namespace weft {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
@@ -115,6 +117,105 @@ TEST_F(Examples, TenLinesOfTheReadme) {
   EXPECT_THAT(judged.out, ContainsRegex("accuracy f32\\[\\] (1|0\\.9)")) << judged.err;
   EXPECT_EQ(Type("train_from_c train.weftpkg y.npy x.npy 1 d.safetensors").code, 3);
   EXPECT_FALSE(fs::exists(Path("d.safetensors")));
+}
+
+// What a section tells people to type, in its order: `weft ...`, and options that go with it.
+std::vector<std::string> TypedIn(const std::string& title) {
+  std::string text;
+  for (const std::string& line : Section(title)) text += line + " ";
+  std::vector<std::string> typed;
+  size_t at = 0;
+  for (bool inside = false;; inside = !inside) {
+    const size_t end = text.find('`', at);
+    if (end == std::string::npos) return typed;
+    const std::string span = text.substr(at, end - at);
+    if (inside && (span.rfind("weft", 0) == 0 || span.rfind("--", 0) == 0)) typed.push_back(span);
+    at = end + 1;
+  }
+}
+
+// What the README says, what that is here, and what then is said, on either stream.
+struct Typed {
+  const char* span;
+  std::string command;
+  ::testing::Matcher<std::string> says;
+};
+
+class Sections : public Examples {
+ protected:
+  void SetUp() override {
+    Examples::SetUp();
+    WriteRows(folder_.string());
+    TypeAll({"classifier", "cp classifier.weft M",
+             "weft run M --signature init --save-checkpoint w.safetensors",
+             "weft compile M --checkpoint w.safetensors --signature predict -o P.weftpkg"});
+    const auto x = LoadNpy(Path("x.npy"));
+    ASSERT_TRUE(x.ok());
+    ASSERT_TRUE(SaveNpz(Path("in.npz"), {{"x", *x}}).ok());
+  }
+
+  void TypeSection(const std::string& title, const std::vector<Typed>& all) {
+    std::vector<std::string> spans;
+    for (const Typed& typed : all) {
+      spans.push_back(typed.span);
+      const Ended ended = Type("{ " + typed.command + "; }");
+      EXPECT_EQ(ended.code, 0) << typed.command << "\n" << ended.err;
+      EXPECT_THAT(ended.out + ended.err, typed.says) << typed.command;
+    }
+    EXPECT_EQ(TypedIn(title), spans) << "type here what the README says now";
+  }
+};
+
+TEST_F(Sections, TheLifeOfAGraph) {
+  const std::string compile = "weft compile M --signature predict -o ";
+  TypeSection(
+      "The life of a graph",
+      {{"weft inspect M", "weft inspect M", HasSubstr("signature train_step: ")},
+       {"--nodes", "weft inspect M --nodes",
+        HasSubstr(" = matmul(x, hidden/kernel) : f32[batch, 128]")},
+       {"--format html -o M.html", "weft inspect M --format html -o M.html && head -1 M.html",
+        StartsWith("<!doctype html>")},
+       {"--format textproto", "weft inspect M --format textproto", HasSubstr("op: \"matmul\"")},
+       {"--format mlir", "weft inspect M --format mlir", HasSubstr("\"weft.matmul\"(")},
+       {"weft grad M --of loss --wrt a,b -o G",
+        "weft grad M --of eval_step.loss --wrt hidden/kernel,hidden/bias -o G && weft inspect G",
+        AllOf(HasSubstr("with 2 gradients"), HasSubstr("out  d_hidden/bias f32[128]"))},
+       {"weft compile M -o - --emit mlir", compile + "- --emit mlir",
+        HasSubstr("\"plan.fusion\"(")},
+       {"--emit llvm", compile + "- --emit llvm", HasSubstr("define hidden void @")},
+       {"--emit asm", compile + "- --emit asm", ContainsRegex("\n\tretq?\n")},
+       {"--dump-after-each-pass FOLDER",
+        compile + "p.weftpkg --dump-after-each-pass dumps && ls dumps",
+        AllOf(HasSubstr("_predict_simplify.mlir\n"), HasSubstr("_predict_fuse.mlir\n"))},
+       {"--time-passes", compile + "p.weftpkg --time-passes",
+        ContainsRegex("[0-9]+\\.[0-9][0-9] ms  predict/fuse\n")},
+       {"--explain", compile + "p.weftpkg --explain",
+        ContainsRegex("\nfused: node '[^\n]* by rule epilogue, saves ")},
+       {"weft inspect P.weftpkg --nodes", "weft inspect P.weftpkg --nodes",
+        ContainsRegex("\n    fusion\\(matmul[^\n]*  flops [^\n]*classifier.cc:[0-9]+\n")},
+       {"weft run M --profile", "weft run M --profile --init --feed x=x.npy",
+        AllOf(HasSubstr("class i64[400]"), ContainsRegex("fusion\\(matmul[^\n]*classifier.cc:"))},
+       {"weft bench M", "weft bench M --seconds 0.05",
+        ContainsRegex("\nrate      [0-9.]+ GFLOP/s of ")}});
+}
+
+TEST_F(Sections, WhenSomethingIsWrong) {
+  const std::string feed = " --checkpoint w.safetensors --feed x=x.npy";
+  TypeAll({"weft run M" + feed + " --out out.npz"});
+  TypeSection(
+      "When something is wrong",
+      {{"weft run M ... --disable-pass NAME",
+        "weft run M" + feed + " --disable-pass fuse --out less.npz && cmp out.npz less.npz",
+        ::testing::_},
+       {"weft verify M --inputs in.npz --expected out.npz",
+        "weft verify M --checkpoint w.safetensors --inputs in.npz --expected out.npz",
+        HasSubstr("agrees")},
+       {"weft inspect P.weftpkg --size batch=32", "weft inspect P.weftpkg --size batch=32",
+        HasSubstr("of arena and scratch at batch=32")},
+       {"weft run", "weft run M --memory" + feed, HasSubstr("arena and scratch")},
+       {"weft-run", "weft-run P.weftpkg --feed x=x.npy --memory", HasSubstr("arena and scratch")},
+       {"--memory", "weft-run P.weftpkg --feed x=x.npy --memory --json", HasSubstr("\"class\"")},
+       {"--config=asan", "true", ::testing::_}});
 }
 
 // The examples at the end of a help text, continued lines put together.

@@ -123,8 +123,9 @@ class CliInterrupted : public CliTraining {
   // Returns what it said.
   std::string Interrupt(const std::string& train) const {
     const std::string log = Path("log");
+    fs::remove(log);  // of an earlier run
     const Ended ended = Run("{ env --default-signal=INT tools/weft " + train +
-                            " --epochs 1000000 2> " + log + " & until grep -q 'epoch 1/' " + log +
+                            " --epochs 1000000 2> " + log + " & until grep -q '^epoch 1/' " + log +
                             "; do kill -0 $! || break; sleep 0.05; done; kill -INT $!; wait $!; }");
     const std::string said = ReadFile(log);
     EXPECT_EQ(ended.code, 130) << said;
@@ -331,28 +332,14 @@ TEST_F(CliTraining, WhatJudgesTheModelIsCompiledFirst) {
 // Rows of a size that is another one for each batch are none, and have no place in a report.
 TEST_F(CliTraining, PredictionsWithoutRowsOfOneSize) {
   WriteRows(Path("data.npz"), 1031);  // a prime: batches of two sizes
-  WriteFile(Path("model.textproto"), SumOf("eval_step", "expr: 'batch'") + R"graph(
+  WriteFile(Path("model.textproto"), SumOf("eval_step", "expr: 'batch'") + R"(
   nodes { name: "p" op: "iota" op_version: 1
           attrs { name: "shape" value { shape { dims { expr: "batch" }
-                                                dims { expr: "max(513 - batch, 1)"
-}
-}
-}
-}
-attrs {
-name:
-  "axis" value{i : 0}
-}
-attrs {
-name:
-  "dtype" value {
-  dtype:
-    F32
-  }
-}
-}
+                                                dims { expr: 'max(513 - batch, 1)' } } } }
+          attrs { name: "axis" value { i: 0 } }
+          attrs { name: "dtype" value { dtype: F32 } } }
   signatures { name: "predict" inputs: "x" outputs { name: "p" value: "p" } }
-)graph");
+)");
   const Ended ended =
       Weft("train " + Path("model.textproto") + " --epochs 1 --data " + Path("data.npz") +
            " --test-data " + Path("data.npz") + " --validation 0 --report " + Path("report.html"));

@@ -1,0 +1,118 @@
+// weft run and weft bench: what they compute, print and measure.
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "proto/npy.h"
+#include "tests/cli/cli.h"
+
+namespace weft {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class CliRun : public CliTest {
+ protected:
+  void SetUp() override {
+    CliTest::SetUp();
+    Ok("train mlp --data tools/examples/data/auto_mpg.csv --target mpg --task regression --hidden "
+       "8 "
+       "--epochs 1 --threads 2 --checkpoint " +
+       Path("run") + " --save-validation " + Path("rows"));
+    model_ = Path("run/model.weft");
+    run_ = "run " + model_ + " --checkpoint " + Path("run/last.safetensors");
+    x_ = " --feed x=" + Path("rows/x.npy");
+  }
+
+  std::string model_, run_, x_;
+};
+
+// Any node may be asked for, alone or with others.
+TEST_F(CliRun, FetchesNodes) {
+  const std::string nodes = Ok("inspect " + model_ + " --nodes --signature predict");
+  ASSERT_THAT(nodes, HasSubstr("\n  normalize/sub = sub(x, normalize/broadcast) : f32[batch, 9]"));
+  Ok(run_ + x_ + " --fetch normalize/sub --out " + Path("node.npy"));
+  Ok(run_ + x_ + " --fetch normalize/constant --out " + Path("constant.npy"));
+  const auto x = LoadNpy(Path("rows/x.npy")), node = LoadNpy(Path("node.npy")),
+             mean = LoadNpy(Path("constant.npy"));
+  ASSERT_TRUE(x.ok() && node.ok() && mean.ok());
+  ASSERT_EQ(node->shape(), x->shape());
+  ASSERT_EQ(mean->num_elements(), 9);
+  for (int64_t i = 0; i < x->num_elements(); ++i) {
+    const float expected = x->values<float>()[i] - mean->values<float>()[i % 9];
+    ASSERT_EQ(node->values<float>()[i], expected) << i;
+  }
+  EXPECT_THAT(Ok(run_ + x_ + " --fetch normalize/sub --fetch maximum_1"),
+              AllOf(HasSubstr("normalize/sub f32[78, 9]"), HasSubstr("maximum_1 f32[78, 8]")));
+  EXPECT_THAT(Fails(2, run_ + x_ + " --fetch normalise/sub"), HasSubstr("no node 'normalise/sub'"));
+}
+
+TEST_F(CliRun, LimitsWhatItPrints) {
+  const auto count = [](const std::string& text) {
+    return std::count(text.begin(), text.end(), '[') - 2;  // but those of type and tensor
+  };
+  const std::string all = Ok(run_ + x_ + " --limit 1000"), few = Ok(run_ + x_ + " --limit 3");
+  EXPECT_EQ(count(all), 78) << all;
+  EXPECT_THAT(all, Not(HasSubstr("...")));
+  EXPECT_EQ(count(few), 3) << few;
+  EXPECT_THAT(few, HasSubstr("...]"));
+  EXPECT_EQ(few.substr(0, few.find(", ...")), all.substr(0, few.find(", ...")));
+}
+
+// Without a pass, results are the same.
+TEST_F(CliRun, LeavesOutPasses) {
+  Ok(run_ + x_ + " --out " + Path("all.npy"));
+  Ok(run_ + x_ + " --disable-pass fuse --disable-pass fold --device cpu --out " + Path("less.npy"));
+  EXPECT_THAT(Ok("verify " + model_ + " --checkpoint " + Path("run/last.safetensors") +
+                 " --inputs x=" + Path("rows/x.npy") + " --expected y=" + Path("less.npy")),
+              HasSubstr("agrees"));
+  // It is left out indeed: what was one step is several.
+  const auto steps = [&](const std::string& options) {
+    const std::string said = Weft(run_ + x_ + " --profile" + options).err;
+    return std::count(said.begin(), said.end(), '\n');
+  };
+  EXPECT_GT(steps(" --disable-pass fuse"), steps(""));
+}
+
+TEST_F(CliRun, Profiles) {
+  const auto table = AllOf(HasSubstr("ms/run  share    runs"),
+                           ContainsRegex("fusion\\(matmul[^\n]*tools/weft/models.cc:[0-9]+"));
+  const Ended run = Weft(run_ + x_ + " --profile");
+  EXPECT_THAT(run.err, table);
+  EXPECT_THAT(run.out, HasSubstr("y f32[78, 1]"));
+  const Ended bench = Weft("bench " + model_ + " --seconds 0.01 --profile");
+  EXPECT_THAT(bench.err, table);
+  EXPECT_THAT(bench.out,
+              AllOf(HasSubstr("latency   min "), HasSubstr("arena and scratch (certificate)")));
+}
+
+TEST_F(CliRun, Bench) {
+  const auto json = nlohmann::json::parse(
+      Ok("bench " + model_ + " --size batch=7 --seconds 0.05 --threads 1 --json"));
+  EXPECT_EQ(json["signature"], "predict");
+  EXPECT_GT(json["median_ms"], 0);
+  EXPECT_GE(json["max_ms"], json["median_ms"]);
+  EXPECT_GT(json["certificate_bytes"], 0);
+  EXPECT_THAT(Fails(2, "bench " + model_ + " --size btach=7"), HasSubstr("did you mean 'batch'?"));
+}
+
+// Also of a compilation, which goes on until the process ends.
+TEST_F(CliRun, TimeLimits) {
+  const std::string run = run_ + " --signature eval_step";
+  WriteFile(Path("x.npy"), WriteNpy(HostTensor::Of<float>({1, 9}, std::vector<float>(9))));
+  WriteFile(Path("y.npy"), WriteNpy(HostTensor::Of<float>({1, 1}, {1})));
+  const std::string feeds = " --feed x=" + Path("x.npy") + " --feed y=" + Path("y.npy");
+  Ok(run + feeds + " --timeout 1000 --memory");
+  // However fast the machine is, this is over before anything has been done.
+  for (const char* limit : {" --timeout 1e-9", " --timeout 1e-9 --memory"}) {
+    EXPECT_THAT(Fails(1, run + feeds + limit), HasSubstr("deadline"));
+  }
+}
+
+}  // namespace
+}  // namespace weft
