@@ -216,6 +216,12 @@ void Progress::Line(std::string_view text) {
   screen_.write(absl::StrCat(std::string(text), "\n"));
 }
 
+void Progress::Print(std::string_view text) {
+  const std::lock_guard<std::mutex> lock(All().mutex);
+  for (Progress* progress : All().list) progress->Erase();
+  ProgressScreen::StandardError().write(absl::StrCat(std::string(text), "\n"));
+}
+
 void Progress::HideAll() {
   const std::lock_guard<std::mutex> lock(All().mutex);
   for (Progress* progress : All().list) progress->Erase();

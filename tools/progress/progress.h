@@ -45,6 +45,8 @@ class Progress {
   // Puts a line above the bar that stays.
   void Line(std::string_view text);
 
+  // The same on standard error, whatever is under way.
+  static void Print(std::string_view text);
   // Takes all bars off the screen, for good: before something else is printed while others work on.
   static void HideAll();
 

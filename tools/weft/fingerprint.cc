@@ -3,11 +3,11 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
-#include <cstdio>
-
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "proto/core/crc32.h"
 #include "proto/graph.pb.h"
+#include "tools/progress/progress.h"
 
 namespace weft::cli {
 namespace {
@@ -47,10 +47,9 @@ void NoteOtherGraph(const std::map<std::string, std::string>& metadata,
   if (told == metadata.end()) return;
   const absl::StatusOr<std::string> fingerprint = FingerprintOf(graph);
   if (!fingerprint.ok() || *fingerprint == told->second) return;
-  std::fprintf(stderr,
-               "note: %s is a checkpoint of another graph than %s; of its variables, names, dtypes "
-               "and shapes alone are compared\n",
-               checkpoint.c_str(), model.c_str());
+  Progress::Print(absl::StrCat("note: ", checkpoint, " is a checkpoint of another graph than ",
+                               model,
+                               "; of its variables, names, dtypes and shapes alone are compared"));
 }
 
 }  // namespace weft::cli

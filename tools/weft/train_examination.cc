@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "proto/file.h"
 #include "tools/common/exit_code.h"
 #include "tools/common/outputs.h"
+#include "tools/progress/progress.h"
 #include "tools/weft/train_report.h"
 
 namespace weft::cli {
@@ -69,6 +71,7 @@ absl::StatusOr<Examination> PrepareExamination(const TrainFlags& flags, Session&
 
 absl::StatusOr<TestResult> Test(Session& session, std::optional<Evaluation>& evaluation,
                                 const TrainingResult& result) {
+  const Progress progress("testing");
   TestResult test;
   if (evaluation) {
     absl::StatusOr<Metrics> last = evaluation->Run();
@@ -93,8 +96,10 @@ absl::Status WriteReport(const TrainFlags& flags, std::optional<Prediction>& pre
   const Rows& rows = JudgedRows(loaded);
   const bool tested = &rows == &loaded.test;
   std::optional<Judgement> judgement;
+  std::optional<Progress> progress(std::in_place, "predicting for the report");
   absl::StatusOr<Judgement> judged =
       prediction ? Judge(*prediction, rows) : absl::NotFoundError("there is no prediction");
+  progress.reset();
   if (judged.ok()) {
     judgement = *std::move(judged);
     if (judgement->left_out > 0) {
