@@ -1,0 +1,72 @@
+// The examples that are not in the README, run to their end.
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <cstdio>
+#include <string>
+
+#include "proto/npy.h"
+#include "tests/cli/cli.h"
+
+namespace weft {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr char kText[] = "tools/examples/data/constitution.txt";
+
+using CliExamples = CliTest;
+
+TEST_F(CliExamples, TransformerLearns) {
+  const Ended ended = Run(std::string("tools/examples/transformer ") + kText + " 100");
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  double nats = 0, bits = 0, chance = 0;
+  const size_t at = ended.out.find("; validation: ");
+  ASSERT_NE(at, std::string::npos) << ended.out;
+  ASSERT_EQ(std::sscanf(ended.out.c_str() + at,
+                        "; validation: %lf nats, %lf bits per character (chance: %lf bits)", &nats,
+                        &bits, &chance),
+            3)
+      << ended.out;
+  // More than that some characters are more frequent than others.
+  EXPECT_LT(bits, 0.7 * chance);
+  const size_t text = ended.out.find("--- goes on:\n");
+  ASSERT_NE(text, std::string::npos) << ended.out;
+  EXPECT_EQ(ended.out.size() - text - std::string("--- goes on:\n").size(), 240u + 1);
+
+  EXPECT_EQ(Run("tools/examples/transformer").code, 2);
+  WriteFile(Path("short.txt"), "too little");
+  EXPECT_THAT(FailsBy("tools/examples/transformer", "transformer: ", 1, Path("short.txt")),
+              HasSubstr("expected 4 kB of text or more"));
+}
+
+// As in a checkout that has been built.
+TEST_F(CliExamples, RegressionFromATable) {
+  fs::create_directories(Path("bin"));
+  WriteFile(Path("bin/bazel"), "#!/bin/sh\nexec true\n");
+  fs::permissions(Path("bin/bazel"), fs::perms::owner_all);
+  fs::create_directory_symlink(fs::current_path() / "tools", Path("tools"));
+  fs::create_directory_symlink(fs::current_path(), Path("bazel-bin"));
+  const Ended ended = Run("PATH=" + Path("bin") + ":$PATH " +
+                          Path("tools/examples/csv_regression.sh") + " " + Path("cars"));
+  ASSERT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("test "), HasSubstr("cars/report.html")));
+  const auto predicted = LoadNpy(Path("cars/predicted.npy")),
+             truth = LoadNpy(Path("cars/test/y.npy"));
+  ASSERT_TRUE(predicted.ok() && truth.ok()) << predicted.status() << truth.status();
+  ASSERT_EQ(predicted->num_elements(), truth->num_elements());
+  ASSERT_GT(truth->num_elements(), 50);
+  double error = 0, spread = 0, mean = 0;
+  for (const float value : truth->values<float>()) mean += value / truth->num_elements();
+  for (int64_t i = 0; i < truth->num_elements(); ++i) {
+    error += std::abs(predicted->values<float>()[i] - truth->values<float>()[i]);
+    spread += std::abs(mean - truth->values<float>()[i]);
+  }
+  // It knows far more than the mean.
+  EXPECT_LT(error, 0.5 * spread);
+}
+
+}  // namespace
+}  // namespace weft
