@@ -63,7 +63,9 @@ say "sizes"
 for file in digits.weft best.safetensors digits.weftpkg libdigits.so digits; do
   printf '%10d bytes  %s\n' "$(stat -c %s "$out/$file")" "$out/$file"
 done
-printf '%10d bytes  %s\n' "$(stat -Lc %s $bin/weft-run)" $bin/weft-run
+strip -o "$out/weft-run" $bin/weft-run
+printf '%10d bytes  %s, stripped\n' "$(stat -c %s "$out/weft-run")" $bin/weft-run
+rm "$out/weft-run"
 
 say "done"
 accuracy=$(sed -n 's/^test accuracy \([0-9.]*\) %$/\1/p' "$out/digits.txt")
