@@ -80,7 +80,7 @@ absl::Status CheckFinite(const DataSet& data, const std::vector<std::string>& fi
     if (text.empty()) continue;
     const std::string from = absl::StrJoin(FilesOf(files), ", ");
     if (!finite) {
-      std::fprintf(stderr, "note: %s: '%s' holds %s\n", from.c_str(), name.c_str(), text.c_str());
+      Progress::Print(absl::StrCat("note: ", from, ": '", name, "' holds ", text));
     } else if (name == "x" || name == "y") {
       return AsBadInput(absl::InvalidArgumentError(
           absl::StrCat(from, ": expected finite numbers in '", name, "', got ", text,
