@@ -215,7 +215,8 @@ TEST_F(Cli, TestRowsChooseNothing) {
          " --feed y=" + Path("test/y.npy")));
   EXPECT_NEAR(eval["outputs"]["mae"]["values"].get<double>(),
               json["test"][which]["mae"].get<double>(), 1e-5);
-  EXPECT_THAT(Fails(2, train + "--test 0.9 --validation 0.2"), HasSubstr("leave no rows to train on"));
+  EXPECT_THAT(Fails(2, train + "--test 0.9 --validation 0.2"),
+              HasSubstr("leave no rows to train on"));
   EXPECT_THAT(Fails(2, train + "--validation 0 --patience 3"), HasSubstr("--validation"));
 }
 
