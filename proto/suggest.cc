@@ -41,6 +41,7 @@ std::string Nearest(std::string_view name, const std::vector<std::string>& candi
   for (const std::string& candidate : candidates) {
     if (candidate.size() > typed.size() + best || typed.size() > candidate.size() + best) continue;
     const size_t distance = Distance(typed, absl::AsciiStrToLower(candidate));
+    if (distance >= typed.size()) continue;  // nothing of what was typed is in it
     if (distance < best || (distance == best && nearest.empty())) {
       best = distance;
       nearest = candidate;

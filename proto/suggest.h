@@ -9,8 +9,8 @@
 namespace weft {
 
 // The candidate with the fewest edits (insert, delete, replace, swap of neighbours; upper and lower
-// case count as equal), or empty where none is near: more edits than a third of the name's length,
-// or a name of more than 256 bytes.
+// case count as equal), or empty where none is near: more edits than one and a third of the name's
+// length, or as many as it has letters; or a name of more than 256 bytes.
 std::string Nearest(std::string_view name, const std::vector<std::string>& candidates);
 
 // "; did you mean 'mpg'?", or "" where none is near.

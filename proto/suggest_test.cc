@@ -14,6 +14,8 @@ TEST(Suggest, FindsNearNames) {
 TEST(Suggest, FarNamesAreNotSuggested) {
   EXPECT_EQ(Nearest("price", {"mpg", "weight"}), "");
   EXPECT_EQ(Nearest("", {"mpg"}), "");
+  EXPECT_EQ(Nearest("y", {"x"}), "");
+  EXPECT_EQ(Nearest("yy", {"y"}), "y");
 }
 
 TEST(Suggest, ListsWhatThereIs) {

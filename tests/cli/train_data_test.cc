@@ -57,7 +57,8 @@ TEST_F(CliTrainingData, ArraysThatAreWrong) {
   }
   const Ended large = Weft(Train("good.npz") + " --batch 100");
   EXPECT_EQ(large.code, 0) << large.err;
-  EXPECT_THAT(large.err, HasSubstr("a step takes all 32 rows, as they are fewer than --batch 100"));
+  EXPECT_THAT(large.err,
+              HasSubstr("--batch 100 is more than the rows to train on; a step takes all, 32"));
   EXPECT_THAT(Weft(Train("good.npz") + " --batch 32").err, Not(HasSubstr("a step takes")));
 }
 

@@ -254,8 +254,9 @@ absl::StatusOr<TrainingResult> Train(Session& session, const Rows& training, con
   }
   batch_options.batch_size = fixed.value_or(options.batch_size);
   if (batch_options.batch_size > rows) {
-    std::fprintf(stderr, "note: a step takes all %lld rows, as they are fewer than --batch %lld\n",
-                 static_cast<long long>(rows), static_cast<long long>(options.batch_size));
+    std::fprintf(stderr,
+                 "note: --batch %lld is more than the rows to train on; a step takes all, %lld\n",
+                 static_cast<long long>(options.batch_size), static_cast<long long>(rows));
   }
   batch_options.drop_last = true;  // one size of batch: one plan
   batch_options.seed = options.seed;
