@@ -32,14 +32,13 @@ bool ColumnEmitter::Analyze() {
   std::vector<DimExpr> space =
       f_.values.SplitSpace({outer_total_, reduced_total_, inner_total_}, [&](const Index& index) {
         Index at = index;
-        f_.values.Boundary(at, inner_total_);
-        const size_t reduced = f_.values.Boundary(at, reduced_total_ * inner_total_);
-        const size_t inner = f_.values.Boundary(at, inner_total_);
+        const std::vector<size_t> ends =
+            f_.values.Boundaries(at, {reduced_total_ * inner_total_, inner_total_});
         for (Accumulator& reduction : reductions_) {
           f_.values.Evaluate(reduction.op()->getOperand(0), at, {});
         }
-        at.erase(at.begin() + static_cast<int64_t>(reduced),
-                 at.begin() + static_cast<int64_t>(inner));
+        at.erase(at.begin() + static_cast<int64_t>(ends[0]),
+                 at.begin() + static_cast<int64_t>(ends[1]));
         for (Value result : f_.results) f_.values.Evaluate(result, at, {});
       });
   // The space is the outer extents, the reduced ones, and the inner ones.

@@ -367,6 +367,50 @@ TEST(Loop, ReshapesThatCrossDimensions) {
   f.Check({});
 }
 
+// Of 120 elements seen as two shapes whose dimensions do not nest, each repeats some; the first is
+// also what gathers, slices and transposes look through.
+TEST(Loop, ReshapesThatCrossRepeatedDimensions) {
+  const std::vector<std::vector<int>> shapes = {{6, 4, 5},  {4, 6, 5},    {8, 15},      {3, 8, 5},
+                                                {2, 12, 5}, {5, 2, 3, 4}, {10, 2, 2, 3}};
+  const auto text = [](const std::vector<int>& dims) {
+    std::string list;
+    for (int dim : dims) list += (list.empty() ? "\"" : ", \"") + std::to_string(dim) + "\"";
+    return "shape = [" + list + "]";
+  };
+  for (size_t s = 0; s < shapes.size(); ++s) {
+    // Each choice of dimensions that are repeated.
+    for (unsigned mask = 1; mask + 1 < 1u << shapes[s].size(); ++mask) {
+      SCOPED_TRACE(text(shapes[s]) + " mask " + std::to_string(mask));
+      TestFusion f;
+      std::vector<mlir::Value> terms;
+      for (size_t other : {s, (s + 1) % shapes.size(), (s + 3) % shapes.size()}) {
+        std::vector<std::string> kept;
+        for (size_t i = 0; i < shapes[other].size(); ++i) {
+          kept.push_back((mask >> i & 1) != 0 ? "1" : std::to_string(shapes[other][i]));
+        }
+        mlir::Value x = f.Input(DataType::kI32, kept);
+        x = f.Op("broadcast", {x}, text(shapes[other]));
+        terms.push_back(f.Op("reshape", {x}, text({4, 30})));
+      }
+      mlir::Value y = f.Op("add", {f.Op("add", {terms[0], terms[1]}), terms[2]});
+      y = f.Op("transpose", {y}, "permutation = array<i64: 1, 0>");
+      y = f.Op("reshape", {y}, text({3, 8, 5}));
+      f.Finish("loop", {f.Op("reverse", {y}, "axes = array<i64: 1>")});
+      f.Check({}, 0, 0, -1000, 1000);
+    }
+  }
+}
+
+TEST(Loop, GatherAmongReshapedRepeatedDimensions) {
+  TestFusion f;
+  mlir::Value x = f.Input(DataType::kF32, {"2", "1", "2"}),
+              indices = f.Input(DataType::kI32, {"5", "17"});
+  x = f.Op("reshape", {f.Op("broadcast", {x}, "shape = [\"2\", \"6\", \"2\"]")},
+           "shape = [\"1\", \"3\", \"8\"]");
+  f.Finish("loop", {f.Op("gather", {x, indices}, "axis = 1")});
+  f.Check({}, 0, 0, 0, 3);
+}
+
 TEST(Loop, SlicesPadsReversesAndConcats) {
   for (DataType dtype : {DataType::kF32, DataType::kBF16, DataType::kU8, DataType::kBool}) {
     SCOPED_TRACE(NameOf(dtype));

@@ -46,7 +46,7 @@ bool RowEmitter::Analyze() {
   std::vector<DimExpr> space =
       f_.values.SplitSpace({rows_total_, columns_total_}, [&](const Index& index) {
         Index at = index;
-        const size_t boundary = f_.values.Boundary(at, columns_total_);
+        const size_t boundary = f_.values.Boundaries(at, {columns_total_}).front();
         for (Reduction& reduction : reductions_) {
           f_.values.Evaluate(reduction.accumulator.op()->getOperand(0), at, {});
         }

@@ -139,7 +139,8 @@ absl::StatusOr<KernelSpec> EmitScatter(plan::FusionOp fusion, const Target& targ
   // The copy of x onto itself is harmless.
   spec.may_share = {
       {static_cast<int>(mlir::cast<mlir::BlockArgument>(op->getX()).getArgNumber()), 0}};
-  if (op->getX() == op->getUpdates()) spec.may_share.clear();
+  // Updates and indices are read after that.
+  if (op->getX() == op->getUpdates() || op->getX() == op->getIndices()) spec.may_share.clear();
   if (kb.on_gpu()) {
     EmitCudaScatterAdd(kb, *op, spec);
     kb.Finish(spec);

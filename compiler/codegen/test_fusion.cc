@@ -87,9 +87,9 @@ TestFusion::TestFusion(const Target& target) : target_(target) {
   block_ = std::make_unique<mlir::Block>();
 }
 
-mlir::Value TestFusion::Input(DataType dtype, std::initializer_list<const char*> shape) {
+mlir::Value TestFusion::Input(DataType dtype, const std::vector<std::string>& shape) {
   Shape dims;
-  for (const char* dim : shape) dims.push_back(*DimExpr::Parse(dim));
+  for (const std::string& dim : shape) dims.push_back(*DimExpr::Parse(dim));
   return block_->addArgument(ir::MakeTensorType(&context_, dtype, dims),
                              mlir::UnknownLoc::get(&context_));
 }

@@ -3,7 +3,6 @@
 #define WEFT_COMPILER_CODEGEN_TEST_FUSION_H_
 
 #include <cstdint>
-#include <initializer_list>
 #include <map>
 #include <memory>
 #include <string>
@@ -47,7 +46,7 @@ class TestFusion {
   explicit TestFusion(const Target& target);
 
   // An operand: "f32", {"batch", "10"}.
-  mlir::Value Input(DataType dtype, std::initializer_list<const char*> shape);
+  mlir::Value Input(DataType dtype, const std::vector<std::string>& shape);
   // A node; `attributes` as in MLIR's text: "axes = array<i64: 1>, keep_dims = true". Result types
   // come from the op's inference.
   mlir::Value Op(const std::string& name, std::vector<mlir::Value> operands,

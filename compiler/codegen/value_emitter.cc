@@ -125,18 +125,46 @@ size_t ValueEmitter::Boundary(Index& index, const DimExpr& suffix) {
     }
     product = product * extent;
   }
-  // Coordinates that cross the boundary: all as one, then divided.
-  IndexEntry all = Merged(index, 0, index.size());
-  index = {all};
-  const auto outer = DimExpr::DivideExactly(all.extent, suffix);
-  return split(0, outer ? *outer : DimExpr(1), suffix);
+  // Coordinates cross the boundary: those between the nearest positions on either side that it
+  // nests with become one, which is divided. So the other boundaries of the same shape stay, as
+  // each of two of them divides the other.
+  size_t begin = 0, end = index.size();
+  DimExpr right = 1;
+  product = 1;
+  for (size_t i = index.size(); i-- > 0;) {
+    product = product * index[i].extent;
+    if (!DimExpr::DivideExactly(suffix, product)) continue;
+    end = i;
+    right = product;
+  }
+  product = right;
+  for (size_t i = end; i-- > 0;) {
+    product = product * index[i].extent;
+    if (!DimExpr::DivideExactly(product, suffix)) continue;
+    begin = i;
+    break;
+  }
+  const IndexEntry crossing = Merged(index, begin, end);
+  index.erase(index.begin() + static_cast<int64_t>(begin) + 1,
+              index.begin() + static_cast<int64_t>(end));
+  index[begin] = crossing;
+  const DimExpr inner = *DimExpr::DivideExactly(suffix, right);
+  const auto outer = DimExpr::DivideExactly(crossing.extent, inner);
+  return split(begin, outer ? *outer : DimExpr(1), inner);
+}
+
+std::vector<size_t> ValueEmitter::Boundaries(Index& index, const std::vector<DimExpr>& suffixes) {
+  // Each that is made moves the others, so they are found again once all are there.
+  for (const DimExpr& suffix : suffixes) Boundary(index, suffix);
+  std::vector<size_t> positions;
+  for (const DimExpr& suffix : suffixes) positions.push_back(Boundary(index, suffix));
+  return positions;
 }
 
 ValueEmitter::Dimension ValueEmitter::DimensionAt(Index& index, const Shape& shape, size_t dim) {
-  // Each split moves positions after it, so both ends are found again once they are there.
-  Boundary(index, NumElements(shape, dim + 1, shape.size()));
-  const size_t begin = Boundary(index, NumElements(shape, dim, shape.size()));
-  const size_t after = Boundary(index, NumElements(shape, dim + 1, shape.size()));
+  const std::vector<size_t> ends = Boundaries(
+      index, {NumElements(shape, dim, shape.size()), NumElements(shape, dim + 1, shape.size())});
+  const size_t begin = ends[0], after = ends[1];
   if (begin == after) return {begin, after, {dry_ ? Value() : kernel_->I64(0), 0, {}}};
   return {begin, after, Merged(index, begin, after).coord};
 }
@@ -260,17 +288,18 @@ Index ValueEmitter::BroadcastIndex(mlir::Operation* op, Index& index) {
   auto repeated = [&](size_t dim) { return dim < added || from[dim - added] != to[dim]; };
   // Ends of runs of dimensions that are all kept or all repeated; dimensions of size 1 are part of
   // any run.
-  std::vector<size_t> ends;
+  std::vector<DimExpr> ends;  // from the last
   std::optional<bool> current;
   for (size_t dim = to.size(); dim-- > 0;) {
     if (to[dim].Constant() == 1) continue;
-    if (current && *current != repeated(dim)) ends.push_back(dim + 1);
+    if (current && *current != repeated(dim)) {
+      ends.push_back(NumElements(to, dim + 1, to.size()));
+    }
     current = repeated(dim);
   }
   if (!current || (ends.empty() && *current)) return {};
   if (ends.empty()) return index;
-  // Positions are stable once all boundaries are there.
-  for (size_t end : ends) Boundary(index, NumElements(to, end, to.size()));
+  const std::vector<size_t> positions = Boundaries(index, ends);
   Index result;
   size_t right = index.size();
   bool keep = true;
@@ -280,7 +309,7 @@ Index ValueEmitter::BroadcastIndex(mlir::Operation* op, Index& index) {
     break;
   }
   for (size_t i = 0; i <= ends.size(); ++i, keep = !keep) {
-    const size_t left = i < ends.size() ? Boundary(index, NumElements(to, ends[i], to.size())) : 0;
+    const size_t left = i < ends.size() ? positions[i] : 0;
     if (keep) {
       result.insert(result.begin(), index.begin() + static_cast<int64_t>(left),
                     index.begin() + static_cast<int64_t>(right));
@@ -319,15 +348,14 @@ Index ValueEmitter::TransposeIndex(mlir::Operation* op, Index& index) {
     }
   }
   if (runs.size() <= 1) return index;
-  for (const Run& run : runs) Boundary(index, NumElements(to, run.begin, to.size()));
+  std::vector<DimExpr> suffixes;
+  for (const Run& run : runs) suffixes.push_back(NumElements(to, run.begin, to.size()));
+  std::vector<size_t> begins = Boundaries(index, suffixes);
+  begins.push_back(index.size());
   std::map<int64_t, Index> sorted;
   for (size_t i = 0; i < runs.size(); ++i) {
-    const size_t begin = Boundary(index, NumElements(to, runs[i].begin, to.size()));
-    const size_t end = i + 1 < runs.size()
-                           ? Boundary(index, NumElements(to, runs[i + 1].begin, to.size()))
-                           : index.size();
-    sorted[runs[i].source] = Index(index.begin() + static_cast<int64_t>(begin),
-                                   index.begin() + static_cast<int64_t>(end));
+    sorted[runs[i].source] = Index(index.begin() + static_cast<int64_t>(begins[i]),
+                                   index.begin() + static_cast<int64_t>(begins[i + 1]));
   }
   Index result;
   for (const auto& [source, entries] : sorted) {
@@ -474,8 +502,8 @@ Element ValueEmitter::EvaluateGather(mlir::Operation* op, Index& index, const Gu
   const size_t dim = static_cast<size_t>(axis);
   const DimExpr after = NumElements(from, dim + 1, from.size());
   const DimExpr with_indices = after * NumElements(indices, 0, indices.size());
-  Boundary(index, after);
-  const size_t begin = Boundary(index, with_indices), end = Boundary(index, after);
+  const std::vector<size_t> ends = Boundaries(index, {with_indices, after});
+  const size_t begin = ends[0], end = ends[1];
   Index at(index.begin() + static_cast<int64_t>(begin), index.begin() + static_cast<int64_t>(end));
   Element position = Evaluate(gather.getIndices(), at, guard);
   Index inner(index.begin(), index.begin() + static_cast<int64_t>(begin));

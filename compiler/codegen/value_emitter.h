@@ -59,9 +59,10 @@ class ValueEmitter {
   Element Evaluate(mlir::Value value, Index index, const Guard& guard);
   // The offset in elements from the tensor's start.
   Coord Offset(const Index& index);
-  // Puts an end between coordinates where those after it have the product `suffix`; the position
-  // of the first of them.
-  size_t Boundary(Index& index, const DimExpr& suffix);
+  // Puts an end between coordinates wherever those after it have a product of `suffixes`, each of
+  // which divides, or is divided by, each other one; positions of the first coordinates after them,
+  // in the order of `suffixes`.
+  std::vector<size_t> Boundaries(Index& index, const std::vector<DimExpr>& suffixes);
   // All coordinates as one.
   IndexEntry Merged(const Index& index, size_t begin, size_t end);
 
@@ -88,6 +89,8 @@ class ValueEmitter {
 
  private:
   friend class Scope;
+  // One of them; moves others, but leaves those there that nest with it.
+  size_t Boundary(Index& index, const DimExpr& suffix);
   // Forgets what was found; the index of an iteration over `space`.
   Index BeginDryRun(const std::vector<DimExpr>& space);
   using Key =

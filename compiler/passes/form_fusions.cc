@@ -93,7 +93,7 @@ class BlockFuser {
     llvm::DenseSet<mlir::Operation*> needed;
     for (mlir::Operation& op : llvm::reverse(*block_)) {
       const bool vanishes = IsCopied(&op) && !needed.contains(&op);
-      if (vanishes || !groups_.group(&op).kind.empty()) to_erase_.push_back(&op);
+      if (IsCopied(&op) || !groups_.group(&op).kind.empty()) to_erase_.push_back(&op);
       if (vanishes) continue;
       std::vector<UnitEdge>& edges = edges_of_[&op] = ResolvedEdges(&op);
       for (const UnitEdge& edge : edges) {
@@ -174,6 +174,11 @@ class BlockFuser {
 
   void Emit(const Unit& unit) {
     mlir::Operation* last = unit.group->ops.back();
+    if (unit.group->kind.empty() && IsCopied(last)) {
+      // As a copy, since kernels may hold others, made of the op as it is.
+      mlir::OpBuilder(block_->getTerminator()).clone(*last, final_);
+      return;
+    }
     if (unit.group->kind.empty()) {
       for (mlir::OpOperand& operand : last->getOpOperands()) {
         operand.set(final_.lookupOrDefault(operand.get()));

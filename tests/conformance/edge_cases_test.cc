@@ -169,6 +169,33 @@ TEST(NonFinite, GradientOfFiltersOverPadding) {
   EXPECT_TRUE(std::isnan(results.at("y").values<float>()[0]));
 }
 
+// A reshape is wanted both as a result and in the kernel of the other.
+TEST(Aliases, ReshapeOfABroadcastIsAResultAndReadByAnotherKernel) {
+  Graph graph("aliases");
+  Tensor x = graph.Input("x", DataType::kF32, {12, 3, 1, 16});
+  Tensor b = graph.Input("b", DataType::kF32, {1, 1, 1, 3});
+  Tensor y = Reshape(Broadcast(b, {16, 6, 2, 3}), {12, 3, 1, 16});
+  graph.AddSignature("run", {{"y", y}, {"z", x - y}});
+  HostTensor values = *HostTensor::Create(DataType::kF32, {12, 3, 1, 16});
+  float next = 0;
+  for (float& v : values.mutable_values<float>()) v = next++;
+  RunEveryWay(graph, {{"x", values}, {"b", HostTensor::Of<float>({1, 1, 1, 3}, {1, 20, 300})}});
+}
+
+// In place, the additions would change the indices on the way.
+TEST(Aliases, ScatterAddIntoItsOwnIndices) {
+  for (const bool updates_too : {false, true}) {
+    Graph graph("aliases");
+    Tensor x = -graph.Input("a", DataType::kI32, {8});
+    Tensor u = updates_too ? x : graph.Input("u", DataType::kI32, {8});
+    Tensor y = ScatterAdd(x, x, u);
+    graph.AddSignature("run", {{"z", y * y}});
+    TensorMap feeds = {{"a", HostTensor::Of<int32_t>({8}, {-1, -2, -3, -4, -5, -6, -7, 0})}};
+    if (!updates_too) feeds["u"] = HostTensor::Of<int32_t>({8}, {1, 2, 3, 4, 5, 6, 7, 8});
+    RunEveryWay(graph, feeds);
+  }
+}
+
 // An effect in a body that runs happens, whether or not its result is used; in one that does not
 // run, and in the graph itself where nothing needs it, it does not.
 TEST(Effects, UnusedOnesInBodies) {
