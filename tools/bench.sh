@@ -14,7 +14,7 @@ mkdir -p "$out"
 
 # Python is for the peers and for the table; Weft itself needs none.
 tools/setup.sh python3-venv
-bazel build //tools:weft //tools:weft-run //tools/examples:digits //tests/benchmarks:workloads
+bazel build //tools:weft //tools:weft-run //tools/examples:digits //tests/benchmarks:workloads //tests/benchmarks:allocations
 
 requirements=tests/benchmarks/requirements.txt
 venv=~/.cache/weft-bench
