@@ -11,6 +11,8 @@
 // (PackageManifest), "weights" (safetensors), "constants" (raw, offsets in Buffer.constant_offset),
 // "code.<target>" (an image to map readable and executable, position-independent, no relocations,
 // such as "code.x86-64-v3"), "golden" (safetensors with "in/<name>", "out/<name>").
+//
+// Version 1. Changes: (none yet)
 #ifndef WEFT_PROTO_CONTAINER_H_
 #define WEFT_PROTO_CONTAINER_H_
 
