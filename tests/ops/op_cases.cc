@@ -518,23 +518,22 @@ void AddControlFlow(CaseList& list) {
              return Inputs{results.at(2)};
            })
       .floats_only = true;
-  for (bool taken : {true, false}) {
-    list.Add("cond", taken ? "then" : "else", {Data({2}), Data({2})},
-             [taken](Graph& graph, const Inputs& x) {
-               Tensor predicate = graph.Constant(HostTensor::Scalar<bool>(taken));
+  // The predicate is fed, so that it is known at run time alone.
+  for (double taken : {1, 0}) {
+    list.Add("cond", taken ? "then" : "else", {Data({2}), Data({2}), Scalar64(taken, taken)},
+             [](const Inputs& x) {
                return Cond(
-                   predicate, [&] { return Inputs{x[0] * x[1] * x[1]}; },
-                   [&] { return Inputs{x[1] * x[1] * x[1]}; });
+                   Equal(x[2], 1.0), [&] { return Inputs{x[0] * x[1] * x[1]}; },
+                   [&] { return Inputs{x[1] * x[1] * x[1]}; })[0];
              })
         .floats_only = true;
-    list.Add("cond", taken ? "first" : "second", {Data({2}), Data({2})},
-             [taken](Graph& graph, const Inputs& x) {
-               Tensor predicate = graph.Constant(HostTensor::Scalar<bool>(taken));
+    list.Add("cond", taken ? "first" : "second", {Data({2}), Data({2}), Scalar64(taken, taken)},
+             [](Graph&, const Inputs& x) {
                return Cond(
-                   predicate, [&] { return Inputs{x[0], x[1]}; },
+                   Equal(x[2], 1.0), [&] { return Inputs{x[0], x[1]}; },
                    [&] { return Inputs{x[1], x[1]}; });
              })
-        .open = {{0}, {0}};
+        .open = {{0}, {0}, {}};
   }
   // A loop within a branch within a loop.
   list.Add("while", "nested", {Data({2}, 0.5, 1.5)},
