@@ -227,6 +227,24 @@ TEST(CompilerTest, AssertionsNameTheNodeAndChangeNothing) {
   EXPECT_EQ((*session)->GetVariables()->at("v").values<float>()[0], 3);
 }
 
+// Sums in f32 of what is in f16, and of the places that padding made.
+TEST(CompilerTest, GradientsInHalfPrecision) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF16, {"n", 3}), v = graph.Input("v", DataType::kF16, {});
+  Tensor i = graph.Input("i", DataType::kI32, {"m"});
+  Tensor rows = Gather(Pad(x, v, {1, 0}, {0, 2}, {1, 0}), i, 0);
+  Tensor y = ReduceSum(Atan2(rows, rows * 200.0) / (rows + 2.0), {0, 1});
+  const std::vector<Tensor> gradients = Gradients(y, {x, v});
+  graph.AddSignature("f", {{"dx", gradients[0]}, {"dv", gradients[1]}});
+  HostTensor indices = *HostTensor::Create(DataType::kI32, {3000});
+  for (int32_t k = 0; k < 3000; ++k) indices.mutable_values<int32_t>()[k] = k % 5;
+  ExpectAgrees(graph,
+               {{"x", Random(DataType::kF16, {2, 3}, 1)},
+                {"v", Random(DataType::kF16, {}, 2)},
+                {"i", indices}},
+               {}, 2e-3);
+}
+
 TEST(CompilerTest, FreezesAndCarriesVariables) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {3});

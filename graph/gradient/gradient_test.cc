@@ -172,6 +172,26 @@ TEST(Gradients, OfManyTiesInHalfPrecision) {
   EXPECT_NEAR(Value(graph, Cast(dx, DataType::kF64), {})[0], 0.1, 1e-4);
 }
 
+// More uses, and iterations, than bf16 can count one by one.
+TEST(Gradients, OfManyUsesInHalfPrecision) {
+  Graph graph;
+  Tensor x = Full(graph, DataType::kBF16, {}, 1), y = x;
+  for (int i = 1; i < 1024; ++i) y = y + x;
+  Tensor of_uses = Gradients(y, {x})[0];
+  Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+  Tensor sum = While(
+      {zero, ZerosLike(x)}, [](const std::vector<Tensor>& v) { return Less(v[0], 1024.0); },
+      [&](const std::vector<Tensor>& v) { return std::vector<Tensor>{v[0] + 1.0, v[1] + x}; },
+      1024)[1];
+  Tensor of_iterations = Gradients(sum, {x})[0];
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  EXPECT_EQ(of_uses.dtype(), DataType::kBF16);
+  EXPECT_EQ(of_iterations.dtype(), DataType::kBF16);
+  for (const Tensor& dx : {of_uses, of_iterations}) {
+    EXPECT_EQ(Value(graph, Cast(dx, DataType::kF64), {}), std::vector<double>{1024});
+  }
+}
+
 TEST(Gradients, OfAnyOrder) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF64, {1});

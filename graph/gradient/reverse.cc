@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "graph/builder_support.h"
 #include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
 #include "graph/ops/gradient.h"
@@ -75,17 +76,29 @@ std::vector<mlir::Operation*> OpsBehind(mlir::Block* block,
   return ops;
 }
 
+// Of bf16 and f16, sums of more terms than this are taken in f32: 256 equal terms of bf16 already
+// stand still. Few, such as those of an activation's readers, lose little and would take twice the
+// memory.
+constexpr int kMaxNarrowTerms = 8;
+
 class Accumulation {
  public:
   Accumulation(ir::GraphImpl* graph, const ir::SourceLine& call) : graph_(graph), call_(call) {}
 
   void Add(mlir::Value value, Tensor gradient) {
-    Tensor& total = gradients_[value];
-    total = total.valid() ? total + gradient : gradient;
+    Sum& sum = gradients_[value];
+    if (++sum.terms == 1) {
+      sum.total = gradient;
+      return;
+    }
+    const DataType dtype = gradient.dtype(),
+                   kept = sum.terms > kMaxNarrowTerms ? WideType(dtype) : dtype;
+    sum.total = As(sum.total, kept) + As(gradient, kept);
   }
+  // Of the value's dtype; invalid where there is none.
   Tensor GradientOf(mlir::Value value) const {
     const auto it = gradients_.find(value);
-    return it == gradients_.end() ? Tensor() : it->second;
+    return it == gradients_.end() ? Tensor() : As(it->second.total, ir::DataTypeOf(value));
   }
 
   // Through which ops, in order, gradients flow from what is behind the ys to the xs.
@@ -116,6 +129,7 @@ class Accumulation {
       operands.push_back(graph_->Wrap(operand));
       needs.push_back(active_.contains(operand) && IsFloatValue(operand));
     }
+    const AdjointLocation at(graph_, call_, op->getLoc());
     bool reached = false;
     for (mlir::Value result : op->getResults()) {
       results.push_back(graph_->Wrap(result));
@@ -131,7 +145,6 @@ class Accumulation {
                        ", which is not: ",
                        info == nullptr ? "unknown op" : std::string(info->no_gradient_reason)));
     }
-    const AdjointLocation at(graph_, call_, op->getLoc());
     const AdjointRecompute again(graph_, op);
     const mlir::DictionaryAttr attributes = op->getAttrDictionary();
     GradientContext context(*info, op, Attributes(attributes.getAsOpaquePointer()), operands,
@@ -146,10 +159,15 @@ class Accumulation {
   }
 
  private:
+  struct Sum {
+    Tensor total;
+    int terms = 0;
+  };
+
   ir::GraphImpl* graph_;
   const ir::SourceLine& call_;
   llvm::DenseSet<mlir::Value> active_;
-  llvm::DenseMap<mlir::Value, Tensor> gradients_;
+  llvm::DenseMap<mlir::Value, Sum> gradients_;
 };
 
 }  // namespace
@@ -175,6 +193,7 @@ std::vector<Tensor> Backpropagate(ir::GraphImpl* graph, const std::vector<Tensor
   }
   std::vector<Tensor> gradients;
   for (mlir::Value x : x_values) {
+    const AdjointLocation at(graph, call, x.getLoc());
     gradients.push_back(graph->status.ok() ? reverse.GradientOf(x) : Tensor());
   }
   return gradients;

@@ -150,7 +150,12 @@ absl::Status GradientWhile(GradientContext& c) {
     initial.push_back(OrZeros(c.dy(i), c.operand(i)));
   }
   const std::vector<int> wanted = Wanted(c, carried);
-  for (int i : wanted) initial.push_back(ZerosLike(c.operand(i)));
+  // In f32 for bf16 and f16: a sum over many iterations.
+  for (int i : wanted) {
+    const Tensor x = c.operand(i);
+    const HostTensor zero = *HostTensor::Create(WideType(x.dtype()), {});
+    initial.push_back(Broadcast(ConstantNear(x, zero), x.shape()));
+  }
 
   auto condition = [&](const std::vector<Tensor>& values) { return Greater(values[0], 0.0); };
   auto body = [&](const std::vector<Tensor>& values) {
@@ -181,7 +186,7 @@ absl::Status GradientWhile(GradientContext& c) {
     for (size_t k = 0; k < wanted.size(); ++k) {
       const Tensor& total = values[1 + floats.size() + k];
       const Tensor& gradient = gradients[floats.size() + k];
-      next.push_back(gradient.valid() ? total + gradient : total);
+      next.push_back(gradient.valid() ? total + As(gradient, total.dtype()) : total);
     }
     return next;
   };
@@ -189,7 +194,7 @@ absl::Status GradientWhile(GradientContext& c) {
   if (!graph->status.ok()) return absl::OkStatus();
   for (size_t k = 0; k < floats.size(); ++k) c.SetGradient(floats[k], results[1 + k]);
   for (size_t k = 0; k < wanted.size(); ++k) {
-    c.SetGradient(wanted[k], results[1 + floats.size() + k]);
+    c.SetGradient(wanted[k], As(results[1 + floats.size() + k], c.operand(wanted[k]).dtype()));
   }
   return absl::OkStatus();
 }

@@ -10,7 +10,7 @@ include "graph/ir/base.td"
 def Weft_AddOp : Weft_Binary<"add", "a + b.", "a + b", "e.Add(a, b)", GradientRules<["dy", "dy"]>>;
 def Weft_SubOp : Weft_Binary<"sub", "a - b.", "a - b", "e.Sub(a, b)", GradientRules<["dy", "-dy"]>>;
 def Weft_MulOp : Weft_Binary<"mul", "a * b.", "a * b", "e.Mul(a, b)", GradientRules<["dy * b", "dy * a"]>>;
-def Weft_DivOp : Weft_Binary<"div", "a / b; integers truncate toward zero.", "Divide(a, b)", "e.Div(a, b)", GradientRules<["dy / b", "-dy * y / b"]>, Numbers, Weft_Test<"0.5", "2">>;
+def Weft_DivOp : Weft_Binary<"div", "a / b; integers truncate toward zero.", "Divide(a, b)", "e.Div(a, b)", GradientRules<["dy / b", "-(dy / b) * y"]>, Numbers, Weft_Test<"0.5", "2">>;
 def Weft_RemOp : Weft_Binary<"rem", "Remainder of a / b with the sign of a, as C's fmod.", "Remainder(a, b)", "e.Rem(a, b)",
                              GradientRules<["dy", "-dy * Round((a - y) / b)"]>, Numbers, Weft_Test<"0.5", "8">>;
 // Gradients at a = 0: b * 0^(b - 1), which is 0 for b = 0 as well, and y * log(a) as 0.
@@ -22,7 +22,7 @@ def Weft_MaximumOp : Weft_Binary<"maximum", "The larger of a and b; NaN if eithe
 def Weft_MinimumOp : Weft_Binary<"minimum", "The smaller of a and b; NaN if either is. The gradient at a tie goes to b.", "Minimum(a, b)", "e.Min(a, b)",
                                  GradientRules<["Select(Less(a, b), dy, ZerosLike(dy))", "Select(Less(a, b), ZerosLike(dy), dy)"]>>;
 def Weft_Atan2Op : Weft_Binary<"atan2", "Angle of the point (b, a), in (-pi, pi].", "std::atan2(a, b)", "e.Atan2(a, b)",
-                               GradientRules<["dy * b / (a * a + b * b)", "-dy * a / (a * a + b * b)"]>, Floats, Weft_Test<"0.2", "3", 8>>;
+                               GradientFunction, Floats, Weft_Test<"0.2", "3", 8>>;
 
 def Weft_NegOp : Weft_Unary<"neg", "-x.", "-x", "e.Neg(x)", GradientRules<["-dy"]>, SignedNumbers>;
 def Weft_AbsOp : Weft_Unary<"abs", "|x|.", "Absolute(x)", "e.Abs(x)", GradientRules<["dy * Sign(x)"]>, SignedNumbers>;

@@ -1,9 +1,22 @@
 #include <numeric>
 #include <vector>
 
+#include "graph/builder_support.h"
 #include "graph/ops/gradient_support.h"
 
 namespace weft {
+
+namespace {
+
+// Zeros of `shape`, and each slice of dy added where its index says: in f32 for bf16 and f16, whose
+// sums stand still once they are some hundred times what is added. A single slice adds to nothing.
+Tensor AddSlices(const Shape& shape, Tensor indices, Tensor dy) {
+  const bool one = NumElements(indices.shape()).Constant() == 1;
+  Tensor slices = one ? dy : As(dy, WideType(dy.dtype()));
+  return As(ScatterAdd(ZerosOfShape(slices, shape), indices, slices), dy.dtype());
+}
+
+}  // namespace
 
 // Adds each slice back where it was taken from. scatter_add works along the first axis, so another
 // one is moved there and back.
@@ -13,7 +26,7 @@ absl::Status GradientGather(GradientContext& c) {
   int64_t axis = c.attributes().Int("axis");
   if (axis < 0) axis += x.rank();
   if (axis == 0) {
-    c.SetGradient(0, ScatterAdd(ZerosLike(x), indices, dy));
+    c.SetGradient(0, AddSlices(x.shape(), indices, dy));
     return absl::OkStatus();
   }
   // dy is [before, indices, after] and becomes [indices, before, after].
@@ -28,7 +41,7 @@ absl::Status GradientGather(GradientContext& c) {
   }
   Shape moved;
   for (int64_t d : x_to_front) moved.push_back(x.dim(d));
-  Tensor added = ScatterAdd(ZerosOfShape(x, moved), indices, Transpose(dy, to_front));
+  Tensor added = AddSlices(moved, indices, Transpose(dy, to_front));
   c.SetGradient(0, Transpose(added, InversePermutation(x_to_front)));
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "graph/builder_support.h"
 #include "graph/ops/gradient_support.h"
 #include "graph/ops/infer.h"
 
@@ -88,6 +89,13 @@ absl::Status GradientPad(GradientContext& c) {
   const Shape low = c.attributes().Dims("low"), sizes = c.operand(0).shape();
   const Shape high = c.attributes().Dims("high");
   std::vector<int64_t> steps = c.attributes().Ints("interior");
+  if (c.needs(1)) {
+    // The sum of dy without that of x's places would be what large numbers there leave of it.
+    Tensor of_x = Broadcast(ConstantNear(c.dy(0), HostTensor::Scalar(true)), sizes);
+    Tensor is_x = Pad(of_x, 0.0, low, high, steps);
+    c.SetGradient(1, SumOfAll(Select(is_x, ZerosLike(c.dy(0)), c.dy(0))));
+  }
+  if (!c.needs(0)) return absl::OkStatus();
   // Of n places `step` apart, the last one's gap is left out: how many elements there are is seen
   // from n * step. What that reads beyond dy is never taken.
   Shape limits, beyond;
@@ -102,9 +110,7 @@ absl::Status GradientPad(GradientContext& c) {
   const std::vector<int64_t> none(low.size(), 0);
   const Shape zeros(low.size(), DimExpr(0));
   Tensor longer = beyond == zeros ? c.dy(0) : Pad(c.dy(0), 0.0, zeros, beyond, none);
-  Tensor dx = Slice(longer, low, limits, steps);
-  if (c.needs(0)) c.SetGradient(0, dx);
-  if (c.needs(1)) c.SetGradient(1, SumOfAll(c.dy(0)) - SumOfAll(dx));
+  c.SetGradient(0, Slice(longer, low, limits, steps));
   return absl::OkStatus();
 }
 

@@ -147,21 +147,26 @@ INSTANTIATE_TEST_SUITE_P(Ops, GradientTest, testing::ValuesIn(DifferentiableCase
                            return name;
                          });
 
-// Gradients in f32 of the sum of what `build` makes of the inputs "x0", ..., as numbers.
+// Gradients, taken in `dtype`, of the sum of what `build` makes of the inputs "x0", ..., as
+// numbers.
 std::vector<std::vector<float>> GradientsOf(
     const std::vector<std::vector<float>>& values,
-    const std::function<Tensor(const std::vector<Tensor>&)>& build) {
+    const std::function<Tensor(const std::vector<Tensor>&)>& build,
+    DataType dtype = DataType::kF32) {
   Graph graph("exact");
   std::vector<Tensor> xs;
   TensorMap feeds;
   for (const std::vector<float>& value : values) {
     const std::string name = "x" + std::to_string(xs.size());
     const auto size = static_cast<int64_t>(value.size());
-    xs.push_back(graph.Input(name, DataType::kF32, {size}));
+    xs.push_back(Cast(graph.Input(name, DataType::kF32, {size}), dtype));
     feeds[name] = *HostTensor::Create(DataType::kF32, {size});
     std::copy(value.begin(), value.end(), feeds[name].mutable_values<float>().begin());
   }
-  const auto results = EvaluateGraph(graph, feeds, Gradients(build(xs), xs));
+  std::vector<Tensor> made = Gradients(build(xs), xs);
+  for (Tensor& gradient : made) gradient = Cast(gradient, DataType::kF32);
+  EXPECT_TRUE(graph.status().ok()) << graph.status();
+  const auto results = EvaluateGraph(graph, feeds, made);
   EXPECT_TRUE(results.ok()) << results.status();
   std::vector<std::vector<float>> gradients(values.size());
   for (size_t i = 0; results.ok() && i < values.size(); ++i) {
@@ -193,6 +198,82 @@ TEST(GradientRange, RemainderCountsWholeTimes) {
   });
   EXPECT_EQ(gradients[0][0], 1);
   EXPECT_EQ(gradients[1][0], -8388608);
+}
+
+// What the places of x get is no part of what the value gets, however large.
+TEST(GradientRange, PaddingAmongLargeGradients) {
+  auto padded = [](const std::vector<Tensor>& x) {
+    return ReduceSum(Pad(x[0], Reshape(x[1], {}), {0}, {1}, {0}) * x[2], {0});
+  };
+  auto gradient = [&](int64_t n, float first, DataType dtype) {
+    std::vector<float> w(static_cast<size_t>(n) + 1, 1);
+    w.front() = first;
+    w.back() = 0.5f;
+    return GradientsOf({std::vector<float>(static_cast<size_t>(n), 1), {1}, w}, padded, dtype)[1];
+  };
+  EXPECT_EQ(gradient(70000, 1, DataType::kF16), std::vector<float>{0.5f});
+  EXPECT_EQ(gradient(1000, 1e8f, DataType::kF32), std::vector<float>{0.5f});
+  EXPECT_EQ(gradient(1000, INFINITY, DataType::kF32), std::vector<float>{0.5f});
+  // On all sides and between.
+  auto around = [](const std::vector<Tensor>& x) {
+    Tensor y = Pad(Reshape(x[0], {2, 2}), Reshape(x[1], {}), {1, 0}, {0, 2}, {1, 3});
+    return ReduceSum(y * Reshape(x[2], {4, 7}), {0, 1});
+  };
+  std::vector<float> w(28);
+  for (size_t i = 0; i < w.size(); ++i) w[i] = static_cast<float>(i);
+  const auto gradients = GradientsOf({{1, 1, 1, 1}, {1}, w}, around);
+  EXPECT_EQ(gradients[0], (std::vector<float>{7, 11, 21, 25}));
+  EXPECT_EQ(gradients[1], (std::vector<float>{27 * 28 / 2 - 7 - 11 - 21 - 25}));
+}
+
+// Quotients in range of operands whose squares are not.
+TEST(GradientRange, AnglesOfFarAndNearPoints) {
+  auto angle = [](const std::vector<Tensor>& x) { return ReduceSum(Atan2(x[0], x[1]), {0}); };
+  const std::vector<float> a = {1e20f, 1e-23f, 2e30f, -1e30f, INFINITY, 1};
+  const std::vector<float> b = {1e20f, 1e-23f, 1e30f, 2e30f, 1, -INFINITY};
+  const auto gradients = GradientsOf({a, b}, angle);
+  const std::vector<float> da = {0.5e-20f, 0.5e23f, 0.2e-30f, 0.4e-30f, 0, 0};
+  const std::vector<float> db = {-0.5e-20f, -0.5e23f, -0.4e-30f, 0.2e-30f, 0, 0};
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_NEAR(gradients[0][i], da[i], std::fabs(da[i]) * 1e-6) << i;
+    EXPECT_NEAR(gradients[1][i], db[i], std::fabs(db[i]) * 1e-6) << i;
+  }
+  const auto half = GradientsOf({{300, 3e-4f}, {300, -4e-4f}}, angle, DataType::kF16);
+  EXPECT_NEAR(half[0][0], 1 / 600.0, 1e-5);
+  EXPECT_NEAR(half[1][0], -1 / 600.0, 1e-5);
+  EXPECT_NEAR(half[0][1], -1600, 4);
+  EXPECT_NEAR(half[1][1], -1200, 4);
+  // There is no angle at the origin.
+  const auto origin = GradientsOf({{0}, {0}}, angle);
+  EXPECT_TRUE(std::isnan(origin[0][0]));
+  EXPECT_TRUE(std::isnan(origin[1][0]));
+}
+
+// d(a / b) / db = -(dy / b) (a / b), where dy (a / b) alone is beyond the largest number.
+TEST(GradientRange, QuotientsOfLargeGradients) {
+  auto divide = [](const std::vector<Tensor>& x) { return ReduceSum(x[0] / x[1] * x[2], {0}); };
+  const auto half = GradientsOf({{60000}, {100}, {1000}}, divide, DataType::kF16);
+  EXPECT_NEAR(half[1][0], -6000, 10);
+  const auto single = GradientsOf({{1e30f}, {1e10f}, {1e25f}}, divide);
+  EXPECT_NEAR(single[1][0], -1e35, 1e29);
+}
+
+// More of one slice than 16 bits can count one by one.
+TEST(GradientRange, SlicesGatheredOften) {
+  for (DataType dtype : {DataType::kF16, DataType::kBF16}) {
+    // bf16 has no 5000.
+    const double expected = dtype == DataType::kF16 ? 5000 : 4992;
+    for (int64_t axis : {0, 1}) {
+      const auto gradients = GradientsOf(
+          {{1, 1, 1, 1}, std::vector<float>(5000)},
+          [&](const std::vector<Tensor>& x) {
+            Tensor rows = axis == 0 ? Reshape(x[0], {4, 1}) : Reshape(x[0], {1, 4});
+            return ReduceSum(Gather(rows, Cast(x[1], DataType::kI32), axis), {0, 1});
+          },
+          dtype);
+      EXPECT_EQ(gradients[0], (std::vector<float>{static_cast<float>(expected), 0, 0, 0}));
+    }
+  }
 }
 
 // Nothing differentiable is left out: an op with a gradient that takes f64 has a case to check.
