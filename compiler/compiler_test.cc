@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <random>
 #include <string>
@@ -243,6 +244,50 @@ TEST(CompilerTest, GradientsInHalfPrecision) {
                 {"v", Random(DataType::kF16, {}, 2)},
                 {"i", indices}},
                {}, 2e-3);
+}
+
+// Whatever is merged, a loop that prints or asserts does so as often as it runs.
+TEST(CompilerTest, LoopsHaveTheirEffectsOnce) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {});
+  Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+  auto loop = [&](const std::function<void(Tensor)>& effect) {
+    return While(
+        {zero, x}, [](const std::vector<Tensor>& v) { return Less(v[0], 3.0); },
+        [&](const std::vector<Tensor>& v) {
+          if (effect) effect(v[0]);
+          return std::vector{v[0] + 1.0, v[1] * x};
+        },
+        3)[1];
+  };
+  Tensor printed = loop([](Tensor i) { Print(i, "at"); });
+  Tensor asserted = loop([](Tensor i) { Assert(Less(i, 1.0), i, "one turn"); });
+  graph.AddSignature("twice", {{"a", printed}, {"b", loop(nullptr)}});
+  graph.AddSignature("gradient", {{"a", printed}, {"dx", Gradients(printed, {x})[0]}});
+  graph.AddSignature("fails", {{"a", asserted}, {"b", loop(nullptr)}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const TensorMap feeds = {{"x", HostTensor::Scalar<float>(2)}};
+  for (const std::vector<std::string>& disabled :
+       {std::vector<std::string>(), {"merge_loops"}, OptionalPasses()}) {
+    CompileOptions options;
+    options.disabled_passes = disabled;
+    absl::StatusOr<std::string> package = CompilePackage(graph, options);
+    ASSERT_TRUE(package.ok()) << package.status();
+    auto session = Session::FromPackage(*package);
+    ASSERT_TRUE(session.ok()) << session.status();
+    for (const char* signature : {"twice", "gradient"}) {
+      testing::internal::CaptureStderr();
+      const auto run = (*session)->Run(signature, feeds);
+      const std::string printed_lines = testing::internal::GetCapturedStderr();
+      ASSERT_TRUE(run.ok()) << run.status();
+      EXPECT_EQ(std::count(printed_lines.begin(), printed_lines.end(), '\n'), 3) << printed_lines;
+      EXPECT_EQ(run->at("a").values<float>()[0], 16);
+      if (run->contains("dx")) EXPECT_EQ(run->at("dx").values<float>()[0], 4 * 8);
+    }
+    const auto fails = (*session)->Run("fails", feeds);
+    EXPECT_NE(std::string(fails.status().message()).find("one turn"), std::string::npos)
+        << fails.status();
+  }
 }
 
 TEST(CompilerTest, FreezesAndCarriesVariables) {

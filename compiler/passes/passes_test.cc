@@ -566,6 +566,80 @@ TEST(MergeLoopsTest, TheGradientsLoopGivesTheResultsToo) {
   EXPECT_FALSE(*MergeLoops(other.op()));
 }
 
+// What a loop prints and asserts happens as often with another loop that computes the same, even
+// one that computes more.
+TEST(MergeLoopsTest, EffectsStay) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4}), w = graph.Input("w", DataType::kF32, {4});
+  Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+  auto loop = [&](bool prints, bool asserts) {
+    return While(
+        {zero, x},
+        [&](const std::vector<Tensor>& v) { return Less(prints ? Print(v[0], "at") : v[0], 3.0); },
+        [&](const std::vector<Tensor>& v) {
+          // In use, inside another body, of what nothing else reads, and unused.
+          Tensor y = prints ? Print(v[1], "y") : v[1];
+          y = While(
+              {y}, [](const std::vector<Tensor>& u) { return Less(ReduceMax(u[0], {0}), 0.5); },
+              [&](const std::vector<Tensor>& u) {
+                return std::vector{(prints ? Print(u[0], "inner") : u[0]) * 0.5 + 0.5};
+              },
+              9)[0];
+          if (prints) Print(w * 2.0, "w");
+          if (asserts) Assert(Less(v[0], 2.0), v[0], "few");
+          return std::vector{v[0] + 1.0, Tanh(y)};
+        },
+        5)[1];
+  };
+  struct Case {
+    bool first_prints, first_asserts, second_prints, second_asserts;
+    int loops, prints, asserts;
+  };
+  for (const Case& c : std::vector<Case>{{true, true, false, false, 1, 4, 1},
+                                         {false, true, false, false, 1, 0, 1},
+                                         {true, true, false, true, 1, 4, 1},
+                                         {false, true, false, true, 1, 0, 1},
+                                         {false, false, false, true, 2, 0, 1},
+                                         {false, false, true, false, 2, 4, 0},
+                                         {true, false, true, false, 2, 8, 0}}) {
+    const std::string name =
+        absl::StrCat("f", c.first_prints, c.first_asserts, c.second_prints, c.second_asserts);
+    SCOPED_TRACE(name);
+    Tensor first = loop(c.first_prints, c.first_asserts);
+    graph.AddSignature(name, {{"a", first}, {"b", loop(c.second_prints, c.second_asserts) * 2.0}});
+    Function f(graph, name);
+    EXPECT_EQ(*MergeLoops(f.op()), c.loops == 1);
+    EXPECT_TRUE(mlir::succeeded(mlir::verify(f.op())));
+    EXPECT_EQ(f.Count("weft.while"), 2 * c.loops);
+    EXPECT_EQ(f.Count("weft.print"), c.prints);
+    EXPECT_EQ(f.Count("weft.assert"), c.asserts);
+  }
+}
+
+// The loop that a gradient adds does not print, and so gives the results of one that does.
+TEST(MergeLoopsTest, GradientsOfLoopsThatPrint) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4}), w = graph.Input("w", DataType::kF32, {4});
+  Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+  Tensor y = While(
+      {zero, x}, [&](const std::vector<Tensor>& v) { return Less(v[0], 3.0); },
+      [&](const std::vector<Tensor>& v) {
+        Tensor z = Assert(Less(v[0], 3.0), Print(v[1] * w, "z"), "few");
+        return std::vector{v[0] + 1.0, Tanh(CheckNumerics(z, "z"))};
+      },
+      5)[1];
+  graph.AddSignature("f", {{"y", y * 2.0}, {"dw", Gradients(y, {w})[0]}});
+  Function f(graph);
+  f.Run(MergeLoops);
+  EXPECT_EQ(f.Count("weft.while"), 2);
+  EXPECT_EQ(f.Count("weft.print"), 1);
+  EXPECT_EQ(f.Count("weft.assert"), 2);  // forward, and again for the adjoint
+  ir::WhileOp forward = *f.op().getBody().front().getOps<ir::WhileOp>().begin();
+  int ops = 0;
+  for (mlir::Operation& op : forward.getBody().front()) ops += llvm::isa<ir::TanhOp>(op);
+  EXPECT_EQ(ops, 1);
+}
+
 TEST(ScheduleTest, FreesBeforeItGrows) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {64});

@@ -322,6 +322,31 @@ TEST(Gradients, OfControlFlowDoNotPrintAgain) {
   EXPECT_EQ(Count(graph, "print"), 2);
   // 2, 4, 16.
   EXPECT_NEAR(Value(graph, dx, {{"x", HostTensor::Scalar<double>(2)}})[0], 4 * 8, 1e-12);
+
+  Tensor z = While(
+      {x}, [](const std::vector<Tensor>& v) { return Less(Print(v[0], "at"), 9.0); },
+      [](const std::vector<Tensor>& v) {
+        return std::vector<Tensor>{Print(v[0] * v[0], "square")};
+      },
+      5)[0];
+  EXPECT_EQ(Count(graph, "print"), 4);
+  Tensor dz = Gradients(z, {x})[0];
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  EXPECT_EQ(Count(graph, "print"), 4);
+  EXPECT_NEAR(Value(graph, dz, {{"x", HostTensor::Scalar<double>(2)}})[0], 4 * 8, 1e-12);
+
+  // Nor is what is only printed kept for it.
+  const int pushes = Count(graph, "stack_push");
+  Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+  Tensor power = While(
+      {zero, x}, [](const std::vector<Tensor>& v) { return Less(v[0], 3.0); },
+      [&](const std::vector<Tensor>& v) {
+        return std::vector<Tensor>{Print(v[0], "at") + 1.0, v[1] * x};
+      },
+      5)[1];
+  Gradients(power, {x});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  EXPECT_EQ(Count(graph, "stack_push"), pushes + 1);
 }
 
 TEST(Gradients, ErrorsSayWhatAndWhere) {

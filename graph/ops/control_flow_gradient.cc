@@ -58,8 +58,10 @@ bool AdjointReads(mlir::Region& body, int index) {
     for (mlir::OpOperand& use : values[i].getUses()) {
       mlir::Operation* user = use.getOwner();
       if (ir::IsOp(user, "yield")) continue;
-      if (ir::IsOp(user, "stack_push") && use.getOperandNumber() == 0) {
-        // Pushing does not look at the stack; who reads what comes of it does.
+      if (ir::IsOp(user, "print") ||
+          (ir::IsOp(user, "stack_push") && use.getOperandNumber() == 0)) {
+        // The adjoint does not print, and pushing does not look at the stack; who reads what comes
+        // of it does.
         values.insert(user->getResult(0));
         continue;
       }
@@ -102,7 +104,7 @@ Recorded RunRecorded(const GradientContext& c, int carried, int64_t limit) {
     return all;
   };
   auto condition = [&](const std::vector<Tensor>& values) {
-    return ir::InlineRegion(graph, op->getRegion(0), arguments(values), ir::Prints::kKeep).at(0);
+    return ir::InlineRegion(graph, op->getRegion(0), arguments(values), ir::Prints::kDrop).at(0);
   };
   auto body = [&](const std::vector<Tensor>& values) {
     // Before the body: what has been pushed may be written over by what comes next.
@@ -112,7 +114,7 @@ Recorded RunRecorded(const GradientContext& c, int carried, int64_t limit) {
       pushed.push_back(StackPush(values[carried + 1 + k], values[kept[k]], iteration));
     }
     std::vector<Tensor> next =
-        ir::InlineRegion(graph, op->getRegion(1), arguments(values), ir::Prints::kKeep);
+        ir::InlineRegion(graph, op->getRegion(1), arguments(values), ir::Prints::kDrop);
     next.insert(next.end(), pushed.begin(), pushed.end());
     return next;
   };
