@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "compiler/codegen/column_emitter.h"
+#include "compiler/codegen/sum_blocks.h"
 #include "graph/ir/types.h"
 
 namespace weft {
@@ -14,8 +15,8 @@ namespace {
 
 // Rows that are added up at a time: enough streams to keep memory busy.
 constexpr int64_t kRows = 8;
-// Rows of a float sum that are added up before they go to the rest.
-constexpr int64_t kRowsPerBlock = 1024;
+// Levels of sums in scratch: three are enough for millions of rows.
+constexpr size_t kMostWideLevels = 3;
 
 class Column : ColumnEmitter {
  public:
@@ -68,16 +69,21 @@ class Column : ColumnEmitter {
   }
 
   // Tiles are ranges of columns, whose sums wait in scratch while a few rows at a time are added up
-  // in registers and then to them.
+  // in registers and then to them. After some such steps, a sum goes to the one of the next level,
+  // and starts again.
   void EmitWide() {
     const DimExpr& columns = inner_.back();
     // Wide enough to read long pieces of rows, small enough that there are several tiles.
     int64_t width = std::clamp<int64_t>(Estimate(columns) / 8, 512, 2048);
     width = std::max(lanes_, width / lanes_ * lanes_);
-    for (Accumulator& reduction : reductions_) {
-      sums_.push_back(
-          kernel_.Address(kernel_.scratch(), DataType::kU8, kernel_.Size(f_.spec.scratch_bytes)));
-      f_.spec.scratch_bytes = f_.spec.scratch_bytes + width * SizeOf(reduction.wide_dtype());
+    const size_t levels = AddsFloats() ? SumBlocks({NumWideSteps()}, 1)[0].size() + 1 : 1;
+    sums_.resize(std::min(levels, kMostWideLevels));
+    for (std::vector<Value>& sums : sums_) {
+      for (Accumulator& reduction : reductions_) {
+        sums.push_back(
+            kernel_.Address(kernel_.scratch(), DataType::kU8, kernel_.Size(f_.spec.scratch_bytes)));
+        f_.spec.scratch_bytes = f_.spec.scratch_bytes + width * SizeOf(reduction.wide_dtype());
+      }
     }
     std::vector<DimExpr> units = outer_;
     units.insert(units.end(), inner_.begin(), inner_.end() - 1);
@@ -93,16 +99,20 @@ class Column : ColumnEmitter {
       const Index after(index.begin() + static_cast<int64_t>(outer_.size()), index.end());
       const Columns all{first, last, columns};
       ForColumns(all, [&](Value, const IndexEntry&, const Guard&, Value at) {
-        for (size_t i = 0; i < reductions_.size(); ++i) {
-          StoreSum(i, reductions_[i].Start(lanes_)[0], at);
+        for (size_t level = 0; level < sums_.size(); ++level) {
+          for (size_t i = 0; i < reductions_.size(); ++i) StartSum(level, i, at);
         }
       });
-      AddRows(before, {}, after, all);
+      AddRows(before, {}, after, all, kernel_.I64(0));
       ForColumns(all, [&](Value, const IndexEntry& column, const Guard& guard, Value at) {
-        for (size_t i = 0; i < reductions_.size(); ++i) {
-          reduced_[reductions_[i].op()->getResult(0).getAsOpaquePointer()] =
-              reductions_[i].Result({LoadSum(i, at)});
+        Values sums;
+        for (size_t i = 0; i < reductions_.size(); ++i) sums.push_back(LoadSum(0, i, at));
+        for (size_t level = 1; level < sums_.size(); ++level) {
+          for (size_t i = 0; i < reductions_.size(); ++i) {
+            sums[i] = reductions_[i].Combine({LoadSum(level, i, at)}, {sums[i]})[0];
+          }
         }
+        SetResults(sums);
         Index result = index;
         result.push_back(column);
         StoreResults(result, guard, lanes_);
@@ -137,31 +147,64 @@ class Column : ColumnEmitter {
                       });
   }
 
-  Value SumAt(size_t i, Value at) {
-    return kernel_.Address(sums_[i], reductions_[i].wide_dtype(), at);
+  // The sum of reduction `i`, for the columns from `at` on.
+  Value SumAt(size_t level, size_t i, Value at) {
+    return kernel_.Address(sums_[level][i], reductions_[i].wide_dtype(), at);
   }
-  Value LoadSum(size_t i, Value at) {
-    return kernel_.LoadAt(SumAt(i, at),
+  Value LoadSum(size_t level, size_t i, Value at) {
+    return kernel_.LoadAt(SumAt(level, i, at),
                           kernel_.e().MemoryType(reductions_[i].wide_dtype(), lanes_));
   }
-  void StoreSum(size_t i, Value sum, Value at) { kernel_.StoreAt(sum, SumAt(i, at)); }
+  void AddToSum(size_t level, size_t i, Value x, Value at) {
+    Value sum = reductions_[i].Combine({LoadSum(level, i, at)}, {x})[0];
+    kernel_.StoreAt(sum, SumAt(level, i, at));
+  }
+  void StartSum(size_t level, size_t i, Value at) {
+    kernel_.StoreAt(reductions_[i].Start(lanes_)[0], SumAt(level, i, at));
+  }
 
-  void AddRows(const Index& before, const Index& along, const Index& after,
-               const Columns& columns) {
+  // Times that rows are added to sums in scratch.
+  DimExpr NumWideSteps() const {
+    DimExpr steps = 1;
+    for (size_t i = 0; i + 1 < along_.size(); ++i) steps = steps * along_[i];
+    return steps * (DimExpr::FloorDiv(along_.back(), kRows) + DimExpr::Mod(along_.back(), kRows));
+  }
+
+  // After `step` steps: whole blocks go to the next level.
+  void CloseBlocks(size_t level, Value step, const Columns& columns) {
+    if (level + 1 == sums_.size()) return;
+    int64_t length = kAddsPerBlock;
+    for (size_t i = 0; i < level; ++i) length *= kAddsPerBlock;
+    kernel_.If(kernel_.Equal(kernel_.Rem(step, length), kernel_.I64(0)), [&] {
+      ForColumns(columns, [&](Value, const IndexEntry&, const Guard&, Value at) {
+        for (size_t i = 0; i < reductions_.size(); ++i) {
+          AddToSum(level + 1, i, LoadSum(level, i, at), at);
+          StartSum(level, i, at);
+        }
+      });
+      CloseBlocks(level + 1, step, columns);
+    });
+  }
+
+  // Returns how many steps there were, of which there were `steps` before.
+  Value AddRows(const Index& before, const Index& along, const Index& after, const Columns& columns,
+                Value steps) {
     const DimExpr& extent = along_[along.size()];
     auto at = [&](Value i) {
       Index next = along;
       next.push_back({extent, {i, 0, {}}, -1});
       return next;
     };
+    using Steps = std::vector<Value>;
     if (along.size() + 1 < along_.size()) {
-      kernel_.For(kernel_.I64(0), kernel_.Size(extent), 1, [&](Value i) {
-        ValueEmitter::Scope scope(f_.values);
-        AddRows(before, at(i), after, columns);
-      });
-      return;
+      return kernel_.For(kernel_.I64(0), kernel_.Size(extent), 1, Steps{steps},
+                         [&](Value i, ValueRange done) {
+                           ValueEmitter::Scope scope(f_.values);
+                           return Steps{AddRows(before, at(i), after, columns, done[0])};
+                         })[0];
     }
-    auto add = [&](Value row, int64_t count) {
+    auto add = [&](Value row, int64_t count, Value done) {
+      ValueEmitter::Scope scope(f_.values);
       ForColumns(columns, [&](Value, const IndexEntry& column, const Guard& guard, Value place) {
         Values sums = Start(lanes_);
         for (int64_t k = 0; k < count; ++k) {
@@ -172,22 +215,20 @@ class Column : ColumnEmitter {
           index.push_back(column);
           sums = Add(sums, index, {}, guard, lanes_);
         }
-        for (size_t i = 0; i < reductions_.size(); ++i) {
-          StoreSum(i, reductions_[i].Combine({LoadSum(i, place)}, {sums[i]})[0], place);
-        }
+        for (size_t i = 0; i < reductions_.size(); ++i) AddToSum(0, i, sums[i], place);
       });
+      done = kernel_.Add(done, kernel_.I64(1));
+      // The few rows that are left over at the very end need no further level.
+      if (count == kRows || along_.size() > 1) CloseBlocks(0, done, columns);
+      return Steps{done};
     };
     Value whole =
         kernel_.Mul(kernel_.Div(kernel_.Size(extent), kernel_.I64(kRows)), kernel_.I64(kRows));
-    kernel_.For(kernel_.I64(0), whole, kRows, [&](Value row) {
-      ValueEmitter::Scope scope(f_.values);
-      add(row, kRows);
-    });
-    if (auto size = extent.Constant(); size && *size % kRows == 0) return;
-    kernel_.For(whole, kernel_.Size(extent), 1, [&](Value row) {
-      ValueEmitter::Scope scope(f_.values);
-      add(row, 1);
-    });
+    steps = kernel_.For(kernel_.I64(0), whole, kRows, Steps{steps},
+                        [&](Value row, ValueRange done) { return add(row, kRows, done[0]); })[0];
+    if (auto size = extent.Constant(); size && *size % kRows == 0) return steps;
+    return kernel_.For(whole, kernel_.Size(extent), 1, Steps{steps},
+                       [&](Value row, ValueRange done) { return add(row, 1, done[0]); })[0];
   }
 
   // Results at `index`, whose first `outer` coordinates stand before the reduced ones.
@@ -202,26 +243,20 @@ class Column : ColumnEmitter {
                            std::vector<Value> carried, const Guard& guard) {
     if (along.size() < along_.size()) {
       const DimExpr& extent = along_[along.size()];
-      auto steps = [&](Value begin, Value end, const std::vector<Value>& start) {
+      SumLoop loop;
+      loop.start = [&] { return Start(lanes_); };
+      loop.combine = [&](const Values& sum, const Values& block) { return Combine(sum, block); };
+      loop.range = [&](Value begin, Value end, const Values& start) {
         return kernel_.For(begin, end, 1, start, [&](Value i, ValueRange values) {
           ValueEmitter::Scope scope(f_.values);
           Index next = along;
           next.push_back({extent, {i, 0, {}}, -1});
-          return Along(before, next, after, std::vector<Value>(values.begin(), values.end()),
-                       guard);
+          return Along(before, next, after, Values(values.begin(), values.end()), guard);
         });
       };
-      Value zero = kernel_.I64(0), end = kernel_.Size(extent);
-      if (!AddsFloats() || extent.Constant().value_or(2 * kRowsPerBlock) <= kRowsPerBlock) {
-        return steps(zero, end, carried);
-      }
-      // Blocks are added up one by one, so that errors grow with the length of a block and the
-      // number of them, not with their product.
-      return kernel_.For(zero, end, kRowsPerBlock, carried, [&](Value first, ValueRange totals) {
-        Value last = kernel_.Min(kernel_.Add(first, kernel_.I64(kRowsPerBlock)), end);
-        return Combine(std::vector<Value>(totals.begin(), totals.end()),
-                       steps(first, last, Start(lanes_)));
-      });
+      const BlockLengths lengths =
+          AddsFloats() ? SumBlocks(along_, 1)[along.size()] : BlockLengths();
+      return loop.Emit(kernel_, kernel_.I64(0), kernel_.Size(extent), lengths, carried);
     }
     Index index = before;
     index.insert(index.end(), along.begin(), along.end());
@@ -229,7 +264,7 @@ class Column : ColumnEmitter {
     return Add(carried, index, f_.values.Offset(along), guard, lanes_);
   }
 
-  std::vector<Value> sums_;  // in scratch, for each reduction
+  std::vector<std::vector<Value>> sums_;  // in scratch, at each level for each reduction
   int64_t lanes_ = 0;
 };
 

@@ -198,6 +198,28 @@ void Reductions(Benchmark& b) {
     Value x = f.Input(DataType::kF32, {"4096", "4096"});
     f.Finish("row", {f.Op("reduce_sum", {x}, "axes = array<i64: 1>")});
   });
+  b.Row("row sums open, 65536 x 16",
+        [](TestFusion& f) {
+          Value x = f.Input(DataType::kF32, {"n", "m"});
+          f.Finish("row", {f.Op("reduce_sum", {x}, "axes = array<i64: 1>")});
+        },
+        {{"n", 65536}, {"m", 16}});
+  b.Row("row sums with a bias 16 x 200000 x 4", [](TestFusion& f) {
+    Value x = f.Input(DataType::kF32, {"16", "200000", "4"});
+    Value bias =
+        f.Op("broadcast", {f.Input(DataType::kF32, {"4"})}, "shape = [\"16\", \"200000\", \"4\"]");
+    f.Finish("row", {f.Op("reduce_sum", {f.Op("add", {x, bias})}, "axes = array<i64: 1, 2>")});
+  });
+  b.Row("column sums 4096 x 1024", [](TestFusion& f) {
+    Value x = f.Input(DataType::kF32, {"4096", "1024"});
+    f.Finish("column", {f.Op("reduce_sum", {x}, "axes = array<i64: 0>")});
+  });
+  b.Row("column sums open, 64 x 1024",
+        [](TestFusion& f) {
+          Value x = f.Input(DataType::kF32, {"n", "m"});
+          f.Finish("column", {f.Op("reduce_sum", {x}, "axes = array<i64: 0>")});
+        },
+        {{"n", 64}, {"m", 1024}});
   b.Row("column sums 4096 x 4096", [](TestFusion& f) {
     Value x = f.Input(DataType::kF32, {"4096", "4096"});
     f.Finish("column", {f.Op("reduce_sum", {x}, "axes = array<i64: 0>")});

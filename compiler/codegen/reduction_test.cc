@@ -268,6 +268,44 @@ TEST(Row, LongSumsStayAccurate) {
   }
 }
 
+// Where the reduced dimensions are several loops, whatever is open, and where columns are added up
+// in pieces: a sum of equal numbers, whose roundings all go in one direction.
+TEST(Row, LongSumsOfSeveralLoopsStayAccurate) {
+  struct Case {
+    const char* kind;
+    std::vector<std::string> domain, bias;
+    const char *shape, *axes;
+  };
+  const Case cases[] = {
+      {"row", {"2", "60000", "4"}, {"4"}, R"(["2", "60000", "4"])", "1, 2"},
+      {"row", {"2", "n", "4"}, {"4"}, R"(["2", "n", "4"])", "1, 2"},
+      {"row", {"2", "n", "m"}, {"m"}, R"(["2", "n", "m"])", "1, 2"},
+      {"row", {"2", "m", "n"}, {"n"}, R"(["2", "m", "n"])", "1, 2"},
+      {"row", {"2", "300", "50", "9"}, {"50", "1"}, R"(["2", "300", "50", "9"])", "1, 2, 3"},
+      {"row", {"1", "150001", "1"}, {"1"}, R"(["1", "150001", "1"])", "1, 2"},
+      {"column", {"2", "200", "600", "3"}, {"600", "1"}, R"(["2", "200", "600", "3"])", "1, 2"},
+      {"column", {"2", "n", "m", "3"}, {"m", "1"}, R"(["2", "n", "m", "3"])", "1, 2"},
+      {"column", {"1", "40001", "32"}, {"32"}, R"(["1", "40001", "32"])", "1"},
+      {"column", {"1", "n", "32"}, {"32"}, R"(["1", "n", "32"])", "1"},
+      {"column", {"2", "500", "60", "32"}, {"60", "1"}, R"(["2", "500", "60", "32"])", "1, 2"},
+      {"column", {"2", "n", "m", "32"}, {"m", "1"}, R"(["2", "n", "m", "32"])", "1, 2"},
+  };
+  int i = 0;
+  for (const Case& c : cases) {
+    SCOPED_TRACE(absl::StrCat(c.kind, " ", c.shape));
+    TestFusion f(TestTargets()[static_cast<size_t>(i++) % TestTargets().size()]);
+    mlir::Value x = f.Input(DataType::kF32, c.domain), bias = f.Input(DataType::kF32, c.bias);
+    bias = f.Op("broadcast", {bias}, absl::StrCat("shape = ", c.shape));
+    f.Finish(c.kind, {f.Op("reduce_sum", {f.Op("add", {x, bias})},
+                           absl::StrCat("axes = array<i64: ", c.axes, ">"))});
+    const Symbols symbols = {{"n", 20001}, {"m", 5}};
+    std::vector<HostTensor> inputs = f.RandomInputs(symbols);
+    for (float& element : inputs[0].mutable_values<float>()) element = 0.1f;
+    for (float& element : inputs[1].mutable_values<float>()) element = 0;
+    f.CheckOn(inputs, symbols, 32);
+  }
+}
+
 TEST(Row, PastTheCaches) {
   if (TestsGpu()) GTEST_SKIP() << "a GPU's caches are its own affair";
   for (const std::string& target : TestTargets()) {

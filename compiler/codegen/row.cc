@@ -5,6 +5,7 @@
 #include <map>
 
 #include "compiler/codegen/row_emitter.h"
+#include "compiler/codegen/sum_blocks.h"
 #include "graph/ir/types.h"
 
 namespace weft {
@@ -17,8 +18,6 @@ namespace {
 // In units of CostOf: a transcendental function.
 constexpr int kWorthKeeping = 16;
 constexpr int64_t kLongestKept = 32768;
-// Elements that one lane of a float sum adds up before they go to the rest.
-constexpr int64_t kStepsPerBlock = 256;
 
 class Row : RowEmitter {
  public:
@@ -196,60 +195,54 @@ class Row : RowEmitter {
   }
 
   using Body = std::function<std::vector<Value>(const Index&, Value tail, ValueRange)>;
-  // For sums of many elements: blocks of a long row are added up one by one, so that errors grow
-  // with the length of a block and the number of them, not with their product.
   struct Blocks {
-    std::function<std::vector<Value>()> start;
-    std::function<std::vector<Value>(const std::vector<Value>&, const std::vector<Value>&)> combine;
+    std::vector<BlockLengths> lengths;  // for each extent of the columns
+    SumLoop loop;                       // but for its range
   };
 
-  // The columns of one row, the innermost by lanes.
+  // The columns of one row, the innermost by lanes; `blocks` for sums of many elements.
   std::vector<Value> ForColumns(const Index& index, size_t depth, std::vector<Value> carried,
                                 const Body& body, const Blocks* blocks = nullptr) {
     if (columns_.empty()) return body(index, nullptr, carried);
     const DimExpr& extent = columns_[depth];
+    const BlockLengths lengths = blocks == nullptr ? BlockLengths() : blocks->lengths[depth];
+    std::optional<int64_t> length = extent.Constant();
+    if (!lengths.empty()) {
+      const bool whole = length && *length % lengths.back() == 0;
+      length = whole ? std::optional(lengths.back()) : std::nullopt;
+    }
     auto inner = [&](Value i, int64_t step, int root) {
       Index at = index;
       at.push_back({extent, {i, step, {}}, root});
       return at;
     };
-    if (depth + 1 < columns_.size()) {
-      return kernel_.For(
-          kernel_.I64(0), kernel_.Size(extent), 1, carried, [&](Value i, ValueRange values) {
-            ValueEmitter::Scope scope(f_.values);
-            return ForColumns(inner(i, 0, -1), depth + 1,
-                              std::vector<Value>(values.begin(), values.end()), body, blocks);
-          });
-    }
-    auto range = [&](Value begin, Value end, std::optional<int64_t> length,
-                     std::vector<Value> start) {
+    auto range = [&](Value begin, Value end, const std::vector<Value>& start) {
+      if (depth + 1 < columns_.size()) {
+        return kernel_.For(begin, end, 1, start, [&](Value i, ValueRange values) {
+          ValueEmitter::Scope scope(f_.values);
+          return ForColumns(inner(i, 0, -1), depth + 1,
+                            std::vector<Value>(values.begin(), values.end()), body, blocks);
+        });
+      }
       return kernel_.VectorFor(
           begin, end, length, lanes_, start, [&](Value i, Value tail, ValueRange values) {
             ValueEmitter::Scope scope(f_.values);
             return body(inner(i, lanes_ > 0 ? 1 : 0, last_root_), tail, values);
           });
     };
-    Value zero = kernel_.I64(0), end = kernel_.Size(extent);
-    const auto length = extent.Constant();
-    const int64_t block = kStepsPerBlock * std::max<int64_t>(1, lanes_);
-    if (blocks == nullptr || (length && *length <= block)) {
-      return range(zero, end, length, carried);
-    }
-    std::optional<int64_t> block_length;
-    if (length && *length % block == 0) block_length = block;
-    return kernel_.For(zero, end, block, carried, [&](Value first, ValueRange values) {
-      Value last = kernel_.Min(kernel_.Add(first, kernel_.I64(block)), end);
-      return blocks->combine(std::vector<Value>(values.begin(), values.end()),
-                             range(first, last, block_length, blocks->start()));
-    });
+    SumLoop loop = blocks == nullptr ? SumLoop() : blocks->loop;
+    loop.range = range;
+    return loop.Emit(kernel_, kernel_.I64(0), kernel_.Size(extent), lengths, carried);
   }
 
   // One pass over the row for all reductions of a level.
   void Reduce(const Index& row, int level) {
     pass_ = level;
     f_.values.set_lanes(lanes_);
-    const Blocks blocks{[&] { return Start(level, lanes_); },
-                        [&](const Values& a, const Values& b) { return Combine(level, a, b); }};
+    const Blocks blocks{SumBlocks(columns_, lanes_),
+                        {[&] { return Start(level, lanes_); },
+                         [&](const Values& a, const Values& b) { return Combine(level, a, b); },
+                         {}}};
     auto add = [&](const Index& index, Value tail, ValueRange values) {
       const Coord number =
           f_.values.Offset(Index(index.begin() + static_cast<int64_t>(row.size()), index.end()));

@@ -6,6 +6,7 @@
 #include "compiler/codegen/column_emitter.h"
 #include "compiler/codegen/cuda/access.h"
 #include "compiler/codegen/cuda/thread.h"
+#include "compiler/codegen/sum_blocks.h"
 #include "graph/ir/types.h"
 
 namespace weft {
@@ -17,8 +18,6 @@ namespace {
 
 // With fewer blocks than these, columns go one by one rather than by whole accesses.
 constexpr int64_t kFewBlocks = 1024;
-// Rows that a thread adds up before they go to the rest, for sums of floats.
-constexpr int64_t kRowsPerBlock = 256;
 
 class CudaColumn : ColumnEmitter {
  public:
@@ -92,9 +91,11 @@ class CudaColumn : ColumnEmitter {
  private:
   // Rows first, first + step, ... of a column.
   Values AddUp(const Index& before, const Index& after, Value first, int64_t step) {
-    Value end = kernel_.Size(reduced_total_);
-    auto rows = [&](Value begin, Value rows_end) {
-      return kernel_.For(begin, rows_end, step, Start(lanes_), [&](Value row, ValueRange values) {
+    SumLoop loop;
+    loop.start = [&] { return Start(lanes_); };
+    loop.combine = [&](const Values& sum, const Values& block) { return Combine(sum, block); };
+    loop.range = [&](Value begin, Value end, const Values& start) {
+      return kernel_.For(begin, end, step, start, [&](Value row, ValueRange values) {
         ValueEmitter::Scope scope(f_.values);
         Index index = before;
         const Index along = f_.IndexOf(row, along_);
@@ -103,16 +104,9 @@ class CudaColumn : ColumnEmitter {
         return Add(Values(values.begin(), values.end()), index, {row, 0, {}}, {}, lanes_);
       });
     };
-    const int64_t block = step * kRowsPerBlock;
-    if (!AddsFloats() || reduced_total_.Constant().value_or(2 * block) <= block) {
-      return rows(first, end);
-    }
-    // Blocks are added up one by one, so that errors grow with the length of a block and the number
-    // of them, not with their product.
-    return kernel_.For(first, end, block, Start(lanes_), [&](Value begin, ValueRange sums) {
-      Value last = kernel_.Min(kernel_.Add(begin, block), end);
-      return Combine(Values(sums.begin(), sums.end()), rows(begin, last));
-    });
+    const BlockLengths lengths =
+        AddsFloats() ? SumBlocks({reduced_total_}, step)[0] : BlockLengths();
+    return loop.Emit(kernel_, first, kernel_.Size(reduced_total_), lengths, Start(lanes_));
   }
 
   int64_t lanes_ = 0;

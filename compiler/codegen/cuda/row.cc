@@ -7,6 +7,7 @@
 #include "compiler/codegen/cuda/access.h"
 #include "compiler/codegen/cuda/thread.h"
 #include "compiler/codegen/row_emitter.h"
+#include "compiler/codegen/sum_blocks.h"
 #include "graph/ir/types.h"
 
 namespace weft {
@@ -19,8 +20,6 @@ namespace {
 // Accesses of a thread to a row that stays in its registers.
 constexpr int64_t kMostKept = 8;
 constexpr int64_t kMostThreads = 1024;
-// Accesses whose elements a thread adds up before they go to the rest, for sums of floats.
-constexpr int64_t kStepsPerBlock = 256;
 
 class CudaRow : RowEmitter {
  public:
@@ -140,26 +139,19 @@ class CudaRow : RowEmitter {
     Value end = kernel_.Size(accesses_);
     const int64_t step = team_->size();
     for (int level = 0; level <= LastLevel(); ++level) {
-      auto range = [&](Value begin, Value range_end, Values start) {
-        return kernel_.For(begin, range_end, step, std::move(start),
-                           [&](Value access, ValueRange values) {
-                             ValueEmitter::Scope scope(f_.values);
-                             return Add(level, Values(values.begin(), values.end()),
-                                        At(row, access), ElementNumber(access), {}, {}, lanes_);
-                           });
+      SumLoop loop;
+      loop.start = [&] { return Start(level, lanes_); };
+      loop.combine = [&](const Values& a, const Values& b) { return Combine(level, a, b); };
+      loop.range = [&](Value begin, Value range_end, const Values& start) {
+        return kernel_.For(begin, range_end, step, start, [&](Value access, ValueRange values) {
+          ValueEmitter::Scope scope(f_.values);
+          return Add(level, Values(values.begin(), values.end()), At(row, access),
+                     ElementNumber(access), {}, {}, lanes_);
+        });
       };
-      const int64_t block = step * kStepsPerBlock;
-      Values values;
-      if (!AddsFloats(level) || accesses_.Constant().value_or(2 * block) <= block) {
-        values = range(team_->rank(), end, Start(level, lanes_));
-      } else {
-        values = kernel_.For(team_->rank(), end, block, Start(level, lanes_),
-                             [&](Value first, ValueRange sums) {
-                               Value last = kernel_.Min(kernel_.Add(first, block), end);
-                               return Combine(level, Values(sums.begin(), sums.end()),
-                                              range(first, last, Start(level, lanes_)));
-                             });
-      }
+      const BlockLengths lengths =
+          AddsFloats(level) ? SumBlocks({accesses_}, step)[0] : BlockLengths();
+      const Values values = loop.Emit(kernel_, team_->rank(), end, lengths, Start(level, lanes_));
       Finish(level, values);
     }
     if (domain_results_.empty()) return;
