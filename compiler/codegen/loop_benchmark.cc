@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "compiler/codegen/test_fusion.h"
 
 namespace weft {
@@ -185,6 +186,14 @@ void Reductions(Benchmark& b) {
     Value x = f.Input(DataType::kF32, {"4096", "4096"});
     f.Finish("row", {Softmax(f, x, "shape = [\"4096\", \"4096\"]")});
   });
+  for (const auto& [rows, columns] : {std::pair(4096, 4096), {512, 32768}, {512, 32784}}) {
+    b.Row(absl::StrCat("softmax open, ", rows, " x ", columns),
+          [](TestFusion& f) {
+            Value x = f.Input(DataType::kF32, {"n", "m"});
+            f.Finish("row", {Softmax(f, x, "shape = [\"n\", \"m\"]")});
+          },
+          {{"n", rows}, {"m", columns}});
+  }
   b.Row("softmax 16384 x 512", [](TestFusion& f) {
     Value x = f.Input(DataType::kF32, {"16384", "512"});
     f.Finish("row", {Softmax(f, x, "shape = [\"16384\", \"512\"]")});

@@ -306,6 +306,22 @@ TEST(Row, LongSumsOfSeveralLoopsStayAccurate) {
   }
 }
 
+// What waits in scratch from pass to pass takes no more of it than fits the caches, however long
+// rows turn out to be.
+TEST(Row, ScratchOfOpenRowsIsBounded) {
+  if (TestsGpu()) GTEST_SKIP() << "a GPU keeps values in registers";
+  for (const std::string& target : TestTargets()) {
+    TestFusion f(target);
+    mlir::Value x = f.Input(DataType::kF32, {"n", "m"});
+    mlir::Value e = f.Op("exp", {x});
+    mlir::Value sum = f.Op("reduce_sum", {e}, "axes = array<i64: 1>, keep_dims = true");
+    f.Finish("row", {f.Op("div", {e, f.Op("broadcast", {sum}, "shape = [\"n\", \"m\"]")})});
+    EXPECT_GT(*f.spec().scratch_bytes.Evaluate({{"n", 2}, {"m", 100}}), 400);
+    EXPECT_LE(*f.spec().scratch_bytes.Evaluate({{"n", 2}, {"m", 5000000}}), 140000);
+    for (int64_t columns : {32768, 32769, 40000}) f.Check({{"n", 2}, {"m", columns}}, 64, 1);
+  }
+}
+
 TEST(Row, PastTheCaches) {
   if (TestsGpu()) GTEST_SKIP() << "a GPU's caches are its own affair";
   for (const std::string& target : TestTargets()) {

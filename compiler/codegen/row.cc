@@ -36,8 +36,19 @@ class Row : RowEmitter {
         std::max<int64_t>(1, kElementsPerTile / std::max<int64_t>(1, Estimate(columns_total_)));
     const auto range = f_.SplitIntoTiles(rows_total_, per_tile);
     kernel_.For(range.begin, range.end, 1, [&](Value unit) {
-      ValueEmitter::Scope scope(f_.values);
-      EmitRow(unit, f_.IndexOf(unit, rows_));
+      auto emit = [&] {
+        ValueEmitter::Scope scope(f_.values);
+        EmitRow(unit, f_.IndexOf(unit, rows_));
+      };
+      if (kept_.empty() || columns_total_.Constant()) return emit();
+      const std::vector<Kept> kept = kept_;
+      Value is_long = kernel_.Less(kernel_.I64(kLongestKept), kernel_.Size(columns_total_));
+      auto emit_long = [&] {
+        kept_.clear();
+        emit();
+        kept_ = kept;
+      };
+      kernel_.If(is_long, emit_long, emit);
     });
   }
 
@@ -83,7 +94,7 @@ class Row : RowEmitter {
   }
 
   void ChooseKept() {
-    // Longer rows would leave the cache.
+    // Longer rows would leave the cache; whether those of open length do, the kernel finds out.
     if (columns_.empty() || Estimate(columns_total_) > kLongestKept) return;
     const int last = LastLevel();
     std::map<const void*, int> computed;
@@ -115,7 +126,8 @@ class Row : RowEmitter {
       kept.row =
           kernel_.Address(kernel_.scratch(), DataType::kU8, kernel_.Size(f_.spec.scratch_bytes));
       // Whole vectors are stored, past the end of the row as well.
-      const DimExpr bytes = (columns_total_ + lanes_) * SizeOf(ir::DataTypeOf(kept.value));
+      const DimExpr columns = DimExpr::Min(columns_total_, kLongestKept);
+      const DimExpr bytes = (columns + lanes_) * SizeOf(ir::DataTypeOf(kept.value));
       f_.spec.scratch_bytes = f_.spec.scratch_bytes + DimExpr::CeilDiv(bytes, 64) * 64;
     }
   }
