@@ -1,6 +1,9 @@
 // Graphs that are long, wide, or both: compilation neither recurses along them nor takes time that
-// grows with the square of their size, which would show as a timeout here.
+// grows with the square of their size, which would show as a timeout here, or where that is said,
+// as more than half of what the square comes to.
 #include <cmath>
+#include <ctime>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -76,6 +79,67 @@ TEST(ScaleTest, ManyVariables) {
     EXPECT_EQ(session->GetVariable("v7")->values<float>()[1], 5);
     EXPECT_EQ(session->GetVariable("v7")->values<float>()[3], 14);
   }
+}
+
+using MakeGraph = std::function<Tensor(Graph&, Tensor x, int size)>;
+
+// Seconds of all threads.
+double CompileTime(const MakeGraph& make, int size) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {8, 16});
+  graph.AddSignature("f", {{"y", make(graph, x, size)}});
+  const std::clock_t start = std::clock();
+  EXPECT_NE(Compile(graph, {}), nullptr);
+  return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+}
+
+void ExpectNoSquare(int size, const MakeGraph& make) {
+  const double time = CompileTime(make, size), four_times = CompileTime(make, 4 * size);
+  EXPECT_LT(four_times, 8 * time) << "of " << time << " s";
+}
+
+// Many kernels between which a value, or what they compute, could be shared: finding out that it
+// cannot be, since others lie between, takes no longer the more there are.
+TEST(ScaleTest, MaskOfEveryLayer) {
+  ExpectNoSquare(1000, [](Graph& graph, Tensor x, int size) {
+    Tensor w = graph.Input("w", DataType::kF32, {16, 16}), mask = Tanh(x), y = x;
+    for (int i = 0; i < size; ++i) y = MatMul(y, w) * mask;
+    return y;
+  });
+}
+
+TEST(ScaleTest, ValueAfterEveryScan) {
+  ExpectNoSquare(1000, [](Graph&, Tensor x, int size) {
+    Tensor value = Tanh(x), y = x;
+    for (int i = 0; i < size; ++i) y = CumSum(y, 1) * value;
+    return y;
+  });
+}
+
+TEST(ScaleTest, SumsOfColumnsOneOfAnother) {
+  ExpectNoSquare(500, [](Graph&, Tensor x, int size) {
+    Tensor y = ReduceSum(x, {0});
+    for (int i = 0; i < size; ++i) y = ReduceSum(x * y, {0});
+    return y;
+  });
+}
+
+TEST(ScaleTest, SumsOfRowsOneOfAnother) {
+  ExpectNoSquare(750, [](Graph&, Tensor x, int size) {
+    Tensor y = ReduceSum(x, {1}, true);
+    for (int i = 0; i < size; ++i) y = ReduceSum(x * y, {1}, true);
+    return y;
+  });
+}
+
+TEST(ScaleTest, PairsFarApart) {
+  ExpectNoSquare(1000, [](Graph&, Tensor x, int size) {
+    std::vector<Tensor> firsts;
+    Tensor y = x;
+    for (int i = 0; i < size; ++i) firsts.push_back(Tanh(y = CumSum(y, 1)));
+    for (Tensor first : firsts) y = CumSum(y, 1) + Exp(first);
+    return y;
+  });
 }
 
 }  // namespace

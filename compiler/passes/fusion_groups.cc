@@ -20,8 +20,6 @@ constexpr size_t kMaxOps = 96;
 constexpr size_t kMaxOperands = 40;
 // Groups that read one value and stay apart, among which more are looked for.
 constexpr size_t kMaxSiblings = 8;
-// How far a search for cycles looks before it assumes there is one.
-constexpr size_t kMaxSearch = 4096;
 
 bool IsReshape(mlir::Operation* op) { return llvm::isa<ir::ReshapeOp>(op); }
 
@@ -94,17 +92,12 @@ std::vector<FusionEdge> EdgesInto(mlir::Operation* op) {
 FusionGroups::FusionGroups(mlir::Block* block, bool merge, const Explain& explain)
     : block_(block), explain_(explain) {
   std::vector<mlir::Operation*> order;
-  mlir::Operation* last_effect = nullptr;
   for (mlir::Operation& op : *block) {
-    if (HasEffects(&op)) {
-      if (last_effect != nullptr) next_effect_[last_effect] = &op;
-      last_effect = &op;
-    }
-    position_[&op] = static_cast<int64_t>(order.size());
-    last_from_.push_back(static_cast<int64_t>(order.size()));
+    position_[&op] = static_cast<int>(order.size());
     order.push_back(&op);
     MakeGroup(&op);
   }
+  order_ = GroupOrder(static_cast<int>(order.size()), Edges(order));
   if (!merge) return;
   MergeLoops(order);
   MergeAll(order);
@@ -155,11 +148,41 @@ void FusionGroups::MakeGroup(mlir::Operation* op) {
     case OpKind::kHost:
       break;
   }
-  group_of_[op] = static_cast<int>(groups_.size());
   groups_.push_back(std::move(group));
 }
 
-int FusionGroups::Find(mlir::Operation* op) const { return group_of_.lookup(op); }
+std::vector<std::pair<int, int>> FusionGroups::Edges(
+    const std::vector<mlir::Operation*>& order) const {
+  std::vector<std::pair<int, int>> edges;
+  // For each op that is copied into its users, what it is made from (-1: nothing): it lies between
+  // no others. Such ops have one operand at most.
+  std::vector<int> source(order.size());
+  int last_effect = -1;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const int position = static_cast<int>(i);
+    const bool is_copied = KindOf(order[i]) == OpKind::kFree || IsReshape(order[i]);
+    source[i] = is_copied ? -1 : position;
+    // Ops in nested regions stand for the control flow op that holds them.
+    order[i]->walk([&](mlir::Operation* op) {
+      for (mlir::Value operand : op->getOperands()) {
+        mlir::Operation* made_by = operand.getDefiningOp();
+        if (made_by == nullptr || made_by->getBlock() != block_) continue;
+        const int from = source[static_cast<size_t>(position_.lookup(made_by))];
+        if (is_copied) {
+          source[i] = from;
+        } else if (from >= 0) {
+          edges.emplace_back(from, position);
+        }
+      }
+    });
+    if (!HasEffects(order[i])) continue;
+    if (last_effect >= 0) edges.emplace_back(last_effect, position);
+    last_effect = position;
+  }
+  return edges;
+}
+
+int FusionGroups::Find(mlir::Operation* op) const { return order_.GroupOf(position_.lookup(op)); }
 
 std::vector<const FusionGroup*> FusionGroups::groups() const {
   std::vector<const FusionGroup*> left;
@@ -218,7 +241,7 @@ bool FusionGroups::TryMergeSiblings(mlir::Operation* first, mlir::Operation* sec
   std::string why_not;
   if (a.kind != b.kind || elements != a.domain.Elements() || !merged.domain.Join(b.domain) ||
       a.ops.size() + b.ops.size() > kMaxOps || !EdgesAllow(into, from, &merged, &why_not) ||
-      ReachesThroughOthers(into, from) || ReachesThroughOthers(from, into)) {
+      order_.AreApart(into, from)) {
     return false;
   }
   if (explain_) {
@@ -243,7 +266,7 @@ void FusionGroups::TryMerge(const FusionEdge& edge, bool loops_only) {
   if (loops_only && !loops) return;
   std::string why_not;
   std::optional<Merged> merged = Rule(producer, consumer, &why_not);
-  if (merged && WouldCycle(producer, consumer)) {
+  if (merged && order_.AreApart(producer, consumer)) {
     why_not = "another kernel lies between them";
     merged.reset();
   }
@@ -350,69 +373,22 @@ bool FusionGroups::EdgesAllow(int producer, int consumer, FusionGroup* merged,
         continue;
       }
       // What a column kernel computes before it reduces is not in memory.
-      llvm::SmallVector<mlir::Operation*> users(op->getUsers());
-      while (!users.empty()) {
-        mlir::Operation* user = users.pop_back_val();
-        if (in(user)) continue;
-        if (!IsReshape(user)) {
-          *why_not = "the value is needed elsewhere as well";
-          return false;
+      llvm::SmallVector<mlir::Operation*> needed = {op};
+      while (!needed.empty()) {
+        for (mlir::Operation* user : needed.pop_back_val()->getUsers()) {
+          if (in(user)) continue;
+          if (!IsReshape(user)) {
+            *why_not = "the value is needed elsewhere as well";
+            return false;
+          }
+          needed.push_back(user);
         }
-        users.append(user->user_begin(), user->user_end());
       }
     }
   }
   if (operands.size() <= kMaxOperands) return true;
   *why_not = absl::StrCat("a kernel has ", kMaxOperands, " operands at most");
   return false;
-}
-
-bool FusionGroups::WouldCycle(int producer, int consumer) const {
-  return ReachesThroughOthers(producer, consumer);
-}
-
-bool FusionGroups::ReachesThroughOthers(int from, int to) const {
-  // A free op or a reshape is copied into its users, not crossed.
-  auto is_copied = [&](int group) {
-    const std::vector<mlir::Operation*>& ops = groups_[group].ops;
-    return ops.size() == 1 && (KindOf(ops[0]) == OpKind::kFree || llvm::isa<ir::ReshapeOp>(ops[0]));
-  };
-  // Groups, each with whether nothing but copied ops lies between `from` and its end: from there,
-  // an edge to `to` is no way through others. One group may be reached in both ways.
-  llvm::DenseSet<std::pair<int, int>> seen;
-  std::vector<std::pair<int, bool>> stack = {{from, true}};
-  const int64_t horizon = Horizon(groups_[to].last);
-  while (!stack.empty()) {
-    const auto [group, direct] = stack.back();
-    stack.pop_back();
-    for (int next : Successors(group)) {
-      if (next == from || (direct && next == to)) continue;
-      if (groups_[next].first > horizon) continue;
-      if (next == to || seen.size() > kMaxSearch) return true;
-      const bool stays_direct = direct && is_copied(next);
-      if (seen.insert({next, stays_direct}).second) stack.emplace_back(next, stays_direct);
-    }
-  }
-  return false;
-}
-
-llvm::SmallVector<int> FusionGroups::Successors(int group) const {
-  llvm::SmallVector<int> successors;
-  for (mlir::Operation* op : groups_[group].ops) {
-    for (mlir::Operation* user : op->getUsers()) {
-      // Ops in nested regions stand for the control flow op that holds them.
-      successors.push_back(Find(block_->findAncestorOpInBlock(*user)));
-    }
-    if (mlir::Operation* next = next_effect_.lookup(op)) successors.push_back(Find(next));
-  }
-  return successors;
-}
-
-int64_t FusionGroups::Horizon(int64_t position) const {
-  while (last_from_[static_cast<size_t>(position)] > position) {
-    position = last_from_[static_cast<size_t>(position)];
-  }
-  return position;
 }
 
 void FusionGroups::Merge(int into, int from, FusionGroup merged) {
@@ -424,10 +400,7 @@ void FusionGroups::Merge(int into, int from, FusionGroup merged) {
              });
   merged.first = std::min(a.first, b.first);
   merged.last = std::max(a.last, b.last);
-  for (mlir::Operation* op : b.ops) group_of_[op] = into;
-  for (size_t i = static_cast<size_t>(merged.first); last_from_[i] < merged.last; ++i) {
-    last_from_[i] = merged.last;
-  }
+  order_.Merge(into, from);
   a = std::move(merged);
   b.ops.clear();
 }

@@ -6,12 +6,13 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "compiler/passes/fusion_domain.h"
+#include "compiler/passes/group_order.h"
 #include "compiler/passes/op_kinds.h"
 #include "llvm/ADT/DenseMap.h"
-#include "llvm/ADT/SmallVector.h"
 #include "mlir/IR/Block.h"
 #include "mlir/IR/Operation.h"
 #include "proto/dim_expr.h"
@@ -55,6 +56,8 @@ class FusionGroups {
  private:
   int Find(mlir::Operation* op) const;
   void MakeGroup(mlir::Operation* op);
+  // From ops to those that come after: users, and where an op has effects the next one that has.
+  std::vector<std::pair<int, int>> Edges(const std::vector<mlir::Operation*>& order) const;
   void MergeLoops(const std::vector<mlir::Operation*>& order);
   void MergeAll(const std::vector<mlir::Operation*>& order);
   void MergeSiblings(const std::vector<mlir::Operation*>& order);
@@ -72,27 +75,14 @@ class FusionGroups {
   // Whether one kernel can hold the ops of both groups; splits the domain of `merged` as they need
   // it.
   bool EdgesAllow(int producer, int consumer, FusionGroup* merged, std::string* why_not) const;
-  // Whether another group lies on a path from `producer` to `consumer`, so that merging them would
-  // make a cycle.
-  bool WouldCycle(int producer, int consumer) const;
-  bool ReachesThroughOthers(int from, int to) const;
-  // The groups that come after this one: those of users, and where its op has effects that of the
-  // next op that has.
-  llvm::SmallVector<int> Successors(int group) const;
-  // The first position behind which no path leads back to `position` or before it: groups have ops
-  // from far apart, and a path may enter one at its last op and leave it at its first.
-  int64_t Horizon(int64_t position) const;
   void Merge(int into, int from, FusionGroup merged);
 
   mlir::Block* block_;
   const Explain& explain_;
   std::vector<FusionGroup> groups_;
-  llvm::DenseMap<mlir::Operation*, int> group_of_;
-  llvm::DenseMap<mlir::Operation*, int64_t> position_;
-  // From each op with effects to the next one.
-  llvm::DenseMap<mlir::Operation*, mlir::Operation*> next_effect_;
-  // For each position, the last one of all groups that begin there or earlier.
-  std::vector<int64_t> last_from_;
+  // A group's number is the position of an op of it.
+  llvm::DenseMap<mlir::Operation*, int> position_;
+  GroupOrder order_{0, {}};
 };
 
 // The edges into `op`. Free ops on the way are resolved where `op` can hold them.
