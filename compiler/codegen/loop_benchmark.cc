@@ -157,7 +157,7 @@ void Elementwise(Benchmark& b) {
 }
 
 void Transpose(Benchmark& b, const char* name, DataType dtype,
-               std::initializer_list<const char*> shape, const char* permutation) {
+               const std::vector<std::string>& shape, const char* permutation) {
   b.Row(name, [&](TestFusion& f) {
     Value x = f.Input(dtype, shape);
     f.Finish("loop", {f.Op("transpose", {x},
