@@ -28,6 +28,21 @@ bool IsMoving(mlir::Operation* op) {
   return llvm::isa<ir::ReshapeOp, ir::TransposeOp, ir::ReverseOp, ir::SliceOp, plan::PackOp>(op);
 }
 
+// Of pooling: whether all windows together have few places, padding counted.
+bool HasFewSteps(mlir::Operation* op) {
+  // There is a window for each element of the result or, in gradients, of the operand.
+  const int64_t most = kMaxComputedBytes;
+  int64_t steps = 0;
+  for (mlir::Value value : {op->getOperand(0), mlir::Value(op->getResult(0))}) {
+    steps = std::max(steps, NumElements(ir::ShapeOf(value)).Constant().value_or(most + 1));
+  }
+  for (int64_t size : op->getAttrOfType<mlir::DenseI64ArrayAttr>("window").asArrayRef()) {
+    if (steps > most / size) return false;
+    steps *= size;
+  }
+  return true;
+}
+
 bool IsWorthFolding(mlir::Operation* op) {
   const OpKind kind = KindOf(op);
   // A free op costs nothing where it is used, and its result may be large.
@@ -48,7 +63,7 @@ bool IsWorthFolding(mlir::Operation* op) {
   }
   // A contraction reads each operand often.
   if (kind == OpKind::kContraction) bytes *= 64;
-  return bytes <= kMaxComputedBytes;
+  return bytes <= kMaxComputedBytes && (kind != OpKind::kWindow || HasFewSteps(op));
 }
 
 absl::Status At(const absl::Status& status, mlir::Operation* op) {
@@ -98,11 +113,15 @@ class Folder {
 
  private:
   absl::StatusOr<bool> Fold(mlir::Operation* op) {
+    // All are known before any is computed.
+    for (mlir::Value operand : op->getOperands()) {
+      if (!RootOf(operand)) return false;
+    }
     std::vector<HostTensor> operands;
     for (mlir::Value operand : op->getOperands()) {
-      const std::optional<HostTensor> value = ValueOf(operand);
+      std::optional<HostTensor> value = ValueOf(operand);
       if (!value) return false;
-      operands.push_back(*value);
+      operands.push_back(*std::move(value));
     }
     if (llvm::isa<plan::UnpackOp>(op)) return false;
     absl::StatusOr<HostTensor> result = Compute(op, operands);
@@ -139,25 +158,47 @@ class Folder {
     return weights_.at(*index);
   }
 
-  // The value of a constant, or of a small broadcast of one.
+  // The constant that a value is, or that a chain of broadcasts repeats to make it; null where
+  // there is none.
+  mlir::Value RootOf(mlir::Value value) {
+    std::vector<mlir::Value> chain;
+    while (!known_.contains(value)) {
+      if (auto root = roots_.find(value); root != roots_.end()) {
+        value = root->second;
+        break;
+      }
+      auto broadcast = value.getDefiningOp<ir::BroadcastOp>();
+      if (!broadcast) {
+        value = {};
+        break;
+      }
+      chain.push_back(value);
+      value = broadcast.getX();
+    }
+    for (mlir::Value broadcast : chain) roots_[broadcast] = value;
+    return value;
+  }
+
+  // The value of a constant, or of small broadcasts of one.
   std::optional<HostTensor> ValueOf(mlir::Value value) {
-    if (auto known = known_.find(value); known != known_.end()) return known->second;
-    auto broadcast = value.getDefiningOp<ir::BroadcastOp>();
-    if (!broadcast) return std::nullopt;
+    const mlir::Value root = RootOf(value);
+    if (!root) return std::nullopt;
+    if (root == value) return known_.at(root);
     const std::optional<int64_t> elements = NumElements(ir::ShapeOf(value)).Constant();
     if (!elements || *elements * SizeOf(ir::DataTypeOf(value)) > kMaxComputedBytes) {
       return std::nullopt;
     }
-    const std::optional<HostTensor> operand = ValueOf(broadcast.getX());
-    if (!operand) return std::nullopt;
+    // The last broadcast of a chain makes of its root what all do one after the other.
     absl::StatusOr<std::vector<HostTensor>> results =
-        EvaluateOp(broadcast.getOperation(), {*operand});
+        EvaluateOp(value.getDefiningOp(), {known_.at(root)});
     if (!results.ok()) return std::nullopt;
     return (*results)[0];
   }
 
   WeightTable& weights_;
   llvm::DenseMap<mlir::Value, HostTensor> known_;
+  // For broadcasts. What comes before an op is not replaced after it was looked at.
+  llvm::DenseMap<mlir::Value, mlir::Value> roots_;
 };
 
 }  // namespace

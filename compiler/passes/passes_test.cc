@@ -94,6 +94,49 @@ TEST(FoldTest, ComputesWhatIsKnown) {
   EXPECT_EQ(f.Count("weft.exp") + f.Count("weft.transpose"), 0);
 }
 
+TEST(FoldTest, BroadcastsOfBroadcasts) {
+  Graph graph;
+  Tensor x = Broadcast(graph.Constant(HostTensor::Of<float>({3, 1}, {1, 2, 3})), {3, 2});
+  Tensor y = Broadcast(Add(x, Broadcast(x, {3, 2})), {4, 3, 2});
+  graph.AddSignature("f", {{"y", Exp(Broadcast(y, {2, 4, 3, 2}))}});
+  Function f(graph);
+  ASSERT_NO_FATAL_FAILURE(f.Run(Fold));
+  EXPECT_EQ(f.Count("weft.exp") + f.Count("weft.add"), 0);
+}
+
+// As many as would overflow the stack, or take minutes, one by one for each sum.
+TEST(FoldTest, LongChainsOfBroadcasts) {
+  Graph graph;
+  Tensor x = graph.Constant(HostTensor::Of<float>({1}, {2})), sum = x;
+  Tensor unknown = graph.Input("unknown", DataType::kF32, {1}), unknown_sum = unknown;
+  for (int i = 0; i < 50000; ++i) {
+    x = Broadcast(x, {1});
+    unknown = Broadcast(unknown, {1});
+    if (i >= 49000) sum = Add(x, Add(x, x));
+    if (i >= 49000) unknown_sum = Add(unknown, unknown_sum);
+  }
+  graph.AddSignature("f", {{"sum", sum}, {"unknown_sum", unknown_sum}});
+  Function f(graph);
+  WeightTable weights;
+  ASSERT_TRUE(FoldConstants(f.op(), weights).ok());
+  EXPECT_EQ(f.Count("weft.add"), 1000);
+}
+
+// A window may be as large as its image, which is small; windows of it are not.
+TEST(FoldTest, LargeWindowsAreNotComputed) {
+  for (const auto& [size, padding, left] : {std::tuple(180, 90, 1), {6, 3, 0}}) {
+    Graph graph;
+    Tensor x = graph.Constant(*HostTensor::Create(DataType::kF32, {1, size, size, 1}));
+    Tensor y = AvgPool(x, {size, size}, {1, 1}, {padding, padding, padding, padding});
+    graph.AddSignature("f", {{"y", Neg(y)}});
+    Function f(graph);
+    WeightTable weights;
+    ASSERT_TRUE(FoldConstants(f.op(), weights).ok());
+    EXPECT_EQ(f.Count("weft.avg_pool"), left) << size;
+    EXPECT_EQ(f.Count("weft.neg"), left) << size;
+  }
+}
+
 TEST(CleanupTest, EqualOpsAreOne) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {2});
