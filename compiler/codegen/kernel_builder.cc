@@ -23,8 +23,23 @@ namespace vector = mlir::vector;
 
 namespace {
 
+constexpr char kKernelPrefix[] = "kernel_";
+
 mlir::VectorType VectorOf(Type element, int64_t lanes) {
   return mlir::VectorType::get({lanes}, element);
+}
+
+// Kernels are numbered; each goes to the end, where the next one finds it: there may be many.
+int64_t NextNumber(mlir::ModuleOp kernels) {
+  for (mlir::Operation& op : llvm::reverse(*kernels.getBody())) {
+    auto kernel = llvm::dyn_cast<mlir::func::FuncOp>(op);
+    int64_t number = 0;
+    if (llvm::StringRef name = kernel ? kernel.getSymName() : "";
+        name.consume_front(kKernelPrefix) && !name.getAsInteger(10, number)) {
+      return number + 1;
+    }
+  }
+  return 0;
 }
 
 // A kernel for a GPU has a parameter for each buffer and, added as they are asked for, each size.
@@ -33,8 +48,7 @@ mlir::func::FuncOp NewFunction(plan::FusionOp fusion, mlir::ModuleOp kernels,
   mlir::ImplicitLocOpBuilder b(fusion.getLoc(), kernels.getContext());
   b.setInsertionPointToEnd(kernels.getBody());
   Type pointer = LLVM::LLVMPointerType::get(b.getContext()), i64 = b.getI64Type();
-  const std::string name = "kernel_" + std::to_string(std::distance(kernels.getBody()->begin(),
-                                                                    kernels.getBody()->end()));
+  const std::string name = kKernelPrefix + std::to_string(NextNumber(kernels));
   std::vector<Type> parameters{pointer, pointer, i64, i64, pointer};
   if (target.kind == Target::Kind::kCuda) {
     parameters.assign(fusion->getNumOperands() + fusion->getNumResults(), pointer);

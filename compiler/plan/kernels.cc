@@ -70,8 +70,11 @@ absl::StatusOr<KernelSpec> KernelSet::Add(plan::FusionOp fusion) {
   absl::StatusOr<KernelSpec> spec = EmitKernel(fusion, target_, *module_);
   if (!spec.ok()) return spec;
   if (!merge_) return spec;
-  auto kernel = module_->lookupSymbol<mlir::func::FuncOp>(spec->symbol);
-  if (!kernel) {
+  // It goes to the end, which is quicker to find than a name among many.
+  mlir::Block* body = module_->getBody();
+  auto kernel =
+      body->empty() ? mlir::func::FuncOp() : llvm::dyn_cast<mlir::func::FuncOp>(body->back());
+  if (!kernel || kernel.getSymName() != spec->symbol) {
     return absl::InternalError(absl::StrCat("no kernel '", spec->symbol, "' was emitted"));
   }
   const size_t hash = HashOf(kernel);
