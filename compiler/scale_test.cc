@@ -55,6 +55,25 @@ TEST(ScaleTest, LineOfMovesAndAliases) {
   EXPECT_EQ(run->at("y").values<float>()[0], 3001);
 }
 
+// Each is found among the others by its name and by its memory.
+TEST(ScaleTest, ManyAssignedVariables) {
+  constexpr int kVariables = 30000;
+  Graph graph;
+  std::vector<Tensor> targets;
+  for (int i = 0; i < kVariables; ++i) {
+    Variable v = graph.AddVariable("v" + std::to_string(i),
+                                   HostTensor::Of<float>({1}, {static_cast<float>(i)}));
+    targets.push_back(v.Assign(v * 2.0));
+  }
+  graph.AddSignature("step", {}, targets);
+  const auto session = Compile(graph, {});
+  ASSERT_NE(session, nullptr);
+  ASSERT_TRUE(session->Run("init", {}).ok());
+  const auto run = session->Run("step", {});
+  ASSERT_TRUE(run.ok()) << run.status();
+  EXPECT_EQ(session->GetVariable("v29999")->values<float>()[0], 2 * 29999);
+}
+
 // Thousands of updates that are all ready at once, of values that are all alive at once.
 TEST(ScaleTest, ManyVariables) {
   constexpr int kVariables = 3000;

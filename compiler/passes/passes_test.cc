@@ -683,6 +683,30 @@ TEST(MergeLoopsTest, GradientsOfLoopsThatPrint) {
   EXPECT_EQ(ops, 1);
 }
 
+// Each like every other but for one value, or for nothing: comparing all with all would show as a
+// timeout.
+TEST(MergeLoopsTest, ManyLoops) {
+  constexpr int kLoops = 30000;
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {}), sum = x;
+  Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+  auto loop = [&](Tensor start, bool prints) {
+    return While(
+        {zero, start}, [](const std::vector<Tensor>& v) { return Less(v[0], 3.0); },
+        [&](const std::vector<Tensor>& v) {
+          return std::vector{v[0] + 1.0, (prints ? Print(v[1], "v") : v[1]) + x};
+        })[1];
+  };
+  for (int i = 0; i < kLoops; ++i) {
+    Tensor start = graph.Constant(HostTensor::Scalar<float>(static_cast<float>(i)));
+    sum = sum + loop(start, false) + loop(x, true);
+  }
+  graph.AddSignature("f", {{"sum", sum}});
+  Function f(graph);
+  EXPECT_FALSE(*MergeLoops(f.op()));
+  EXPECT_EQ(f.Count("weft.while"), 2 * kLoops);
+}
+
 TEST(ScheduleTest, FreesBeforeItGrows) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {64});

@@ -215,19 +215,11 @@ class BlockScheduler {
 absl::StatusOr<bool> Schedule(mlir::func::FuncOp function) {
   mlir::Block* entry = &function.getBody().front();
   Written written;
-  const std::vector<std::string> variables = NamesIn(function, kVariablesAttr);
-  const std::vector<std::string> assigned = NamesIn(function, kAssignedAttr);
-  const size_t first_variable = NamesIn(function, kInputsAttr).size();
-  const size_t first_assigned = NamesIn(function, kOutputsAttr).size();
-  for (size_t i = 0; i < assigned.size(); ++i) {
-    mlir::Value value =
-        entry->getTerminator()->getOperand(static_cast<unsigned>(first_assigned + i));
+  size_t next = NamesIn(function, kOutputsAttr).size();
+  for (mlir::BlockArgument variable : AssignedArguments(function)) {
+    mlir::Value value = entry->getTerminator()->getOperand(static_cast<unsigned>(next++));
     while (mlir::Value operand = AliasedOperand(value.getDefiningOp())) value = operand;
-    const size_t variable = static_cast<size_t>(
-        std::find(variables.begin(), variables.end(), assigned[i]) - variables.begin());
-    if (mlir::Operation* op = value.getDefiningOp()) {
-      written[op].push_back(function.getArgument(static_cast<unsigned>(first_variable + variable)));
-    }
+    if (mlir::Operation* op = value.getDefiningOp()) written[op].push_back(variable);
   }
   bool changed = BlockScheduler(entry, written).Run();
   function.walk([&](mlir::Operation* op) {

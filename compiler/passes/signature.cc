@@ -240,4 +240,18 @@ std::vector<std::string> NamesIn(mlir::func::FuncOp function, llvm::StringRef at
   return names;
 }
 
+std::vector<mlir::BlockArgument> AssignedArguments(mlir::func::FuncOp function) {
+  llvm::DenseMap<mlir::Attribute, mlir::BlockArgument> arguments;
+  unsigned next =
+      static_cast<unsigned>(function->getAttrOfType<mlir::ArrayAttr>(kInputsAttr).size());
+  for (mlir::Attribute name : function->getAttrOfType<mlir::ArrayAttr>(kVariablesAttr)) {
+    arguments[name] = function.getArgument(next++);
+  }
+  std::vector<mlir::BlockArgument> assigned;
+  for (mlir::Attribute name : function->getAttrOfType<mlir::ArrayAttr>(kAssignedAttr)) {
+    assigned.push_back(arguments.at(name));
+  }
+  return assigned;
+}
+
 }  // namespace weft

@@ -47,6 +47,8 @@ absl::StatusOr<mlir::func::FuncOp> ExtractSignature(ir::GraphOp graph,
 
 // The strings in one of the attributes above.
 std::vector<std::string> NamesIn(mlir::func::FuncOp function, llvm::StringRef attribute);
+// The arguments that hold the assigned variables, in the order of the values assigned to them.
+std::vector<mlir::BlockArgument> AssignedArguments(mlir::func::FuncOp function);
 
 }  // namespace weft
 

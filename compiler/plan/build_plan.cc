@@ -14,6 +14,7 @@
 #include "compiler/plan/formulas.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
+#include "llvm/ADT/DenseSet.h"
 
 namespace weft {
 namespace {
@@ -184,7 +185,8 @@ class PlanBuilder {
     const std::vector<std::string> inputs = NamesIn(function_, kInputsAttr);
     const std::vector<std::string> variables = NamesIn(function_, kVariablesAttr);
     const std::vector<std::string> outputs = NamesIn(function_, kOutputsAttr);
-    const std::vector<std::string> assigned = NamesIn(function_, kAssignedAttr);
+    llvm::DenseSet<mlir::Value> assigned;
+    for (mlir::BlockArgument variable : AssignedArguments(function_)) assigned.insert(variable);
     mlir::Operation* end = function_.getBody().front().getTerminator();
     for (size_t i = 0; i < inputs.size(); ++i) {
       FillValue(plan_.add_inputs(), inputs[i], function_.getArgument(static_cast<unsigned>(i)));
@@ -196,9 +198,7 @@ class PlanBuilder {
       mlir::Value argument = function_.getArgument(static_cast<unsigned>(inputs.size() + i));
       FillValue(plan_.add_variables(), variables[i], argument);
       if (!argument.use_empty()) plan_.add_read_variables(static_cast<uint32_t>(i));
-      if (std::find(assigned.begin(), assigned.end(), variables[i]) != assigned.end()) {
-        plan_.add_assigned_variables(static_cast<uint32_t>(i));
-      }
+      if (assigned.contains(argument)) plan_.add_assigned_variables(static_cast<uint32_t>(i));
     }
   }
 

@@ -7,6 +7,7 @@
 #include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
 
@@ -146,16 +147,11 @@ void StoragePlan::AssignCond(mlir::Operation* op) {
 // round costs a copy into the variable as well.
 void StoragePlan::BindResults() {
   mlir::Operation* end = function_.getBody().front().getTerminator();
-  const std::vector<std::string> variables = NamesIn(function_, kVariablesAttr);
-  const std::vector<std::string> assigned = NamesIn(function_, kAssignedAttr);
   const size_t num_outputs = NamesIn(function_, kOutputsAttr).size();
-  const size_t first_variable = NamesIn(function_, kInputsAttr).size();
-  for (size_t i = 0; i < assigned.size(); ++i) {
-    const size_t variable = static_cast<size_t>(
-        std::find(variables.begin(), variables.end(), assigned[i]) - variables.begin());
-    mlir::Value argument = function_.getArgument(static_cast<unsigned>(first_variable + variable));
-    destinations_.push_back({end->getOperand(static_cast<unsigned>(num_outputs + i)),
-                             storage_of_.lookup(argument), end});
+  size_t next = num_outputs;
+  for (mlir::BlockArgument variable : AssignedArguments(function_)) {
+    destinations_.push_back(
+        {end->getOperand(static_cast<unsigned>(next++)), storage_of_.lookup(variable), end});
   }
   for (size_t i = 0; i < num_outputs; ++i) {
     mlir::Value value = end->getOperand(static_cast<unsigned>(i));
@@ -333,14 +329,16 @@ void StoragePlan::AddCopies() {
   for (auto& [op, group] : at) {
     std::vector<StorageCopy>& copies = copies_[op];
     std::vector<StorageCopy> second;
+    llvm::DenseSet<int> overwritten;
+    for (const Destination& destination : group) {
+      const int target = Root(destination.storage);
+      if (Of(destination.value) != target) overwritten.insert(target);
+    }
     for (const Destination& destination : group) {
       int source = Of(destination.value);
       const int target = Root(destination.storage);
       if (source == target) continue;
-      const bool overwritten = llvm::any_of(group, [&](const Destination& other) {
-        return Root(other.storage) == source && Of(other.value) != source;
-      });
-      if (overwritten) {
+      if (overwritten.contains(source)) {
         const int saved = NewStorage(Space::kArena, 0, destination.value, op);
         copies.push_back({source, saved});
         source = saved;
