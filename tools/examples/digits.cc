@@ -49,7 +49,7 @@ weft::Graph DigitsGraph() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
+  if (argc != 2 || argv[1][0] == '-') {
     std::fprintf(stderr, "usage: digits OUT.weft\n");
     return 2;
   }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <limits>
 #include <memory>
@@ -30,8 +31,11 @@ constexpr char kLast[] = "last.safetensors", kBest[] = "best.safetensors",
 constexpr char kEpochMetrics[] = "epoch_metrics";
 
 // Whether nobody writes to the file any more that is called so besides its target's name:
-// ".tmp.<process>.<number>" (proto/core/atomic_file.cc). This process has none open.
-bool IsLeftOver(std::string_view ending) {
+// ".tmp.<process>.<number>" (proto/core/atomic_file.cc). A number says nothing of processes of
+// other machines and containers, which may share the folder, so the file is old as well.
+bool IsLeftOver(std::string_view ending, std::filesystem::file_time_type written) {
+  constexpr std::chrono::hours kOld(1);
+  if (std::filesystem::file_time_type::clock::now() - written < kOld) return false;
   constexpr std::string_view kTemporary = ".tmp.";
   if (ending.substr(0, kTemporary.size()) != kTemporary) return false;
   ending.remove_prefix(kTemporary.size());
@@ -94,9 +98,12 @@ absl::StatusOr<RunState> CheckpointFolder::Restore(Session& session) const {
   if (!bytes.ok()) return bytes.status();
   std::optional<std::vector<EpochMetrics>> history =
       HistoryFrom(nlohmann::json::parse((*bytes)->view(), nullptr, false));
+  if (!history) return absl::InvalidArgumentError(absl::StrCat(Path(kHistory), " is damaged"));
   // It may be ahead of the checkpoint, never behind.
-  if (!history || (epochs > 0 && (history->empty() || history->back().epoch < epochs))) {
-    return absl::InvalidArgumentError(absl::StrCat(Path(kHistory), " is damaged"));
+  if (epochs > 0 && (history->empty() || history->back().epoch < epochs)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Path(kHistory), " is damaged, or of another run than ", last_path(),
+                     ", one of which was cut short; to begin anew, leave out --resume"));
   }
   RunState state;
   for (EpochMetrics& epoch : *history) {
@@ -210,18 +217,27 @@ absl::Status CheckpointFolder::WriteBest(RunState& state) {
   return status.ok() ? SaveModel() : status;
 }
 
+absl::Status CheckpointFolder::WriteBestOfFailure(RunState& state) {
+  std::error_code error;
+  if (!begun_ && std::filesystem::exists(last_path(), error)) return absl::OkStatus();
+  return WriteBest(state);
+}
+
 absl::Status CheckpointFolder::Begin() {
   if (begun_) return absl::OkStatus();
   absl::Status status = MakeFolder(folder_);
   begun_ = status.ok();
   // A file that stays, for whatever reason, is in nobody's way.
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
-    const std::string name = entry.path().filename();
+  std::filesystem::directory_iterator entry(folder_, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename();
     for (const std::string_view target : {kLast, kBest, kHistory, kModel}) {
       if (std::string_view(name).substr(0, target.size()) != target) continue;
-      if (IsLeftOver(std::string_view(name).substr(target.size()))) {
-        std::filesystem::remove(entry.path(), error);
+      std::error_code ignored;
+      const auto written = std::filesystem::last_write_time(entry->path(), ignored);
+      if (!ignored && IsLeftOver(std::string_view(name).substr(target.size()), written)) {
+        std::filesystem::remove(entry->path(), ignored);
       }
     }
   }

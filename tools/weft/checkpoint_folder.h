@@ -65,10 +65,13 @@ class CheckpointFolder {
   absl::StatusOr<RunState> Restore(Session& session) const;
 
   absl::Status Write(Session& session, RunState& state);
-  // best.safetensors alone, where it is not written yet.
-  absl::Status WriteBest(RunState& state);
+  // best.safetensors and the model alone, of a run that failed: what was best before is worth
+  // having. Not where that would replace what an earlier run left whole.
+  absl::Status WriteBestOfFailure(RunState& state);
 
  private:
+  // Where it is not written yet.
+  absl::Status WriteBest(RunState& state);
   std::string Path(const char* file) const;
   // Before the first write: makes the folder, and removes what a process left there that was killed
   // in the middle of a write.

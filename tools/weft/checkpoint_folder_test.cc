@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <map>
@@ -81,6 +82,13 @@ TEST(CheckpointFolder, AnEarlierRunIsWholeUntilTheFirstCheckpoint) {
   EXPECT_EQ(bytes("/last.safetensors"), last);
   EXPECT_EQ(bytes("/best.safetensors"), best);
   EXPECT_EQ(bytes("/history.json"), history);
+  // Nor does one that has a best epoch by then.
+  FakeSession fails_later;
+  fails_later.poison_after = 5;
+  ASSERT_FALSE(Train(fails_later, rows, held_out, options).ok());
+  EXPECT_EQ(saved, 0);
+  EXPECT_EQ(bytes("/last.safetensors"), last);
+  EXPECT_EQ(bytes("/best.safetensors"), best);
   FakeSession lives;
   ASSERT_TRUE(Train(lives, rows, held_out, options).ok());
   EXPECT_EQ(saved, 1);
@@ -118,17 +126,23 @@ TEST(CheckpointFolder, RemovesWhatKilledRunsLeft) {
   const std::string own = ".tmp." + std::to_string(getpid()) + ".12";
   const std::string alive = ".tmp." + std::to_string(getppid()) + ".0";
   const auto write = [&](const std::string& name) {
-    ASSERT_TRUE(WriteFileAtomically(options.checkpoint_folder + "/" + name, "part").ok());
+    const std::string path = options.checkpoint_folder + "/" + name;
+    ASSERT_TRUE(WriteFileAtomically(path, "part").ok());
+    const auto now = std::filesystem::file_time_type::clock::now();
+    std::filesystem::last_write_time(path, now - std::chrono::hours(2));
   };
   for (const char* name : {"last.safetensors", "best.safetensors", "history.json", "model.weft"}) {
     write(name + of_dead);
     write(name + own);
   }
-  const std::vector<std::string> others = {
+  std::vector<std::string> others = {
       "last.safetensors" + alive,  "notes.txt" + of_dead,
       "last.safetensors.tmp.mine", "last.safetensors.tmp.1000000",
       "last.safetensors.tmp.-1.0", "last.safetensors" + of_dead + ".0"};
   for (const std::string& name : others) write(name);
+  // Somebody elsewhere may be at it.
+  others.push_back("best.safetensors.tmp." + std::to_string(dead) + ".7");
+  ASSERT_TRUE(WriteFileAtomically(options.checkpoint_folder + "/" + others.back(), "part").ok());
   FakeSession session;
   ASSERT_TRUE(Train(session, {&data, {0, 1, 2, 3}}, {&data, {8, 9}}, options).ok());
   std::vector<std::string> expected = others, names;

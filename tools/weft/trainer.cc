@@ -59,8 +59,8 @@ class Loop {
       // an earlier run did all, and which lacked no more than its validation, is something.
       if (result_.steps > 0 || state_.epochs() > result_.epochs_before) status = Write();
     } else {
-      // What was best before it failed is worth having; the failure is what is reported.
-      folder_.WriteBest(state_).IgnoreError();
+      // The failure is what is reported.
+      folder_.WriteBestOfFailure(state_).IgnoreError();
     }
     if (!status.ok()) return status;
     // Where all epochs are done, a late signal changes nothing.
