@@ -219,10 +219,6 @@ absl::Status CheckOptions(const CompileOptions& options) {
       return absl::InvalidArgumentError(
           absl::StrCat("expected each target once, got '", name, "' twice; name it once"));
     }
-    if (target->kind != Target::Kind::kCpu) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "target '", name, "': whole plans for GPUs cannot be compiled yet; cpu:native can"));
-    }
   }
   if (options.memory_budget < 0) {
     return absl::InvalidArgumentError(

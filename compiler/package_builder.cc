@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "compiler/codegen/cpu/backend.h"
+#include "compiler/codegen/cuda/backend.h"
 #include "compiler/codegen/llvm_lowering.h"
 #include "compiler/codegen/target.h"
 #include "compiler/pass_runner.h"
@@ -52,22 +53,13 @@ StorageOptions StorageOptionsOf(const CompileOptions& options) {
 
 // A name for the container's table, which has room for 31 bytes.
 std::string CodeSection(const std::string& target, int index) {
-  const std::string name = "code." + std::string(absl::StripPrefix(target, "cpu:"));
+  const std::string name = "code." + target.substr(target.find(':') + 1);
   return name.size() < 32 ? name : absl::StrCat("code.", index);
 }
 
 int ThreadsOf(const CompileOptions& options) {
   if (options.threads > 0) return options.threads;
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
-absl::StatusOr<Target> ParseTarget(const std::string& name) {
-  absl::StatusOr<Target> target = Target::Parse(name);
-  if (target.ok() && target->kind != Target::Kind::kCpu) {
-    return absl::UnimplementedError(absl::StrCat(
-        "target '", name, "': this version makes code for CPUs alone; name a cpu: target"));
-  }
-  return target;
 }
 
 // Constants that are large go into the table.
@@ -127,7 +119,7 @@ class Builder : public PackageBuilder {
   }
 
   absl::StatusOr<std::string> BuildText(const std::string& stage) override {
-    absl::StatusOr<Target> target = ParseTarget(options_.targets.at(0));
+    absl::StatusOr<Target> target = Target::Parse(options_.targets.at(0));
     if (!target.ok()) return target.status();
     if (stage == "mlir") {
       std::string text;
@@ -148,8 +140,15 @@ class Builder : public PackageBuilder {
       absl::StatusOr<Plan> built = MakePlan(plan, kernels);
       if (!built.ok()) return built.status();
     }
-    if (stage == "llvm") return CompileToLlvmText(kernels.module(), *target);
-    if (stage == "asm") return CompileToAssembly(kernels.module(), *target);
+    const bool is_gpu = target->kind == Target::Kind::kCuda;
+    if (stage == "llvm") {
+      return is_gpu ? CompileToNvvmText(kernels.module(), *target)
+                    : CompileToLlvmText(kernels.module(), *target);
+    }
+    if (stage == "asm") {
+      return is_gpu ? CompileToPtx(kernels.module(), *target)
+                    : CompileToAssembly(kernels.module(), *target);
+    }
     return absl::InvalidArgumentError(
         absl::StrCat("expected stage mlir, llvm or asm, got '", stage, "'"));
   }
@@ -190,7 +189,7 @@ class Builder : public PackageBuilder {
   }
 
   absl::Status AddTarget(const std::string& name) {
-    absl::StatusOr<Target> target = ParseTarget(name);
+    absl::StatusOr<Target> target = Target::Parse(name);
     if (!target.ok()) return target.status();
     TargetPlans* made = manifest_.add_targets();
     made->set_target(name);
@@ -207,7 +206,8 @@ class Builder : public PackageBuilder {
     if (!image.ok()) return image.status();
     for (Plan& plan : *made->mutable_plans()) {
       for (Kernel& kernel : *plan.mutable_kernels()) {
-        kernel.set_code_offset(image->symbols.at(kernel.name()));
+        const auto symbol = image->symbols.find(kernel.name());
+        if (symbol != image->symbols.end()) kernel.set_code_offset(symbol->second);
       }
     }
     code_.push_back(std::move(image->bytes));
@@ -327,8 +327,14 @@ class Builder : public PackageBuilder {
                                    targets == 1 ? "" : " for " + options_.targets[target - 1]));
   }
 
-  // Links what MLIR and LLVM make of the kernels.
+  // Links what MLIR and LLVM make of the kernels; of those for a GPU, it is text, in which they
+  // have names and no offsets.
   absl::StatusOr<CodeImage> CompileKernels(KernelSet& kernels) {
+    if (kernels.target().kind == Target::Kind::kCuda) {
+      absl::StatusOr<std::string> ptx = CompileToPtx(kernels.module(), kernels.target());
+      if (!ptx.ok()) return ptx.status();
+      return CodeImage{*std::move(ptx), {}};
+    }
     std::vector<mlir::OwningOpRef<mlir::ModuleOp>> owned = kernels.Split(kMaxModules);
     std::vector<mlir::ModuleOp> modules;
     for (auto& module : owned) modules.push_back(*module);

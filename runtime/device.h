@@ -46,14 +46,20 @@ class DeviceMemory {
   size_t size_ = 0;
 };
 
+// A kernel as a package states it: of processors' code the offset in its section matters, of GPUs'
+// the name and the threads of a block.
+struct KernelEntry {
+  const std::string& name;
+  uint64_t offset = 0;
+  uint32_t block_threads = 0;
+};
+
 // The code of one target, loaded; its kernels stay as long as it does.
 class DeviceCode {
  public:
   virtual ~DeviceCode() = default;
-  // The kernel of that name, whose code starts at that offset in its section: whichever the device
-  // goes by. Another device than this processor casts its own handle. InvalidArgument where there
-  // is none.
-  virtual absl::StatusOr<WeftKernel> Find(const std::string& name, uint64_t offset) const = 0;
+  // Another device than this processor casts its own handle. InvalidArgument where there is none.
+  virtual absl::StatusOr<WeftKernel> Find(const KernelEntry& kernel) = 0;
 };
 
 // Work for a device, done in the order in which it is given, perhaps later. One thread at a time.
@@ -73,13 +79,15 @@ class DeviceQueue {
 class Device {
  public:
   virtual ~Device() = default;
-  // "cpu".
+  // "cpu", "emulator".
   virtual std::string_view name() const = 0;
+  // The least that code for this device must be compiled for: "cpu:x86-64-v3", "cuda:sm_80".
+  virtual std::string target() const = 0;
   // Whether its memory is the host's: then feeds, constants and outputs are used where they lie.
   virtual bool is_host() const = 0;
 
-  // How much of the device the code of a target uses, or -1 where it cannot run there: then `*why`
-  // gets a phrase more. `features` may be empty.
+  // How much of the device the code of a target uses (more is better), or -1 where it cannot run
+  // there: then `*why` gets a phrase more. `features` may be empty.
   virtual int Suits(const std::string& target, const std::vector<std::string>& features,
                     std::string* why) const = 0;
   virtual absl::StatusOr<std::unique_ptr<DeviceCode>> Load(const Container& container,

@@ -189,7 +189,7 @@ absl::Status Package::LoadPlans() {
   if (best == nullptr) {
     return absl::FailedPreconditionError(absl::StrCat(
         container_.bytes()->path(), ": has no code for the ", std::string(device_->name()),
-        " here (", why, "); compile it with --target cpu:x86-64-v3"));
+        " here (", why, "); compile it with --target ", device_->target()));
   }
   target_ = best->target();
   absl::StatusOr<std::unique_ptr<DeviceCode>> code =
@@ -200,7 +200,8 @@ absl::Status Package::LoadPlans() {
     std::vector<WeftKernel> kernels;
     for (size_t i = 0; i < plan.tables->kernel_names().size(); ++i) {
       absl::StatusOr<WeftKernel> kernel =
-          code_->Find(plan.tables->kernel_names()[i], plan.tables->code_offsets()[i]);
+          code_->Find({plan.tables->kernel_names()[i], plan.tables->code_offsets()[i],
+                       plan.tables->block_threads()[i]});
       if (!kernel.ok()) return InFile(container_, kernel.status());
       kernels.push_back(*kernel);
     }

@@ -220,6 +220,7 @@ class PlanTablesBuilder {
       }
       tables_->code_offsets_.push_back(wire.code_offset());
       tables_->kernel_names_.push_back(wire.name());
+      tables_->block_threads_.push_back(wire.block_threads());
     }
     tables_->kernels_.resize(tables_->code_offsets_.size(), nullptr);
   }
@@ -238,7 +239,6 @@ class PlanTablesBuilder {
     step.location = tables_->Keep(wire.location());
     step.nodes = tables_->Keep(absl::StrJoin(wire.nodes(), ", "));
     const std::string* message = nullptr;
-    uint32_t results = 0;
     switch (wire.kind_case()) {
       case Step::kLaunch: {
         const weft::Launch& launch = wire.launch();
@@ -246,7 +246,7 @@ class PlanTablesBuilder {
         step.kernel = Index(launch.kernel(), tables_->kernels_.size(), "kernel");
         Require(launch.results() <= static_cast<uint32_t>(launch.buffers_size()),
                 "has more results than buffers");
-        results = launch.results();
+        step.num_results = launch.results();
         for (const BufferArg& arg : launch.buffers()) AddArg(arg);
         for (const uint32_t size : launch.sizes()) tables_->sizes_.push_back(FormulaIndex(size));
         step.tiles = FormulaIndex(launch.tiles());
@@ -259,7 +259,7 @@ class PlanTablesBuilder {
       }
       case Step::kCopy:
         step.kind = WEFT_STEP_COPY;
-        results = 1;
+        step.num_results = 1;
         AddArg(wire.copy().source());
         AddArg(wire.copy().destination());
         tables_->sizes_.push_back(FormulaIndex(wire.copy().size()));
@@ -302,13 +302,12 @@ class PlanTablesBuilder {
     step.num_args = static_cast<uint32_t>(tables_->args_.size()) - step.first_arg;
     step.num_sizes = static_cast<uint32_t>(tables_->sizes_.size()) - step.first_size;
     if (!status_.ok()) return;
-    for (uint32_t i = step.num_args - results; i < step.num_args; ++i) {
+    for (uint32_t i = step.num_args - step.num_results; i < step.num_args; ++i) {
       const uint32_t buffer = tables_->args_[step.first_arg + i].buffer;
       uint32_t& first = tables_->buffer_origins_[buffer].step;
       if (first == WEFT_NONE) first = static_cast<uint32_t>(tables_->steps_.size());
     }
     tables_->steps_.push_back(step);
-    results_.push_back(results);
     labels_.push_back(&wire.label());
   }
 
@@ -408,7 +407,7 @@ class PlanTablesBuilder {
     Require(!committed || (step.kind != WEFT_STEP_ASSERT &&
                            (step.kind != WEFT_STEP_WHILE || step.limit == 0)),
             "can fail after the commit step, when variables may have been written");
-    const uint32_t first_result = step.num_args - results_[index];
+    const uint32_t first_result = step.num_args - step.num_results;
     for (uint32_t i = 0; i < step.num_args; ++i) {
       const WeftBuffer& buffer = tables_->buffers_[tables_->args_[step.first_arg + i].buffer];
       if (i < first_result) {
@@ -465,7 +464,6 @@ class PlanTablesBuilder {
   const Plan& wire_;
   const uint64_t code_bytes_, constants_bytes_;
   std::unique_ptr<PlanTables> tables_;
-  std::vector<uint32_t> results_;  // of each step: how many of its last arguments it writes
   std::vector<const std::string*> labels_;
   Where where_;
   absl::Status status_;

@@ -41,6 +41,7 @@ class PlanTables {
   // Kernels' offsets in the image of code.
   const std::vector<uint64_t>& code_offsets() const { return code_offsets_; }
   const std::vector<std::string>& kernel_names() const { return kernel_names_; }
+  const std::vector<uint32_t>& block_threads() const { return block_threads_; }
   // Where each buffer's value comes from, for errors.
   struct Origin {
     const char* node;  // whose value it holds first; may be ""
@@ -69,6 +70,7 @@ class PlanTables {
   std::vector<const char*> dim_names_;
   std::vector<uint64_t> code_offsets_;
   std::vector<std::string> kernel_names_;
+  std::vector<uint32_t> block_threads_;
   std::vector<Origin> buffer_origins_;
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "proto/parse_message.h"
 #include "proto/plan.pb.h"
@@ -84,6 +85,12 @@ absl::StatusOr<PackageModel::Plan> ReadPlan(const weft::Plan& wire, const Interf
 absl::StatusOr<PackageModel::Target> ReadTarget(const Container& package, const TargetPlans& wire,
                                                 const Interface& interface,
                                                 uint64_t constants_bytes) {
+  if (!absl::StartsWith(wire.target(), "cpu:")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("target '", wire.target(),
+                     "': objects, shared libraries and executables run on processors alone; name a "
+                     "cpu: target, or make a package"));
+  }
   PackageModel::Target target;
   target.name = wire.target();
   auto features = FeaturesOf(wire);

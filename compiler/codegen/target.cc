@@ -48,9 +48,10 @@ void ReadCaches(Target* target) {
 
 constexpr char kCpuTargets[] =
     "cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4, with +feature for each one added";
+constexpr char kCudaTargets[] = "cuda:sm_70, cuda:sm_80, cuda:sm_90 or cuda:sm_90a";
 
 absl::Status Invalid(const std::string& name, const std::string& problem,
-                     const char* targets = kCpuTargets) {
+                     const std::string& targets = kCpuTargets) {
   return absl::InvalidArgumentError(
       absl::StrCat("target '", name, "': ", problem, "; expected ", targets));
 }
@@ -70,8 +71,7 @@ absl::StatusOr<Target> ParseCuda(const std::string& name, std::string_view gener
     target.generation_only = true;
   }
   if (target.sm == 0) {
-    return Invalid(name, absl::StrCat("unknown generation '", target.cpu, "'"),
-                   "cuda:sm_70, cuda:sm_80, cuda:sm_90 or cuda:sm_90a");
+    return Invalid(name, absl::StrCat("unknown generation '", target.cpu, "'"), kCudaTargets);
   }
   return target;
 }
@@ -89,7 +89,10 @@ absl::StatusOr<Target> Target::Parse(std::string_view text) {
   const std::string kPrefix = "cpu:";
   const std::string kCuda = "cuda:";
   if (name.substr(0, kCuda.size()) == kCuda) return ParseCuda(name, name.substr(kCuda.size()));
-  if (name.substr(0, kPrefix.size()) != kPrefix) return Invalid(name, "unknown kind of device");
+  if (name.substr(0, kPrefix.size()) != kPrefix) {
+    return Invalid(name, "unknown kind of device",
+                   absl::StrCat(kCpuTargets, "; or ", kCudaTargets));
+  }
   std::vector<std::string> parts = absl::StrSplit(name.substr(kPrefix.size()), '+');
 
   Target target;

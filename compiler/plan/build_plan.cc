@@ -321,7 +321,11 @@ class PlanBuilder {
     const KernelSpec& spec = specs_.at(fusion.getOperation());
     auto [kernel, is_new] =
         kernel_index_.try_emplace(spec.symbol, static_cast<uint32_t>(plan_.kernels_size()));
-    if (is_new) plan_.add_kernels()->set_name(spec.symbol);
+    if (is_new) {
+      Kernel* made = plan_.add_kernels();
+      made->set_name(spec.symbol);
+      made->set_block_threads(static_cast<uint32_t>(spec.block_threads));
+    }
     Step* step = AddStep(block);
     step->set_label(Label(fusion));
     std::vector<mlir::Operation*> ops;

@@ -50,7 +50,9 @@ size_t HashOf(mlir::func::FuncOp function) {
 }
 
 bool EqualCode(mlir::func::FuncOp a, mlir::func::FuncOp b) {
+  // That of a GPU has the number of a block's threads among its attributes.
   return a.getFunctionType() == b.getFunctionType() &&
+         a->getAttr("passthrough") == b->getAttr("passthrough") &&
          mlir::OperationEquivalence::isRegionEquivalentTo(&a.getBody(), &b.getBody(), kFlags);
 }
 

@@ -102,7 +102,9 @@ int Launch(const Run& run, const WeftStep& step) {
                                step.num_args,
                                step.num_sizes,
                                tiles,
-                               instance.values[step.scratch]};
+                               instance.values[step.scratch],
+                               &step,
+                               &instance};
     return FromDevice(run.args->device->launch(run.args->queue, &launch));
   }
   const int64_t by_bytes = AtLeastZero(instance.values[step.bytes]) / kBytesPerNanosecond;

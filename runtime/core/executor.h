@@ -105,7 +105,12 @@ typedef struct WeftLaunch {
   uint32_t num_sizes;
   int64_t tiles;         /* at least 1 */
   int64_t scratch_bytes; /* for each tile that is worked on */
+  const WeftStep* step;  /* what it stands for, for checks and messages */
+  const WeftInstance* instance;
 } WeftLaunch;
+
+/* Bytes of the buffer from the address that the launch gives, 0 where that is past its end. */
+WEFT_CORE_API int64_t weft_launch_bytes(const WeftLaunch* launch, uint32_t buffer);
 
 /* How steps run elsewhere than on this processor: the same loop over steps gives work to a queue
  * of the device, which does it in order, and may do so later. Addresses are the device's. What is

@@ -264,3 +264,11 @@ WEFT_CORE_DEFINITION int64_t weft_arena_bytes(const WeftInstance* instance) {
 WEFT_CORE_DEFINITION int64_t weft_scratch_bytes(const WeftInstance* instance) {
   return instance->scratch_bytes;
 }
+
+WEFT_CORE_DEFINITION int64_t weft_launch_bytes(const WeftLaunch* launch, uint32_t buffer) {
+  const WeftInstance& instance = *launch->instance;
+  const WeftBufferArg& arg = instance.plan->args[launch->step->first_arg + buffer];
+  const int64_t offset = arg.offset == WEFT_NONE ? 0 : instance.values[arg.offset];
+  const int64_t bytes = instance.values[instance.plan->buffers[arg.buffer].size] - offset;
+  return bytes > 0 ? bytes : 0;
+}

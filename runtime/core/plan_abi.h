@@ -104,8 +104,8 @@ typedef struct WeftStep {
   uint32_t flops;   /* LAUNCH: formula */
   uint32_t block;
   uint32_t other_block;
-  int32_t dtype; /* PRINT: weft.DType */
-  uint32_t zero;
+  int32_t dtype;        /* PRINT: weft.DType */
+  uint32_t num_results; /* LAUNCH, COPY: so many of the last args are written to */
   int64_t limit;
   const char* label;    /* "fusion(add, relu)" */
   const char* location; /* "model.cc:12", of the first graph node in it */

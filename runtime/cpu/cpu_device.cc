@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "runtime/cpu_features.h"
@@ -21,11 +22,12 @@ void Copy(void* to, const void* from, size_t bytes) {
 class CpuCode final : public DeviceCode {
  public:
   explicit CpuCode(Pages code) : code_(std::move(code)) {}
-  absl::StatusOr<WeftKernel> Find(const std::string& name, uint64_t offset) const override {
-    if (offset >= code_.size()) {
-      return absl::InvalidArgumentError(absl::StrCat("kernel '", name, "' lies outside the code"));
+  absl::StatusOr<WeftKernel> Find(const KernelEntry& kernel) override {
+    if (kernel.offset >= code_.size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("kernel '", kernel.name, "' lies outside the code"));
     }
-    return reinterpret_cast<WeftKernel>(reinterpret_cast<uintptr_t>(code_.data()) + offset);
+    return reinterpret_cast<WeftKernel>(reinterpret_cast<uintptr_t>(code_.data()) + kernel.offset);
   }
 
  private:
@@ -65,11 +67,16 @@ class CpuDevice final : public Device {
   ~CpuDevice() override { weft_pool_stop(pool_); }
 
   std::string_view name() const override { return "cpu"; }
+  std::string target() const override { return "cpu:x86-64-v3"; }
   bool is_host() const override { return true; }
 
   // The number of instruction sets used.
   int Suits(const std::string& target, const std::vector<std::string>& features,
             std::string* why) const override {
+    if (!absl::StartsWith(target, "cpu:")) {
+      absl::StrAppend(why, why->empty() ? "" : "; ", target, " is for another device");
+      return -1;
+    }
     std::vector<std::string> missing;
     int used = 0;
     for (const std::string& feature : features.empty() ? FeaturesOfTarget(target) : features) {

@@ -25,6 +25,7 @@ class FarDevice final : public Device {
   ~FarDevice() override;
 
   std::string_view name() const override { return "far"; }
+  std::string target() const override { return cpu_->target(); }
   bool is_host() const override { return false; }
   int Suits(const std::string& target, const std::vector<std::string>& features,
             std::string* why) const override;

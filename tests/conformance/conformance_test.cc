@@ -183,7 +183,7 @@ TEST_P(ConformanceTest, CompiledCodeAgreesWithTheReference) {
 
   const auto package = CompilePackage(graph, OptionsOfTest());
   ASSERT_TRUE(package.ok()) << package.status();
-  const auto session = Session::FromPackage(*package, {.threads = 2});
+  const auto session = Session::FromPackage(*package, {.threads = 2, .device = DeviceOfTest()});
   ASSERT_TRUE(session.ok()) << session.status();
   Interpreter interpreter(graph);
   for (const Run& s : runs) {

@@ -165,7 +165,7 @@ TEST_P(SpecialValues, CompiledCodeAgreesWithTheReference) {
 
   const auto package = CompilePackage(graph, OptionsOfTest());
   ASSERT_TRUE(package.ok()) << package.status();
-  const auto session = Session::FromPackage(*package, {.threads = 1});
+  const auto session = Session::FromPackage(*package, {.threads = 1, .device = DeviceOfTest()});
   ASSERT_TRUE(session.ok()) << session.status();
   const auto reference = Interpreter(graph).RunSignature("run", feeds);
   ASSERT_TRUE(reference.ok()) << reference.status();

@@ -3,9 +3,12 @@
 #define WEFT_TESTS_CONFORMANCE_TARGETS_H_
 
 #include <cstdlib>
+#include <memory>
+#include <string>
 
 #include "absl/strings/str_split.h"
 #include "compiler/api.h"
+#include "runtime/devices.h"
 
 namespace weft {
 
@@ -17,6 +20,13 @@ inline CompileOptions OptionsOfTest() {
     options.targets = absl::StrSplit(targets, ',');
   }
   return options;
+}
+
+// What runs code for the first of them: null for this processor, the emulator for a GPU.
+inline std::shared_ptr<Device> DeviceOfTest() {
+  const std::string target = OptionsOfTest().targets.front();
+  if (target.rfind("cuda:", 0) != 0) return nullptr;
+  return MakeDevice("emulator:" + target.substr(5), /*threads=*/1).value();
 }
 
 }  // namespace weft
