@@ -1,0 +1,26 @@
+#include "runtime/devices.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "runtime/cpu/cpu_device.h"
+#include "runtime/ptx_emulator/emulator_device.h"
+
+namespace weft {
+
+absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int threads) {
+  if (name == "cpu") return MakeCpuDevice(threads);
+  std::string_view generation = name;
+  if (absl::ConsumePrefix(&generation, "emulator")) {
+    if (generation.empty()) generation = ":sm_90";
+    for (const int sm : {70, 80, 90}) {
+      if (generation == absl::StrCat(":sm_", sm)) return MakeEmulatorDevice({.sm = sm});
+    }
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("device '", std::string(name),
+                   "': expected cpu, emulator, emulator:sm_70, emulator:sm_80 or emulator:sm_90"));
+}
+
+}  // namespace weft

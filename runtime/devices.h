@@ -1,0 +1,20 @@
+// Devices by name.
+#ifndef WEFT_RUNTIME_DEVICES_H_
+#define WEFT_RUNTIME_DEVICES_H_
+
+#include <memory>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "runtime/device.h"
+
+namespace weft {
+
+// "cpu", this processor, with so many threads (0: one per core); "emulator" or "emulator:sm_80",
+// NVIDIA's GPU of that generation (sm_90 if not given) emulated by this processor, which checks all
+// that its kernels do. Error: InvalidArgument, which names what there is.
+absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int threads);
+
+}  // namespace weft
+
+#endif  // WEFT_RUNTIME_DEVICES_H_
