@@ -17,7 +17,9 @@
 #include "proto/plan.pb.h"
 #include "proto/safetensors.h"
 #include "proto/suggest.h"
+#include "runtime/device.h"
 #include "tools/common/command_line.h"
+#include "tools/common/run_command.h"
 #include "tools/progress/progress.h"
 #include "tools/weft/command.h"
 #include "tools/weft/fingerprint.h"
@@ -72,11 +74,12 @@ absl::StatusOr<Graph> LoadGraph(const std::string& path) {
 absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const OpenOptions& options) {
   CompileOptions compile;
   compile.disabled_passes = options.disabled_passes;
+  absl::StatusOr<SessionOptions> session = SessionOptionsOf(options.device, options.threads);
+  if (!session.ok()) return session.status();
+  if (session->device != nullptr) compile.targets = {session->device->target()};
   if (absl::Status valid = CheckOptions(compile); !valid.ok()) return AsUsage(valid);
   absl::StatusOr<Planner> planner = MakePlanner(graph, compile);
   if (!planner.ok()) return planner.status();
-  SessionOptions session;
-  session.threads = options.threads;
   // One plan at a time, whose parts are too few to count.
   return Session::WithPlanner(
       [planner = *std::move(planner)](const PlanRequest& request) {
@@ -85,7 +88,7 @@ absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const Ope
                                                      : request.signature()));
         return planner(request);
       },
-      session);
+      *session);
 }
 
 absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& options) {
@@ -95,10 +98,11 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
   if (!package.ok()) return package.status();
   absl::StatusOr<std::unique_ptr<Session>> session;
   if (*package) {
-    SessionOptions session_options;
-    session_options.threads = options.threads;
+    absl::StatusOr<SessionOptions> session_options =
+        SessionOptionsOf(options.device, options.threads);
+    if (!session_options.ok()) return session_options.status();
     const Progress progress("reading " + FileName(path));
-    session = Session::Load(path, session_options);
+    session = Session::Load(path, *session_options);
     if (!session.ok()) return AsBadInput(NamingFile(session.status(), path));
   } else {
     absl::StatusOr<Graph> graph = LoadGraph(path);

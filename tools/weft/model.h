@@ -43,6 +43,7 @@ struct OpenOptions {
   int threads = 0;
   std::vector<std::string> disabled_passes;
   std::string checkpoint;  // restored where not empty; see NoteOtherGraph
+  std::string device = "cpu";
 };
 
 // A model ready to run: a package as it is, a graph through the compiler.

@@ -17,7 +17,6 @@ namespace weft::cli {
 namespace {
 
 struct Flags : RunFlags {
-  std::string device = "cpu";
   std::vector<std::string> disabled_passes;
 };
 
@@ -62,8 +61,8 @@ absl::StatusOr<NamedTensors> Call(Model& model, const Flags& flags, const RunOpt
 absl::Status Run(const Flags& flags) {
   absl::Status status = CheckRunFlags(flags);
   if (!status.ok()) return status;
-  absl::StatusOr<Model> model =
-      OpenModel(flags.model, {flags.threads, flags.disabled_passes, flags.checkpoint});
+  absl::StatusOr<Model> model = OpenModel(
+      flags.model, {flags.threads, flags.disabled_passes, flags.checkpoint, flags.device});
   if (!model.ok()) return model.status();
   status = RunWith(*model->session, flags, [&](const RunOptions& options) {
     // What --memory measures is the run's alone.
@@ -89,9 +88,6 @@ Command AddRun(CLI::App& program) {
                 "Output of the signature or, of a graph, any node; all outputs if not given")
       ->type_name("NAME");
   AddRunOptions(app, *flags);
-  app->add_option("--device", flags->device, "What to run on; there is cpu")
-      ->type_name("NAME")
-      ->check(OneOf({"cpu"}));
   AddDisablePass(app, flags->disabled_passes);
   app->footer(
       "Examples: weft run digits.weft --checkpoint run/best.safetensors --feed x=images.npy \\\n"
