@@ -16,6 +16,9 @@
 namespace weft {
 namespace {
 
+// Buffers of a GPU's kernel: all drivers take 4,352 bytes of parameters, pointers and sizes.
+constexpr unsigned kMaxCudaBuffers = 480;
+
 bool IsLoopOp(mlir::Operation* op) {
   const OpInfo* info = FindOp(std::string_view(op->getName().getStringRef()));
   if (info != nullptr && info->elementwise) return true;
@@ -72,6 +75,13 @@ absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& targe
       return absl::UnimplementedError(absl::StrCat("no code for ", target.name,
                                                    " is made for a fusion of kind '", kind.str(),
                                                    "', at ", ir::Describe(fusion.getLoc())));
+    }
+    const unsigned buffers = fusion->getNumOperands() + fusion->getNumResults();
+    if (buffers > kMaxCudaBuffers) {
+      return absl::UnimplementedError(
+          absl::StrCat("expected a kernel of at most ", kMaxCudaBuffers, " tensors for ",
+                       target.name, ", got one of ", buffers, ", at ",
+                       ir::Describe(fusion.getLoc()), "; concatenate in parts"));
     }
     kernels.getContext()->getOrLoadDialect<mlir::NVVM::NVVMDialect>();
   }
