@@ -415,8 +415,14 @@ TEST_F(Cli, Compile) {
               HasSubstr("did you mean 'predict'?"));
   EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --target cpu:z80"),
               HasSubstr("expected cpu:native"));
-  EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --target cuda:sm_90"),
-              HasSubstr("cannot be compiled yet"));
+  EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.so") + " --target cuda:sm_90"),
+              HasSubstr("a package holds code for GPUs"));
+  EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.ptx") + " --target cpu:native"),
+              HasSubstr("such as --target cuda:sm_80"));
+  EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.ptx") + " --target cuda:sm_70,sm_80"),
+              HasSubstr("one --target, got 2"));
+  EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --target cuda:sm_42"),
+              HasSubstr("expected cuda:sm_70"));
   EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --specialize btach=32"),
               HasSubstr("did you mean 'batch'?"));
   EXPECT_THAT(

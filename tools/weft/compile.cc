@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "compiler/api.h"
 #include "compiler/check_options.h"
 #include "proto/file.h"
@@ -31,7 +32,7 @@ namespace {
 
 const std::vector<std::string>& Kinds() {
   static const auto* kinds = new std::vector<std::string>{
-      "object", "shared", "executable", "package", "mlir", "llvm", "asm"};
+      "object", "shared", "executable", "package", "mlir", "llvm", "asm", "ptx"};
   return *kinds;
 }
 
@@ -47,7 +48,7 @@ struct Flags {
 std::string KindOf(const std::string& path) {
   const std::pair<const char*, const char*> kEndings[] = {
       {".o", "object"},  {".so", "shared"}, {".weftpkg", "package"},
-      {".mlir", "mlir"}, {".ll", "llvm"},   {".s", "asm"}};
+      {".mlir", "mlir"}, {".ll", "llvm"},   {".s", "asm"},           {".ptx", "ptx"}};
   for (const auto& [ending, kind] : kEndings) {
     if (absl::EndsWith(path, ending)) return kind;
   }
@@ -59,9 +60,45 @@ absl::StatusOr<std::string> ChooseKind(const Flags& flags) {
   if (kind.empty()) {
     return UsageError(absl::StrCat("--emit is needed: ", absl::StrJoin(Kinds(), ", ")));
   }
-  if (kind == "ptx") return UsageError("there is no GPU code generation yet, so no --emit ptx");
   if (std::count(Kinds().begin(), Kinds().end(), kind)) return kind;
   return UsageError(absl::StrCat("there is no --emit '", kind, "'", Suggestion(kind, Kinds())));
+}
+
+bool IsText(const std::string& kind) {
+  return kind == "mlir" || kind == "llvm" || kind == "asm" || kind == "ptx";
+}
+
+// The targets of "cuda:sm_80,sm_90a,cpu:x86-64-v3", as given or as they suit the kind of output.
+absl::StatusOr<std::vector<std::string>> TargetsOf(const std::vector<std::string>& lists,
+                                                   const std::string& kind) {
+  std::vector<std::string> targets;
+  for (const std::string& list : lists) {
+    std::string device;
+    for (const std::string& name : std::vector<std::string>(absl::StrSplit(list, ','))) {
+      const size_t colon = name.find(':');
+      if (colon != std::string::npos) device = name.substr(0, colon + 1);
+      targets.push_back(colon != std::string::npos ? name : device + name);
+    }
+  }
+  // What leaves this machine picks its code where it runs.
+  if (targets.empty() && kind == "ptx") return std::vector<std::string>{"cuda:sm_80"};
+  if (targets.empty() && IsText(kind)) return std::vector<std::string>{"cpu:native"};
+  if (targets.empty()) return std::vector<std::string>{"cpu:x86-64-v3", "cpu:x86-64-v4"};
+  if (IsText(kind) && targets.size() > 1) {
+    return UsageError(absl::StrCat("--emit ", kind, " is for one --target, got ", targets.size()));
+  }
+  for (const std::string& target : targets) {
+    const bool is_gpu = absl::StartsWith(target, "cuda:");
+    if (kind == "ptx" && !is_gpu) {
+      return UsageError(absl::StrCat("--emit ptx is for GPUs, such as --target cuda:sm_80, got ",
+                                     target));
+    }
+    if (is_gpu && (kind == "object" || kind == "shared" || kind == "executable")) {
+      return UsageError(absl::StrCat("--emit ", kind, " is for processors, got --target ", target,
+                                     "; a package holds code for GPUs"));
+    }
+  }
+  return targets;
 }
 
 absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
@@ -75,12 +112,9 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
     return UsageError(absl::StrCat("there is no signature '", signature, "' in ", flags.model,
                                    Suggestion(signature, names)));
   }
-  if (!flags.targets.empty()) {
-    options.targets = flags.targets;
-  } else if (kind == "package" || kind == "shared" || kind == "executable" || kind == "object") {
-    // What leaves this machine picks its code where it runs.
-    options.targets = {"cpu:x86-64-v3", "cpu:x86-64-v4"};
-  }
+  absl::StatusOr<std::vector<std::string>> targets = TargetsOf(flags.targets, kind);
+  if (!targets.ok()) return targets.status();
+  options.targets = *std::move(targets);
   absl::StatusOr<std::map<std::string, std::vector<int64_t>>> sizes = ParseSizes(
       flags.specialize, flags.specialize.empty() ? std::set<std::string>() : OpenDimensions(graph));
   if (!sizes.ok()) return sizes.status();
@@ -138,7 +172,7 @@ absl::Status Emit(const Graph& graph, const CompileOptions& options, const Flags
     return Compiled(WriteArtifact(graph, options, artifact->second, flags.out), flags);
   }
   absl::StatusOr<std::string> bytes =
-      kind == "package" ? CompilePackage(graph, options) : CompileToText(graph, options, kind);
+      kind == "package" ? CompilePackage(graph, options) : CompileToText(graph, options, kind == "ptx" ? "asm" : kind);
   if (!bytes.ok()) return Compiled(bytes.status(), flags);
   progress.Phase("reference outputs of " + FileName(flags.model));
   if (!flags.golden.empty()) bytes = AddGolden(graph, options, flags.golden, *bytes);
@@ -158,8 +192,9 @@ std::string HeaderOf(const std::string& kind, const std::string& out) {
 }
 
 absl::Status CheckFlags(const Flags& flags, const std::string& kind) {
-  const bool text = kind == "mlir" || kind == "llvm" || kind == "asm";
-  if (flags.out == "-" && !text) return UsageError("-o - prints text: mlir, llvm or asm");
+  if (flags.out == "-" && !IsText(kind)) {
+    return UsageError("-o - prints text: mlir, llvm, asm or ptx");
+  }
   if (!flags.golden.empty() && kind != "package") {
     return UsageError(absl::StrCat("--golden is for packages, not for --emit ", kind));
   }
@@ -218,13 +253,13 @@ Command AddCompile(CLI::App& program) {
          "--emit", flags->emit,
          absl::StrCat(absl::StrJoin(Kinds(), ", "),
                       "; told from the name of the output if not given: .o, .so, .weftpkg, "
-                      ".mlir, .ll, .s"))
+                      ".mlir, .ll, .s, .ptx"))
       ->type_name("KIND");
   AddRepeatable(
       app, "--target", flags->targets,
-      "cpu:x86-64-v3, cpu:x86-64-v4, cpu:native, +FEATURE for each one added; repeatable: "
-      "the best that the machine can run is picked there. For artifacts both levels, for "
-      "text this machine, if not given")
+      "cpu:x86-64-v3, cpu:x86-64-v4, cpu:native, +FEATURE for each one added; cuda:sm_70, sm_80, "
+      "sm_90, sm_90a; repeatable, or separated by commas: the best that the machine can run is "
+      "picked there. For artifacts both levels, for text this machine, if not given")
       ->type_name("TARGET");
   AddRepeatable(app, "--signature", flags->signatures,
                 "Signatures to compile; all if not given; repeatable")
