@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "runtime/cpu/cpu_device.h"
 #include "runtime/ptx_emulator/emulator_device.h"
@@ -11,7 +12,7 @@ namespace weft {
 
 absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int threads) {
   if (name == "cpu") return MakeCpuDevice(threads);
-  std::string_view generation = name;
+  absl::string_view generation(name.data(), name.size());
   if (absl::ConsumePrefix(&generation, "emulator")) {
     if (generation.empty()) generation = ":sm_90";
     for (const int sm : {70, 80, 90}) {

@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 
 namespace weft {
@@ -175,7 +176,7 @@ class EmulatorQueue final : public DeviceQueue {
 };
 
 // The compute capability in "cuda:sm_90a", and whether it ends in "a".
-std::optional<std::pair<int, bool>> CapabilityOf(std::string_view target) {
+std::optional<std::pair<int, bool>> CapabilityOf(absl::string_view target) {
   if (!absl::ConsumePrefix(&target, "cuda:sm_")) return std::nullopt;
   const bool generation_only = absl::ConsumeSuffix(&target, "a");
   int sm = 0;
