@@ -78,10 +78,10 @@ absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& targe
     }
     const unsigned buffers = fusion->getNumOperands() + fusion->getNumResults();
     if (buffers > kMaxCudaBuffers) {
-      return absl::UnimplementedError(
-          absl::StrCat("expected a kernel of at most ", kMaxCudaBuffers, " tensors for ",
-                       target.name, ", got one of ", buffers, ", at ",
-                       ir::Describe(fusion.getLoc()), "; concatenate in parts"));
+      return absl::UnimplementedError(absl::StrCat("expected a kernel of at most ", kMaxCudaBuffers,
+                                                   " tensors for ", target.name, ", got one of ",
+                                                   buffers, ", at ", ir::Describe(fusion.getLoc()),
+                                                   "; concatenate in parts"));
     }
     kernels.getContext()->getOrLoadDialect<mlir::NVVM::NVVMDialect>();
   }

@@ -47,8 +47,8 @@ struct Flags {
 // What the name of the output says, where --emit does not.
 std::string KindOf(const std::string& path) {
   const std::pair<const char*, const char*> kEndings[] = {
-      {".o", "object"},  {".so", "shared"}, {".weftpkg", "package"},
-      {".mlir", "mlir"}, {".ll", "llvm"},   {".s", "asm"},           {".ptx", "ptx"}};
+      {".o", "object"}, {".so", "shared"}, {".weftpkg", "package"}, {".mlir", "mlir"},
+      {".ll", "llvm"},  {".s", "asm"},     {".ptx", "ptx"}};
   for (const auto& [ending, kind] : kEndings) {
     if (absl::EndsWith(path, ending)) return kind;
   }
@@ -90,8 +90,8 @@ absl::StatusOr<std::vector<std::string>> TargetsOf(const std::vector<std::string
   for (const std::string& target : targets) {
     const bool is_gpu = absl::StartsWith(target, "cuda:");
     if (kind == "ptx" && !is_gpu) {
-      return UsageError(absl::StrCat("--emit ptx is for GPUs, such as --target cuda:sm_80, got ",
-                                     target));
+      return UsageError(
+          absl::StrCat("--emit ptx is for GPUs, such as --target cuda:sm_80, got ", target));
     }
     if (is_gpu && (kind == "object" || kind == "shared" || kind == "executable")) {
       return UsageError(absl::StrCat("--emit ", kind, " is for processors, got --target ", target,
@@ -172,7 +172,8 @@ absl::Status Emit(const Graph& graph, const CompileOptions& options, const Flags
     return Compiled(WriteArtifact(graph, options, artifact->second, flags.out), flags);
   }
   absl::StatusOr<std::string> bytes =
-      kind == "package" ? CompilePackage(graph, options) : CompileToText(graph, options, kind == "ptx" ? "asm" : kind);
+      kind == "package" ? CompilePackage(graph, options)
+                        : CompileToText(graph, options, kind == "ptx" ? "asm" : kind);
   if (!bytes.ok()) return Compiled(bytes.status(), flags);
   progress.Phase("reference outputs of " + FileName(flags.model));
   if (!flags.golden.empty()) bytes = AddGolden(graph, options, flags.golden, *bytes);
