@@ -80,13 +80,15 @@ constexpr Resize kResizes[] = {
     [](int64_t size) { return size + 14; },     [](int64_t size) { return (size / 16 + 1) * 16; },
     [](int64_t size) { return 2 * size + 29; },
 };
-// Beyond this many elements of an input, the reference evaluator would take long.
-constexpr int64_t kMaxElements = 40000;
+// Beyond this many elements of the inputs, the reference evaluator would take long, or the emulator
+// of a GPU, which is far slower.
+constexpr int64_t kMaxElements = 40000, kMaxElementsEmulated = 2500;
 
 bool IsTooLarge(const TensorMap& feeds) {
   int64_t elements = 0;
   for (const auto& [name, value] : feeds) elements += value.num_elements();
-  return elements > kMaxElements;
+  static const bool emulated = DeviceOfTest() != nullptr;
+  return elements > (emulated ? kMaxElementsEmulated : kMaxElements);
 }
 
 struct Conformance {
