@@ -332,6 +332,7 @@ class Builder : public PackageBuilder {
   absl::StatusOr<CodeImage> CompileKernels(KernelSet& kernels) {
     if (kernels.target().kind == Target::Kind::kCuda) {
       absl::StatusOr<std::string> ptx = CompileToPtx(kernels.module(), kernels.target());
+      ReportProgress(kPlansShare, 1, "PTX", 1, 1);
       if (!ptx.ok()) return ptx.status();
       return CodeImage{*std::move(ptx), {}};
     }

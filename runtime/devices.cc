@@ -6,6 +6,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "runtime/cpu/cpu_device.h"
+#include "runtime/cpu_features.h"
 #include "runtime/ptx_emulator/emulator_device.h"
 
 namespace weft {
@@ -16,7 +17,8 @@ absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int th
   if (absl::ConsumePrefix(&generation, "emulator")) {
     if (generation.empty()) generation = ":sm_90";
     for (const int sm : {70, 80, 90}) {
-      if (generation == absl::StrCat(":sm_", sm)) return MakeEmulatorDevice({.sm = sm});
+      if (generation == absl::StrCat(":sm_", sm))
+        return MakeEmulatorDevice({.sm = sm, .threads = threads > 0 ? threads : NumCores()});
     }
   }
   return absl::InvalidArgumentError(

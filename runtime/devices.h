@@ -11,7 +11,7 @@
 namespace weft {
 
 // "cpu", this processor, with so many threads (0: one per core); "emulator" or "emulator:sm_80",
-// NVIDIA's GPU of that generation (sm_90 if not given) emulated by this processor, which checks all
+// NVIDIA's GPU of that generation (sm_90 if not given) emulated by as many threads, which check all
 // that its kernels do. Error: InvalidArgument, which names what there is.
 absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int threads);
 

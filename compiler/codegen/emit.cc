@@ -16,8 +16,8 @@
 namespace weft {
 namespace {
 
-// Buffers of a GPU's kernel: all drivers take 4,352 bytes of parameters, pointers and sizes.
-constexpr unsigned kMaxCudaBuffers = 480;
+// Bytes of parameters, which are pointers and sizes, that every driver takes for a GPU's kernel.
+constexpr size_t kMaxCudaParameters = 4352;
 
 bool IsLoopOp(mlir::Operation* op) {
   const OpInfo* info = FindOp(std::string_view(op->getName().getStringRef()));
@@ -65,9 +65,7 @@ absl::Status Emit(FusionEmitter& f) {
   return Broken(f.fusion, absl::StrCat("unknown kind '", kind.str(), "'"));
 }
 
-}  // namespace
-
-absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& target,
+absl::StatusOr<KernelSpec> EmitOfKind(plan::FusionOp fusion, const Target& target,
                                       mlir::ModuleOp kernels) {
   const llvm::StringRef kind = fusion.getKind();
   if (target.kind == Target::Kind::kCuda) {
@@ -75,13 +73,6 @@ absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& targe
       return absl::UnimplementedError(absl::StrCat("no code for ", target.name,
                                                    " is made for a fusion of kind '", kind.str(),
                                                    "', at ", ir::Describe(fusion.getLoc())));
-    }
-    const unsigned buffers = fusion->getNumOperands() + fusion->getNumResults();
-    if (buffers > kMaxCudaBuffers) {
-      return absl::UnimplementedError(absl::StrCat("expected a kernel of at most ", kMaxCudaBuffers,
-                                                   " tensors for ", target.name, ", got one of ",
-                                                   buffers, ", at ", ir::Describe(fusion.getLoc()),
-                                                   "; concatenate in parts"));
     }
     kernels.getContext()->getOrLoadDialect<mlir::NVVM::NVVMDialect>();
   }
@@ -100,6 +91,22 @@ absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& targe
   f.spec.symbol = f.kernel.function().getName().str();
   f.spec.sizes = f.kernel.sizes();
   return f.spec;
+}
+
+}  // namespace
+
+absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& target,
+                                      mlir::ModuleOp kernels) {
+  absl::StatusOr<KernelSpec> spec = EmitOfKind(fusion, target, kernels);
+  if (!spec.ok() || target.kind != Target::Kind::kCuda) return spec;
+  const size_t buffers = fusion->getNumOperands() + fusion->getNumResults();
+  if (8 * (buffers + spec->sizes.size()) > kMaxCudaParameters) {
+    return absl::UnimplementedError(absl::StrCat(
+        "expected a kernel of at most ", kMaxCudaParameters / 8, " tensors and sizes for ",
+        target.name, ", got one of ", buffers, " and ", spec->sizes.size(), ", at ",
+        ir::Describe(fusion.getLoc()), "; compute what it concatenates or joins in parts"));
+  }
+  return spec;
 }
 
 }  // namespace weft

@@ -138,19 +138,19 @@ size_t ValueEmitter::Boundary(Index& index, const DimExpr& suffix) {
     right = product;
   }
   product = right;
-  for (size_t i = end; i-- > 0;) {
+  bool nests = false;
+  for (size_t i = end; i-- > 0 && !nests;) {
     product = product * index[i].extent;
-    if (!DimExpr::DivideExactly(product, suffix)) continue;
+    nests = DimExpr::DivideExactly(product, suffix).has_value();
     begin = i;
-    break;
   }
+  if (!nests) llvm::report_fatal_error("a boundary that no coordinates nest with");
   const IndexEntry crossing = Merged(index, begin, end);
   index.erase(index.begin() + static_cast<int64_t>(begin) + 1,
               index.begin() + static_cast<int64_t>(end));
   index[begin] = crossing;
   const DimExpr inner = *DimExpr::DivideExactly(suffix, right);
-  const auto outer = DimExpr::DivideExactly(crossing.extent, inner);
-  return split(begin, outer ? *outer : DimExpr(1), inner);
+  return split(begin, *DimExpr::DivideExactly(crossing.extent, inner), inner);
 }
 
 std::vector<size_t> ValueEmitter::Boundaries(Index& index, const std::vector<DimExpr>& suffixes) {

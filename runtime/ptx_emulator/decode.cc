@@ -159,27 +159,30 @@ void KernelBuilder::CollectShared(const Operand& operand, std::vector<const Vari
   for (const Operand& element : operand.elements) CollectShared(element, variables);
 }
 
-void KernelBuilder::CollectShared(const Function& function, std::set<const Function*>& seen,
-                                  std::vector<const Variable*>& variables) {
-  if (!seen.insert(&function).second) return;
-  for (const Variable& variable : function.variables) {
-    if (variable.space == Space::kShared && shared_.emplace(&variable, 0).second)
-      variables.push_back(&variable);
-  }
-  for (const Statement& statement : function.statements) {
-    for (const Operand& operand : statement.operands) {
-      CollectShared(operand, variables);
-      if (operand.kind != Operand::Kind::kName) continue;
-      if (const Function* callee = module_.FindFunction(operand.name))
-        CollectShared(*callee, seen, variables);
+std::vector<const Variable*> KernelBuilder::CollectShared(const Function& entry) {
+  std::vector<const Variable*> variables;
+  // Those that it calls, each once; a chain of calls may be of any length.
+  std::vector<const Function*> functions = {&entry};
+  std::set<const Function*> seen = {&entry};
+  for (size_t i = 0; i < functions.size(); ++i) {
+    for (const Variable& variable : functions[i]->variables) {
+      if (variable.space == Space::kShared && shared_.emplace(&variable, 0).second)
+        variables.push_back(&variable);
+    }
+    for (const Statement& statement : functions[i]->statements) {
+      for (const Operand& operand : statement.operands) {
+        CollectShared(operand, variables);
+        if (operand.kind != Operand::Kind::kName) continue;
+        const Function* callee = module_.FindFunction(operand.name);
+        if (callee != nullptr && seen.insert(callee).second) functions.push_back(callee);
+      }
     }
   }
+  return variables;
 }
 
 absl::Status KernelBuilder::PlaceShared(const Function& entry) {
-  std::set<const Function*> seen;
-  std::vector<const Variable*> variables;
-  CollectShared(entry, seen, variables);
+  const std::vector<const Variable*> variables = CollectShared(entry);
   uint64_t at = kSharedStart;
   uint32_t dynamic_alignment = 16;
   for (const Variable* variable : variables) {

@@ -68,8 +68,7 @@ class KernelBuilder {
 
   absl::Status PlaceParameters(const Function& entry, Frame& frame);
   absl::Status PlaceShared(const Function& entry);
-  void CollectShared(const Function& function, std::set<const Function*>& seen,
-                     std::vector<const Variable*>& variables);
+  std::vector<const Variable*> CollectShared(const Function& entry);
   void CollectShared(const Operand& operand, std::vector<const Variable*>& variables);
   absl::Status PlaceVariables(Frame& frame);
   absl::Status EmitBody(Frame& frame, bool inlined);

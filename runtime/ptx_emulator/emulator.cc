@@ -15,6 +15,7 @@ namespace weft::ptx {
 namespace {
 
 constexpr uint32_t kMaxSharedByDefault = 48 << 10;
+constexpr size_t kMaxModuleInstructions = size_t{1} << 22;
 
 }  // namespace
 
@@ -96,13 +97,22 @@ absl::StatusOr<int> Emulator::Load(std::string text, std::vector<SourceNote> not
   std::sort(loaded->notes.begin(), loaded->notes.end(),
             [](const SourceNote& a, const SourceNote& b) { return a.first_line < b.first_line; });
   absl::Status status = PlaceVariables(*loaded);
+  size_t instructions = 0;
   for (const Function& function : loaded->module->functions) {
     if (!status.ok()) break;
     if (!function.is_entry || !function.has_body) continue;
     absl::StatusOr<std::unique_ptr<Kernel>> kernel =
         Decode(*loaded->module, function, loaded->addresses);
     status = kernel.status();
-    if (kernel.ok()) loaded->kernels.push_back(*std::move(kernel));
+    if (!kernel.ok()) break;
+    instructions += (*kernel)->instructions.size();
+    if (instructions > kMaxModuleInstructions) {
+      status = absl::ResourceExhaustedError(
+          Cat("expected kernels of at most ", kMaxModuleInstructions,
+              " instructions in a module, calls inlined, got more at ", function.name));
+      break;
+    }
+    loaded->kernels.push_back(*std::move(kernel));
   }
   if (!status.ok()) {
     for (uint64_t address : loaded->addresses) {

@@ -29,7 +29,10 @@ struct Shared {
 struct EmulatedKernel {
   ptx::FunctionHandle function;
   uint32_t block_threads = 0;
+  size_t num_parameters = 0;
 };
+
+constexpr uint32_t kMaxBlockThreads = 1024;
 
 // A module, loaded.
 class EmulatorCode final : public DeviceCode {
@@ -48,8 +51,21 @@ class EmulatorCode final : public DeviceCode {
     absl::StatusOr<ptx::FunctionHandle> function =
         shared_->emulator.GetFunction(module_, kernel.name);
     if (!function.ok()) return absl::InvalidArgumentError(function.status().message());
-    kernels_.push_back(
-        std::make_unique<EmulatedKernel>(EmulatedKernel{*function, kernel.block_threads}));
+    // Pointers and sizes.
+    const std::vector<ptx::ParameterInfo> parameters = shared_->emulator.Parameters(*function);
+    for (const ptx::ParameterInfo& parameter : parameters) {
+      if (parameter.bytes == 8) continue;
+      return absl::InvalidArgumentError(absl::StrCat("kernel '", kernel.name,
+                                                     "': expected parameters of 8 bytes, got '",
+                                                     parameter.name, "' of ", parameter.bytes));
+    }
+    if (kernel.block_threads == 0 || kernel.block_threads > kMaxBlockThreads) {
+      return absl::InvalidArgumentError(absl::StrCat("kernel '", kernel.name, "': expected 1 to ",
+                                                     kMaxBlockThreads, " threads in a block, got ",
+                                                     kernel.block_threads));
+    }
+    kernels_.push_back(std::make_unique<EmulatedKernel>(
+        EmulatedKernel{*function, kernel.block_threads, parameters.size()}));
     return reinterpret_cast<WeftKernel>(kernels_.back().get());
   }
 
@@ -77,6 +93,11 @@ class EmulatorQueue final : public DeviceQueue {
     static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read};
     args->device = &functions;
     args->queue = this;
+    // What a run finds in the arena is left from before: to read it is a fault of the plan.
+    std::lock_guard<std::mutex> lock(shared_->mutex);
+    const ptx::Allocation* arena = shared_->emulator.memory().Find(AddressOf(args->arena));
+    if (arena == nullptr) return;
+    Keep(shared_->emulator.memory().MarkUnwritten(arena->address, arena->bytes));
   }
   absl::Status Finish() override { return std::exchange(status_, absl::OkStatus()); }
 
@@ -105,6 +126,13 @@ class EmulatorQueue final : public DeviceQueue {
   }
 
   int Do(const WeftLaunch& launch) {
+    const auto* kernel = reinterpret_cast<const EmulatedKernel*>(launch.kernel);
+    if (kernel->num_parameters != size_t{launch.num_buffers} + launch.num_sizes) {
+      return Keep(absl::InvalidArgumentError(
+          absl::StrCat("expected a kernel of ", launch.num_buffers, " buffers and ",
+                       launch.num_sizes, " sizes, got one of ", kernel->num_parameters,
+                       " parameters; in ", launch.step->label, " of ", launch.step->nodes)));
+    }
     std::lock_guard<std::mutex> lock(shared_->mutex);
     ptx::Emulator& emulator = shared_->emulator;
     std::vector<ptx::Region> regions;
@@ -113,10 +141,11 @@ class EmulatorQueue final : public DeviceQueue {
       const auto bytes = static_cast<uint64_t>(weft_launch_bytes(&launch, i));
       const uint64_t address = AddressOf(launch.buffers[i]);
       const auto same = std::find_if(regions.begin(), regions.end(), [&](const ptx::Region& other) {
-        return other.address == address && other.bytes > 0;
+        return other.address == address;
       });
       const bool is_result = i >= first_result;
-      if (same == regions.end() || bytes == 0) {
+      if (bytes == 0) continue;
+      if (same == regions.end()) {
         const std::string name =
             is_result ? absl::StrCat("result ", i - first_result) : absl::StrCat("operand ", i);
         regions.push_back({address, bytes, name, is_result});
@@ -125,11 +154,12 @@ class EmulatorQueue final : public DeviceQueue {
         same->writable |= is_result;
       }
     }
+    // None at all would mean all of the memory.
+    if (regions.empty()) regions.push_back({});
     absl::Status status;
     ForResultsAlone(regions, [&](const ptx::Region& result) {
       status.Update(emulator.memory().MarkUnwritten(result.address, result.bytes));
     });
-    const auto* kernel = reinterpret_cast<const EmulatedKernel*>(launch.kernel);
     std::vector<const void*> parameters;
     for (uint32_t i = 0; i < launch.num_buffers; ++i) parameters.push_back(launch.buffers + i);
     for (uint32_t i = 0; i < launch.num_sizes; ++i) parameters.push_back(launch.sizes + i);

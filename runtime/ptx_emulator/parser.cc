@@ -11,10 +11,8 @@ namespace weft::ptx {
 std::string Register::Name() const { return number < 0 ? std::string(name) : Cat(name, number); }
 
 const Function* Module::FindFunction(std::string_view name) const {
-  for (const Function& function : functions) {
-    if (function.name == name) return &function;
-  }
-  return nullptr;
+  const auto found = function_index.find(name);
+  return found == function_index.end() ? nullptr : &functions[found->second];
 }
 
 absl::Status TokenStream::Advance() {
@@ -194,7 +192,8 @@ class ModuleParser {
     function.results = results.size();
     for (Variable& result : results) function.variables.push_back(std::move(result));
     PTX_RETURN_IF_ERROR(FunctionDirectives(function));
-    const auto [known, fresh] = functions_.emplace(function.name, module_.functions.size());
+    const auto [known, fresh] =
+        module_.function_index.emplace(function.name, module_.functions.size());
     if (tokens_.Is(';')) {
       if (fresh) module_.functions.push_back(std::move(function));
       return tokens_.Advance();
@@ -266,7 +265,6 @@ class ModuleParser {
   TokenStream& tokens_;
   Module& module_;
   std::unordered_map<std::string_view, uint32_t> names_;  // of variables
-  std::unordered_map<std::string_view, size_t> functions_;
 };
 
 }  // namespace

@@ -256,7 +256,7 @@ absl::Status BodyParser::ParseAddress(Operand& operand, int depth) {
   return tokens_.Expect(']');
 }
 
-absl::Status BodyParser::ParseName(Operand& operand) {
+absl::Status BodyParser::ParseName(Operand& operand, bool second) {
   const std::string_view name = tokens_.Peek().text;
   const absl::Status unknown = tokens_.Expected("a declared register, variable or label");
   PTX_RETURN_IF_ERROR(tokens_.Advance());
@@ -265,14 +265,14 @@ absl::Status BodyParser::ParseName(Operand& operand) {
   if (index >= 0 || name == "_") {
     operand.kind = index < 0 ? Operand::Kind::kSink : Operand::Kind::kRegister;
     operand.index = static_cast<uint32_t>(index);
-    if (tokens_.Is('|')) {
+    if (!second && tokens_.Is('|')) {
       Operand first = std::move(operand);
       operand = Operand();
       operand.kind = Operand::Kind::kPair;
       operand.elements.push_back(std::move(first));
       PTX_RETURN_IF_ERROR(tokens_.Advance());
       if (tokens_.Peek().kind != TokenKind::kWord) return tokens_.Expected("a register after |");
-      return ParseName(operand.elements.emplace_back());
+      return ParseName(operand.elements.emplace_back(), /*second=*/true);
     }
     return absl::OkStatus();
   }
@@ -299,7 +299,7 @@ absl::Status BodyParser::ParseOperand(Operand& operand, int depth) {
   const Token& token = tokens_.Peek();
   switch (token.kind) {
     case TokenKind::kWord: {
-      PTX_RETURN_IF_ERROR(ParseName(operand));
+      PTX_RETURN_IF_ERROR(ParseName(operand, /*second=*/false));
       if (operand.kind == Operand::Kind::kVariable && depth == 0 &&
           (tokens_.Is('+') || tokens_.Is('-'))) {
         if (tokens_.Is('+')) PTX_RETURN_IF_ERROR(tokens_.Advance());

@@ -99,7 +99,8 @@ class BodyParser {
   absl::Status LabelAfterColon(const Token& name);
   absl::Status Instruction(Statement statement);
   absl::Status ParseOperand(Operand& operand, int depth);
-  absl::Status ParseName(Operand& operand);
+  // `second`: of a pair "a|b".
+  absl::Status ParseName(Operand& operand, bool second);
   absl::Status ParseAddress(Operand& operand, int depth);
   absl::Status ParseElements(char close, Operand& operand, int depth);
   absl::Status Location();

@@ -261,5 +261,13 @@ TEST(Parser, InliningIsBounded) {
       HasSubstr("recursion"));
 }
 
+// What is nested, or called, as deep as a file likes.
+TEST(Parser, PairsAreOfTwo) {
+  std::string text =
+      ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry f() {\nmov.b32 _";
+  for (int i = 0; i < 300000; ++i) text += "|_";
+  EXPECT_FALSE(Parse(text + ", 1;\nret;\n}\n").ok());
+}
+
 }  // namespace
 }  // namespace weft::ptx

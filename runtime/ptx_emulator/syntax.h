@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "runtime/ptx_emulator/types.h"
@@ -125,6 +126,7 @@ struct Module {
   std::map<int, std::string> files;
   std::vector<Variable> variables;
   std::vector<Function> functions;
+  std::unordered_map<std::string_view, size_t> function_index;  // by name
 
   const Function* FindFunction(std::string_view name) const;
 };

@@ -11,6 +11,7 @@
 #include "graph/interpreter.h"
 #include "gtest/gtest.h"
 #include "runtime/session.h"
+#include "tests/conformance/targets.h"
 
 namespace weft {
 namespace {
@@ -33,14 +34,14 @@ NamedTensors RunEveryWay(const Graph& graph, const TensorMap& feeds) {
     SCOPED_TRACE(planned ? "sizes known" : "sizes open");
     absl::StatusOr<std::unique_ptr<Session>> session;
     if (planned) {
-      auto planner = MakePlanner(graph);
+      auto planner = MakePlanner(graph, OptionsOfTest());
       EXPECT_TRUE(planner.ok()) << planner.status();
-      session = Session::WithPlanner(*planner, {.threads = 1});
+      session = Session::WithPlanner(*planner, {.threads = 1, .device = DeviceOfTest()});
     } else {
-      const auto package = CompilePackage(graph, {});
+      const auto package = CompilePackage(graph, OptionsOfTest());
       EXPECT_TRUE(package.ok()) << package.status();
       if (!package.ok()) continue;
-      session = Session::FromPackage(*package, {.threads = 1});
+      session = Session::FromPackage(*package, {.threads = 1, .device = DeviceOfTest()});
     }
     EXPECT_TRUE(session.ok()) << session.status();
     if (!session.ok()) continue;

@@ -12,6 +12,7 @@
 #include "graph/interpreter.h"
 #include "gtest/gtest.h"
 #include "runtime/session.h"
+#include "tests/conformance/targets.h"
 
 namespace weft {
 namespace {
@@ -165,9 +166,9 @@ void Compare(uint64_t seed) {
   Views views(seed);
   views.Build(14);
   ASSERT_TRUE(views.graph().status().ok()) << views.graph().status();
-  const auto package = CompilePackage(views.graph(), {});
+  const auto package = CompilePackage(views.graph(), OptionsOfTest());
   ASSERT_TRUE(package.ok()) << package.status();
-  const auto session = Session::FromPackage(*package, {.threads = 1});
+  const auto session = Session::FromPackage(*package, {.threads = 1, .device = DeviceOfTest()});
   ASSERT_TRUE(session.ok()) << session.status();
   NamedTensors feeds;
   const auto signatures = (*session)->Signatures();

@@ -26,7 +26,8 @@ inline CompileOptions OptionsOfTest() {
 inline std::shared_ptr<Device> DeviceOfTest() {
   const std::string target = OptionsOfTest().targets.front();
   if (target.rfind("cuda:", 0) != 0) return nullptr;
-  return MakeDevice("emulator:" + target.substr(5), /*threads=*/1).value();
+  // "cuda:sm_90a" is of sm_90 alone.
+  return MakeDevice("emulator:" + target.substr(5, 5), /*threads=*/1).value();
 }
 
 }  // namespace weft

@@ -256,6 +256,11 @@ TEST(GradientRange, QuotientsOfLargeGradients) {
   EXPECT_NEAR(half[1][0], -6000, 10);
   const auto single = GradientsOf({{1e30f}, {1e10f}, {1e25f}}, divide);
   EXPECT_NEAR(single[1][0], -1e35, 1e29);
+  // Nor may small ones vanish on the way.
+  const auto little = GradientsOf({{60000}, {1000}, {2e-5f}}, divide, DataType::kF16);
+  EXPECT_NEAR(little[1][0], -1.2e-6, 1e-7);
+  const auto tiny = GradientsOf({{1e38f}, {1e20f}, {1e-30f}}, divide);
+  EXPECT_NEAR(tiny[1][0], -1e-32, 1e-37);
 }
 
 // More of one slice than 16 bits can count one by one.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "absl/strings/str_cat.h"
 #include "compiler/codegen/column_emitter.h"
 #include "compiler/codegen/cuda/access.h"
 #include "compiler/codegen/cuda/thread.h"
@@ -18,19 +19,28 @@ namespace {
 
 // With fewer blocks than these, columns go one by one rather than by whole accesses.
 constexpr int64_t kFewBlocks = 1024;
+// What kernels may have without asking the driver for more.
+constexpr int64_t kMaxSharedBytes = 48 << 10;
 
 class CudaColumn : ColumnEmitter {
  public:
   explicit CudaColumn(FusionEmitter& f) : ColumnEmitter(f) {}
 
-  void Emit() {
+  absl::Status Emit() {
     SetBlockThreads(f_.kernel, f_.spec, kThreadsPerBlock);
-    if (!Analyze()) return;
+    if (!Analyze()) return absl::OkStatus();
     if (!inner_.empty()) {
       lanes_ = LanesPerThread(f_, inner_.back(), last_root_, /*one_row=*/false);
       const int64_t blocks =
           Estimate(outer_total_) * Estimate(inner_total_) / (kWarp * std::max<int64_t>(lanes_, 1));
-      if (blocks < kFewBlocks) lanes_ = 0;
+      if (blocks < kFewBlocks || SharedBytes(lanes_) > kMaxSharedBytes) lanes_ = 0;
+    }
+    if (SharedBytes(0) > kMaxSharedBytes) {
+      return absl::UnimplementedError(
+          absl::StrCat("expected reductions of one tensor that take at most ", kMaxSharedBytes,
+                       " bytes of a GPU's shared memory, got ", reductions_.size(), " that take ",
+                       SharedBytes(0), ", at ", ir::Describe(f_.fusion.getLoc()),
+                       "; disable the pass 'fuse' to compute them one by one"));
     }
     f_.values.set_lanes(lanes_);
     std::vector<DimExpr> inner = inner_;
@@ -86,9 +96,19 @@ class CudaColumn : ColumnEmitter {
       ValueEmitter::Scope scope(f_.values);
       StoreResults(index, {}, lanes_);
     });
+    return absl::OkStatus();
   }
 
  private:
+  // At most, by which warps tell one another their shares.
+  int64_t SharedBytes(int64_t lanes) const {
+    int64_t bytes = 0;
+    for (const Accumulator& reduction : reductions_) {
+      bytes += SizeOf(reduction.wide_dtype()) + (reduction.size() > 1 ? 8 : 0);
+    }
+    return bytes * std::max<int64_t>(lanes, 1) * kThreadsPerBlock;
+  }
+
   // Rows first, first + step, ... of a column.
   Values AddUp(const Index& before, const Index& after, Value first, int64_t step) {
     SumLoop loop;
@@ -114,9 +134,6 @@ class CudaColumn : ColumnEmitter {
 
 }  // namespace
 
-absl::Status EmitCudaColumn(FusionEmitter& f) {
-  CudaColumn(f).Emit();
-  return absl::OkStatus();
-}
+absl::Status EmitCudaColumn(FusionEmitter& f) { return CudaColumn(f).Emit(); }
 
 }  // namespace weft
