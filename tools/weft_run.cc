@@ -49,9 +49,9 @@ absl::Status Run(const RunFlags& flags, bool list, bool verify) {
     if (!carried.ok()) return carried.status();
     golden = *std::move(carried);
   }
-  absl::StatusOr<SessionOptions> options = SessionOptionsOf(flags.device, flags.threads);
-  if (!options.ok()) return options.status();
-  absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(flags.model, *options);
+  SessionOptions options;
+  options.threads = flags.threads;
+  absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(flags.model, options);
   if (!session.ok()) return AsBadInput(session.status());
   if (!flags.checkpoint.empty()) {
     auto restored = (*session)->RestoreCheckpoint(flags.checkpoint);

@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "runtime/devices.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit_code.h"
 #include "tools/common/memory.h"
@@ -31,9 +30,6 @@ void AddRunOptions(CLI::App* app, RunFlags& flags) {
   app->add_option("--save-checkpoint", flags.save_checkpoint,
                   "Write the variables afterwards; may be the file of --checkpoint")
       ->type_name("FILE");
-  app->add_option("--device", flags.device,
-                  "cpu (if not given), or emulator:sm_80 and the like: a GPU, emulated and checked")
-      ->type_name("NAME");
   app->add_option("--threads", flags.threads, "0: one per core")
       ->type_name("N")
       ->check(WholeNumber(0, kMaxThreads));
@@ -47,16 +43,6 @@ void AddRunOptions(CLI::App* app, RunFlags& flags) {
   app->add_flag("--profile", flags.profile, "Time of each step, to standard error");
   app->add_flag("--memory", flags.memory, "Memory certified and taken, to standard error");
   app->add_flag("--json", flags.json, "Results as JSON, with all elements");
-}
-
-absl::StatusOr<SessionOptions> SessionOptionsOf(const std::string& device, int threads) {
-  SessionOptions options;
-  options.threads = threads;
-  if (device == "cpu") return options;
-  absl::StatusOr<std::shared_ptr<Device>> made = MakeDevice(device, threads);
-  if (!made.ok()) return AsUsage(made.status());
-  options.device = *std::move(made);
-  return options;
 }
 
 absl::Status CheckRunFlags(const RunFlags& flags) {

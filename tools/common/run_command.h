@@ -21,7 +21,6 @@ namespace weft::cli {
 struct RunFlags {
   std::string model, signature, out, checkpoint, save_checkpoint;
   std::vector<std::string> feeds, fetches;
-  std::string device = "cpu";
   int threads = 0;
   double timeout = 0;  // seconds; 0: none
   int64_t limit = 32;
@@ -29,9 +28,6 @@ struct RunFlags {
 };
 
 void AddRunOptions(CLI::App* app, RunFlags& flags);
-
-// Sessions on the device of that name. UsageError where there is none.
-absl::StatusOr<SessionOptions> SessionOptionsOf(const std::string& device, int threads);
 
 // Before anything is read: that outputs can be written and overwrite no input.
 absl::Status CheckRunFlags(const RunFlags& flags);

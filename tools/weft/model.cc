@@ -17,9 +17,8 @@
 #include "proto/plan.pb.h"
 #include "proto/safetensors.h"
 #include "proto/suggest.h"
-#include "runtime/device.h"
+#include "runtime/devices.h"
 #include "tools/common/command_line.h"
-#include "tools/common/run_command.h"
 #include "tools/progress/progress.h"
 #include "tools/weft/command.h"
 #include "tools/weft/fingerprint.h"
@@ -30,6 +29,17 @@ namespace {
 absl::Status NamingFile(const absl::Status& status, const std::string& path) {
   if (status.ok() || absl::StrContains(status.message(), path)) return status;
   return Reworded(status, absl::StrCat(path, ": ", status.message()));
+}
+
+// Sessions on the device of that name. UsageError where there is none.
+absl::StatusOr<SessionOptions> SessionOptionsOf(const std::string& device, int threads) {
+  SessionOptions options;
+  options.threads = threads;
+  if (device == "cpu") return options;
+  absl::StatusOr<std::shared_ptr<Device>> made = MakeDevice(device, threads);
+  if (!made.ok()) return AsUsage(made.status());
+  options.device = *std::move(made);
+  return options;
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ namespace weft::cli {
 namespace {
 
 struct Flags : RunFlags {
+  std::string device = "cpu";
   std::vector<std::string> disabled_passes;
 };
 
@@ -88,6 +89,9 @@ Command AddRun(CLI::App& program) {
                 "Output of the signature or, of a graph, any node; all outputs if not given")
       ->type_name("NAME");
   AddRunOptions(app, *flags);
+  app->add_option("--device", flags->device,
+                  "cpu (if not given), or emulator:sm_80 and the like: a GPU, emulated and checked")
+      ->type_name("NAME");
   AddDisablePass(app, flags->disabled_passes);
   app->footer(
       "Examples: weft run digits.weft --checkpoint run/best.safetensors --feed x=images.npy \\\n"

@@ -10,6 +10,8 @@
 
 #include "absl/status/status.h"
 #include "compiler/codegen/llvm_lowering.h"
+#include "llvm/Analysis/InstSimplifyFolder.h"
+#include "llvm/Analysis/VectorUtils.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/IntrinsicInst.h"
@@ -68,6 +70,62 @@ void SetAttributes(llvm::Module& module, const Target& target) {
   }
 }
 
+// A part of a vector, through what masks are made of.
+llvm::Value* PartOf(llvm::IRBuilderBase& b, llvm::Value* vector, llvm::ArrayRef<int> lanes) {
+  auto* both = llvm::dyn_cast<llvm::BinaryOperator>(vector);
+  if (both != nullptr && both->getOpcode() == llvm::Instruction::And) {
+    return b.CreateAnd(PartOf(b, both->getOperand(0), lanes),
+                       PartOf(b, both->getOperand(1), lanes));
+  }
+  return b.CreateShuffleVector(vector, lanes);
+}
+
+// LLVM 22 forgets the mask of a register's worth of a masked access to several registers where all
+// lanes of that part are known to be off: it loads, from beyond the end of a buffer, what should be
+// the value for lanes that are off. Such accesses are split here, and parts without lanes left out.
+void SplitWideMaskedAccesses(llvm::Function& function, int vector_bits) {
+  for (llvm::Instruction& instruction : llvm::make_early_inc_range(llvm::instructions(function))) {
+    auto* access = llvm::dyn_cast<llvm::IntrinsicInst>(&instruction);
+    if (access == nullptr) continue;
+    const bool is_load = access->getIntrinsicID() == llvm::Intrinsic::masked_load;
+    if (!is_load && access->getIntrinsicID() != llvm::Intrinsic::masked_store) continue;
+    const unsigned pointer_at = is_load ? 0 : 1;
+    llvm::Value* rest = access->getArgOperand(is_load ? 2 : 0);  // for lanes that are off; stored
+    auto* type = llvm::cast<llvm::FixedVectorType>(rest->getType());
+    const unsigned bits = type->getScalarSizeInBits(), lanes = type->getNumElements();
+    const unsigned lanes_of_part = static_cast<unsigned>(vector_bits) / bits;
+    if (lanes <= lanes_of_part || lanes % lanes_of_part != 0) continue;
+    llvm::Value* pointer = access->getArgOperand(pointer_at);
+    llvm::Value* mask = access->getArgOperand(is_load ? 1 : 2);
+    const llvm::Align align = access->getParamAlign(pointer_at).valueOrOne();
+    llvm::IRBuilder<llvm::InstSimplifyFolder> b(access->getContext(),
+                                                llvm::InstSimplifyFolder(function.getDataLayout()));
+    b.SetInsertPoint(access);
+    auto* part_type = llvm::FixedVectorType::get(type->getElementType(), lanes_of_part);
+    llvm::SmallVector<llvm::Value*> parts;
+    for (unsigned first = 0; first < lanes; first += lanes_of_part) {
+      llvm::SmallVector<int> indices;
+      for (unsigned i = 0; i < lanes_of_part; ++i) indices.push_back(static_cast<int>(first + i));
+      llvm::Value* value = b.CreateShuffleVector(rest, indices);
+      llvm::Value* on = PartOf(b, mask, indices);
+      auto* known = llvm::dyn_cast<llvm::Constant>(on);
+      if (known == nullptr || !known->isNullValue()) {
+        const uint64_t offset = uint64_t{first} * bits / 8;
+        llvm::Value* place = b.CreateConstGEP1_64(b.getInt8Ty(), pointer, offset);
+        const llvm::Align aligned = llvm::commonAlignment(align, offset);
+        if (is_load) {
+          value = b.CreateMaskedLoad(part_type, place, aligned, on, value);
+        } else {
+          b.CreateMaskedStore(value, place, aligned, on);
+        }
+      }
+      parts.push_back(value);
+    }
+    if (is_load) access->replaceAllUsesWith(llvm::concatenateVectors(b, parts));
+    access->eraseFromParent();
+  }
+}
+
 // LLVM 22 stores too many bytes where a truncated vector is stored under a mask that is known to
 // have one lane (llvm/llvm-project#179489): such lanes are stored as scalars instead.
 void StoreSingleLanes(llvm::Function& function) {
@@ -123,7 +181,10 @@ absl::StatusOr<LlvmModule> Lower(mlir::ModuleOp module, const Target& target) {
     SetAttributes(made, target);
   });
   if (!lowered.ok()) return lowered;
-  for (llvm::Function& function : *lowered->module) StoreSingleLanes(function);
+  for (llvm::Function& function : *lowered->module) {
+    SplitWideMaskedAccesses(function, target.vector_bits);
+    StoreSingleLanes(function);
+  }
   return lowered;
 }
 
