@@ -445,6 +445,26 @@ TEST(Loop, SlicesPadsReversesAndConcats) {
   }
 }
 
+// Rows that end a little after a register does: whole registers of their vector read nothing, and
+// the memory there is not theirs.
+TEST(Loop, RowsPaddedAtTheirEnds) {
+  for (const std::string& target : TestTargets()) {
+    for (DataType dtype : {DataType::kI32, DataType::kF64, DataType::kBF16, DataType::kU8}) {
+      for (int columns = 5; columns < 70; columns = columns * 5 / 4) {
+        SCOPED_TRACE(target + std::string(NameOf(dtype)) + std::to_string(columns));
+        TestFusion f(target);
+        mlir::Value x = f.Input(dtype, {"3", "2", std::to_string(columns)}),
+                    value = f.Input(dtype, {});
+        f.Finish("loop",
+                 {f.Op("pad", {x, value},
+                       "low = [\"1\", \"1\", \"1\"], high = [\"0\", \"1\", \"2\"], interior = "
+                       "array<i64: 0, 0, 0>")});
+        f.Check({});
+      }
+    }
+  }
+}
+
 TEST(Loop, ImagePaddedAtItsBorders) {
   TestFusion f;
   mlir::Value x = f.Input(DataType::kF32, {"n", "6", "5", "24"});
