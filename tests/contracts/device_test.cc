@@ -47,7 +47,10 @@ Graph Network() {
   Tensor label = graph.Input("label", DataType::kI32, {"batch"});
   auto model = [&](bool training) {
     layers.SetTraining(training);
-    Tensor x = Relu(layers.BatchNorm("norm", layers.Conv2D("conv", image, 8, {3, 3})));
+    // A bias would have a gradient of 0, but for rounding, of which Adam would make whole steps.
+    Conv2DOptions conv;
+    conv.use_bias = false;
+    Tensor x = Relu(layers.BatchNorm("norm", layers.Conv2D("conv", image, 8, {3, 3}, conv)));
     x = layers.Dropout(Flatten(MaxPool2D(x, {2, 2})), 0.4);
     return layers.Dense("logits", Tanh(layers.Dense("hidden", x, 24)), 10);
   };
