@@ -7,7 +7,7 @@
  * entries may be null. Formulas are named by their index in `formulas`. Tables are trusted: who
  * builds them has verified every index (runtime/plan_tables.h does, for packages).
  *
- * Version 1. Changes: launches have a `limit` (it was 0).
+ * Version 1. Changes: launches have a `limit`, launches and copies `num_results` (both were 0).
  */
 #ifndef WEFT_RUNTIME_CORE_PLAN_ABI_H_
 #define WEFT_RUNTIME_CORE_PLAN_ABI_H_
