@@ -111,6 +111,18 @@ END
         **kwargs
     )
 
+# What no library of the compiler knows: of the runtime it uses plan tables and core alone.
+ABOVE_COMPILER = [
+    "//runtime/cpu",
+    "//runtime/ptx_emulator",
+    "//runtime/testing",
+    "//runtime:c_api",
+    "//runtime:package",
+    "//runtime:session",
+    "//tests",
+    "//tools",
+]
+
 def _forbid_deps_test(name, targets, program, forbidden, **kwargs):
     native.genquery(
         name = name + "_deps",

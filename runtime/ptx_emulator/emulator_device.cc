@@ -257,7 +257,7 @@ class EmulatorDevice final : public Device {
   absl::StatusOr<DeviceMemory> Allocate(size_t size) override {
     if (size == 0) return DeviceMemory();
     std::lock_guard<std::mutex> lock(shared_->mutex);
-    absl::StatusOr<uint64_t> address = shared_->emulator.Allocate(size);
+    absl::StatusOr<uint64_t> address = shared_->emulator.Allocate(size, "a session");
     if (!address.ok()) return address.status();
     // Only fails for what was not allocated.
     if (absl::Status zeroed = shared_->emulator.Fill(*address, 0, size); !zeroed.ok())

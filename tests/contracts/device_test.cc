@@ -4,19 +4,19 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "compiler/api.h"
 #include "graph/graph.h"
-#include "graph/layers/layers.h"
-#include "graph/losses/losses.h"
-#include "graph/optimizers/optimizers.h"
 #include "proto/container.h"
+#include "proto/plan.pb.h"
 #include "runtime/devices.h"
 #include "runtime/ptx_emulator/emulator_device.h"
 #include "runtime/session.h"
+#include "tests/contracts/small_network.h"
 
 namespace weft {
 namespace {
@@ -39,41 +39,6 @@ absl::StatusOr<std::unique_ptr<Session>> Open(const std::string& package,
   return Session::FromPackage(package, {.threads = 1, .device = std::move(device)});
 }
 
-// Convolutions, statistics of the batch, dropout, pooling, and an optimizer that clips by a norm.
-Graph Network() {
-  Graph graph("network");
-  Layers layers(graph, 3);
-  Tensor image = graph.Input("image", DataType::kF32, {"batch", 6, 6, 2});
-  Tensor label = graph.Input("label", DataType::kI32, {"batch"});
-  auto model = [&](bool training) {
-    layers.SetTraining(training);
-    // A bias would have a gradient of 0, but for rounding, of which Adam would make whole steps.
-    Conv2DOptions conv;
-    conv.use_bias = false;
-    Tensor x = Relu(layers.BatchNorm("norm", layers.Conv2D("conv", image, 8, {3, 3}, conv)));
-    x = layers.Dropout(Flatten(MaxPool2D(x, {2, 2})), 0.4);
-    return layers.Dense("logits", Tanh(layers.Dense("hidden", x, 24)), 10);
-  };
-  Tensor loss = Mean(SoftmaxCrossEntropy(model(true), label));
-  AdamOptions options;
-  options.clipping.norm = 1;
-  graph.AddSignature("train_step", {{"loss", loss}},
-                     Concatenate(Adam(graph, options).Minimize(loss), layers.Updates()));
-  Tensor logits = model(false);
-  graph.AddSignature("predict", {{"class", ArgMax(logits, -1)}, {"p", Softmax(logits)}});
-  EXPECT_TRUE(graph.status().ok()) << graph.status();
-  return graph;
-}
-
-NamedTensors Feeds(int64_t batch) {
-  HostTensor image = *HostTensor::Create(DataType::kF32, {batch, 6, 6, 2});
-  int64_t i = 0;
-  for (float& pixel : image.mutable_values<float>()) pixel = static_cast<float>(i++ % 37) / 37;
-  HostTensor label = *HostTensor::Create(DataType::kI32, {batch});
-  for (int32_t& value : label.mutable_values<int32_t>()) value = static_cast<int32_t>(i++ % 10);
-  return {{"image", image}, {"label", label}};
-}
-
 void ExpectNear(const HostTensor& a, const HostTensor& b, double tolerance,
                 const std::string& what) {
   ASSERT_EQ(a.shape(), b.shape()) << what;
@@ -89,7 +54,7 @@ void ExpectNear(const HostTensor& a, const HostTensor& b, double tolerance,
 
 // Sums are added up in another order there; random numbers are the same bits.
 TEST(Devices, TrainingAgreesWithThisProcessor) {
-  const std::string package = PackageFor(Network(), {"cuda:sm_80", "cpu:x86-64-v3"});
+  const std::string package = PackageFor(SmallNetwork(), {"cuda:sm_80", "cpu:x86-64-v3"});
   const auto here = Open(package), there = Open(package, Emulator("sm_80"));
   ASSERT_TRUE(here.ok()) << here.status();
   ASSERT_TRUE(there.ok()) << there.status();
@@ -98,13 +63,13 @@ TEST(Devices, TrainingAgreesWithThisProcessor) {
     ASSERT_TRUE(init.ok()) << init.status();
   }
   for (const int64_t batch : {4, 7, 4}) {
-    const auto a = (*here)->Run("train_step", Feeds(batch));
-    const auto b = (*there)->Run("train_step", Feeds(batch));
+    const auto a = (*here)->Run("train_step", FeedsOfSmallNetwork(batch));
+    const auto b = (*there)->Run("train_step", FeedsOfSmallNetwork(batch));
     ASSERT_TRUE(a.ok()) << a.status();
     ASSERT_TRUE(b.ok()) << b.status();
     ExpectNear(b->at("loss"), a->at("loss"), 1e-4, "loss");
   }
-  NamedTensors feeds = Feeds(3);
+  NamedTensors feeds = FeedsOfSmallNetwork(3);
   feeds.erase("label");
   const auto a = (*here)->Run("predict", feeds), b = (*there)->Run("predict", feeds);
   ASSERT_TRUE(a.ok()) << a.status();
@@ -143,10 +108,10 @@ TEST(Devices, LoopsBranchesAndAssertions) {
 }
 
 TEST(Devices, PackagesForOthersAreRefused) {
-  const std::string for_cpu = PackageFor(Network(), {"cpu:x86-64-v3"});
+  const std::string for_cpu = PackageFor(SmallNetwork(), {"cpu:x86-64-v3"});
   EXPECT_THAT(std::string(Open(for_cpu, Emulator("sm_80")).status().message()),
               AllOf(HasSubstr("no code for the emulator"), HasSubstr("--target cuda:sm_80")));
-  const std::string for_gpu = PackageFor(Network(), {"cuda:sm_90a"});
+  const std::string for_gpu = PackageFor(SmallNetwork(), {"cuda:sm_90a"});
   EXPECT_THAT(std::string(Open(for_gpu).status().message()),
               AllOf(HasSubstr("no code for the cpu"), HasSubstr("is for another device")));
   EXPECT_THAT(std::string(Open(for_gpu, Emulator("sm_80")).status().message()),
@@ -157,14 +122,35 @@ TEST(Devices, PackagesForOthersAreRefused) {
 }
 
 TEST(Devices, TooLittleMemoryIsTold) {
-  const std::string package = PackageFor(Network(), {"cuda:sm_80"});
-  const auto device = MakeEmulatorDevice({.sm = 80, .memory_bytes = 64 << 10});
+  const std::string package = PackageFor(SmallNetwork(), {"cuda:sm_80"});
+  const auto device = MakeEmulatorDevice({.sm = 80, .memory_bytes = 2 << 20});
   ASSERT_TRUE(device.ok()) << device.status();
   const auto session = Open(package, *device);
   ASSERT_TRUE(session.ok()) << session.status();
   ASSERT_TRUE((*session)->Run("init", {}).ok());
-  const auto step = (*session)->Run("train_step", Feeds(200));
+  const auto step = (*session)->Run("train_step", FeedsOfSmallNetwork(200));
   EXPECT_EQ(step.status().code(), absl::StatusCode::kResourceExhausted) << step.status();
+}
+
+// The package with its manifest and its code for sm_80 changed.
+std::string Changed(const std::string& package,
+                    const std::function<void(PackageManifest&, std::string&)>& change) {
+  const auto container = Container::Open(Bytes::Of(package));
+  EXPECT_TRUE(container.ok()) << container.status();
+  PackageManifest manifest;
+  EXPECT_TRUE(manifest.ParseFromString(std::string(container->Section("manifest").value())));
+  std::string code(container->Section("code.sm_80").value());
+  change(manifest, code);
+  const std::string bytes = manifest.SerializeAsString();
+  std::vector<SectionToWrite> sections;
+  for (const std::string& name : container->Names()) {
+    sections.push_back({name,
+                        name == "manifest"     ? std::string_view(bytes)
+                        : name == "code.sm_80" ? std::string_view(code)
+                                               : container->Section(name).value(),
+                        12});
+  }
+  return WriteContainer(sections);
 }
 
 // A package whose code does something else than its plan says: what it does is found, and named.
@@ -173,20 +159,14 @@ TEST(Devices, FindingsNameKernelNodeAndLine) {
   Tensor x = graph.Input("x", DataType::kF32, {300});
   graph.AddSignature("run", {{"y", Exp(x) + 1.0f}});
   const std::string package = PackageFor(graph, {"cuda:sm_80"});
-  const auto container = Container::Open(Bytes::Of(package));
-  ASSERT_TRUE(container.ok()) << container.status();
   const auto run_with = [&](const std::string& from, const std::string& to) {
-    std::string code(container->Section("code.sm_80").value());
-    const size_t at = code.find(from);
-    EXPECT_NE(at, std::string::npos) << from << " is not in\n" << code;
-    code.replace(at, from.size(), to);
-    std::vector<SectionToWrite> sections;
-    for (const std::string& name : container->Names()) {
-      sections.push_back(
-          {name, name == "code.sm_80" ? std::string_view(code) : container->Section(name).value(),
-           12});
-    }
-    const auto session = Open(WriteContainer(sections), Emulator("sm_80"));
+    const auto session = Open(Changed(package,
+                                      [&](PackageManifest&, std::string& code) {
+                                        const size_t at = code.find(from);
+                                        ASSERT_NE(at, std::string::npos) << from << "\n" << code;
+                                        code.replace(at, from.size(), to);
+                                      }),
+                              Emulator("sm_80"));
     if (!session.ok()) return std::string(session.status().message());
     HostTensor ones = *HostTensor::Create(DataType::kF32, {300});
     return std::string((*session)->Run("run", {{"x", ones}}).status().message());
@@ -198,6 +178,94 @@ TEST(Devices, FindingsNameKernelNodeAndLine) {
   EXPECT_THAT(unwritten, AllOf(HasSubstr("bytes of result 0 unwritten"), HasSubstr("exp"),
                                HasSubstr("device_test.cc:")));
   EXPECT_THAT(run_with(".version", ".varsion"), HasSubstr("line"));
+}
+
+// What a package says of its kernels is checked before one is launched.
+TEST(Devices, KernelsThatNobodyCanLaunch) {
+  Graph graph("kernels");
+  graph.AddSignature("run", {{"y", Exp(graph.Input("x", DataType::kF32, {300}))}});
+  const std::string package = PackageFor(graph, {"cuda:sm_80"});
+  const auto message = [&](const std::function<void(PackageManifest&, std::string&)>& change) {
+    return std::string(Open(Changed(package, change), Emulator("sm_80")).status().message());
+  };
+  EXPECT_THAT(message([](PackageManifest& manifest, std::string& code) {
+                const std::string& name = manifest.targets(0).plans(0).kernels(0).name();
+                code = ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry " + name +
+                       "(.param .b8 p[16000])\n{\nret;\n}\n";
+              }),
+              HasSubstr("expected parameters of 8 bytes, got 'p' of 16000"));
+  for (const uint32_t threads : {0u, 1025u}) {
+    EXPECT_THAT(message([&](PackageManifest& manifest, std::string&) {
+                  Plan* plan = manifest.mutable_targets(0)->mutable_plans(0);
+                  plan->mutable_kernels(0)->set_block_threads(threads);
+                }),
+                HasSubstr("expected 1 to 1024 threads in a block, got " + std::to_string(threads)));
+  }
+}
+
+// In every run: what the one before left in the arena is nobody's to read.
+TEST(Devices, AMissingLaunchIsFound) {
+  Graph graph("missing");
+  graph.AddSignature("run", {{"y", CumSum(Exp(graph.Input("x", DataType::kF32, {300})), 0)}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const auto session =
+      Open(Changed(PackageFor(graph, {"cuda:sm_80"}),
+                   [](PackageManifest& manifest, std::string&) {
+                     Plan* plan = manifest.mutable_targets(0)->mutable_plans(0);
+                     ASSERT_EQ(plan->blocks(0).steps_size(), 2);
+                     plan->mutable_blocks(0)->mutable_steps()->DeleteSubrange(0, 1);
+                     plan->set_commit_step(1);
+                   }),
+           Emulator("sm_80"));
+  ASSERT_TRUE(session.ok()) << session.status();
+  const NamedTensors feeds = {{"x", *HostTensor::Create(DataType::kF32, {300})}};
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(std::string((*session)->Run("run", feeds).status().message()),
+                AllOf(HasSubstr("uninitialised"), HasSubstr("cumsum")));
+  }
+}
+
+// Of parameters and of shared memory a kernel has no more than every driver takes.
+TEST(Devices, KernelsStayWithinWhatDriversTake) {
+  CompileOptions options;
+  options.targets = {"cuda:sm_80"};
+  Graph many("many");
+  std::vector<Tensor> parts;
+  for (int i = 0; i < 600; ++i) {
+    const std::string number = std::to_string(i), size = "n" + number;
+    parts.push_back(many.Input("x" + number, DataType::kF32, {size.c_str()}));
+  }
+  many.AddSignature("run", {{"y", Concat(parts, 0)}});
+  const auto concat = CompileToText(many, options, "asm");
+  ASSERT_TRUE(concat.ok()) << concat.status();
+  int entries = 0;
+  for (size_t at = 0; (at = concat->find(".entry", at)) != std::string::npos; ++at, ++entries) {
+    const std::string list = concat->substr(at, concat->find(')', at) - at);
+    int parameters = 0;
+    for (size_t p = 0; (p = list.find(".param", p)) != std::string::npos; ++p) ++parameters;
+    EXPECT_LE(8 * parameters, 4352);
+  }
+  EXPECT_GT(entries, 0);
+  // With whole accesses of 16 bytes these would take 80 KB of shared memory.
+  Graph reductions("reductions");
+  Tensor x = reductions.Input("x", DataType::kBF16, {256, 262144});
+  reductions.AddSignature("run", {{"a", ReduceMax(x, {0})},
+                                  {"b", ReduceMin(x, {0})},
+                                  {"c", ReduceSum(x, {0})},
+                                  {"d", ReduceProd(x, {0})},
+                                  {"e", ArgMax(x, 0)},
+                                  {"f", ArgMin(x, 0)}});
+  const auto text = CompileToText(reductions, options, "asm");
+  ASSERT_TRUE(text.ok()) << text.status();
+  entries = 0;
+  int shared = 0;
+  for (size_t at = 0; (at = text->find(".entry", at)) != std::string::npos; ++at) ++entries;
+  for (size_t at = 0; (at = text->find(".shared .align", at)) != std::string::npos; ++at) {
+    shared += std::stoi(text->substr(text->find('[', at) + 1));
+  }
+  EXPECT_EQ(entries, 1);
+  EXPECT_GT(shared, 0);
+  EXPECT_LE(shared, 48 << 10);
 }
 
 }  // namespace

@@ -82,7 +82,8 @@ llvm::Value* PartOf(llvm::IRBuilderBase& b, llvm::Value* vector, llvm::ArrayRef<
 
 // LLVM 22 forgets the mask of a register's worth of a masked access to several registers where all
 // lanes of that part are known to be off: it loads, from beyond the end of a buffer, what should be
-// the value for lanes that are off. Such accesses are split here, and parts without lanes left out.
+// the value for lanes that are off. Such loads are split here, and parts without lanes left out; so
+// are stores, whose masks go the same way through LLVM.
 void SplitWideMaskedAccesses(llvm::Function& function, int vector_bits) {
   for (llvm::Instruction& instruction : llvm::make_early_inc_range(llvm::instructions(function))) {
     auto* access = llvm::dyn_cast<llvm::IntrinsicInst>(&instruction);
