@@ -246,7 +246,6 @@ TEST(Devices, KernelsStayWithinWhatDriversTake) {
     EXPECT_LE(8 * parameters, 4352);
   }
   EXPECT_GT(entries, 0);
-  // With whole accesses of 16 bytes these would take 80 KB of shared memory.
   Graph reductions("reductions");
   Tensor x = reductions.Input("x", DataType::kBF16, {256, 262144});
   reductions.AddSignature("run", {{"a", ReduceMax(x, {0})},
