@@ -47,8 +47,9 @@ void AsyncCopies::Commit(Warp& warp, int lane) {
 void AsyncCopies::Complete(const Copy& copy) {
   SharedMemory& shared = block_.shared();
   shared.EndAsync(copy.shared, copy.bytes, true);
-  if (copy.source_bytes > 0) std::memcpy(shared.data(copy.shared), copy.source, copy.source_bytes);
-  std::memset(shared.data(copy.shared) + copy.source_bytes, 0, copy.bytes - copy.source_bytes);
+  std::byte* to = shared.data(copy.shared, copy.bytes);
+  if (copy.source_bytes > 0) std::memcpy(to, copy.source, copy.source_bytes);
+  std::memset(to + copy.source_bytes, 0, copy.bytes - copy.source_bytes);
   shared.SetWritten(copy.shared, copy.bytes, true);
 }
 

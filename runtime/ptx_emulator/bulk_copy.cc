@@ -88,21 +88,13 @@ bool ReadMap(Warp& warp, int lane, uint64_t address, TensorMap* map) {
   for (int i = 0; i < kTensorMapBytes; i += 16) {
     if (!warp.block().Load(warp, lane, Space::kGeneric, address + i, 16, encoded + i)) return false;
   }
-  if (address % 64 == 0 && DecodeTensorMap(encoded, map)) return true;
-  warp.Report(FindingKind::kMisuse, lane,
-              address % 64 != 0 ? "a tensor map has to be aligned to 64 bytes"
-                                : "what the address points to is no tensor map",
-              address);
-  return false;
-}
-
-// Puts one row into shared memory, swizzled, with zeros for what is outside of the tensor.
-void PlaceRow(SharedMemory& shared, uint32_t base, const Row& row, uint32_t row_bytes,
-              uint32_t swizzle) {
-  std::vector<std::byte> bytes(row_bytes);
-  if (row.data != nullptr) std::memcpy(bytes.data() + row.before, row.data, row.inside);
-  for (uint32_t i = 0; i < row_bytes; i += 16)
-    std::memcpy(shared.data(Swizzle(base + row.offset + i, swizzle)), bytes.data() + i, 16);
+  if (address % 64 != 0) {
+    warp.Report(FindingKind::kMisuse, lane, "a tensor map has to be aligned to 64 bytes", address);
+    return false;
+  }
+  const absl::Status status = DecodeTensorMap(encoded, map);
+  if (!status.ok()) warp.Report(FindingKind::kMisuse, lane, std::string(status.message()), address);
+  return status.ok();
 }
 
 struct Request {
@@ -111,7 +103,45 @@ struct Request {
   uint32_t row_bytes = 0;
   uint32_t swizzle = 0;
   std::vector<Row> rows;
+
+  // The pieces of shared memory that the request touches. A swizzle exchanges 16-byte columns
+  // within lines of its size: lines that are full stay in place as a whole, and of a last one that
+  // is not, the columns lie apart, also behind the request's number of bytes.
+  template <typename Function>
+  void ForPieces(const Function& function) const {
+    const uint32_t lines = swizzle == 0 ? bytes : bytes / swizzle * swizzle;
+    if (lines > 0) function(shared, static_cast<int>(lines));
+    for (uint32_t at = lines; at < bytes; at += 16) function(Swizzle(shared + at, swizzle), 16);
+  }
 };
+
+// Puts one row into shared memory, swizzled, with zeros for what is outside of the tensor.
+void PlaceRow(SharedMemory& shared, const Request& request, const Row& row) {
+  std::vector<std::byte> bytes(request.row_bytes);
+  if (row.data != nullptr) std::memcpy(bytes.data() + row.before, row.data, row.inside);
+  for (uint32_t i = 0; i < request.row_bytes; i += 16) {
+    std::memcpy(shared.data(Swizzle(request.shared + row.offset + i, request.swizzle), 16),
+                bytes.data() + i, 16);
+  }
+}
+
+// Whether the shared side of a request lies in a variable, aligned, with nothing under way on it.
+bool CheckShared(Warp& warp, int lane, uint64_t address, const Detail& detail, bool write,
+                 Request* request) {
+  Block& block = warp.block();
+  const uint64_t alignment = detail.rank == 0 ? 16 : 128;
+  if (request->swizzle == 0 || request->bytes % request->swizzle == 0) {
+    request->shared = static_cast<uint32_t>(address);
+    return block.CheckShared(warp, lane, address, request->bytes, alignment, write);
+  }
+  if (!block.CheckShared(warp, lane, address, 16, alignment, write)) return false;
+  request->shared = static_cast<uint32_t>(address);
+  bool fits = true;
+  request->ForPieces([&](uint32_t at, int bytes) {
+    fits = fits && block.CheckShared(warp, lane, at, bytes, 16, write);
+  });
+  return fits;
+}
 
 // The global side of a request: the rows of a box, or one piece.
 bool FillRequest(Warp& warp, const Instruction& instruction, const Detail& detail, int lane,
@@ -173,29 +203,29 @@ void LoadBulk(Warp& warp, const Instruction& instruction, uint32_t mask) {
     if (!FillRequest(warp, instruction, detail, lane, false, instruction.sources[1],
                      instruction.sources + 3, &request))
       continue;
-    if (!block.CheckShared(warp, lane, to, request.bytes, detail.rank == 0 ? 16 : 128, true))
-      continue;
+    if (!CheckShared(warp, lane, to, detail, true, &request)) continue;
     if (!block.CheckShared(warp, lane, barrier, 8, 8, false)) continue;
     const auto at = static_cast<uint32_t>(barrier);
     if (block.async().Find(warp, lane, at) == nullptr) continue;
     for (const Row& row : request.rows) {
       if (row.data != nullptr) CheckWritten(warp, lane, row.written, row.inside, "global memory");
     }
-    request.shared = static_cast<uint32_t>(to);
-    const int bytes = static_cast<int>(request.bytes);
-    SharedMemory& shared = block.shared();
-    block.ReportRace(
-        warp, lane, request.shared,
-        shared.Write(block.order(), block.Accessor(warp, lane), request.shared, bytes, nullptr));
-    shared.BeginAsync(request.shared, bytes, true);
-    block.async().Enqueue([&block, request = std::move(request), at, bytes] {
+    request.ForPieces([&](uint32_t piece, int bytes) {
+      SharedMemory& shared = block.shared();
+      block.ReportRace(
+          warp, lane, piece,
+          shared.Write(block.order(), block.Accessor(warp, lane), piece, bytes, nullptr));
+      shared.BeginAsync(piece, bytes, true);
+    });
+    block.async().Enqueue([&block, request = std::move(request), at] {
       SharedMemory& memory = block.shared();
-      memory.EndAsync(request.shared, bytes, true);
-      for (const Row& row : request.rows)
-        PlaceRow(memory, request.shared, row, request.row_bytes, request.swizzle);
-      memory.SetWritten(request.shared, bytes, true);
-      memory.ForgetAccesses(request.shared, bytes);
-      block.async().CompleteTransactions(at, bytes);
+      for (const Row& row : request.rows) PlaceRow(memory, request, row);
+      request.ForPieces([&](uint32_t piece, int bytes) {
+        memory.EndAsync(piece, bytes, true);
+        memory.SetWritten(piece, bytes, true);
+        memory.ForgetAccesses(piece, bytes);
+      });
+      block.async().CompleteTransactions(at, request.bytes);
     });
   }
 }
@@ -215,28 +245,26 @@ void StoreBulk(Warp& warp, const Instruction& instruction, uint32_t mask) {
     if (!FillRequest(warp, instruction, detail, lane, true, instruction.sources[0],
                      instruction.sources + 2, request.get()))
       continue;
-    if (!block.CheckShared(warp, lane, from, request->bytes, detail.rank == 0 ? 16 : 128, false))
-      continue;
-    request->shared = static_cast<uint32_t>(from);
-    const int bytes = static_cast<int>(request->bytes);
-    SharedMemory& shared = block.shared();
-    if (!shared.Written(request->shared, bytes)) {
-      warp.Report(FindingKind::kUninitializedMemory, lane,
-                  Cat("stores bytes that were never written, ", shared.Describe(request->shared)),
-                  from);
-    }
-    block.ReportRace(
-        warp, lane, request->shared,
-        shared.Read(block.order(), block.Accessor(warp, lane), request->shared, bytes));
-    shared.BeginAsync(request->shared, bytes, false);
-    auto taken = std::make_shared<std::vector<std::byte>>(bytes);
+    if (!CheckShared(warp, lane, from, detail, false, request.get())) continue;
+    request->ForPieces([&](uint32_t piece, int bytes) {
+      SharedMemory& shared = block.shared();
+      if (!shared.Written(piece, bytes)) {
+        warp.Report(FindingKind::kUninitializedMemory, lane,
+                    Cat("stores bytes that were never written, ", shared.Describe(piece)), piece);
+      }
+      block.ReportRace(warp, lane, piece,
+                       shared.Read(block.order(), block.Accessor(warp, lane), piece, bytes));
+      shared.BeginAsync(piece, bytes, false);
+    });
+    auto taken = std::make_shared<std::vector<std::byte>>(request->bytes);
     AsyncCopies::Bulk bulk;
-    bulk.read_done = [&block, request, taken, bytes] {
+    bulk.read_done = [&block, request, taken] {
       SharedMemory& memory = block.shared();
-      memory.EndAsync(request->shared, bytes, false);
-      for (int i = 0; i < bytes; i += 16)
-        std::memcpy(taken->data() + i, memory.data(Swizzle(request->shared + i, request->swizzle)),
-                    16);
+      request->ForPieces([&](uint32_t piece, int bytes) { memory.EndAsync(piece, bytes, false); });
+      for (uint32_t i = 0; i < request->bytes; i += 16) {
+        std::memcpy(taken->data() + i,
+                    memory.data(Swizzle(request->shared + i, request->swizzle), 16), 16);
+      }
     };
     bulk.done = [request, taken] {
       for (const Row& row : request->rows) {

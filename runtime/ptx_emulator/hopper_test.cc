@@ -164,11 +164,11 @@ TEST(Hopper, TensorMapsThatTheDriverRefuses) {
   EncodedMap encoded;
   ASSERT_TRUE(EncodeTensorMap(good, &encoded).ok());
   TensorMap read;
-  ASSERT_TRUE(DecodeTensorMap(&encoded, &read));
+  ASSERT_TRUE(DecodeTensorMap(&encoded, &read).ok());
   EXPECT_EQ(read.sizes[1], 10u);
   EXPECT_EQ(read.box[0], 64u);
   encoded.bytes[0] ^= 1;
-  EXPECT_FALSE(DecodeTensorMap(&encoded, &read));
+  EXPECT_FALSE(DecodeTensorMap(&encoded, &read).ok());
   const auto refused = [&](void (*change)(TensorMap&)) {
     TensorMap map = good;
     change(map);
@@ -186,6 +186,109 @@ TEST(Hopper, TensorMapsThatTheDriverRefuses) {
     m.box = {64, 256, 64};
   }));
   EXPECT_TRUE(refused([](TensorMap& m) { m.sizes[0] = 0; }));
+}
+
+// A tensor map that a kernel makes up, as Encoded of tensor_map.cc lays it out.
+struct MadeUpMap {
+  uint64_t magic = 0x50414d524f534e54;
+  uint64_t address = 0;
+  uint64_t strides[4] = {};
+  uint32_t sizes[5] = {};  // less one
+  uint16_t box[5] = {};
+  uint8_t rank = 1, element_bytes = 1, swizzle = 0;
+};
+
+// Moves the box at the coordinates by a map in the kernel's own constant memory, in or out. The
+// shared memory that it lies in ends behind `bytes`.
+Outcome CopyBox(const MadeUpMap& map, std::string_view coordinates, bool store, int bytes,
+                int padding = 0) {
+  uint64_t words[16] = {};
+  std::memcpy(words, &map, sizeof map);
+  std::string text = Header() + ".const .align 64 .b64 map[16] = {";
+  for (int i = 0; i < 16; ++i) text += Cat(i == 0 ? "" : ", ", words[i]);
+  const std::string dims = Cat(map.rank, "d");
+  text += "};\n.visible .entry k() {\n.reg .pred %p; .reg .b32 %r<4>; .reg .b64 %rd<4>;\n";
+  text += ".shared .align 8 .b8 full[8];\n";
+  if (padding > 0) text += Cat(".shared .align 16 .b8 pad[", padding, "];\n");
+  text +=
+      Cat(".shared .align 128 .b8 buf[", bytes, "];\n",
+          "mov.u64 %rd1, map; cvta.const.u64 %rd1, %rd1; mov.u32 %r1, full; mov.u32 %r2, buf;\n",
+          "mbarrier.init.shared.b64 [%r1], 1;\n");
+  if (padding > 0) text += "mov.u32 %r3, pad; st.shared.u8 [%r3], 0;\n";
+  for (int i = 0; i + 4 <= bytes; i += 4) text += Cat("st.shared.u32 [%r2+", i, "], 7;\n");
+  text += "fence.proxy.async;\n";
+  text += store ? Cat("cp.async.bulk.tensor.", dims, ".global.shared::cta.bulk_group [%rd1, {",
+                      coordinates,
+                      "}], [%r2]; cp.async.bulk.commit_group; cp.async.bulk.wait_group 0;\n")
+                : Cat("cp.async.bulk.tensor.", dims,
+                      ".shared::cluster.global.mbarrier::complete_tx::bytes [%r2], [%rd1, {",
+                      coordinates, "}], [%r1];\n");
+  TestDevice device;
+  device.Load(text + "ret;\n}\n");
+  Outcome outcome;
+  outcome.status = device.Launch("k", {1}, {1}, 0);
+  outcome.findings = device.findings();
+  return outcome;
+}
+
+// What the driver would refuse is refused where a kernel reads it, too: the sizes of a made up map
+// bound how much is copied.
+TEST(Hopper, TensorMapsThatAKernelMakesUp) {
+  MadeUpMap map;
+  map.box[0] = 32;
+  for (const bool store : {false, true}) {
+    const Outcome good = CopyBox(map, "5000", store, 32);
+    EXPECT_TRUE(good.status.ok()) << good.status;
+    MadeUpMap odd = map;
+    odd.box[0] = 17;
+    const Outcome row = CopyBox(odd, "5000", store, 32);
+    ASSERT_EQ(row.findings.size(), 1u);
+    EXPECT_THAT(row.findings[0].ToString(), HasSubstr("multiple of 16 bytes, got 17"));
+    MadeUpMap many = map;
+    many.rank = 5;
+    many.element_bytes = 0;
+    for (uint16_t& box : many.box) box = 65535;
+    const Outcome elements = CopyBox(many, "0, 0, 0, 0, 0", store, 32);
+    ASSERT_EQ(elements.findings.size(), 1u);
+    EXPECT_THAT(elements.findings[0].ToString(), HasSubstr("1, 2, 4 or 8 bytes, got 0"));
+  }
+  EncodedMap encoded = {};
+  TensorMap read;
+  const auto refused = [&](void (*change)(MadeUpMap&)) {
+    MadeUpMap changed = map;
+    change(changed);
+    std::memcpy(&encoded, &changed, sizeof changed);
+    return !DecodeTensorMap(&encoded, &read).ok();
+  };
+  EXPECT_FALSE(refused([](MadeUpMap&) {}));
+  EXPECT_TRUE(refused([](MadeUpMap& m) { m.rank = 0; }));
+  EXPECT_TRUE(refused([](MadeUpMap& m) { m.rank = 6; }));
+  EXPECT_TRUE(refused([](MadeUpMap& m) { m.address = 8; }));
+  EXPECT_TRUE(refused([](MadeUpMap& m) { m.box[0] = 0; }));
+  EXPECT_TRUE(refused([](MadeUpMap& m) { m.box[0] = 272; }));
+  EXPECT_TRUE(refused([](MadeUpMap& m) { m.swizzle = 16; }));
+  EXPECT_TRUE(refused([](MadeUpMap& m) {
+    m.box[0] = 48;
+    m.swizzle = 32;
+  }));
+}
+
+// A swizzle exchanges columns of whole lines: a box that ends within one reaches behind its end.
+TEST(Hopper, ASwizzleReachesBehindTheBox) {
+  MadeUpMap map;
+  map.box[0] = 16;
+  map.swizzle = 128;
+  for (const bool store : {false, true}) {
+    // The row lies at 0x780 (or a multiple of 1024 from there), so that its column is the last of
+    // its line.
+    const Outcome outside = CopyBox(map, "5000", store, 16, 720);
+    EXPECT_FALSE(outside.status.ok());
+    ASSERT_FALSE(outside.findings.empty());
+    EXPECT_EQ(outside.findings[0].kind, FindingKind::kOutOfBounds);
+    EXPECT_THAT(outside.findings[0].ToString(), HasSubstr("16 bytes at 0x7f0 of shared memory"));
+    const Outcome inside = CopyBox(map, "5000", store, 128, 720);
+    EXPECT_TRUE(inside.status.ok()) << inside.status;
+  }
 }
 
 // A plain piece, in and out.

@@ -182,7 +182,7 @@ bool Block::Load(Warp& warp, int lane, Space space, uint64_t address, int bytes,
       if (synchronizing) order_.Observe(warp.index(), shared_->Synchronization(at));
       std::string race = shared_->Read(order_, Accessor(warp, lane), at, bytes, synchronizing);
       ReportRace(warp, lane, at, std::move(race));
-      std::memcpy(value, shared_->data(at), bytes);
+      std::memcpy(value, shared_->data(at, bytes), bytes);
       return true;
     }
     case Space::kLocal: {
@@ -223,7 +223,7 @@ void Block::Store(Warp& warp, int lane, Space space, uint64_t address, int bytes
                                                         static_cast<const std::byte*>(value));
       ReportRace(warp, lane, at, std::move(race));
       if (synchronizing) order_.Publish(warp.index(), shared_->Synchronization(at));
-      std::memcpy(shared_->data(at), value, bytes);
+      std::memcpy(shared_->data(at, bytes), value, bytes);
       shared_->SetWritten(at, bytes, defined);
       return;
     }
@@ -270,7 +270,7 @@ std::byte* Block::Atomic(Warp& warp, int lane, Space space, uint64_t address, in
     VectorClock& clock = shared_->Synchronization(at);
     order_.Observe(warp.index(), clock);
     order_.Publish(warp.index(), clock);
-    return shared_->data(at);
+    return shared_->data(at, bytes);
   }
   warp.Report(FindingKind::kMisuse, lane,
               Cat("an atomic operation in ", SpaceName(space), " memory"), address);

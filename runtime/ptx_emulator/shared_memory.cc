@@ -197,7 +197,7 @@ void SharedMemory::SetWritten(uint32_t address, int bytes, bool written) {
 }
 
 void SharedMemory::BeginAsync(uint32_t address, int bytes, bool write) {
-  std::vector<uint16_t>& marks = write ? async_writes_ : async_reads_;
+  std::vector<uint32_t>& marks = write ? async_writes_ : async_reads_;
   for (int i = 0; i < bytes; ++i) {
     ++marks[address + i];
   }
@@ -205,7 +205,7 @@ void SharedMemory::BeginAsync(uint32_t address, int bytes, bool write) {
 }
 
 void SharedMemory::EndAsync(uint32_t address, int bytes, bool write) {
-  std::vector<uint16_t>& marks = write ? async_writes_ : async_reads_;
+  std::vector<uint32_t>& marks = write ? async_writes_ : async_reads_;
   for (int i = 0; i < bytes; ++i) {
     if (marks[address + i] > 0) --marks[address + i];
   }

@@ -2,6 +2,7 @@
 #define WEFT_RUNTIME_PTX_EMULATOR_SHARED_MEMORY_H_
 
 #include <array>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -57,7 +58,11 @@ class SharedMemory {
 
   void Reset();
 
-  std::byte* data(uint32_t address) { return data_.data() + address; }
+  // The bytes from `address` on, which were checked to be there.
+  std::byte* data(uint32_t address, size_t bytes) {
+    assert(address <= end_ && bytes <= end_ - address);
+    return data_.data() + address;
+  }
   uint32_t end() const { return end_; }
   // The variable in which all the bytes lie, or null.
   const PlacedVariable* Find(uint32_t address, uint64_t bytes) const;
@@ -128,8 +133,8 @@ class SharedMemory {
   uint32_t end_ = 0;
   std::vector<std::byte> data_;
   std::vector<uint8_t> written_;
-  std::vector<uint16_t> async_writes_;
-  std::vector<uint16_t> async_reads_;
+  std::vector<uint32_t> async_writes_;
+  std::vector<uint32_t> async_reads_;
   int async_marks_ = 0;
   std::vector<Cell> cells_;
   std::vector<ReaderSet> reader_sets_;

@@ -1,5 +1,6 @@
 #include "runtime/ptx_emulator/tensor_map.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "runtime/ptx_emulator/text.h"
@@ -8,6 +9,7 @@ namespace weft::ptx {
 namespace {
 
 constexpr uint64_t kMagic = 0x50414d524f534e54;
+constexpr int kMaxRank = 5;
 
 // No box fits in shared memory beyond this.
 constexpr uint64_t kMaxBoxBytes = 256 << 10;
@@ -28,13 +30,12 @@ struct Encoded {
 };
 static_assert(sizeof(Encoded) <= kTensorMapBytes);
 
-}  // namespace
-
-absl::Status EncodeTensorMap(const TensorMap& map, void* encoded) {
+absl::Status CheckTensorMap(const TensorMap& map) {
   const auto error = [](const std::string& message) {
     return absl::InvalidArgumentError("tensor map: " + message);
   };
-  if (map.rank < 1 || map.rank > 5) return error(Cat("expected 1 to 5 dimensions, got ", map.rank));
+  if (map.rank < 1 || map.rank > kMaxRank)
+    return error(Cat("expected 1 to 5 dimensions, got ", map.rank));
   if (map.address % 16 != 0) return error("expected an address that is a multiple of 16");
   const uint32_t e = map.element_bytes;
   if (e != 1 && e != 2 && e != 4 && e != 8)
@@ -64,6 +65,13 @@ absl::Status EncodeTensorMap(const TensorMap& map, void* encoded) {
   if (BoxBytes(map) > kMaxBoxBytes) {
     return error(Cat("expected a box of at most ", kMaxBoxBytes, " bytes"));
   }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status EncodeTensorMap(const TensorMap& map, void* encoded) {
+  if (absl::Status status = CheckTensorMap(map); !status.ok()) return status;
   Encoded bytes{};
   bytes.magic = kMagic;
   bytes.address = map.address;
@@ -73,27 +81,29 @@ absl::Status EncodeTensorMap(const TensorMap& map, void* encoded) {
     bytes.box[i] = static_cast<uint16_t>(map.box[i]);
   }
   bytes.rank = static_cast<uint8_t>(map.rank);
-  bytes.element_bytes = static_cast<uint8_t>(e);
+  bytes.element_bytes = static_cast<uint8_t>(map.element_bytes);
   bytes.swizzle = static_cast<uint8_t>(map.swizzle_bytes);
   std::memset(encoded, 0, kTensorMapBytes);
   std::memcpy(encoded, &bytes, sizeof bytes);
   return absl::OkStatus();
 }
 
-bool DecodeTensorMap(const void* encoded, TensorMap* map) {
+absl::Status DecodeTensorMap(const void* encoded, TensorMap* map) {
   Encoded bytes;
   std::memcpy(&bytes, encoded, sizeof bytes);
-  if (bytes.magic != kMagic || bytes.rank < 1 || bytes.rank > 5) return false;
+  if (bytes.magic != kMagic)
+    return absl::InvalidArgumentError("tensor map: expected one, got other bytes");
+  *map = {};
   map->address = bytes.address;
   map->rank = bytes.rank;
   map->element_bytes = bytes.element_bytes;
   map->swizzle_bytes = bytes.swizzle;
-  for (int i = 0; i < bytes.rank; ++i) {
+  for (int i = 0; i < std::min<int>(bytes.rank, kMaxRank); ++i) {
     map->sizes[i] = uint64_t{bytes.sizes[i]} + 1;
     map->stride_bytes[i] = i > 0 ? bytes.strides[i - 1] : 0;
     map->box[i] = bytes.box[i];
   }
-  return BoxBytes(*map) <= kMaxBoxBytes;
+  return CheckTensorMap(*map);
 }
 
 }  // namespace weft::ptx

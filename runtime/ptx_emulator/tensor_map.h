@@ -26,8 +26,9 @@ inline constexpr int kTensorMapBytes = 128;
 // Writes the form in which a kernel takes the map: 128 bytes that mean something to this emulator
 // alone. InvalidArgument for a map that the driver would refuse.
 absl::Status EncodeTensorMap(const TensorMap& map, void* encoded);
-// False if the bytes are no tensor map.
-bool DecodeTensorMap(const void* encoded, TensorMap* map);
+// InvalidArgument if the bytes are no tensor map that EncodeTensorMap may have written: a kernel
+// may have made them up.
+absl::Status DecodeTensorMap(const void* encoded, TensorMap* map);
 
 // Where a byte of shared memory lies under a swizzle: bits of the 16-byte column exchanged by those
 // of the row.

@@ -293,7 +293,8 @@ void WarpgroupProducts::Complete(Warp& warp, const Product& product) {
     for (int row = 0; row < 16; ++row) {
       for (int k = 0; k < shape.k; ++k)
         a[row][k] = Element(shape.a, shared.data(AddressOf(product.a, shape.a_transposed, a_bytes,
-                                                           FirstRow(warp) + row, k)));
+                                                           FirstRow(warp) + row, k),
+                                                 a_bytes));
     }
   }
   const double sign = shape.a_sign * shape.b_sign;
@@ -301,8 +302,9 @@ void WarpgroupProducts::Complete(Warp& warp, const Product& product) {
   for (int column = 0; column < shape.n; ++column) {
     for (int k = 0; k < shape.k; ++k) {
       b[k * shape.n + column] =
-          sign * Element(shape.b,
-                         shared.data(AddressOf(product.b, shape.b_transposed, b_bytes, column, k)));
+          sign *
+          Element(shape.b, shared.data(AddressOf(product.b, shape.b_transposed, b_bytes, column, k),
+                                       b_bytes));
     }
   }
   std::vector<double> sums(size_t(16) * shape.n, 0.0);
