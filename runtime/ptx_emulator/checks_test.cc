@@ -305,32 +305,5 @@ TEST(Checks, LaunchesThatNoDeviceCanMake) {
       absl::IsResourceExhausted(device.emulator().Allocate(uint64_t{1} << 40, "arena").status()));
 }
 
-// A chain of calls is refused for its depth, however long it is.
-TEST(Load, LongChainsOfCalls) {
-  std::string text = ".version 8.0\n.target sm_80\n.address_size 64\n";
-  for (int i = 0; i < 100000; ++i) {
-    absl::StrAppend(&text, ".func f", i, "()\n{\n",
-                    i == 0 ? "" : absl::StrCat("call f", i - 1, ";\n"), "ret;\n}\n");
-  }
-  text += ".visible .entry k()\n{\ncall f99999;\nret;\n}\n";
-  Emulator device;
-  EXPECT_FALSE(device.Load(text).ok());
-}
-
-// Many kernels that all inline the same calls are bounded together.
-TEST(Load, InlinedCallsOfAModule) {
-  std::string text =
-      ".version 8.0\n.target sm_80\n.address_size 64\n.func a()\n{\n.reg .b32 %r<2>;\n";
-  for (int i = 0; i < 1000; ++i) text += "mov.b32 %r1, 1;\n";
-  text += "ret;\n}\n.func b()\n{\n";
-  for (int i = 0; i < 900; ++i) text += "call a;\n";
-  text += "ret;\n}\n";
-  for (int i = 0; i < 40; ++i) {
-    absl::StrAppend(&text, ".visible .entry k", i, "()\n{\ncall b;\nret;\n}\n");
-  }
-  Emulator device;
-  EXPECT_EQ(device.Load(text).status().code(), absl::StatusCode::kResourceExhausted);
-}
-
 }  // namespace
 }  // namespace weft::ptx

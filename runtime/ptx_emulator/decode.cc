@@ -14,7 +14,6 @@ namespace {
 
 constexpr int kMaxCallDepth = 32;
 constexpr size_t kMaxInstructions = 1 << 20;
-constexpr int kMaxInlinedCalls = 1 << 16;
 constexpr uint64_t kMaxLocalBytes = 512 << 10;
 constexpr uint64_t kMaxSharedBytes = 1 << 20;
 constexpr uint64_t kMaxRegisterBytes = 8 << 20;
@@ -38,6 +37,8 @@ Opcode::Operates OperatesOn(std::string_view opcode) {
   if (type == Type::kF32 || type == Type::kF64) return Opcode::Operates::kOnFloats;
   return IsFloat(type) ? Opcode::Operates::kOnShortFloats : Opcode::Operates::kOnIntegers;
 }
+
+bool IsCall(std::string_view opcode) { return opcode == "call" || opcode == "call.uni"; }
 
 using OpcodeTable = std::unordered_map<std::string_view, std::vector<Opcode>>;
 
@@ -65,11 +66,22 @@ DecodeFunction FindOpcode(std::string_view opcode) {
 }  // namespace
 
 KernelBuilder::KernelBuilder(const Module& module, const std::vector<uint64_t>& addresses,
-                             Kernel& kernel)
-    : module_(module), addresses_(addresses), kernel_(kernel) {
+                             DecodeBudget& budget, Kernel& kernel)
+    : module_(module), addresses_(addresses), budget_(budget), kernel_(kernel) {
   // What goes to "_".
   sink_ = kernel_.register_bytes;
   kernel_.register_bytes += 16 * kWarpSize;
+}
+
+absl::Status KernelBuilder::Spend(size_t cost, int line) {
+  if (cost <= budget_.left) {
+    budget_.left -= cost;
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(
+      Cat("PTX line ", line, ": in kernel ", kernel_.name,
+          ", the module is too large with its calls inlined: expected at most ",
+          DecodeBudget().left, " instructions, constants, targets of branches and calls"));
 }
 
 Ref KernelBuilder::RegisterRef(Frame& frame, uint32_t index) {
@@ -170,9 +182,10 @@ std::vector<const Variable*> KernelBuilder::CollectShared(const Function& entry)
         variables.push_back(&variable);
     }
     for (const Statement& statement : functions[i]->statements) {
+      const bool calls = IsCall(statement.opcode);
       for (const Operand& operand : statement.operands) {
         CollectShared(operand, variables);
-        if (operand.kind != Operand::Kind::kName) continue;
+        if (!calls || operand.kind != Operand::Kind::kName) continue;
         const Function* callee = module_.FindFunction(operand.name);
         if (callee != nullptr && seen.insert(callee).second) functions.push_back(callee);
       }
@@ -274,12 +287,19 @@ void KernelBuilder::MarkProductRegisters() {
 absl::Status KernelBuilder::EmitBody(Frame& frame, bool inlined) {
   if (absl::Status status = PlaceVariables(frame); !status.ok()) return status;
   const Function& function = *frame.function;
+  const size_t names =
+      function.registers.size() + function.variables.size() + function.labels.size();
+  if (absl::Status status = Spend(1 + names, function.line); !status.ok()) return status;
   const std::vector<Fixup> outer = std::exchange(fixups_, {});
   const std::vector<int> outer_returns = std::exchange(returns_, {});
   std::vector<int> starts;  // of statements
   for (const Statement& statement : function.statements) {
     starts.push_back(static_cast<int>(kernel_.instructions.size()));
+    const size_t constants = constants_.size();
     if (absl::Status status = EmitStatement(frame, statement, inlined); !status.ok()) return status;
+    // A call has counted what it has inlined.
+    const size_t cost = IsCall(statement.opcode) ? 1 : 1 + constants_.size() - constants;
+    if (absl::Status status = Spend(cost, statement.line); !status.ok()) return status;
     if (kernel_.instructions.size() > kMaxInstructions ||
         kernel_.register_bytes > kMaxRegisterBytes) {
       return Error(statement.line, "the kernel is too large with its calls inlined");
@@ -288,25 +308,36 @@ absl::Status KernelBuilder::EmitBody(Frame& frame, bool inlined) {
   const int end = static_cast<int>(kernel_.instructions.size());
   starts.push_back(end);
   for (int index : returns_) kernel_.instructions[index].target = end;
+  if (absl::Status status = ResolveLabels(function, starts); !status.ok()) return status;
+  fixups_ = outer;
+  returns_ = outer_returns;
+  return absl::OkStatus();
+}
+
+// Gives the branches of a body their targets; `starts`: the first instruction of each statement.
+absl::Status KernelBuilder::ResolveLabels(const Function& function,
+                                          const std::vector<int>& starts) {
   std::map<std::pair<std::string_view, int>, const Label*> labels;  // by name and scope
   for (const Label& label : function.labels) {
     if (!labels.emplace(std::pair(label.name, label.scope), &label).second) {
       return Error(label.line, Cat("label ", label.name, " is declared twice"));
     }
   }
-  const auto resolve = [&](std::string_view name, const Fixup& fixup,
+  const auto resolve = [&](std::string_view name, int scope, int line,
                            const Label** label) -> absl::Status {
-    for (int scope = fixup.scope; scope >= 0; scope = function.scope_parents[scope]) {
+    for (; scope >= 0; scope = function.scope_parents[scope]) {
       if (const auto found = labels.find({name, scope}); found != labels.end()) {
         *label = found->second;
         return absl::OkStatus();
       }
     }
-    return Error(fixup.line, Cat("expected a label, got ", name, ", which is not declared here"));
+    return Error(line, Cat("expected a label, got ", name, ", which is not declared here"));
   };
+  std::map<const Label*, int> tables;  // those of kernel_.tables that are there
   for (const Fixup& fixup : fixups_) {
     const Label* label = nullptr;
-    if (absl::Status status = resolve(fixup.label, fixup, &label); !status.ok()) return status;
+    if (absl::Status status = resolve(fixup.label, fixup.scope, fixup.line, &label); !status.ok())
+      return status;
     Instruction& instruction = kernel_.instructions[fixup.instruction];
     if (instruction.control == Control::kBranch) {
       if (label->is_table)
@@ -317,19 +348,22 @@ absl::Status KernelBuilder::EmitBody(Frame& frame, bool inlined) {
     }
     if (!label->is_table)
       return Error(fixup.line, Cat("expected a table of branch targets, got ", fixup.label));
+    const auto [table, fresh] = tables.emplace(label, static_cast<int>(kernel_.tables.size()));
+    instruction.target = table->second;
+    if (!fresh) continue;
+    if (absl::Status status = Spend(label->targets.size(), label->line); !status.ok())
+      return status;
     std::vector<int> targets;
     for (std::string_view name : label->targets) {
       const Label* target = nullptr;
-      if (absl::Status status = resolve(name, fixup, &target); !status.ok()) return status;
+      if (absl::Status status = resolve(name, label->scope, label->line, &target); !status.ok())
+        return status;
       if (target->is_table)
-        return Error(fixup.line, Cat("expected a label of a statement, got the table ", name));
+        return Error(label->line, Cat("expected a label of a statement, got the table ", name));
       targets.push_back(starts[target->statement]);
     }
-    instruction.target = static_cast<int>(kernel_.tables.size());
     kernel_.tables.push_back(std::move(targets));
   }
-  fixups_ = outer;
-  returns_ = outer_returns;
   return absl::OkStatus();
 }
 
@@ -377,7 +411,7 @@ absl::Status KernelBuilder::EmitStatement(Frame& frame, const Statement& stateme
     fixups_.push_back({index, statement.operands[1].name, statement.scope, statement.line});
   } else if (opcode == "trap") {
     instruction.control = Control::kTrap;
-  } else if (opcode == "call" || opcode == "call.uni") {
+  } else if (IsCall(opcode)) {
     return EmitCall(frame, statement);
   } else {
     const DecodeFunction decode = FindOpcode(opcode);
@@ -435,9 +469,6 @@ absl::Status KernelBuilder::EmitCall(Frame& frame, const Statement& statement) {
                                      " parameters and ", callee->results, " results, got ",
                                      arguments->size(), " and ", results->size()));
   }
-  if (++inlined_calls_ > kMaxInlinedCalls) {
-    return Error(statement.line, "the kernel is too large with its calls inlined");
-  }
   Frame inner;
   inner.function = callee;
   inner.depth = frame.depth + 1;
@@ -476,9 +507,10 @@ absl::Status KernelBuilder::EmitCall(Frame& frame, const Statement& statement) {
 }
 
 absl::StatusOr<std::unique_ptr<Kernel>> Decode(const Module& module, const Function& entry,
-                                               const std::vector<uint64_t>& addresses) {
+                                               const std::vector<uint64_t>& addresses,
+                                               DecodeBudget& budget) {
   auto kernel = std::make_unique<Kernel>();
-  KernelBuilder builder(module, addresses, *kernel);
+  KernelBuilder builder(module, addresses, budget, *kernel);
   if (absl::Status status = builder.Build(entry); !status.ok()) return status;
   return kernel;
 }

@@ -16,16 +16,25 @@
 
 namespace weft::ptx {
 
+// What the kernels of a module may still cost together, whatever a short text makes of itself by
+// calls that are inlined again and again: one for each instruction, constant, target of a branch,
+// and call, and what a call makes of its function's registers, variables and labels.
+struct DecodeBudget {
+  size_t left = size_t{1} << 21;
+};
+
 // Makes the executable form of the kernel `entry`; calls are inlined. `addresses`: where each of
 // the module's global and constant variables lies. InvalidArgument or Unimplemented names the line
-// and what about the instruction is not known.
+// and what about the instruction is not known; ResourceExhausted where the budget ends.
 absl::StatusOr<std::unique_ptr<Kernel>> Decode(const Module& module, const Function& entry,
-                                               const std::vector<uint64_t>& addresses);
+                                               const std::vector<uint64_t>& addresses,
+                                               DecodeBudget& budget);
 
 // Builds one kernel: places variables, registers and constants.
 class KernelBuilder {
  public:
-  KernelBuilder(const Module& module, const std::vector<uint64_t>& addresses, Kernel& kernel);
+  KernelBuilder(const Module& module, const std::vector<uint64_t>& addresses, DecodeBudget& budget,
+                Kernel& kernel);
 
   absl::Status Build(const Function& entry);
 
@@ -66,18 +75,22 @@ class KernelBuilder {
     int line;
   };
 
+  // ResourceExhausted where less than `cost` is left of the module's budget.
+  absl::Status Spend(size_t cost, int line);
   absl::Status PlaceParameters(const Function& entry, Frame& frame);
   absl::Status PlaceShared(const Function& entry);
   std::vector<const Variable*> CollectShared(const Function& entry);
   void CollectShared(const Operand& operand, std::vector<const Variable*>& variables);
   absl::Status PlaceVariables(Frame& frame);
   absl::Status EmitBody(Frame& frame, bool inlined);
+  absl::Status ResolveLabels(const Function& function, const std::vector<int>& starts);
   absl::Status EmitStatement(Frame& frame, const Statement& statement, bool inlined);
   void MarkProductRegisters();
   absl::Status EmitCall(Frame& frame, const Statement& statement);
 
   const Module& module_;
   const std::vector<uint64_t>& addresses_;
+  DecodeBudget& budget_;
   Kernel& kernel_;
   std::map<std::pair<std::pair<uint64_t, uint64_t>, int>, Ref> constants_;
   std::map<Special, Ref> specials_;
@@ -86,7 +99,6 @@ class KernelBuilder {
   std::vector<int> returns_;  // branches to the end of the function that is being inlined
   uint32_t sink_ = 0;
   std::vector<const Function*> calls_;
-  int inlined_calls_ = 0;
 };
 
 // What the families' decoders see of one statement: its modifiers, taken one by one, and its

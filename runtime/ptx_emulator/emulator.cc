@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstring>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 
 #include "runtime/ptx_emulator/block.h"
@@ -15,7 +16,6 @@ namespace weft::ptx {
 namespace {
 
 constexpr uint32_t kMaxSharedByDefault = 48 << 10;
-constexpr size_t kMaxModuleInstructions = size_t{1} << 22;
 
 }  // namespace
 
@@ -24,6 +24,7 @@ struct Emulator::LoadedModule {
   std::vector<SourceNote> notes;
   std::vector<uint64_t> addresses;  // of Module::variables; 0 for those in shared memory
   std::vector<std::unique_ptr<Kernel>> kernels;
+  std::unordered_map<std::string_view, const Kernel*> by_name;
 };
 
 Emulator::Emulator(const EmulatorOptions& options)
@@ -97,21 +98,15 @@ absl::StatusOr<int> Emulator::Load(std::string text, std::vector<SourceNote> not
   std::sort(loaded->notes.begin(), loaded->notes.end(),
             [](const SourceNote& a, const SourceNote& b) { return a.first_line < b.first_line; });
   absl::Status status = PlaceVariables(*loaded);
-  size_t instructions = 0;
+  DecodeBudget budget;
   for (const Function& function : loaded->module->functions) {
     if (!status.ok()) break;
     if (!function.is_entry || !function.has_body) continue;
     absl::StatusOr<std::unique_ptr<Kernel>> kernel =
-        Decode(*loaded->module, function, loaded->addresses);
+        Decode(*loaded->module, function, loaded->addresses, budget);
     status = kernel.status();
     if (!kernel.ok()) break;
-    instructions += (*kernel)->instructions.size();
-    if (instructions > kMaxModuleInstructions) {
-      status = absl::ResourceExhaustedError(
-          Cat("expected kernels of at most ", kMaxModuleInstructions,
-              " instructions in a module, calls inlined, got more at ", function.name));
-      break;
-    }
+    loaded->by_name.emplace((*kernel)->name, kernel->get());
     loaded->kernels.push_back(*std::move(kernel));
   }
   if (!status.ok()) {
@@ -150,9 +145,8 @@ absl::Status Emulator::Unload(int module) {
 absl::StatusOr<FunctionHandle> Emulator::GetFunction(int module, std::string_view name) const {
   absl::StatusOr<LoadedModule*> loaded = FindModule(module);
   if (!loaded.ok()) return loaded.status();
-  for (const auto& kernel : (*loaded)->kernels) {
-    if (kernel->name == name) return FunctionHandle{kernel.get()};
-  }
+  const auto found = (*loaded)->by_name.find(name);
+  if (found != (*loaded)->by_name.end()) return FunctionHandle{found->second};
   return absl::NotFoundError(Cat("no kernel ", name, " in module ", module));
 }
 
