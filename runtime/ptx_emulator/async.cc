@@ -11,6 +11,19 @@ void AsyncCopies::Reset() {
   threads_.clear();
   mbarriers_.clear();
   queue_.clear();
+  under_way_ = 0;
+}
+
+bool AsyncCopies::Begin(Warp& warp, int lane, uint64_t bytes) {
+  if (under_way_ + kRecordBytes + bytes > kMaxBytes) {
+    warp.Report(FindingKind::kMisuse, lane,
+                Cat("asynchronous operations of the block that nobody waited for take ", under_way_,
+                    " bytes, and at most ", kMaxBytes, " are kept"));
+    block_.EndLaunch();
+    return false;
+  }
+  under_way_ += kRecordBytes + bytes;
+  return true;
 }
 
 void AsyncCopies::Finish() {
@@ -24,13 +37,15 @@ void AsyncCopies::Finish() {
 
 bool AsyncCopies::CompleteOldest() {
   if (queue_.empty()) return false;
-  const std::function<void()> complete = std::move(queue_.front());
+  const Queued oldest = std::move(queue_.front());
   queue_.pop_front();
-  complete();
+  oldest.complete();
+  End(oldest.bytes);
   return true;
 }
 
 void AsyncCopies::Issue(Warp& warp, int lane, const Copy& copy) {
+  if (!Begin(warp, lane, 0)) return;
   SharedMemory& shared = block_.shared();
   block_.ReportRace(
       warp, lane, copy.shared,
@@ -40,11 +55,13 @@ void AsyncCopies::Issue(Warp& warp, int lane, const Copy& copy) {
 }
 
 void AsyncCopies::Commit(Warp& warp, int lane) {
+  if (!Begin(warp, lane, 0)) return;
   Thread& thread = ThreadOf(warp, lane);
   thread.groups.push_back(std::exchange(thread.open, {}));
 }
 
 void AsyncCopies::Complete(const Copy& copy) {
+  End(0);
   SharedMemory& shared = block_.shared();
   shared.EndAsync(copy.shared, copy.bytes, true);
   std::byte* to = shared.data(copy.shared, copy.bytes);
@@ -67,6 +84,7 @@ void AsyncCopies::Wait(Warp& warp, int lane, int groups) {
     const std::vector<Copy> group = std::move(thread.groups.front());
     thread.groups.pop_front();
     complete(group);
+    End(0);
   }
   if (groups < 0) complete(std::exchange(thread.open, {}));
 }
@@ -167,13 +185,14 @@ void AsyncCopies::ArriveAsync(uint32_t address) {
 }
 
 void AsyncCopies::ArriveWhenCopied(Warp& warp, int lane, uint32_t address) {
+  if (!Begin(warp, lane, 0)) return;
   Thread& thread = ThreadOf(warp, lane);
   std::vector<Copy> copies = std::exchange(thread.open, {});
   for (std::vector<Copy>& group : thread.groups) {
     copies.insert(copies.end(), group.begin(), group.end());
     group.clear();
   }
-  Enqueue([this, copies = std::move(copies), address] {
+  Enqueue(0, [this, copies = std::move(copies), address] {
     for (const Copy& copy : copies) {
       Complete(copy);
       block_.shared().ForgetAccesses(copy.shared, copy.bytes);
@@ -186,7 +205,8 @@ void AsyncCopies::IssueBulk(const Warp& warp, int lane, Bulk bulk) {
   ThreadOf(warp, lane).open_bulk.push_back(std::move(bulk));
 }
 
-void AsyncCopies::CommitBulk(const Warp& warp, int lane) {
+void AsyncCopies::CommitBulk(Warp& warp, int lane) {
+  if (!Begin(warp, lane, 0)) return;
   Thread& thread = ThreadOf(warp, lane);
   thread.bulk_groups.push_back(std::exchange(thread.open_bulk, {}));
 }
@@ -195,7 +215,9 @@ void AsyncCopies::CompleteBulk(std::vector<Bulk>& group, bool read_only) {
   for (Bulk& bulk : group) {
     if (!bulk.was_read) bulk.read_done();
     bulk.was_read = true;
-    if (!read_only) bulk.done();
+    if (read_only) continue;
+    bulk.done();
+    End(bulk.bytes);
   }
 }
 
@@ -204,7 +226,10 @@ void AsyncCopies::WaitBulk(const Warp& warp, int lane, int groups, bool read_onl
   const int finish = static_cast<int>(thread.bulk_groups.size()) - groups;
   for (int i = 0; i < finish; ++i) CompleteBulk(thread.bulk_groups[i], read_only);
   if (!read_only) {
-    for (int i = 0; i < finish; ++i) thread.bulk_groups.pop_front();
+    for (int i = 0; i < finish; ++i) {
+      thread.bulk_groups.pop_front();
+      End(0);
+    }
   }
 }
 

@@ -16,6 +16,10 @@ namespace weft::ptx {
 // somebody waits for it. Until then the bytes are marked, and whoever touches them is found.
 class AsyncCopies {
  public:
+  // What all that is under way may take of the host's memory; shared memory is some hundred
+  // kilobytes, so that only a kernel that does not wait gets there.
+  static constexpr uint64_t kMaxBytes = uint64_t{64} << 20;
+
   explicit AsyncCopies(Block& block) : block_(block) {}
 
   void Reset();
@@ -63,18 +67,25 @@ class AsyncCopies {
   // An arrival at the mbarrier once the copies of the thread so far are there.
   void ArriveWhenCopied(Warp& warp, int lane, uint32_t address);
 
-  // An operation that completes when others wait.
-  void Enqueue(std::function<void()> complete) { queue_.push_back(std::move(complete)); }
+  // Counts an operation that holds `bytes` besides itself and is about to be issued; false, with a
+  // finding, if too much is under way: then it is not to be.
+  bool Begin(Warp& warp, int lane, uint64_t bytes);
+  // An operation that was begun, and completes when others wait.
+  void Enqueue(uint64_t bytes, std::function<void()> complete) {
+    queue_.push_back({bytes, std::move(complete)});
+  }
 
-  // Bulk operations that a thread waits for in groups, for instance stores of tensors. `read_done`
-  // runs when shared memory is no longer read, `done` when the result is there.
+  // Bulk operations that a thread waits for in groups, for instance stores of tensors; each was
+  // begun with its bytes. `read_done` runs when shared memory is no longer read, `done` when the
+  // result is there.
   struct Bulk {
+    uint64_t bytes = 0;
     std::function<void()> read_done;
     std::function<void()> done;
     bool was_read = false;
   };
   void IssueBulk(const Warp& warp, int lane, Bulk bulk);
-  void CommitBulk(const Warp& warp, int lane);
+  void CommitBulk(Warp& warp, int lane);
   void WaitBulk(const Warp& warp, int lane, int groups, bool read_only);
 
  private:
@@ -85,6 +96,13 @@ class AsyncCopies {
     std::deque<std::vector<Bulk>> bulk_groups;
   };
   Thread& ThreadOf(const Warp& warp, int lane) { return threads_[warp.index() * kWarpSize + lane]; }
+  // What an operation or a group takes without what it holds.
+  static constexpr uint64_t kRecordBytes = 256;
+  struct Queued {
+    uint64_t bytes;
+    std::function<void()> complete;
+  };
+  void End(uint64_t bytes) { under_way_ -= kRecordBytes + bytes; }
   void Complete(const Copy& copy);
   void CompleteBulk(std::vector<Bulk>& group, bool read_only);
   void AdvancePhase(Mbarrier& barrier);
@@ -92,7 +110,8 @@ class AsyncCopies {
   Block& block_;
   std::map<int, Thread> threads_;
   std::map<uint32_t, Mbarrier> mbarriers_;
-  std::deque<std::function<void()>> queue_;
+  std::deque<Queued> queue_;
+  uint64_t under_way_ = 0;  // bytes
 };
 
 }  // namespace weft::ptx

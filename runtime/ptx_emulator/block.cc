@@ -37,8 +37,22 @@ Dim3 Block::ThreadAt(int warp, int lane) const {
   return {thread % size.x, thread / size.x % size.y, thread / size.x / size.y};
 }
 
-void Block::Run(Dim3 position) {
+void Block::Report(Finding finding) {
+  const bool ends = EndsLaunch(finding.kind);
+  AddFinding(findings_, std::move(finding));
+  if (ends || findings_.size() == kMaxFindings) EndLaunch();
+}
+
+void Block::EndLaunch() {
+  ended_ = true;
+  launch_.EndAt(number_ + 1);
+}
+
+void Block::Run(Dim3 position, uint64_t number) {
   position_ = position;
+  number_ = number;
+  ended_ = false;
+  findings_.clear();
   shared_->Reset();
   order_.Reset();
   async_->Reset();
@@ -59,7 +73,7 @@ void Block::Run(Dim3 position) {
       steps_ += ran;
       left -= ran;
       progress |= !warp->yielded();
-      if (launch_.stop.load(std::memory_order_relaxed)) return;
+      if (ended()) return;
       if (left <= 0) {
         warp->Report(FindingKind::kStepLimit, -1,
                      Cat("the block ran ", launch_.step_limit,
@@ -107,7 +121,7 @@ void Block::ArriveAtBarrier(Warp& warp, int split, const Instruction& instructio
     warp.Report(FindingKind::kMisuse, -1,
                 Cat("barrier ", id, " for ", expected,
                     " threads: expected a barrier of 0 to 15 and a multiple of 32 threads"));
-    launch_.stop = true;
+    EndLaunch();
     return;
   }
   Barrier& barrier = barriers_[id];

@@ -26,7 +26,16 @@ class Block {
   explicit Block(LaunchState& launch);
   ~Block();
 
-  void Run(Dim3 position);
+  // `number`: its place in the order of blocks.
+  void Run(Dim3 position, uint64_t number);
+  // What the last run found.
+  std::vector<Finding> TakeFindings() { return std::exchange(findings_, {}); }
+
+  // Keeps the first finding of each kind and line. Some kinds end the launch.
+  void Report(Finding finding);
+  // Ends this block, and those after it are not run.
+  void EndLaunch();
+  bool ended() const { return ended_ || number_ >= launch_.end.load(std::memory_order_relaxed); }
 
   LaunchState& launch() { return launch_; }
   const Dim3& position() const { return position_; }
@@ -101,6 +110,9 @@ class Block {
 
   LaunchState& launch_;
   Dim3 position_;
+  uint64_t number_ = 0;
+  bool ended_ = false;
+  std::vector<Finding> findings_;
   uint32_t thread_count_ = 0;
   HappensBefore order_;
   std::unique_ptr<SharedMemory> shared_;

@@ -115,6 +115,11 @@ struct Request {
   }
 };
 
+// What a request takes of the host's memory until it completes.
+uint64_t HeldBytes(const Request& request) {
+  return sizeof(Request) + request.rows.size() * sizeof(Row) + request.bytes;
+}
+
 // Puts one row into shared memory, swizzled, with zeros for what is outside of the tensor.
 void PlaceRow(SharedMemory& shared, const Request& request, const Row& row) {
   std::vector<std::byte> bytes(request.row_bytes);
@@ -210,6 +215,8 @@ void LoadBulk(Warp& warp, const Instruction& instruction, uint32_t mask) {
     for (const Row& row : request.rows) {
       if (row.data != nullptr) CheckWritten(warp, lane, row.written, row.inside, "global memory");
     }
+    const uint64_t held = HeldBytes(request);
+    if (!block.async().Begin(warp, lane, held)) continue;
     request.ForPieces([&](uint32_t piece, int bytes) {
       SharedMemory& shared = block.shared();
       block.ReportRace(
@@ -217,7 +224,7 @@ void LoadBulk(Warp& warp, const Instruction& instruction, uint32_t mask) {
           shared.Write(block.order(), block.Accessor(warp, lane), piece, bytes, nullptr));
       shared.BeginAsync(piece, bytes, true);
     });
-    block.async().Enqueue([&block, request = std::move(request), at] {
+    block.async().Enqueue(held, [&block, request = std::move(request), at] {
       SharedMemory& memory = block.shared();
       for (const Row& row : request.rows) PlaceRow(memory, request, row);
       request.ForPieces([&](uint32_t piece, int bytes) {
@@ -246,6 +253,9 @@ void StoreBulk(Warp& warp, const Instruction& instruction, uint32_t mask) {
                      instruction.sources + 2, request.get()))
       continue;
     if (!CheckShared(warp, lane, from, detail, false, request.get())) continue;
+    AsyncCopies::Bulk bulk;
+    bulk.bytes = HeldBytes(*request);
+    if (!block.async().Begin(warp, lane, bulk.bytes)) continue;
     request->ForPieces([&](uint32_t piece, int bytes) {
       SharedMemory& shared = block.shared();
       if (!shared.Written(piece, bytes)) {
@@ -257,7 +267,6 @@ void StoreBulk(Warp& warp, const Instruction& instruction, uint32_t mask) {
       shared.BeginAsync(piece, bytes, false);
     });
     auto taken = std::make_shared<std::vector<std::byte>>(request->bytes);
-    AsyncCopies::Bulk bulk;
     bulk.read_done = [&block, request, taken] {
       SharedMemory& memory = block.shared();
       request->ForPieces([&](uint32_t piece, int bytes) { memory.EndAsync(piece, bytes, false); });

@@ -1,8 +1,11 @@
 #include "runtime/ptx_emulator/emulator.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
+#include <exception>
+#include <functional>
+#include <new>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -16,6 +19,46 @@ namespace weft::ptx {
 namespace {
 
 constexpr uint32_t kMaxSharedByDefault = 48 << 10;
+
+absl::Status OutOfMemory(const LaunchState& state) {
+  return absl::ResourceExhaustedError(
+      Cat("launch of ", state.kernel.name, ": the host has no memory to run its blocks"));
+}
+
+// Runs blocks until there are none left.
+void Work(LaunchState& state, int worker) {
+  std::optional<Block> block;
+  try {
+    block.emplace(state);
+    while (const std::optional<uint64_t> number = state.NextBlock(worker)) {
+      const auto x = static_cast<uint32_t>(*number % state.grid.x);
+      const auto y = static_cast<uint32_t>(*number / state.grid.x % state.grid.y);
+      const auto z = static_cast<uint32_t>(*number / state.grid.x / state.grid.y);
+      block->Run({x, y, z}, *number);
+      state.AddFindings(worker, block->TakeFindings());
+    }
+    state.steps += block->steps();
+  } catch (const std::bad_alloc&) {
+    // A worker that has no room for a block leaves them to the others.
+    if (block.has_value()) state.Fail(OutOfMemory(state));
+    state.Leave(worker);
+  }
+}
+
+// With up to `count` host threads, this one among them; fewer where the system has no more.
+void RunBlocks(LaunchState& state, int count) {
+  state.BeginWorkers(count);
+  std::vector<std::thread> threads;
+  try {
+    for (int worker = 1; worker < count; ++worker)
+      threads.emplace_back(Work, std::ref(state), worker);
+  } catch (const std::exception&) {
+    // std::system_error or std::bad_alloc.
+  }
+  Work(state, 0);
+  for (std::thread& thread : threads) thread.join();
+  if (state.NextBlock(0)) state.Fail(OutOfMemory(state));
+}
 
 }  // namespace
 
@@ -241,26 +284,12 @@ absl::Status Emulator::Launch(FunctionHandle function, const LaunchOptions& opti
   state.notes = owner->second->notes;
   state.step_limit = options_.step_limit;
 
-  const uint64_t blocks = options.grid.Count();
-  std::atomic<uint64_t> next = 0;
-  const auto work = [&] {
-    Block block(state);
-    for (uint64_t i = next++; i < blocks && !state.stop; i = next++) {
-      const auto x = static_cast<uint32_t>(i % options.grid.x);
-      const auto y = static_cast<uint32_t>(i / options.grid.x % options.grid.y);
-      const auto z = static_cast<uint32_t>(i / options.grid.x / options.grid.y);
-      block.Run({x, y, z});
-    }
-    state.steps += block.steps();
-  };
-  std::vector<std::thread> threads;
-  const int count = static_cast<int>(std::min<uint64_t>(std::max(options_.threads, 1), blocks));
-  for (int i = 1; i < count; ++i) threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
+  const int count =
+      static_cast<int>(std::min<uint64_t>(std::max(options_.threads, 1), options.grid.Count()));
+  RunBlocks(state, count);
 
   executed_instructions_ += state.steps;
-  if (state.findings.empty()) return absl::OkStatus();
+  if (state.findings.empty()) return state.failure;
   const size_t more = state.findings.size() - 1;
   absl::Status status = absl::InternalError(
       Cat(state.findings[0].ToString(),

@@ -291,6 +291,46 @@ TEST(Hopper, ASwizzleReachesBehindTheBox) {
   }
 }
 
+// What nobody waits for is bounded: a kernel may issue without end. (What writes to shared memory
+// is bounded by it, as two may not write the same byte.)
+TEST(Hopper, OperationsThatNobodyWaitsFor) {
+  const auto loop = [](std::string_view before, std::string_view body) {
+    TestDevice device;
+    device.Load(Cat(Header(), R"(.visible .entry k(.param .u64 x) {
+    .reg .pred %p, %q; .reg .b32 %r<9>; .reg .f32 %d<4>; .reg .b64 %rd<4>;
+    .shared .align 128 .b8 tile[32768]; .shared .align 8 .b8 full[8];
+    ld.param.u64 %rd1, [x]; setp.eq.u32 %q, 0, 0; mov.u32 %r2, tile; mov.u64 %rd2, 1024;
+)",
+                    before, "mov.u32 %r1, 0;\nL:\n", body,
+                    "\nadd.u32 %r1, %r1, 1; setp.lt.u32 %p, %r1, 20000; @%p bra L; ret; }"));
+    const uint64_t x = device.Buffer(std::vector<uint8_t>(32768), "x");
+    Outcome outcome;
+    outcome.status = device.Launch("k", {1}, {32}, 0, x);
+    outcome.findings = device.findings();
+    return outcome;
+  };
+  const std::string start =
+      "mov.u32 %r3, %tid.x; setp.eq.u32 %p, %r3, 0;\n@%p mbarrier.init.shared.b64 [full], 1;\n"
+      "wgmma.fence.sync.aligned;\n";
+  for (const std::string_view body : {
+           "cp.async.bulk.global.shared::cta.bulk_group [%rd1], [tile], 32768;",
+           "cp.async.commit_group;",
+           "cp.async.bulk.commit_group;",
+           "cp.async.mbarrier.arrive.noinc.shared.b64 [full];",
+           "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%d0, %d1, %d2, %d3}, %rd2, %rd2, "
+           "%q, 1, 1, 0, 0;",
+           "wgmma.commit_group.sync.aligned;",
+       }) {
+    const Outcome outcome = loop(start, body);
+    const bool bounded =
+        std::any_of(outcome.findings.begin(), outcome.findings.end(), [&](const Finding& finding) {
+          return finding.kind == FindingKind::kMisuse &&
+                 finding.message.find("nobody waited for") != std::string::npos;
+        });
+    EXPECT_TRUE(bounded) << body << "\n" << outcome.status;
+  }
+}
+
 // A plain piece, in and out.
 TEST(Hopper, BulkCopies) {
   TestDevice device;

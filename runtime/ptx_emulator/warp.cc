@@ -143,7 +143,7 @@ int64_t Warp::Run(int64_t steps) {
   const int64_t budget = steps;
   yield_ = false;
   // Splits take turns, so that one that waits for another in a loop does not keep it from running.
-  while (steps > 0 && !yield_ && !block_.launch().stop.load(std::memory_order_relaxed)) {
+  while (steps > 0 && !yield_ && !block_.ended()) {
     const int count = static_cast<int>(splits_.size());
     int chosen = -1;
     for (int i = 0; i < count && chosen < 0; ++i) {
@@ -206,7 +206,7 @@ void Warp::RunSplit(int index, int64_t* steps) {
         return;
     }
     if (instruction.ends_block && JoinAtReconvergence(index)) return;
-    if (block_.launch().stop.load(std::memory_order_relaxed)) return;
+    if (block_.ended()) return;
   }
 }
 
@@ -425,7 +425,7 @@ void Warp::Report(FindingKind kind, int lane, std::string message, uint64_t addr
     if (auto file = files.find(current_->source.file); file != files.end())
       finding.file = file->second;
   }
-  block_.launch().Report(std::move(finding));
+  block_.Report(std::move(finding));
 }
 
 void Warp::ReportUndefined(uint32_t lanes, std::string_view what) {

@@ -143,7 +143,7 @@ void Issue(Warp& warp, const Instruction& instruction, uint32_t mask) {
                          "to the swizzle's pattern");
     }
   }
-  if (!CheckReads(warp, product.reads)) return;
+  if (!CheckReads(warp, product.reads) || !warp.products().MayBegin(warp)) return;
   for (uint32_t address : product.reads) warp.block().shared().BeginAsync(address, 16, false);
   if (product.accumulate) {
     for (int i = 0; i < instruction.result_count; ++i)
@@ -154,7 +154,7 @@ void Issue(Warp& warp, const Instruction& instruction, uint32_t mask) {
 
 void Fence(Warp& warp, const Instruction&, uint32_t) { warp.products().Fence(); }
 
-void Commit(Warp& warp, const Instruction&, uint32_t) { warp.products().Commit(); }
+void Commit(Warp& warp, const Instruction&, uint32_t) { warp.products().Commit(warp); }
 
 void Wait(Warp& warp, const Instruction& instruction, uint32_t) {
   warp.products().Wait(warp, static_cast<int>(instruction.detail));
@@ -252,7 +252,18 @@ void WarpgroupProducts::Issue(Warp& warp, Product product) {
   open_.push_back(std::move(product));
 }
 
-void WarpgroupProducts::Commit() { groups_.push_back(std::exchange(open_, {})); }
+bool WarpgroupProducts::MayBegin(Warp& warp) {
+  if (under_way_ + groups_.size() < kMaxUnderWay) return true;
+  warp.Report(FindingKind::kMisuse, -1,
+              Cat("expected at most ", kMaxUnderWay,
+                  " matrix products and groups of a warp that nobody waited for"));
+  warp.block().EndLaunch();
+  return false;
+}
+
+void WarpgroupProducts::Commit(Warp& warp) {
+  if (MayBegin(warp)) groups_.push_back(std::exchange(open_, {}));
+}
 
 void WarpgroupProducts::Wait(Warp& warp, int groups) {
   while (static_cast<int>(groups_.size()) > groups) {

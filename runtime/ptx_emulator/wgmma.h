@@ -1,6 +1,7 @@
 #ifndef WEFT_RUNTIME_PTX_EMULATOR_WGMMA_H_
 #define WEFT_RUNTIME_PTX_EMULATOR_WGMMA_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <vector>
@@ -15,6 +16,10 @@ class Warp;
 // write their accumulators when they are waited for; until then both are marked.
 class WarpgroupProducts {
  public:
+  // What a warp may have under way, products and groups: some kilobytes each. Shared memory holds
+  // the operands of some hundred products.
+  static constexpr size_t kMaxUnderWay = 2048;
+
   struct Product {
     const Instruction* instruction = nullptr;
     uint64_t a = 0, b = 0;  // descriptors
@@ -25,8 +30,10 @@ class WarpgroupProducts {
 
   void Reset();
   void Fence() { fenced_ = true; }
+  // False, with a finding, where too much is under way for one more.
+  bool MayBegin(Warp& warp);
   void Issue(Warp& warp, Product product);
-  void Commit();
+  void Commit(Warp& warp);
   // Until at most `groups` are under way.
   void Wait(Warp& warp, int groups);
 
@@ -42,7 +49,7 @@ class WarpgroupProducts {
   void Complete(Warp& warp, const Product& product);
 
   bool fenced_ = false;
-  int under_way_ = 0;
+  size_t under_way_ = 0;
   std::vector<Product> open_;
   std::deque<std::vector<Product>> groups_;
   std::vector<uint16_t> marked_;  // by id of a register: how many products write it

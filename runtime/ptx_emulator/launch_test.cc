@@ -1,0 +1,110 @@
+#include <sys/resource.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "runtime/ptx_emulator/test_kernel.h"
+
+// What of a launch is not the kernel's: host threads, and the host's memory.
+namespace weft::ptx {
+namespace {
+
+using testing::HasSubstr;
+
+// Blocks of which the first take longest; some read outside of x, and some trap.
+constexpr char kManyFindings[] = R"(.visible .entry k(.param .u64 x) {
+.reg .pred %p; .reg .b32 %b, %i, %r, %v; .reg .b64 %x;
+ld.param.u64 %x, [x]; mov.u32 %b, %ctaid.x; rem.u32 %r, %b, 40; sub.u32 %i, 40, %r; mul.lo.u32 %i, %i, 50;
+WAIT: sub.u32 %i, %i, 1; setp.ne.u32 %p, %i, 0; @%p bra WAIT;
+rem.u32 %r, %b, 5; setp.eq.u32 %p, %r, 2;
+@%p ld.global.u32 %v, [%x+8];
+rem.u32 %r, %b, 3; setp.eq.u32 %p, %r, 1;
+@%p ld.global.u32 %v, [%x+4];
+rem.u32 %r, %b, 50; setp.eq.u32 %p, %r, 49; setp.gt.and.u32 %p, %b, 100, %p;
+@%p trap;
+ret;
+})";
+
+TEST(Launch, FindingsDoNotDependOnThreads) {
+  const auto run = [](int threads, uint32_t blocks) {
+    TestDevice device({.threads = threads});
+    device.Load(Header() + kManyFindings);
+    const uint64_t x = device.Buffer(std::vector<uint32_t>{1}, "x");
+    const absl::Status status = device.Launch("k", {blocks}, {32}, 0, x);
+    std::vector<std::string> texts = {std::string(status.message())};
+    for (const Finding& finding : device.findings()) texts.push_back(finding.ToString());
+    return texts;
+  };
+  for (const uint32_t blocks : {90, 1000}) {
+    const std::vector<std::string> expected = run(1, blocks);
+    ASSERT_EQ(expected.size(), blocks == 90 ? 3u : 4u) << testing::PrintToString(expected);
+    EXPECT_THAT(expected[1],
+                testing::AllOf(HasSubstr("line 11"), HasSubstr("block (1,0,0)"),
+                               HasSubstr(blocks == 90 ? "[960 times]" : "[1600 times]")));
+    EXPECT_THAT(expected[2], testing::AllOf(HasSubstr("line 9"), HasSubstr("block (2,0,0)")));
+    if (blocks == 1000) EXPECT_THAT(expected[3], HasSubstr("block (149,0,0)"));
+    for (int round = 0; round < 20; ++round) ASSERT_EQ(run(8, blocks), expected);
+  }
+}
+
+// A sanitizer ends the program where memory is short.
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+
+// The address space that the process may take besides what it has, while it lives.
+class AddressSpace {
+ public:
+  explicit AddressSpace(uint64_t more) {
+    unsigned long long pages = 0;
+    FILE* const file = std::fopen("/proc/self/statm", "r");
+    EXPECT_EQ(std::fscanf(file, "%llu", &pages), 1);
+    std::fclose(file);
+    EXPECT_EQ(getrlimit(RLIMIT_AS, &before_), 0);
+    const rlimit limit = {pages * 4096 + more, before_.rlim_max};
+    EXPECT_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+  }
+  ~AddressSpace() { EXPECT_EQ(setrlimit(RLIMIT_AS, &before_), 0); }
+
+ private:
+  rlimit before_ = {};
+};
+
+TEST(Launch, GoesOnWithTheThreadsThatThereAre) {
+  TestDevice device({.threads = 256});
+  device.Load(Header() + R"(.visible .entry k(.param .u64 x) {
+    .reg .b32 %b; .reg .b64 %x, %at; ld.param.u64 %x, [x]; mov.u32 %b, %ctaid.x;
+    mul.wide.u32 %at, %b, 4; add.u64 %at, %at, %x; st.global.u32 [%at], %b; ret; })");
+  constexpr uint32_t kBlocks = 1000;
+  const uint64_t x = device.Unwritten(4 * kBlocks);
+  absl::Status status;
+  {
+    // Stacks for some threads, not for all.
+    const AddressSpace limit(64 << 20);
+    status = device.Launch("k", {kBlocks}, {1}, 0, x);
+  }
+  ASSERT_TRUE(status.ok()) << status;
+  const std::vector<uint32_t> values = device.Read<uint32_t>(x, kBlocks);
+  for (uint32_t i = 0; i < kBlocks; ++i) ASSERT_EQ(values[i], i);
+}
+
+TEST(Launch, TooLittleMemoryForABlockIsAnError) {
+  for (const int threads : {1, 4}) {
+    TestDevice device({.threads = threads});
+    device.Load(Header() + ".visible .entry k() { .local .align 16 .b8 depot[500000]; ret; }");
+    absl::Status status;
+    {
+      const AddressSpace limit(256 << 20);
+      status = device.Launch("k", {8}, {1024}, 0);
+    }
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("launch of k"));
+    EXPECT_TRUE(device.Launch("k", {8}, {32}, 0).ok());
+  }
+}
+
+#endif
+
+}  // namespace
+}  // namespace weft::ptx
