@@ -1,10 +1,13 @@
 // weft run and weft bench: what they compute, print and measure.
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "proto/container.h"
 #include "proto/npy.h"
 #include "tests/cli/cli.h"
 
@@ -77,6 +80,51 @@ TEST_F(CliRun, LeavesOutPasses) {
     return std::count(said.begin(), said.end(), '\n');
   };
   EXPECT_GT(steps(" --disable-pass fuse"), steps(""));
+}
+
+// The emulated GPU, with as many threads as there are: the same values, and how it ends where it
+// does not go well.
+TEST_F(CliRun, OnTheEmulator) {
+  const std::string package = Path("gpu.weftpkg");
+  const std::string compile = "compile " + model_ + " --checkpoint " +
+                              Path("run/last.safetensors") + " --freeze --signature predict";
+  Ok(compile + " --target cuda:sm_80 -o " + package);
+  Ok(compile + " --target cpu:x86-64-v3 -o " + Path("cpu.weftpkg"));
+  Ok(run_ + x_ + " --out " + Path("here.npy"));
+  const std::string on_emulator = x_ + " --device emulator:sm_80";
+  for (const std::string& run : {"run " + package + on_emulator, run_ + on_emulator}) {
+    Ok(run + " --out " + Path("there.npy"));
+    const auto here = LoadNpy(Path("here.npy")), there = LoadNpy(Path("there.npy"));
+    ASSERT_TRUE(here.ok() && there.ok());
+    ASSERT_EQ(there->shape(), here->shape());
+    for (int64_t i = 0; i < here->num_elements(); ++i) {
+      const float expected = here->values<float>()[i];
+      ASSERT_NEAR(there->values<float>()[i], expected, 1e-4 * (1 + std::abs(expected))) << i;
+    }
+  }
+  EXPECT_THAT(Fails(2, "run " + package + x_ + " --device emulator:sm_42"),
+              AllOf(HasSubstr("'emulator:sm_42'"), HasSubstr("emulator:sm_80")));
+  EXPECT_THAT(Fails(3, "run " + Path("cpu.weftpkg") + on_emulator),
+              AllOf(HasSubstr("cpu.weftpkg"), HasSubstr("no code for the emulator")));
+  EXPECT_THAT(Fails(3, "run " + package + x_), HasSubstr("no code for the cpu"));
+  // Code that does not do what the plan says.
+  const auto changed = [&](const std::string& from, const std::string& to) {
+    const auto container = Container::Open(Bytes::Of(ReadFile(package)));
+    EXPECT_TRUE(container.ok()) << container.status();
+    std::string code(container->Section("code.sm_80").value());
+    const size_t at = code.rfind(from);
+    EXPECT_NE(at, std::string::npos) << code;
+    code.replace(at, from.size(), to);
+    std::vector<SectionToWrite> sections = container->Sections();
+    for (SectionToWrite& section : sections) {
+      if (section.name == "code.sm_80") section.bytes = code;
+    }
+    WriteFile(Path("changed.weftpkg"), WriteContainer(sections));
+    return "run " + Path("changed.weftpkg") + on_emulator;
+  };
+  EXPECT_THAT(Fails(1, changed("\tret;", "\ttrap;\n\tret;")),
+              AllOf(HasSubstr("trap in kernel"), HasSubstr("PTX line"), HasSubstr("models.cc:")));
+  EXPECT_THAT(Fails(3, changed("\tret;", "\tretour;")), HasSubstr("retour"));
 }
 
 TEST_F(CliRun, Profiles) {
