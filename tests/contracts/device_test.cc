@@ -24,8 +24,8 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-std::shared_ptr<Device> Emulator(const std::string& generation) {
-  return MakeDevice("emulator:" + generation, 1).value();
+std::shared_ptr<Device> Emulator(const std::string& generation, int threads = 1) {
+  return MakeDevice("emulator:" + generation, threads).value();
 }
 
 std::string PackageFor(const Graph& graph, const std::vector<std::string>& targets) {
@@ -52,10 +52,16 @@ void ExpectNear(const HostTensor& a, const HostTensor& b, double tolerance,
   }
 }
 
+// With one host thread, and with several that run the blocks of a launch at once.
+class DevicesOfThreads : public testing::TestWithParam<int> {};
+
+INSTANTIATE_TEST_SUITE_P(Threads, DevicesOfThreads, testing::Values(1, 4),
+                         testing::PrintToStringParamName());
+
 // Sums are added up in another order there; random numbers are the same bits.
-TEST(Devices, TrainingAgreesWithThisProcessor) {
+TEST_P(DevicesOfThreads, TrainingAgreesWithThisProcessor) {
   const std::string package = PackageFor(SmallNetwork(), {"cuda:sm_80", "cpu:x86-64-v3"});
-  const auto here = Open(package), there = Open(package, Emulator("sm_80"));
+  const auto here = Open(package), there = Open(package, Emulator("sm_80", GetParam()));
   ASSERT_TRUE(here.ok()) << here.status();
   ASSERT_TRUE(there.ok()) << there.status();
   for (Session* session : {here->get(), there->get()}) {
@@ -154,7 +160,7 @@ std::string Changed(const std::string& package,
 }
 
 // A package whose code does something else than its plan says: what it does is found, and named.
-TEST(Devices, FindingsNameKernelNodeAndLine) {
+TEST_P(DevicesOfThreads, FindingsNameKernelNodeAndLine) {
   Graph graph("findings");
   Tensor x = graph.Input("x", DataType::kF32, {300});
   graph.AddSignature("run", {{"y", Exp(x) + 1.0f}});
@@ -166,7 +172,7 @@ TEST(Devices, FindingsNameKernelNodeAndLine) {
                                         ASSERT_NE(at, std::string::npos) << from << "\n" << code;
                                         code.replace(at, from.size(), to);
                                       }),
-                              Emulator("sm_80"));
+                              Emulator("sm_80", GetParam()));
     if (!session.ok()) return std::string(session.status().message());
     HostTensor ones = *HostTensor::Create(DataType::kF32, {300});
     return std::string((*session)->Run("run", {{"x", ones}}).status().message());
