@@ -48,6 +48,45 @@ constexpr char kAsynchronous[] = R"(
 }
 )";
 
+// Boxes by tensor maps that the kernels hold themselves (Encoded of tensor_map.cc): rank 2,
+// elements of 2 bytes, 64 x 8 of a tensor of 64 x 10, swizzled; and rank 1, of a tensor of one row.
+constexpr char kTensorMaps[] = R"(
+.global .align 128 .b8 tensor[1280];
+.const .align 64 .b64 map[16] = {5782988412433944148, tensor, 128, 0, 0, 0, 38654705727, 0, 2252074691592192, 144678138029277184, 128};
+.const .align 64 .b64 row[16] = {5782988412433944148, tensor, 0, 0, 0, 0, 15, 0, 68719476736, 72339069014638592, 128};
+.visible .entry k(.param .u64 out) {
+  .reg .pred %p; .reg .b32 %r<6>; .reg .b64 %rd<4>; .shared .align 1024 .b8 tile[1024]; .shared .align 8 .b8 full[8];
+  mov.u32 %r1, %tid.x; setp.ne.u32 %p, %r1, 0; @%p ret;
+  mov.u64 %rd1, map; cvta.const.u64 %rd1, %rd1; mov.u32 %r2, tile; mov.u32 %r3, full;
+  mbarrier.init.shared.b64 [%r3], 1; mbarrier.arrive.expect_tx.shared.b64 _, [%r3], 1024;
+  cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%r2], [%rd1, {0, 4}], [%r3];
+  W: mbarrier.try_wait.parity.shared.b64 %p, [%r3], 0; @!%p bra W;
+  cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%rd1, {0, -3}], [%r2];
+  cp.async.bulk.commit_group; cp.async.bulk.wait_group 0; ret;
+}
+.visible .entry l() {
+  .reg .b32 %r<3>; .reg .b64 %rd<3>; .shared .align 8 .b8 full[8]; .shared .align 16 .b8 pad[720]; .shared .align 128 .b8 buf[128];
+  mov.u64 %rd1, row; cvta.const.u64 %rd1, %rd1; mov.u32 %r1, full; mov.u32 %r2, buf; mbarrier.init.shared.b64 [%r1], 1;
+  cp.async.bulk.tensor.1d.shared::cluster.global.mbarrier::complete_tx::bytes [%r2], [%rd1, {5000}], [%r1];
+  L: cp.async.bulk.commit_group; bra L;
+}
+)";
+
+// What becomes much in a short text: calls in calls, branches of one table, local memory.
+constexpr char kMuch[] = R"(
+.func h() {}
+.func g() { .reg .b64 %r; mov.b64 %r, 1; call h; call h; call h; call h; call h; call h; call h; call h; }
+.func f() { call g; call g; call g; call g; call g; call g; call g; call g; }
+.func e() { call f; call f; call f; call f; call f; call f; call f; call f; }
+.func d() { call e; call e; call e; call e; call e; call e; call e; call e; }
+.entry k() {
+  .local .align 4 .b8 depot[65536]; .reg .b32 %r; mov.u32 %r, %tid.x;
+  T: .branchtargets A, B, A, B, C, C;
+  brx.idx %r, T; brx.idx %r, T; A: brx.idx %r, T; B: call d; C: st.local.b32 [depot], %r; ret;
+}
+.entry l() { call d; call d; ret; }
+)";
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -55,5 +94,7 @@ int main(int argc, char** argv) {
   const std::string folder = argv[1];
   std::ofstream(folder + "/threads.ptx") << kHeader << kDeclarations;
   std::ofstream(folder + "/asynchronous.ptx") << kHeader << kAsynchronous;
+  std::ofstream(folder + "/tensor_maps.ptx") << kHeader << kTensorMaps;
+  std::ofstream(folder + "/much.ptx") << kHeader << kMuch;
   return 0;
 }
