@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "proto/printable.h"
 
 namespace weft {
 namespace {
@@ -52,7 +53,7 @@ std::string Nearest(std::string_view name, const std::vector<std::string>& candi
 
 std::string DidYouMean(std::string_view name, const std::vector<std::string>& candidates) {
   const std::string nearest = Nearest(name, candidates);
-  return nearest.empty() ? "" : absl::StrCat("; did you mean '", nearest, "'?");
+  return nearest.empty() ? "" : absl::StrCat("; did you mean '", Printable(nearest), "'?");
 }
 
 std::string Suggestion(std::string_view name, const std::vector<std::string>& candidates) {
@@ -60,8 +61,11 @@ std::string Suggestion(std::string_view name, const std::vector<std::string>& ca
   if (!nearest.empty()) return nearest;
   if (candidates.empty()) return "; there is none";
   const size_t count = std::min(candidates.size(), kMaxListed);
+  const auto printable = [](std::string* text, const std::string& candidate) {
+    text->append(Printable(candidate));
+  };
   return absl::StrCat(
-      "; there is ", absl::StrJoin(candidates.begin(), candidates.begin() + count, ", "),
+      "; there is ", absl::StrJoin(candidates.begin(), candidates.begin() + count, ", ", printable),
       candidates.size() > count ? absl::StrCat(" and ", candidates.size() - count, " more") : "");
 }
 

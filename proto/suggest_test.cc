@@ -16,6 +16,17 @@ TEST(Suggest, FarNamesAreNotSuggested) {
   EXPECT_EQ(Nearest("", {"mpg"}), "");
   EXPECT_EQ(Nearest("y", {"x"}), "");
   EXPECT_EQ(Nearest("yy", {"y"}), "y");
+  // One edit, and one more for every three bytes.
+  EXPECT_EQ(Nearest("ab", {"xb"}), "xb");
+  EXPECT_EQ(Nearest("abcde", {"abxye"}), "abxye");
+  EXPECT_EQ(Nearest("abcde", {"abxyz"}), "");
+  EXPECT_EQ(Nearest("abcdef", {"abcxyz"}), "abcxyz");
+}
+
+// Candidates may be from a file.
+TEST(Suggest, ShowsWhatATerminalMerelyShows) {
+  EXPECT_EQ(DidYouMean("weight", {"we\x1bght"}), "; did you mean 'we\\x1bght'?");
+  EXPECT_EQ(Suggestion("zzz", {"a\n", "\xc2\x9b"}), "; there is a\\x0a, \\xc2\\x9b");
 }
 
 TEST(Suggest, ListsWhatThereIs) {

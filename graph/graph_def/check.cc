@@ -10,6 +10,7 @@
 #include "graph/graph_def/upgrade.h"
 #include "graph/ir/create.h"
 #include "graph/ir/recompute.h"
+#include "proto/printable.h"
 #include "proto/suggest.h"
 
 namespace weft::graph_def {
@@ -530,23 +531,9 @@ std::string Where(const proto::GraphDef& def, const CheckedBody& body, const pro
 }
 
 absl::Status InOneLine(const absl::Status& status) {
-  absl::string_view message = status.message();
-  constexpr size_t kEnd = kMaxMessageLength / 3;  // where the node is named
-  std::string cut;
-  if (message.size() > kMaxMessageLength) {
-    cut = absl::StrCat(message.substr(0, kMaxMessageLength - kEnd), " ... ",
-                       message.substr(message.size() - kEnd));
-    message = cut;
-  }
-  std::string text;
-  for (char c : message) {
-    if (c >= ' ' && c <= '~') {
-      text += c;
-    } else {
-      absl::StrAppend(&text, "\\x", absl::Hex(static_cast<unsigned char>(c), absl::kZeroPad2));
-    }
-  }
-  return absl::Status(status.code(), text);
+  const absl::string_view message = status.message();
+  return absl::Status(status.code(),
+                      Printable({message.data(), message.size()}, kMaxMessageLength));
 }
 
 absl::StatusOr<CheckedGraph> Check(const proto::GraphDef& def, const Weights& weights) {

@@ -59,8 +59,8 @@ absl::StatusOr<CheckedGraph> Check(const proto::GraphDef& def, const Weights& we
 // "node 'x' (file:line)", or "node 'x' of function 'f' (file:line)".
 std::string Where(const proto::GraphDef& def, const CheckedBody& body, const proto::NodeDef& node);
 
-// The same error in one line of printable characters: what a file says goes into messages, and may
-// be anything. Others are escaped, and of more than kMaxMessageLength the middle is left out.
+// The same error in one line of what a terminal merely shows (proto/printable.h): what a file says
+// goes into messages, and may be anything. Of more than kMaxMessageLength the middle is left out.
 inline constexpr size_t kMaxMessageLength = 1024;
 absl::Status InOneLine(const absl::Status& status);
 

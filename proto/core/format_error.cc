@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "proto/core/json.h"
+#include "proto/core/printable.h"
 
 namespace weft {
 namespace {
@@ -26,27 +26,13 @@ class Text {
     snprintf(digits, sizeof(digits), "%llu", static_cast<unsigned long long>(value));
     Append(digits);
   }
-  // From a file, where anything may stand, and a terminal would obey: control characters, and bytes
-  // that are not UTF-8, as "\x1b".
+  // From a file, where anything may stand.
   void AppendRead(std::string_view part) {
     size_t size = part.size() < kMaxShown ? part.size() : kMaxShown;
     // Not within a character.
     while (size < part.size() && size > 0 && IsContinuation(part[size])) --size;
-    const std::string_view shown(part.data(), size);
-    const bool utf8 = IsUtf8(shown);
-    unsigned before = 0;
-    for (size_t i = 0; i < size; ++i) {
-      const auto byte = static_cast<unsigned char>(shown[i]);
-      // U+0080 to U+009f are control characters of two bytes each.
-      const bool is_first = byte == 0xc2 && utf8 && static_cast<unsigned char>(shown[i + 1]) < 0xa0;
-      const bool is_second = before == 0xc2 && byte < 0xa0;
-      before = byte;
-      if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !utf8) || is_first || is_second) {
-        AppendByte(byte);
-      } else {
-        Append({&shown[i], 1});
-      }
-    }
+    AppendPrintable(std::string_view(part.data(), size),
+                    [this](std::string_view shown) { Append(shown); });
   }
   // Returns the size without limit.
   size_t End() {
@@ -56,11 +42,6 @@ class Text {
 
  private:
   static bool IsContinuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
-  void AppendByte(unsigned byte) {
-    char escaped[5];
-    snprintf(escaped, sizeof(escaped), "\\x%02x", byte & 0xff);
-    Append(escaped);
-  }
 
   char* text_;
   size_t capacity_, size_ = 0;

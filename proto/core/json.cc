@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "proto/core/printable.h"
+
 namespace weft {
 namespace {
 
@@ -172,19 +174,10 @@ size_t JsonCharacter(char c, char* bytes) {
 }
 
 bool IsUtf8(std::string_view text) {
-  size_t i = 0;
-  while (i < text.size()) {
-    const auto byte = static_cast<unsigned char>(text[i++]);
-    if (byte < 0x80) continue;
-    const int extra = byte >= 0xf0 ? 3 : byte >= 0xe0 ? 2 : 1;
-    if (byte < 0xc2 || byte > 0xf4) return false;
-    uint32_t code = byte & (0x3fu >> extra);
-    for (int j = 0; j < extra; ++j, ++i) {
-      if (i >= text.size() || (static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) return false;
-      code = code << 6 | (static_cast<unsigned char>(text[i]) & 0x3f);
-    }
-    constexpr uint32_t kLeast[] = {0, 0x80, 0x800, 0x10000};
-    if (code < kLeast[extra] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
+  while (!text.empty()) {
+    const size_t size = Utf8Character(text);
+    if (size == 0) return false;
+    text.remove_prefix(size);
   }
   return true;
 }

@@ -9,10 +9,13 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "proto/printable.h"
 
 namespace weft::cli {
 namespace {
@@ -56,21 +59,11 @@ absl::Status Reworded(const absl::Status& status, const std::string& message) {
 }
 
 void PrintError(const absl::Status& status, const char* program) {
-  constexpr size_t kMaxLength = 1500;
-  std::string message(status.message());
+  constexpr size_t kMaxLength = 1500;  // of a line
   // A message from below may hold more lines (a compiler's notes); the first two say what is wrong.
-  size_t end = message.find('\n');
-  if (end != std::string::npos) end = message.find('\n', end + 1);
-  if (end != std::string::npos) message.resize(end);
-  if (message.size() > kMaxLength) {
-    constexpr size_t kEnd = 300;  // where the node is named
-    message =
-        message.substr(0, kMaxLength - kEnd) + " ... " + message.substr(message.size() - kEnd);
-  }
-  for (char& c : message) {
-    const auto code = static_cast<unsigned char>(c);
-    if ((code < 0x20 && c != '\n') || code == 0x7f) c = '?';
-  }
+  const std::vector<std::string> lines = absl::StrSplit(status.message(), '\n');
+  std::string message = Printable(lines[0], kMaxLength);
+  if (lines.size() > 1) absl::StrAppend(&message, "\n", Printable(lines[1], kMaxLength));
   std::fprintf(stderr, "%s: %s\n", program, message.c_str());
 }
 

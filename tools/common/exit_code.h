@@ -22,8 +22,8 @@ int ExitCodeOf(const absl::Status& status);
 // The error in other words; how it ends the program stays.
 absl::Status Reworded(const absl::Status& status, const std::string& message);
 
-// "weft: what went wrong": one line to standard error, two at most, and not too long ones, without
-// control characters that names from a file may hold.
+// "weft: what went wrong": one line to standard error, two at most, and not too long ones. What
+// names from a file may hold is escaped where a terminal would obey it.
 void PrintError(const absl::Status& status, const char* program = "weft");
 
 // Runs a command to its end: prints its error, and gives what main returns. Running out of memory,

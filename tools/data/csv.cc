@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/printable.h"
 #include "proto/suggest.h"
 #include "tools/data/csv_rows.h"
 #include "tools/data/csv_survey.h"
@@ -41,14 +42,14 @@ struct Encoder {
     const std::optional<double> number = NumberOf(text);
     if (number && std::abs(*number) <= std::numeric_limits<float>::max()) return *number;
     return absl::InvalidArgumentError(
-        absl::StrCat("expected ", number ? "a finite f32" : "a number", " in column '", name,
-                     "', got '", std::string(text), "'"));
+        absl::StrCat("expected ", number ? "a finite f32" : "a number", " in column '",
+                     Printable(name), "', got '", Printable(text), "'"));
   }
   absl::StatusOr<size_t> Category(std::string_view text) const {
     const auto it = categories.find(text);
     if (it != categories.end()) return it->second;
-    return absl::InvalidArgumentError(absl::StrCat("column '", name, "' has the value '",
-                                                   std::string(text),
+    return absl::InvalidArgumentError(absl::StrCat("column '", Printable(name), "' has the value '",
+                                                   Printable(text),
                                                    "', which the training data does not have"));
   }
 };
@@ -81,9 +82,9 @@ class Reader {
       const bool named = has_header_ && !survey_.first[i].empty();
       names_.push_back(named ? survey_.first[i] : absl::StrCat("column", i + 1));
       if (const auto [first, is_new] = fields_.emplace(names_.back(), i); !is_new) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("expected a name of its own for each column, but columns ",
-                         first->second + 1, " and ", i + 1, " are both '", names_.back(), "'"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "expected a name of its own for each column, but columns ", first->second + 1, " and ",
+            i + 1, " are both '", Printable(names_.back()), "'"));
       }
       // Without a header the first row is data like the others.
       if (!has_header_ && !IsMissing(survey_.first[i])) {
@@ -105,7 +106,7 @@ class Reader {
   absl::StatusOr<size_t> Field(const std::string& name) const {
     if (const auto it = fields_.find(name); it != fields_.end()) return it->second;
     const std::string message =
-        absl::StrCat("there is no column '", name, "'", Suggestion(name, names_));
+        absl::StrCat("there is no column '", Printable(name), "'", Suggestion(name, names_));
     return options_.like ? absl::InvalidArgumentError(message)
                          : absl::FailedPreconditionError(message);
   }
@@ -122,13 +123,14 @@ class Reader {
     } else if (options_.task == Task::kClassification ||
                (options_.task == Task::kAutomatic && AssumeClasses(column))) {
       if (column.values.size() > kMaxCategories) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "the target '", target_.name, "' has more than ", kMaxCategories, " classes"));
+        return absl::InvalidArgumentError(absl::StrCat("the target '", Printable(target_.name),
+                                                       "' has more than ", kMaxCategories,
+                                                       " classes"));
       }
       data_.classes = Sorted(column.values);
     } else if (!column.all_numbers) {
       return absl::InvalidArgumentError(absl::StrCat("regression needs numbers, but the target '",
-                                                     target_.name,
+                                                     Printable(target_.name),
                                                      "' has text in it: ", column.WhyText()));
     }
     target_.categories = Indexed(data_.classes);
@@ -154,14 +156,14 @@ class Reader {
       if (left_out.count(i)) continue;
       const ColumnSurvey& column = survey_.columns[i];
       if (!column.all_numbers && column.values.size() > kMaxCategories) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("column '", names_[i], "' is text with more than ", kMaxCategories,
-                         " different values, as ", column.WhyText(),
-                         "; mend that, or leave the column out (--ignore ", names_[i], ")"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "column '", Printable(names_[i]), "' is text with more than ", kMaxCategories,
+            " different values, as ", column.WhyText(),
+            "; mend that, or leave the column out (--ignore ", Printable(names_[i]), ")"));
       }
       if (column.IsRatherNumbers()) {
-        data_.notes.push_back(
-            absl::StrCat("column '", names_[i], "' is taken as text, as ", column.WhyText()));
+        data_.notes.push_back(absl::StrCat("column '", Printable(names_[i]),
+                                           "' is taken as text, as ", column.WhyText()));
       }
       const double mean = column.present > 0 ? column.sum / static_cast<double>(column.present) : 0;
       AddFeature(i, column.all_numbers ? std::vector<std::string>{} : Sorted(column.values), mean);
@@ -189,7 +191,7 @@ class Reader {
       if (options_.missing == Missing::kDropRow) return true;
       if (may_fill && options_.missing == Missing::kMean) return false;
       return absl::InvalidArgumentError(absl::StrCat(
-          "column '", column.name, "' has no value",
+          "column '", Printable(column.name), "' has no value",
           options_.missing == Missing::kMean
               ? ", and only numbers of x have a mean (--missing drop leaves rows out)"
               : "; --missing drop leaves such rows out, --missing mean fills them in"));

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "proto/printable.h"
 
 namespace weft {
 namespace {
@@ -79,7 +80,7 @@ class Scanner {
     if (at_ < text_.size() && text_[at_] != delimiter_ && text_[at_] != '\n') {
       return absl::InvalidArgumentError(
           absl::StrCat("line ", line_, ": expected a delimiter after a quoted field, got '",
-                       std::string(text_.substr(at_, 1)), "'"));
+                       Printable(text_.substr(at_, 1)), "'"));
     }
     return absl::OkStatus();
   }

@@ -7,8 +7,8 @@
 #include <cstdlib>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "proto/printable.h"
 
 namespace weft {
 namespace {
@@ -79,8 +79,7 @@ void ColumnSurvey::Add(std::string_view field, int64_t line) {
 
 std::string ColumnSurvey::WhyText() const {
   return absl::StrCat(
-      "'", absl::Utf8SafeCEscape(text.substr(0, kMaxShown)), text.size() > kMaxShown ? "..." : "",
-      "' in line ", text_line, " is no number",
+      "'", Printable(text, kMaxShown), "' in line ", text_line, " is no number",
       HasDecimalComma(text) ? " (numbers have a decimal point here, not a comma)" : "");
 }
 

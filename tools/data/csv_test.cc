@@ -221,5 +221,30 @@ TEST(Csv, Errors) {
               AllOf(HasSubstr("as 'n0' in line 2 is no number"), HasSubstr("--ignore name")));
 }
 
+// A terminal obeys what it is sent: names and values are shown, and nothing else.
+TEST(Csv, MessagesEscapeWhatTheFileHolds) {
+  const std::string wild = "a\x1b[2J\xc2\x9b";
+  const std::string shown = "a\\x1b[2J\\xc2\\x9b";
+  CsvOptions regression;
+  regression.task = Task::kRegression;
+  CsvOptions mistyped;
+  mistyped.target = "zzz";
+  const std::string header = wild + ",y\n";
+  std::string text = header;
+  for (int i = 0; i < 300; ++i) text += "n" + std::to_string(i) + ",1.5\n";
+  const std::string messages[] = {
+      Error(wild + "," + wild + "\n1,2\n"),
+      Error(header + "1,2\n", mistyped),
+      Error("x," + wild + "\n1,2\n3,a\n", regression),
+      Error("x,y\n1,2\n3," + wild + "\n", regression),
+      Error(text),
+      Error(header + "1,2\n,3\n"),
+      Error(header + "1,2\n1e99,3\n"),
+  };
+  for (const std::string& message : messages) EXPECT_THAT(message, HasSubstr(shown));
+  EXPECT_THAT(ParseCsv(wild + ",y\n1,1.5\n2,2.5\n0o7,1.5\n")->notes,
+              ElementsAre(HasSubstr("column '" + shown + "' is taken as text")));
+}
+
 }  // namespace
 }  // namespace weft

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/file.h"
 #include "proto/npy.h"
+#include "proto/printable.h"
 #include "tools/data/data_file.h"
 #include "tools/data/idx.h"
 #include "tools/data/random.h"
@@ -68,7 +69,7 @@ class Loader {
  private:
   // "'x' (train.npz)".
   std::string ArrayText(const std::string& name) const {
-    return absl::StrCat("'", name, "' (", files_.at(name), ")");
+    return absl::StrCat("'", Printable(name), "' (", files_.at(name), ")");
   }
 
   absl::Status LoadBytes(const Source& source, const std::shared_ptr<const Bytes>& file) {
@@ -134,13 +135,14 @@ class Loader {
 
   absl::Status Add(const std::string& name, HostTensor array) {
     if (array.rank() == 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("expected one row per example in array '", name, "', got a single number"));
+      return absl::InvalidArgumentError(absl::StrCat("expected one row per example in array '",
+                                                     Printable(name), "', got a single number"));
     }
     // Rows without elements are as many as the header says, whatever the size of the file.
     if (array.num_elements() == 0) {
-      return absl::InvalidArgumentError(absl::StrCat("expected rows with elements in array '", name,
-                                                     "', got ", array.TypeString()));
+      return absl::InvalidArgumentError(absl::StrCat("expected rows with elements in array '",
+                                                     Printable(name), "', got ",
+                                                     array.TypeString()));
     }
     if (!data_.arrays.emplace(name, std::move(array)).second) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -178,7 +180,7 @@ void Accumulate(const HostTensor& array, const std::vector<int64_t>& rows, std::
 std::string DataSet::Describe() const {
   std::string text;
   for (const auto& [name, array] : arrays) {
-    absl::StrAppend(&text, text.empty() ? "" : ", ", name, " ", array.TypeString());
+    absl::StrAppend(&text, text.empty() ? "" : ", ", Printable(name), " ", array.TypeString());
   }
   return text;
 }

@@ -63,6 +63,20 @@ TEST(DataSet, NumPyFiles) {
             "images f32[2, 1], labels i64[2], t i64[2]");
 }
 
+// Names of arrays come from files, and a terminal obeys what it is sent.
+TEST(DataSet, NamesAreShownEscaped) {
+  const std::string npz = ::testing::TempDir() + "/wild.npz";
+  const std::string wild = "t\x1b[2J", shown = "t\\x1b[2J";
+  const HostTensor y = HostTensor::Of<int64_t>({2}, {0, 1});
+  ASSERT_TRUE(SaveNpz(npz, {{wild, y}}).ok());
+  EXPECT_EQ(LoadDataSet({npz})->Describe(), shown + " i64[2]");
+  EXPECT_THAT(LoadDataSet({npz, npz}).status().message(), HasSubstr("'" + shown + "'"));
+  ASSERT_TRUE(SaveNpz(npz, {{wild, HostTensor::Scalar<float>(1)}}).ok());
+  EXPECT_THAT(LoadDataSet({npz}).status().message(), HasSubstr("'" + shown + "'"));
+  ASSERT_TRUE(SaveNpz(npz, {{wild, HostTensor::Of<float>({1, 0}, {})}}).ok());
+  EXPECT_THAT(LoadDataSet({npz}).status().message(), HasSubstr("'" + shown + "'"));
+}
+
 TEST(DataSet, Errors) {
   const std::string three = Write("three.npy", WriteNpy(HostTensor::Of<float>({3}, {1, 2, 3})));
   const std::string two = Write("two.npy", WriteNpy(HostTensor::Of<float>({2}, {1, 2})));

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "proto/printable.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit_code.h"
 #include "tools/common/not_finite.h"
@@ -80,7 +81,7 @@ absl::Status CheckFinite(const DataSet& data, const std::vector<std::string>& fi
     if (text.empty()) continue;
     const std::string from = absl::StrJoin(FilesOf(files), ", ");
     if (!finite) {
-      Progress::Print(absl::StrCat("note: ", from, ": '", name, "' holds ", text));
+      Progress::Print(absl::StrCat("note: ", from, ": '", Printable(name), "' holds ", text));
     } else if (name == "x" || name == "y") {
       return AsBadInput(absl::InvalidArgumentError(
           absl::StrCat(from, ": expected finite numbers in '", name, "', got ", text,
@@ -104,7 +105,7 @@ void Describe(const TrainingData& loaded) {
   std::fprintf(stderr, "data: %s\n", loaded.data.Describe().c_str());
   if (const auto& table = loaded.data.table) {
     std::string text = absl::StrCat(table->classification() ? "classification" : "regression",
-                                    " of '", table->target, "'");
+                                    " of '", Printable(table->target), "'");
     if (table->classification()) absl::StrAppend(&text, " in ", table->classes.size(), " classes");
     if (table->dropped_rows > 0)
       absl::StrAppend(&text, "; ", table->dropped_rows, " rows left out");
