@@ -123,9 +123,12 @@ absl::Status Run(const Flags& flags) {
     status = (*call)->Run();
   }
   std::vector<double> times;
-  progress->Phase("measuring " + signature->name);
+  // Draws where it is told to and has no thread that would draw, and take a core, while something
+  // is measured: from here on between runs alone, and seldom.
+  ProgressScreen screen = ProgressScreen::StandardError();
+  screen.timer = false;
+  progress.emplace("measuring " + signature->name, 0, screen);
   const auto start = Clock::now();
-  // Between runs, and seldom, so that it is not measured.
   double next_update = 0;
   while (status.ok() && (times.size() < 5 || Since(start) < flags.seconds)) {
     const double now = Since(start);
