@@ -267,8 +267,6 @@ WEFT_CORE_DEFINITION int64_t weft_scratch_bytes(const WeftInstance* instance) {
 
 WEFT_CORE_DEFINITION int64_t weft_launch_bytes(const WeftLaunch* launch, uint32_t buffer) {
   const WeftInstance& instance = *launch->instance;
-  const WeftBufferArg& arg = instance.plan->args[launch->step->first_arg + buffer];
-  const int64_t offset = arg.offset == WEFT_NONE ? 0 : instance.values[arg.offset];
-  const int64_t bytes = instance.values[instance.plan->buffers[arg.buffer].size] - offset;
-  return bytes > 0 ? bytes : 0;
+  const int64_t left = Left(instance, instance.plan->args[launch->step->first_arg + buffer]);
+  return left > 0 ? left : 0;
 }
