@@ -7,6 +7,9 @@
 #include <memory>
 #include <string>
 
+#include "proto/file.h"
+#include "proto/plan.pb.h"
+#include "runtime/package.h"
 #include "runtime/session.h"
 #include "runtime/testing/plan_builder.h"
 
@@ -52,6 +55,40 @@ TEST_F(FarDeviceTest, AFailureInALoopIsTold) {
   EXPECT_THAT(std::string(count.status().message()), HasSubstr("noticed at"));
   device_->FailAfter(-1);
   EXPECT_TRUE(session_->Run("count", {{"limit", HostTensor::Scalar<int64_t>(10)}}).ok());
+}
+
+// A package may hold constants of other targets; they are no business of this device.
+TEST_F(FarDeviceTest, GetsTheConstantsOfItsOwnPlansAlone) {
+  constexpr uint64_t kBefore = 1 << 20;
+  plan_testing::TestPackage package = plan_testing::MakeTestPackage();
+  TargetPlans* other = package.manifest.add_targets();
+  *other = package.manifest.targets(0);
+  other->set_target("cuda:sm_80");
+  package.constants.insert(0, kBefore, '\0');
+  package.constants.append(kBefore, '\0');
+  Buffer* constant = nullptr;
+  for (Plan& plan : *package.manifest.mutable_targets(0)->mutable_plans()) {
+    for (Buffer& buffer : *plan.mutable_buffers()) {
+      if (buffer.space() == Buffer::CONSTANT) constant = &buffer;
+    }
+  }
+  ASSERT_NE(constant, nullptr);
+  constant->set_constant_offset(constant->constant_offset() + kBefore);
+  const auto opened = Package::Open(Bytes::Of(package.Bytes()), device_);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ((*opened)->constants_bytes(), 16u);
+  SessionOptions options;
+  options.device = device_;
+  const auto session = Session::FromPackage(package.Bytes(), options);
+  ASSERT_TRUE(session.ok()) << session.status();
+  const auto outputs =
+      (*session)->Run("predict", {{"x", HostTensor::Of<float>({2, 4}, {1, 2, 3, 4, 5, 6, 7, 8})}});
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_THAT(outputs->at("y").values<float>(), ElementsAre(2.5, 4.5, 6.5, 8.5, 10, 12, 14, 16));
+  // As much of it as there is.
+  constant->set_constant_offset(package.constants.size() - package.constants.size() % 64);
+  EXPECT_THAT(std::string(Session::FromPackage(package.Bytes(), options).status().message()),
+              HasSubstr("reaches past the package's constants"));
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 #include "runtime/package.h"
 
-#include <cstring>
+#include <algorithm>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -58,6 +59,7 @@ absl::StatusOr<std::shared_ptr<const Package>> Package::Open(std::shared_ptr<con
   }
   if (absl::Status status = package->CheckManifest(); !status.ok()) return status;
   if (absl::Status status = package->LoadPlans(); !status.ok()) return status;
+  if (absl::Status status = package->CopyConstants(); !status.ok()) return status;
   return package;
 }
 
@@ -116,14 +118,78 @@ absl::Status Package::LoadConstants() {
   if (!bytes.ok()) return bytes.status();
   constants_ = bytes->data();
   constants_bytes_ = bytes->size();
+  return absl::OkStatus();
+}
+
+// To where the device can use them: those of its own plans, one after the other. A package may hold
+// those of many targets.
+absl::Status Package::CopyConstants() {
   const bool aligned = reinterpret_cast<uintptr_t>(constants_) % WEFT_BUFFER_ALIGNMENT == 0;
-  if (device_->is_host() && aligned) return absl::OkStatus();
-  absl::StatusOr<DeviceMemory> copy = device_->Allocate(constants_bytes_);
-  if (!copy.ok()) return copy.status();
+  if (constants_bytes_ == 0 || (device_->is_host() && aligned)) return absl::OkStatus();
+  std::map<uint64_t, uint64_t> ends;  // of ranges of the section, by where they begin
+  for (const LoadedPlan& loaded : plans_) {
+    const WeftPlan& plan = loaded.tables->plan();
+    for (uint32_t i = 0; i < plan.num_buffers; ++i) {
+      const WeftBuffer& buffer = plan.buffers[i];
+      if (buffer.space != WEFT_SPACE_CONSTANT) continue;
+      const WeftFormula& size = plan.formulas[buffer.size];
+      const uint64_t left = constants_bytes_ - buffer.constant_offset;
+      uint64_t bytes = left;  // where it is known with the shapes alone
+      if (size.op == WEFT_FORMULA_CONSTANT) {
+        bytes = size.value < 0 ? UINT64_MAX : static_cast<uint64_t>(size.value);
+      }
+      if (bytes > left) {
+        return Malformed(container_, absl::StrCat("signature '", loaded.signature, "': buffer ", i,
+                                                  " reaches past the package's constants"));
+      }
+      uint64_t& end = ends[buffer.constant_offset];
+      end = std::max(end, buffer.constant_offset + bytes);
+    }
+  }
+  struct Range {
+    uint64_t begin, end, place;
+  };
+  std::vector<Range> ranges;  // in order, apart
+  for (const auto& [begin, end] : ends) {
+    if (!ranges.empty() && begin <= ranges.back().end) {
+      ranges.back().end = std::max(ranges.back().end, end);
+    } else {
+      ranges.push_back({begin, end, 0});
+    }
+  }
+  uint64_t bytes = 0;
+  for (Range& range : ranges) {
+    range.place =
+        (bytes + WEFT_BUFFER_ALIGNMENT - 1) / WEFT_BUFFER_ALIGNMENT * WEFT_BUFFER_ALIGNMENT;
+    bytes = range.place + range.end - range.begin;
+  }
+  absl::StatusOr<DeviceMemory> copy = bytes > 0 ? device_->Allocate(bytes) : DeviceMemory();
+  if (!copy.ok()) {
+    return InFile(container_, absl::Status(copy.status().code(),
+                                           absl::StrCat(bytes, " bytes of constants on the ",
+                                                        std::string(device_->name()), ": ",
+                                                        copy.status().message())));
+  }
   constants_copy_ = *std::move(copy);
-  absl::Status status = device_->CopyIn(constants_copy_.data(), constants_, constants_bytes_);
-  if (!status.ok()) return status;
-  constants_ = constants_copy_.data();
+  auto* place = static_cast<char*>(constants_copy_.data());
+  const auto* section = static_cast<const char*>(constants_);
+  for (const Range& range : ranges) {
+    if (range.begin == range.end) continue;
+    absl::Status status =
+        device_->CopyIn(place + range.place, section + range.begin, range.end - range.begin);
+    if (!status.ok()) return status;
+  }
+  for (const LoadedPlan& loaded : plans_) {
+    loaded.tables->PlaceConstants([&](uint64_t offset) {
+      const auto after =
+          std::upper_bound(ranges.begin(), ranges.end(), offset,
+                           [](uint64_t at, const Range& range) { return at < range.begin; });
+      const Range& range = *std::prev(after);
+      return range.place + (offset - range.begin);
+    });
+  }
+  constants_ = place;
+  constants_bytes_ = bytes;
   return absl::OkStatus();
 }
 

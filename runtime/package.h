@@ -53,7 +53,8 @@ class Package {
   const std::string& target() const { return target_; }
   // That target's plans; for each signature, more specialised ones first.
   const std::vector<LoadedPlan>& plans() const { return plans_; }
-  // The constants section, aligned to 64, at an address of the device.
+  // What the plans use of the constants section, aligned to 64, at an address of the device; all of
+  // it where that is its address in the file.
   const void* constants() const { return constants_; }
   size_t constants_bytes() const { return constants_bytes_; }
   // First values of variables.
@@ -66,6 +67,7 @@ class Package {
   absl::Status LoadConstants();
   absl::Status LoadWeights();
   absl::Status LoadPlans();
+  absl::Status CopyConstants();
 
   const std::shared_ptr<Device> device_;  // outlives what is on it
   Container container_;

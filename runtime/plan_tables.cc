@@ -25,6 +25,12 @@ const char* PlanTables::Keep(const std::string& text) {
   return strings_.back().c_str();
 }
 
+void PlanTables::PlaceConstants(const std::function<uint64_t(uint64_t offset)>& place) {
+  for (WeftBuffer& buffer : buffers_) {
+    if (buffer.space == WEFT_SPACE_CONSTANT) buffer.constant_offset = place(buffer.constant_offset);
+  }
+}
+
 void PlanTables::SetKernels(absl::Span<const WeftKernel> kernels) {
   kernels_.assign(kernels.begin(), kernels.end());
   kernels_.resize(code_offsets_.size(), nullptr);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +37,8 @@ class PlanTables {
 
   // One for each of the plan's kernels; the plan must not be run before.
   void SetKernels(absl::Span<const WeftKernel> kernels);
+  // Lets the constant at each offset lie where `place` says; the same.
+  void PlaceConstants(const std::function<uint64_t(uint64_t offset)>& place);
 
   const WeftPlan& plan() const { return plan_; }
   // Kernels' offsets in the image of code.
