@@ -90,27 +90,7 @@ absl::Status CreateInstance(const PlanTables& tables, const Shapes& shapes, Page
   *memory = *std::move(pages);
   WeftError error = {};
   const int result = weft_instance_create(&plan, symbols.data(), memory->data(), instance, &error);
-  switch (result) {
-    case WEFT_OK:
-      break;
-    case WEFT_ERROR_STEP_SIZE:
-      return absl::InvalidArgumentError(
-          absl::StrCat("signature '", plan.signature, "': ", PlaceOfStep(plan.steps[error.index]),
-                       " has a size out of bounds with these shapes"));
-    case WEFT_ERROR_TILE_WORK:
-      return absl::InvalidArgumentError(absl::StrCat(
-          "signature '", plan.signature, "': ", PlaceOfStep(plan.steps[error.index]),
-          ": expected at most ", error.expected,
-          " operations in a piece of work that nothing can stop, got ", error.got,
-          " with these shapes; feed smaller tensors, or reduce in two steps, the first of which "
-          "gives many results"));
-    default:
-      return absl::OutOfRangeError(absl::StrCat(
-          "signature '", plan.signature,
-          "': a size is out of bounds with these shapes (bytes have to stay below 2^48), of ",
-          result == WEFT_ERROR_SIZE ? PlaceOfBuffer(tables, error.index)
-                                    : PlaceOfFormula(tables, error.index)));
-  }
+  if (result != WEFT_OK) return SizesError(tables, result, error);
   if (weft_check_shapes(*instance, pointers.data(), &error) != WEFT_OK) {
     return ShapeError(plan, shapes, error);
   }
@@ -236,35 +216,45 @@ absl::Status PreparedCall::Allocate() {
   for (OutputSlot& output : outputs_) output.on_device = DeviceMemory();
   state_->memory.GiveBack(peak_bytes_);
   counted_ = false;
-  return NoMemory(absl::Status(status.code(),
-                               absl::StrCat("needs ", peak_bytes_, " bytes: ", status.message())));
+  return status;
 }
 
 absl::Status PreparedCall::AllocateMemory() {
   Device& device = *state_->device;
+  const auto peak = [&](const absl::Status& status) {
+    return NoMemory(absl::Status(
+        status.code(), absl::StrCat("needs ", peak_bytes_, " bytes: ", status.message())));
+  };
   absl::StatusOr<DeviceMemory> arena =
       device.Allocate(static_cast<size_t>(weft_arena_bytes(instance_)));
-  if (!arena.ok()) return arena.status();
+  if (!arena.ok()) return peak(arena.status());
   arena_ = *std::move(arena);
   absl::StatusOr<std::unique_ptr<DeviceQueue>> queue =
       device.NewQueue(weft_scratch_bytes(instance_));
-  if (!queue.ok()) return queue.status();
+  if (!queue.ok()) return peak(queue.status());
   queue_ = *std::move(queue);
   input_addresses_.resize(inputs_.size());
   output_addresses_.resize(outputs_.size());
   variable_addresses_.resize(variables_.size());
   if (device.is_host()) return absl::OkStatus();
-  const auto allocate = [&](auto& slot) {
+  const auto allocate = [&](auto& slot, const char* what) {
     const HostTensor type = HostTensor::View(slot.dtype, slot.shape, nullptr);
     absl::StatusOr<DeviceMemory> memory = device.Allocate(type.size_bytes());
-    if (memory.ok()) slot.on_device = *std::move(memory);
-    return memory.status();
+    if (!memory.ok()) {
+      return absl::Status(
+          memory.status().code(),
+          absl::StrCat("signature '", tables_->signature, "' needs ", type.size_bytes(),
+                       " bytes for ", what, " '", slot.name, "' on the ",
+                       std::string(device.name()), ": ", memory.status().message()));
+    }
+    slot.on_device = *std::move(memory);
+    return absl::OkStatus();
   };
   for (InputSlot& input : inputs_) {
-    if (absl::Status status = allocate(input); !status.ok()) return status;
+    if (absl::Status status = allocate(input, "input"); !status.ok()) return status;
   }
   for (OutputSlot& output : outputs_) {
-    if (absl::Status status = allocate(output); !status.ok()) return status;
+    if (absl::Status status = allocate(output, "output"); !status.ok()) return status;
   }
   return absl::OkStatus();
 }
@@ -317,7 +307,11 @@ absl::Status PreparedCall::AllocateStaging() {
     }
     if (!input.staged || input.staging.dtype() != DataType::kInvalid) continue;
     absl::StatusOr<HostTensor> staging = HostTensor::Create(input.dtype, input.shape);
-    if (!staging.ok()) return staging.status();
+    if (!staging.ok()) {
+      return absl::Status(staging.status().code(),
+                          absl::StrCat("signature '", tables_->signature, "': a copy of input '",
+                                       input.name, "': ", staging.status().message()));
+    }
     input.staging = *std::move(staging);
   }
   return absl::OkStatus();

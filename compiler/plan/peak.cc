@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/blame.h"
 #include "runtime/core/executor.h"
 #include "runtime/memory.h"
 #include "runtime/plan_tables.h"
@@ -28,10 +29,9 @@ absl::StatusOr<int64_t> PeakBytes(const Plan& plan, const std::map<std::string, 
   if (!memory.ok()) return memory.status();
   WeftInstance* instance = nullptr;
   WeftError error = {};
-  if (weft_instance_create(&table, symbols.data(), memory->data(), &instance, &error) != WEFT_OK) {
-    return absl::OutOfRangeError(
-        absl::StrCat("the memory that signature '", plan.signature(), "' needs is out of bounds"));
-  }
+  const int result =
+      weft_instance_create(&table, symbols.data(), memory->data(), &instance, &error);
+  if (result != WEFT_OK) return SizesError(**tables, result, error);
   return weft_arena_bytes(instance) + weft_scratch_bytes(instance);
 }
 

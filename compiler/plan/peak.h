@@ -12,8 +12,9 @@
 namespace weft {
 
 // Bytes of the arena and of one thread's scratch for these sizes of the plan's symbols: the
-// certificate, as the runtime works it out. Errors: OutOfRange where the runtime would refuse the
-// sizes, InvalidArgument where that of a symbol is not there.
+// certificate, as the runtime works it out. Errors: the runtime's where it would refuse the sizes
+// (OutOfRange for memory, InvalidArgument for a step's, both with the node), and InvalidArgument
+// where that of a symbol is not there.
 absl::StatusOr<int64_t> PeakBytes(const Plan& plan, const std::map<std::string, int64_t>& sizes);
 
 }  // namespace weft

@@ -1,5 +1,6 @@
 #include "compiler/plan/peak.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "runtime/testing/plan_builder.h"
@@ -9,6 +10,9 @@ namespace {
 
 using plan_testing::Dim;
 using plan_testing::PlanBuilder;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(PeakBytes, IsWhatTheRuntimeTakes) {
   PlanBuilder b("f");
@@ -32,8 +36,25 @@ TEST(PeakBytes, SaysWhatIsMissingOrTooLarge) {
   b.Arena(b.Mul(n.formula, n.formula));
   EXPECT_EQ(PeakBytes(b.Build(), {}).status().message(), "signature 'f': expected a size of 'n'");
   for (const int64_t size : {int64_t{1} << 24, int64_t{1} << 32, INT64_MAX}) {
-    EXPECT_EQ(PeakBytes(b.Build(), {{"n", size}}).status().code(), absl::StatusCode::kOutOfRange);
+    const absl::Status status = PeakBytes(b.Build(), {{"n", size}}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("bytes have to stay below 2^48"));
   }
+}
+
+// Not every size that is refused is one of memory.
+TEST(PeakBytes, SaysWhichStepHasASizeOutOfBounds) {
+  PlanBuilder b("f");
+  const Dim n = b.Symbol("n", 0, 0);
+  b.Input("x", DataType::kI8, {n});
+  b.Launch(0, b.Kernel("k", 0), {}, {}, b.Constant(1), {0, n.formula, 0}).set_label("reduce");
+  Step& step = b.Launch(0, b.Kernel("l", 0), {}, {}, b.Op(Formula::SUB, b.Constant(9), n.formula));
+  step.set_label("scale");
+  const absl::Status status = PeakBytes(b.Build(), {{"n", 10}}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("signature 'f': scale"), HasSubstr("a size out of bounds"),
+                    Not(HasSubstr("memory"))));
 }
 
 }  // namespace
