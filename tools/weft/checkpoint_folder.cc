@@ -183,6 +183,10 @@ absl::Status CheckpointFolder::RestoreBest(Session& session, RunState& state) co
   return absl::OkStatus();
 }
 
+absl::Status CheckpointFolder::Make() const {
+  return exists() ? MakeFolder(folder_) : absl::OkStatus();
+}
+
 absl::Status CheckpointFolder::Write(Session& session, RunState& state) {
   if (!exists()) return absl::OkStatus();
   std::map<std::string, std::string> metadata = metadata_;
@@ -225,7 +229,7 @@ absl::Status CheckpointFolder::WriteBestOfFailure(RunState& state) {
 
 absl::Status CheckpointFolder::Begin() {
   if (begun_) return absl::OkStatus();
-  absl::Status status = MakeFolder(folder_);
+  absl::Status status = Make();
   begun_ = status.ok();
   // A file that stays, for whatever reason, is in nobody's way.
   std::error_code error;

@@ -64,6 +64,9 @@ class CheckpointFolder {
   // best.safetensors holds is checked as well.
   absl::StatusOr<RunState> Restore(Session& session) const;
 
+  // Makes the folder where there is none, and changes nothing in it: that it cannot be made is
+  // better known before the first step.
+  absl::Status Make() const;
   absl::Status Write(Session& session, RunState& state);
   // best.safetensors and the model alone, of a run that failed: what was best before is worth
   // having. Not where that would replace what an earlier run left whole.

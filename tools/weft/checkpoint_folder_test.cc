@@ -26,11 +26,8 @@ using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAreArray;
 
 TEST(CheckpointFolder, InterruptedBeforeAnyStepLeavesTheFolderAlone) {
-  const DataSet data = TenNumbers();
-  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
-  TrainingOptions options;
-  options.batch_size = 2;
-  options.epochs = 3;
+  SmallRun run;
+  auto& [data, rows, held_out, options] = run;
   options.checkpoint_folder = Folder("before_any_step");
   FakeSession first;
   ASSERT_TRUE(Train(first, rows, held_out, options).ok());
@@ -53,10 +50,8 @@ TEST(CheckpointFolder, InterruptedBeforeAnyStepLeavesTheFolderAlone) {
 // A run that dies before its first checkpoint has not touched what was there; one that lives writes
 // the model right before last.safetensors, which says of which model it is.
 TEST(CheckpointFolder, AnEarlierRunIsWholeUntilTheFirstCheckpoint) {
-  const DataSet data = TenNumbers();
-  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
-  TrainingOptions options;
-  options.batch_size = 2;
+  SmallRun run;
+  auto& [data, rows, held_out, options] = run;
   options.checkpoint_folder = Folder("earlier") + "/deep";
   const auto bytes = [&](const char* file) {
     return std::string((*Bytes::Map(options.checkpoint_folder + file))->view());
@@ -113,6 +108,23 @@ TEST(CheckpointFolder, AnEarlierRunIsWholeUntilTheFirstCheckpoint) {
   EXPECT_FALSE(std::filesystem::exists(options.checkpoint_folder + "/last.safetensors"));
 }
 
+// That there is no place for checkpoints is known before hours of work, not after.
+TEST(CheckpointFolder, IsMadeBeforeTheFirstStep) {
+  SmallRun run;
+  const std::string folder = Folder("made_first");
+  FakeSession session;
+  run.options.checkpoint_folder = folder + "/" + std::string(300, 'n');  // no name is so long
+  const absl::Status status = Train(session, run.rows, run.held_out, run.options).status();
+  EXPECT_THAT(std::string(status.message()), HasSubstr("cannot make the folder"));
+  EXPECT_TRUE(session.train_batches.empty());
+  // There, and empty, when the first step fails.
+  run.options.checkpoint_folder = folder + "/new";
+  FakeSession fails;
+  fails.poison_after = 0;
+  EXPECT_FALSE(Train(fails, run.rows, run.held_out, run.options).ok());
+  EXPECT_TRUE(std::filesystem::is_empty(run.options.checkpoint_folder));
+}
+
 // A process that is killed in the middle of a write leaves a file beside its target.
 TEST(CheckpointFolder, RemovesWhatKilledRunsLeft) {
   const DataSet data = TenNumbers();
@@ -158,10 +170,8 @@ TEST(CheckpointFolder, RemovesWhatKilledRunsLeft) {
 // Between two files of its first checkpoint a run may die: history.json is its own then, and
 // last.safetensors that of the run before, of the same model.
 TEST(CheckpointFolder, TellsTheHistoryOfAnotherRun) {
-  const DataSet data = TenNumbers();
-  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
-  TrainingOptions options;
-  options.batch_size = 2;
+  SmallRun run;
+  auto& [data, rows, held_out, options] = run;
   options.epochs = 2;
   options.checkpoint_folder = Folder("earlier_history");
   FakeSession earlier;
@@ -184,11 +194,8 @@ TEST(CheckpointFolder, TellsTheHistoryOfAnotherRun) {
 }
 
 TEST(CheckpointFolder, ResumesFromWholeFilesAlone) {
-  const DataSet data = TenNumbers();
-  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
-  TrainingOptions options;
-  options.batch_size = 2;
-  options.epochs = 3;
+  SmallRun run;
+  auto& [data, rows, held_out, options] = run;
   options.checkpoint_folder = Folder("damaged");
   FakeSession first;
   ASSERT_TRUE(Train(first, rows, held_out, options).ok());
@@ -206,10 +213,8 @@ TEST(CheckpointFolder, ResumesFromWholeFilesAlone) {
 }
 
 TEST(CheckpointFolder, ChecksTheBestBeforeItGoesOn) {
-  const DataSet data = TenNumbers();
-  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
-  TrainingOptions options;
-  options.batch_size = 2;
+  SmallRun run;
+  auto& [data, rows, held_out, options] = run;
   options.checkpoint_folder = Folder("best");
   options.epochs = 1;
   FakeSession first;

@@ -19,6 +19,7 @@
 #include "proto/safetensors.h"
 #include "runtime/session.h"
 #include "tools/data/dataset.h"
+#include "tools/weft/trainer.h"
 
 namespace weft::cli {
 
@@ -167,6 +168,19 @@ inline DataSet TenNumbers() {
   data.arrays["y"] = HostTensor::Of<float>({10}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
   return data;
 }
+
+// A run over eight of the numbers that is validated on the other two.
+struct SmallRun {
+  SmallRun() {
+    options.batch_size = 2;
+    options.epochs = 3;
+  }
+  SmallRun(const SmallRun&) = delete;
+
+  DataSet data = TenNumbers();
+  Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
+  TrainingOptions options;
+};
 
 // An empty folder for a test.
 inline std::string Folder(const char* name) {

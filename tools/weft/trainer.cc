@@ -47,6 +47,7 @@ class Loop {
     const double start = Now();
     last_written_ = start;
     int64_t epoch = result_.epochs_before + 1;
+    if (status.ok() && epoch <= options_.epochs && !Finished()) status = folder_.Make();
     Progress progress(
         "training",
         (options_.epochs - result_.epochs_before) * batches_.num_batches() - state_.batches);

@@ -64,8 +64,9 @@ struct TrainingResult {
 // middle of an epoch as well, and at the end of all. Prints a line for an epoch now and then, and a
 // progress bar. SIGINT (Ctrl-C), SIGTERM and SIGHUP end the run after the step at hand; the
 // checkpoint says how far the epoch was, and a resumed run is, bit for bit, the one that was never
-// stopped. A run that did no step and no epoch writes nothing; neither does any before its first
-// checkpoint, so that what an earlier run left in the folder is whole until then.
+// stopped. The folder is made before the first step. A run that did no step and no epoch writes
+// nothing into it; neither does any before its first checkpoint, so that what an earlier run left
+// there is whole until then.
 absl::StatusOr<TrainingResult> Train(Session& session, const Rows& training, const Rows& validation,
                                      const TrainingOptions& options);
 

@@ -108,11 +108,8 @@ TEST(Train, ResumedIsTheSameAsInOneGo) {
 }
 
 TEST(Train, InterruptedGoesOnWhereItStopped) {
-  const DataSet data = TenNumbers();
-  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
-  TrainingOptions options;
-  options.batch_size = 2;
-  options.epochs = 3;
+  SmallRun run;
+  auto& [data, rows, held_out, options] = run;
   FakeSession whole;
   const auto expected = Train(whole, rows, held_out, options);
   ASSERT_TRUE(expected.ok()) << expected.status();
@@ -199,12 +196,9 @@ TEST(Train, InterruptedGoesOnWhereItStopped) {
 // A metric that is lost says nothing of the others.
 TEST(Train, GoesOnWithMetricsThatAreNotFinite) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
-  const DataSet data = TenNumbers();
-  const Rows rows = {&data, {0, 1, 2, 3, 4, 5, 6, 7}}, held_out = {&data, {8, 9}};
   for (const float extra : {NAN, kInf, -kInf}) {
-    TrainingOptions options;
-    options.batch_size = 2;
-    options.epochs = 3;
+    SmallRun run;
+    auto& [data, rows, held_out, options] = run;
     FakeSession whole;
     whole.extra = extra;
     const auto expected = Train(whole, rows, held_out, options);
