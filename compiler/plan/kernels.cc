@@ -56,6 +56,15 @@ bool EqualCode(mlir::func::FuncOp a, mlir::func::FuncOp b) {
          mlir::OperationEquivalence::isRegionEquivalentTo(&a.getBody(), &b.getBody(), kFlags);
 }
 
+// Looked for from the end: there may be many, and it was just added.
+mlir::func::FuncOp FindKernel(mlir::ModuleOp kernels, llvm::StringRef symbol) {
+  for (mlir::Operation& op : llvm::reverse(*kernels.getBody())) {
+    auto function = llvm::dyn_cast<mlir::func::FuncOp>(op);
+    if (function && function.getSymName() == symbol) return function;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 KernelSet::KernelSet(mlir::MLIRContext* context, const Target& target, bool merge)
@@ -72,11 +81,8 @@ absl::StatusOr<KernelSpec> KernelSet::Add(plan::FusionOp fusion) {
   absl::StatusOr<KernelSpec> spec = EmitKernel(fusion, target_, *module_);
   if (!spec.ok()) return spec;
   if (!merge_) return spec;
-  // It goes to the end, which is quicker to find than a name among many.
-  mlir::Block* body = module_->getBody();
-  auto kernel =
-      body->empty() ? mlir::func::FuncOp() : llvm::dyn_cast<mlir::func::FuncOp>(body->back());
-  if (!kernel || kernel.getSymName() != spec->symbol) {
+  mlir::func::FuncOp kernel = FindKernel(*module_, spec->symbol);
+  if (!kernel) {
     return absl::InternalError(absl::StrCat("no kernel '", spec->symbol, "' was emitted"));
   }
   const size_t hash = HashOf(kernel);
