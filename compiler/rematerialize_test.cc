@@ -115,7 +115,7 @@ Graph Tower(int depth, bool recompute, const Block& block) {
   for (size_t i = 0; i < xs.size(); ++i) {
     targets.push_back(variables[i].Assign(xs[i] - gradients[i] * 0.1));
   }
-  graph.AddSignature("step", {{"loss", loss}}, Concatenate(targets, layers.Updates()));
+  graph.AddSignature("step", {{"loss", loss}}, JoinTargets(targets, layers.Updates()));
   return graph;
 }
 

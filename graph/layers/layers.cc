@@ -331,7 +331,7 @@ Tensor Layers::MultiHeadAttention(std::string_view name, Operand query, Operand 
   return Dense(Join(name, "output"), Operand(mixed, location), *features, dense);
 }
 
-std::vector<Tensor> Concatenate(std::vector<Tensor> first, const std::vector<Tensor>& second) {
+std::vector<Tensor> JoinTargets(std::vector<Tensor> first, const std::vector<Tensor>& second) {
   first.insert(first.end(), second.begin(), second.end());
   return first;
 }

@@ -60,8 +60,9 @@ struct AttentionOptions {
   Initializer kernel = Initializer::GlorotUniform();
 };
 
-// The first and then the second, such as an optimizer's assignments and Layers::Updates.
-std::vector<Tensor> Concatenate(std::vector<Tensor> first, const std::vector<Tensor>& second);
+// Targets of a signature: the first and then the second, such as an optimizer's assignments and
+// Layers::Updates.
+std::vector<Tensor> JoinTargets(std::vector<Tensor> first, const std::vector<Tensor>& second);
 
 // Makes layers over a graph and keeps their variables by name: the second layer of the same name in
 // scopes of the same names (Graph::Scope) uses the variables of the first, so a model written as
@@ -77,7 +78,7 @@ std::vector<Tensor> Concatenate(std::vector<Tensor> first, const std::vector<Ten
 //   };
 //   Tensor loss = Mean(SoftmaxCrossEntropy(model(image, true), label));
 //   graph.AddSignature("train_step", {{"loss", loss}},
-//                      Concatenate(Adam(graph).Minimize(loss), layers.Updates()));
+//                      JoinTargets(Adam(graph).Minimize(loss), layers.Updates()));
 //   graph.AddSignature("predict", {{"class", ArgMax(model(image, false), -1)}});
 //
 // Variables are "<name>/kernel", "<name>/bias", ... in the scope that is open at the first call,

@@ -187,7 +187,7 @@ TEST(Training, ConvolutionalNetworkLearns) {
   Tensor loss = Mean(SoftmaxCrossEntropy(model(true), label));
   Sgd sgd(graph, {.learning_rate = 0.2, .momentum = 0.9});
   graph.AddSignature("train_step", {{"loss", loss}},
-                     Concatenate(sgd.Minimize(loss), layers.Updates()));
+                     JoinTargets(sgd.Minimize(loss), layers.Updates()));
   graph.AddSignature("eval_step", {{"accuracy", Accuracy(model(false), label)}});
   ASSERT_TRUE(graph.status().ok()) << graph.status();
 

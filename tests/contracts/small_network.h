@@ -34,7 +34,7 @@ inline Graph SmallNetwork() {
   AdamOptions options;
   options.clipping.norm = 1;
   graph.AddSignature("train_step", {{"loss", loss}},
-                     Concatenate(Adam(graph, options).Minimize(loss), layers.Updates()));
+                     JoinTargets(Adam(graph, options).Minimize(loss), layers.Updates()));
   Tensor logits = model(false);
   graph.AddSignature("predict", {{"class", ArgMax(logits, -1)}, {"p", Softmax(logits)}});
   const std::vector<Tensor> halved = While(

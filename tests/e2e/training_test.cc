@@ -85,7 +85,7 @@ Model Cnn() {
             h = layers.Dropout(Flatten(Relu(layers.Conv2D("second", h, 12, {3, 3}))), 0.2);
             Tensor loss = Mean(SoftmaxCrossEntropy(layers.Dense("logits", h, 10), label));
             graph.AddSignature("train_step", {{"loss", loss}},
-                               Concatenate(Sgd(graph).Minimize(loss), layers.Updates()));
+                               JoinTargets(Sgd(graph).Minimize(loss), layers.Updates()));
           },
           [](uint32_t step, int64_t batch) {
             return NamedTensors{{"x", Floats({batch, 8, 8, 3}, step)},
@@ -109,7 +109,7 @@ Model Transformer() {
             h = h + layers.Dense("out", Gelu(layers.Dense("in", n, 24)), 16);
             Tensor loss = Mean(SoftmaxCrossEntropy(layers.Dense("logits", h, 11), next));
             graph.AddSignature("train_step", {{"loss", loss}},
-                               Concatenate(AdamW(graph).Minimize(loss), layers.Updates()));
+                               JoinTargets(AdamW(graph).Minimize(loss), layers.Updates()));
           },
           [](uint32_t step, int64_t batch) {
             return NamedTensors{{"tokens", Classes({batch, 6}, 11, step)},

@@ -36,7 +36,7 @@ weft::Graph DigitsGraph() {
   const Tensor loss = Mean(SoftmaxCrossEntropy(logits, label));
   Adam adam(graph, {.learning_rate = CosineDecay(2e-3, kSteps)});
   graph.AddSignature("train_step", {{"loss", loss}, {"accuracy", Accuracy(logits, label)}},
-                     Concatenate(adam.Minimize(loss), layers.Updates()));
+                     JoinTargets(adam.Minimize(loss), layers.Updates()));
 
   logits = model(/*training=*/false);
   graph.AddSignature("eval_step", {{"loss", Mean(SoftmaxCrossEntropy(logits, label))},

@@ -75,7 +75,7 @@ Graph TransformerGraph(int64_t vocabulary, double steps) {
   options.adam.clipping.norm = 1;
   AdamW optimizer(graph, options);
   graph.AddSignature("train_step", {{"loss", loss}},
-                     Concatenate(optimizer.Minimize(loss), layers.Updates()));
+                     JoinTargets(optimizer.Minimize(loss), layers.Updates()));
 
   const Tensor logits = model(/*training=*/false);
   graph.AddSignature("eval_step", {{"loss", Mean(SoftmaxCrossEntropy(logits, next))}});

@@ -114,7 +114,7 @@ class Builder {
     options.adam.clipping.norm = 5;
     options.weight_decay = options_.weight_decay;
     AdamW optimizer(graph_, options);
-    return Concatenate(optimizer.Minimize(loss), layers_.Updates());
+    return JoinTargets(optimizer.Minimize(loss), layers_.Updates());
   }
 
   void Classification(Tensor x) {
