@@ -166,6 +166,15 @@ TEST_F(AotTest, ErrorsLeaveNothing) {
   options = {};
   options.signatures = {"predit"};
   EXPECT_FALSE(WriteArtifact(Disk(), options, Artifact::kShared, File("model.so")).ok());
+  // Known before anything is compiled.
+  options = {};
+  options.targets = {"cpu:x86-64-v3", "cuda:sm_80"};
+  int steps = 0;
+  options.progress = [&](double, const std::string&) { ++steps; };
+  status = WriteArtifact(Disk(), options, Artifact::kObject, File("model.o"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("got cuda:sm_80; a package holds code"));
+  EXPECT_EQ(steps, 0);
   EXPECT_TRUE(std::filesystem::is_empty(folder()));
 }
 

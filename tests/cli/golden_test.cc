@@ -123,6 +123,11 @@ TEST_F(Golden, NothingToCompareIsAnError) {
 TEST_F(Golden, WrongUsage) {
   EXPECT_THAT(Fails(2, compile_ + values_ + golden_ + "-o " + Path("cars.o")),
               HasSubstr("--golden is for packages, not for --emit object"));
+  for (const char* targets : {"cuda:sm_80", "cuda:sm_80,sm_90a"}) {
+    EXPECT_THAT(
+        Fails(2, compile_ + values_ + golden_ + "--target " + targets + " -o " + package_),
+        HasSubstr("--golden runs the package on this processor: expected a --target such as"));
+  }
   EXPECT_THAT(Fails(1, compile_ + golden_ + "-o " + package_),
               AllOf(HasSubstr("has no value"), HasSubstr("--checkpoint FILE")));
   EXPECT_THAT(Fails(2, compile_ + values_ + "--golden z=" + Path("rows/x.npy") + " -o " + package_),

@@ -115,6 +115,14 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
   absl::StatusOr<std::vector<std::string>> targets = TargetsOf(flags.targets, kind);
   if (!targets.ok()) return targets.status();
   options.targets = *std::move(targets);
+  if (!flags.golden.empty() &&
+      std::none_of(options.targets.begin(), options.targets.end(),
+                   [](const std::string& target) { return absl::StartsWith(target, "cpu:"); })) {
+    return UsageError(
+        absl::StrCat("--golden runs the package on this processor: expected a --target such as "
+                     "cpu:x86-64-v3 as well, got ",
+                     absl::StrJoin(options.targets, ", ")));
+  }
   absl::StatusOr<std::map<std::string, std::vector<int64_t>>> sizes = ParseSizes(
       flags.specialize, flags.specialize.empty() ? std::set<std::string>() : OpenDimensions(graph));
   if (!sizes.ok()) return sizes.status();
@@ -175,9 +183,11 @@ absl::Status Emit(const Graph& graph, const CompileOptions& options, const Flags
       kind == "package" ? CompilePackage(graph, options)
                         : CompileToText(graph, options, kind == "ptx" ? "asm" : kind);
   if (!bytes.ok()) return Compiled(bytes.status(), flags);
-  progress.Phase("reference outputs of " + FileName(flags.model));
-  if (!flags.golden.empty()) bytes = AddGolden(graph, options, flags.golden, *bytes);
-  if (!bytes.ok()) return bytes.status();
+  if (!flags.golden.empty()) {
+    progress.Phase("reference outputs of " + FileName(flags.model));
+    bytes = AddGolden(graph, options, flags.golden, *bytes);
+    if (!bytes.ok()) return bytes.status();
+  }
   if (flags.out == "-") {
     Progress::HideAll();
     std::fwrite(bytes->data(), 1, bytes->size(), stdout);
