@@ -101,6 +101,7 @@ absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& targe
   if (!spec.ok() || target.kind != Target::Kind::kCuda) return spec;
   const size_t buffers = fusion->getNumOperands() + fusion->getNumResults();
   if (8 * (buffers + spec->sizes.size()) > kMaxCudaParameters) {
+    kernels.lookupSymbol(spec->symbol)->erase();
     return absl::UnimplementedError(absl::StrCat(
         "expected a kernel of at most ", kMaxCudaParameters / 8, " tensors and sizes for ",
         target.name, ", got one of ", buffers, " and ", spec->sizes.size(), ", at ",

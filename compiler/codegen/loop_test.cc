@@ -679,5 +679,25 @@ TEST(Loop, FillsOfConstants) {
   scalar.Check({}, 4);
 }
 
+// The passes leave no such fusion to the code generator, so this one is made by hand.
+TEST(Loop, AGpusKernelHasNoMoreParametersThanEveryDriverTakes) {
+  const auto sum_of = [](TestFusion& f, int operands) {
+    mlir::Value sum = f.Input(DataType::kF32, {"7"});
+    for (int i = 1; i < operands; ++i) {
+      sum = f.Op("add", {sum, f.Input(DataType::kF32, {"7"})});
+    }
+    return f.TryFinish("loop", {sum});
+  };
+  TestFusion many("cuda:sm_80");
+  const absl::Status refused = sum_of(many, 544);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented) << refused;
+  EXPECT_THAT(std::string(refused.message()),
+              ::testing::HasSubstr("at most 544 tensors and sizes for cuda:sm_80, got one of 545"));
+  TestFusion fewer("cuda:sm_80");
+  const absl::Status status = sum_of(fewer, 540);
+  ASSERT_TRUE(status.ok()) << status;
+  fewer.Check({});
+}
+
 }  // namespace
 }  // namespace weft

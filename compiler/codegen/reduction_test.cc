@@ -3,10 +3,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "compiler/codegen/test_fusion.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace weft {
 namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
 const char* const kReductions[] = {"reduce_sum", "reduce_prod", "reduce_max", "reduce_min"};
 
@@ -394,6 +398,29 @@ TEST(Column, WideAccesses) {
              {f.Op("reduce_sum", {x}, "axes = array<i64: 1>"), f.Op("argmin", {x}, "axis = 1")});
     f.Check({}, 64, 8);
   }
+}
+
+// The passes leave no such fusion to the code generator, so this one is made by hand.
+TEST(Column, AGpusKernelHasNoMoreSharedMemoryThanEveryDriverGives) {
+  const auto maxima = [](TestFusion& f, int count) {
+    mlir::Value x = f.Input(DataType::kF64, {"n", "40"}), sum = x;
+    std::vector<mlir::Value> results;
+    for (int i = 0; i < count; ++i) {
+      sum = f.Op("add", {sum, x});
+      results.push_back(f.Op("reduce_max", {sum}, "axes = array<i64: 0>"));
+    }
+    return f.TryFinish("column", results);
+  };
+  TestFusion many("cuda:sm_80");
+  const absl::Status refused = maxima(many, 25);  // of 256 shares of 8 bytes
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented) << refused;
+  EXPECT_THAT(std::string(refused.message()),
+              AllOf(HasSubstr("at most 49152 bytes of a GPU's shared memory"),
+                    HasSubstr("got 25 that take 51200"), HasSubstr("disable the pass 'fuse'")));
+  TestFusion fewer("cuda:sm_80");
+  const absl::Status status = maxima(fewer, 24);
+  ASSERT_TRUE(status.ok()) << status;
+  fewer.Check({{"n", 9}});
 }
 
 }  // namespace

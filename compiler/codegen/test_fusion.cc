@@ -9,6 +9,7 @@
 #include <limits>
 #include <random>
 #include <type_traits>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -204,9 +205,13 @@ absl::Status TestFusion::Compile() {
 }
 
 void TestFusion::Finish(const std::string& kind, std::vector<mlir::Value> results) {
-  MakeFusion(kind, *block_, results);
-  const absl::Status status = Compile();
+  const absl::Status status = TryFinish(kind, std::move(results));
   ASSERT_TRUE(status.ok()) << status;
+}
+
+absl::Status TestFusion::TryFinish(const std::string& kind, std::vector<mlir::Value> results) {
+  MakeFusion(kind, *block_, results);
+  return Compile();
 }
 
 absl::Status TestFusion::TryText(const std::string& kind, const std::string& body) {

@@ -55,6 +55,7 @@ class TestFusion {
   mlir::Value Constant(DataType dtype, double value);
   // Ends the body and compiles the kernel.
   void Finish(const std::string& kind, std::vector<mlir::Value> results);
+  absl::Status TryFinish(const std::string& kind, std::vector<mlir::Value> results);
   // Compiles a body given as text, from "^bb0(" to the yield.
   absl::Status TryText(const std::string& kind, const std::string& body);
 
