@@ -2,6 +2,7 @@
 #ifndef WEFT_PROTO_PRINTABLE_H_
 #define WEFT_PROTO_PRINTABLE_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -28,6 +29,18 @@ inline std::string Printable(std::string_view text, size_t most = std::string::n
   AppendPrintable(text.substr(0, cut), append);
   printable += " ... ";
   AppendPrintable(text.substr(from), append);
+  return printable;
+}
+
+// The same of each line.
+inline std::string PrintableLines(std::string_view text) {
+  std::string printable;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    printable += Printable(text.substr(0, end));
+    if (end < text.size()) printable += '\n';
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
   return printable;
 }
 

@@ -35,6 +35,12 @@ TEST(Printable, ASecondTimeChangesNothing) {
   EXPECT_EQ(Printable(once), once);
 }
 
+TEST(Printable, OfLinesLeavesTheirEnds) {
+  EXPECT_EQ(PrintableLines(""), "");
+  EXPECT_EQ(PrintableLines("a\x1b\n\nb\r\n"), "a\\x1b\n\nb\\x0d\n");
+  EXPECT_EQ(PrintableLines("a\nb\t"), "a\nb\\x09");
+}
+
 TEST(Printable, LeavesOutTheMiddle) {
   EXPECT_EQ(Printable("0123456789", 10), "0123456789");
   EXPECT_EQ(Printable("0123456789ab", 9), "012345 ... 9ab");

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "proto/printable.h"
 #include "runtime/api.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit_code.h"
@@ -26,8 +27,10 @@ void List(const Session& session) {
     return list;
   };
   for (const Session::SignatureInfo& signature : session.Signatures()) {
-    std::printf("%s(%s) -> %s\n", signature.name.c_str(), text(signature.inputs).c_str(),
-                signature.outputs.empty() ? "nothing" : text(signature.outputs).c_str());
+    const std::string line =
+        absl::StrCat(signature.name, "(", text(signature.inputs), ") -> ",
+                     signature.outputs.empty() ? "nothing" : text(signature.outputs));
+    std::printf("%s\n", Printable(line).c_str());
   }
 }
 

@@ -28,7 +28,12 @@ void Show(std::string_view bytes) {
     options.json = json;
     options.steps = true;
     const auto text = weft::cli::PackageText(path, options);
-    if (text.ok() && text->size() > kMaxText) abort();
+    if (!text.ok()) continue;
+    if (text->size() > kMaxText) abort();
+    // A terminal obeys what it is sent; JSON has rules of its own.
+    for (const char c : *text) {
+      if (!json && ((static_cast<unsigned char>(c) < 0x20 && c != '\n') || c == 0x7f)) abort();
+    }
   }
 }
 

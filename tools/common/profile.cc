@@ -4,6 +4,9 @@
 #include <cstdio>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "proto/printable.h"
+
 namespace weft::cli {
 
 void PrintProfile(std::vector<StepProfile> steps) {
@@ -17,10 +20,11 @@ void PrintProfile(std::vector<StepProfile> steps) {
     const double each = step.seconds / static_cast<double>(std::max<int64_t>(step.runs, 1));
     const double rate = each > 0 ? 1e-9 / each : 0;
     std::string nodes = step.node.size() > 60 ? step.node.substr(0, 57) + "..." : step.node;
-    std::fprintf(stderr, "%9.4f %5.1f%% %7lld %9.2f %8.2f  %s  [%s]  %s\n", each * 1e3,
+    const std::string place =
+        Printable(absl::StrCat(step.label, "  [", nodes, "]  ", step.location));
+    std::fprintf(stderr, "%9.4f %5.1f%% %7lld %9.2f %8.2f  %s\n", each * 1e3,
                  total > 0 ? 100 * step.seconds / total : 0, static_cast<long long>(step.runs),
-                 step.flops * rate, step.bytes * rate, step.label.c_str(), nodes.c_str(),
-                 step.location.c_str());
+                 step.flops * rate, step.bytes * rate, place.c_str());
   }
 }
 

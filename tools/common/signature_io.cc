@@ -16,6 +16,7 @@
 #include "proto/feed.h"
 #include "proto/json_quote.h"
 #include "proto/npy.h"
+#include "proto/printable.h"
 #include "proto/suggest.h"
 #include "tools/common/exit_code.h"
 #include "tools/common/not_finite.h"
@@ -264,7 +265,7 @@ absl::Status WriteResults(const NamedTensors& results, const std::string& out, b
     std::printf("{\"outputs\":{%s}}\n", text.c_str());
   } else if (out.empty()) {
     for (const auto& [name, tensor] : results) {
-      std::printf("%s %s\n", name.c_str(), tensor.ToString(limit).c_str());
+      std::printf("%s %s\n", Printable(name).c_str(), tensor.ToString(limit).c_str());
     }
   }
   if (out.empty()) return absl::OkStatus();

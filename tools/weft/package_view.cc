@@ -13,6 +13,7 @@
 #include "proto/file.h"
 #include "proto/parse_message.h"
 #include "proto/plan.pb.h"
+#include "proto/printable.h"
 #include "proto/suggest.h"
 #include "runtime/session.h"
 #include "tools/common/exit_code.h"
@@ -331,7 +332,7 @@ absl::StatusOr<std::string> PackageText(const std::string& path,
   if (session.ok()) status = AddMemory(**session, signatures, *sizes, package);
   if (!status.ok()) return status;
   if (options.json) return JsonText(package, 1) + "\n";
-  return TextOf(package, options.steps);
+  return PrintableLines(TextOf(package, options.steps));
 }
 
 }  // namespace weft::cli
