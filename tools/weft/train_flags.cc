@@ -4,9 +4,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "proto/suggest.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit_code.h"
@@ -66,36 +64,17 @@ absl::Status CheckModelName(const std::string& model) {
                                  Suggestion(model, {"mlp", "cnn"})));
 }
 
-// "64,32": each part, also one that is empty, has to be what `each` says.
-CLI::Validator ListOf(const CLI::Validator& each) {
-  return CLI::Validator(
-      [each](std::string& list) {
-        for (std::string part : std::vector<std::string>(absl::StrSplit(list, ','))) {
-          if (std::string wrong = each(part); !wrong.empty()) return wrong;
-        }
-        return std::string();
-      },
-      "");
-}
-
 void AddModelOptions(CLI::App* app, TrainFlags& flags) {
   constexpr char kGroup[] = "Standard models (mlp, cnn)";
   StandardModelOptions& standard = flags.standard;
   std::vector<CLI::Option*>& options = flags.model_options;
-  // A delimiter of the option's own would pass over empty parts.
-  const auto set_hidden = [&standard](const std::string& list) {
-    standard.hidden.clear();
-    for (const std::string& units : std::vector<std::string>(absl::StrSplit(list, ','))) {
-      int64_t number = 0;  // which it is: ListOf comes first
-      if (absl::SimpleAtoi(units, &number)) standard.hidden.push_back(number);
-    }
-  };
-  options.push_back(
-      app->add_option_function<std::string>("--hidden", set_hidden, "Units of the hidden layers")
-          ->type_name("UNITS,...")
-          ->check(ListOf(WholeNumber(1)))
-          ->default_str("64,64")
-          ->group(kGroup));
+  options.push_back(app->add_option("--hidden", standard.hidden, "Units of the hidden layers")
+                        ->allow_extra_args(false)
+                        ->delimiter(',')
+                        ->type_name("UNITS,...")
+                        ->check(WholeNumber(1))
+                        ->default_str("64,64")
+                        ->group(kGroup));
   options.push_back(app->add_option("--learning-rate", standard.learning_rate,
                                     "Where it starts; it falls to 0 along a cosine")
                         ->capture_default_str()
