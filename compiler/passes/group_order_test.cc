@@ -98,5 +98,41 @@ TEST(GroupOrder, OneNodeThatAllRead) {
   }
 }
 
+// The first and the last node have `count` nodes of their own each between them, none of which
+// leads from one to the other.
+GroupOrder Apart(int count) {
+  Edges edges;
+  for (int i = 0; i < count; ++i) {
+    edges.emplace_back(0, 1 + i);
+    edges.emplace_back(1 + count + i, 1 + 2 * count);
+  }
+  return GroupOrder(2 + 2 * count, edges);
+}
+
+// Where there is too much to look at, two groups are taken to be apart, however often one asks; all
+// others merge as ever.
+TEST(GroupOrder, SearchesThatDecideNothing) {
+  constexpr int kFew = 2000, kMany = 10000, kLast = 1 + 2 * kMany;
+  GroupOrder small = Apart(kFew);
+  EXPECT_FALSE(small.AreApart(0, 1 + 2 * kFew));
+  GroupOrder order = Apart(kMany);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_TRUE(order.AreApart(0, kLast)) << round;
+    EXPECT_TRUE(order.AreApart(kLast, 0)) << round;
+  }
+  for (int i = 2; i <= kFew; ++i) {
+    ASSERT_FALSE(order.AreApart(1, i)) << i;
+    order.Merge(1, i);
+  }
+  // Some of what follows the first node is one group now, and may be one with it; so may one of
+  // what leads to the last, and then another.
+  ASSERT_FALSE(order.AreApart(0, 1));
+  order.Merge(0, 1);
+  EXPECT_EQ(order.GroupOf(kFew), 0);
+  ASSERT_FALSE(order.AreApart(0, kMany + 1));
+  order.Merge(0, kMany + 1);
+  EXPECT_FALSE(order.AreApart(kMany + 2, 0));
+}
+
 }  // namespace
 }  // namespace weft
