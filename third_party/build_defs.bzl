@@ -111,12 +111,15 @@ END
         **kwargs
     )
 
-# What no library of the compiler knows: of the runtime it uses plan tables and core alone.
+# What no library of the compiler knows: of the runtime it uses what lays a plan out (core,
+# plan_tables, memory) and cpu_features alone.
 ABOVE_COMPILER = [
     "//runtime/cpu",
     "//runtime/ptx_emulator",
     "//runtime/testing",
     "//runtime:c_api",
+    "//runtime:device",
+    "//runtime:devices",
     "//runtime:package",
     "//runtime:session",
     "//tests",
