@@ -106,22 +106,29 @@ class Pair {
   // large one in its place. What the small one's operands need precedes the large one.
   void Merge() {
     const std::vector<unsigned> places = PlaceOperands();
+    llvm::DenseSet<mlir::Operation*> has_same = same_effects_;
+    for (auto [value, same] : same_) has_same.insert(value.getDefiningOp());
+    std::vector<mlir::Operation*> own;
     for (unsigned r = 0; r < small_->getNumRegions(); ++r) {
       mlir::Block &from = small_->getRegion(r).front(), &to = large_->getRegion(r).front();
       for (mlir::BlockArgument argument : from.getArguments()) {
         argument.replaceAllUsesWith(to.getArgument(places[argument.getArgNumber()]));
       }
-      std::vector<mlir::Operation*> own;
       for (mlir::Operation& op : to.without_terminator()) own.push_back(&op);
-      to.getOperations().splice(to.begin(), from.getOperations(), from.begin(),
-                                from.getTerminator()->getIterator());
-      for (auto [value, same] : same_) {
-        if (value.getParentBlock() == &to) value.replaceAllUsesWith(same);
+      // What the large one does first it still does first: a push of a value that the body can then
+      // write over. None of that needs what is the same in both.
+      mlir::Operation* place = to.getTerminator();
+      for (mlir::Operation& op : llvm::reverse(to)) {
+        if (has_same.contains(&op)) place = &op;
       }
-      for (auto op = own.rbegin(); op != own.rend(); ++op) {
-        if ((*op)->use_empty() && (same_effects_.contains(*op) || mlir::isMemoryEffectFree(*op))) {
-          (*op)->erase();
-        }
+      to.getOperations().splice(place->getIterator(), from.getOperations(), from.begin(),
+                                from.getTerminator()->getIterator());
+    }
+    for (auto [value, same] : same_) value.replaceAllUsesWith(same);
+    // Only now, since all that is the same has been looked at.
+    for (auto op = own.rbegin(); op != own.rend(); ++op) {
+      if ((*op)->use_empty() && (same_effects_.contains(*op) || mlir::isMemoryEffectFree(*op))) {
+        (*op)->erase();
       }
     }
     small_->replaceAllUsesWith(large_->getResults().take_front(small_.getNumResults()));

@@ -1,5 +1,7 @@
 #include "compiler/passes/passes.h"
 
+#include <malloc.h>
+
 #include <cstring>
 #include <set>
 #include <string>
@@ -681,6 +683,95 @@ TEST(MergeLoopsTest, GradientsOfLoopsThatPrint) {
   int ops = 0;
   for (mlir::Operation& op : forward.getBody().front()) ops += llvm::isa<ir::TanhOp>(op);
   EXPECT_EQ(ops, 1);
+}
+
+// Nothing prints because a gradient runs it again, and nothing is silent because the gradient is
+// all that is wanted.
+TEST(MergeLoopsTest, GradientsAloneOfWhatPrints) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4}), w = graph.Input("w", DataType::kF32, {4});
+  Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+  Tensor y = While(
+      {x, zero}, [](const std::vector<Tensor>& v) { return Less(v[1], 3.0); },
+      [&](const std::vector<Tensor>& v) {
+        Tensor z = Cond(
+            Less(v[1], 2.0), [&] { return std::vector{Print(v[0] * w, "z")}; },
+            [&] { return std::vector{v[0]}; })[0];
+        return std::vector{Sin(z), v[1] + 1.0};
+      },
+      5)[0];
+  Tensor once = Gradients(y, {w})[0], twice = Gradients(once, {w})[0];
+  graph.AddSignature("once", {{"dw", once}});
+  graph.AddSignature("twice", {{"dw", twice}});
+  Tensor branch = Cond(
+      Less(ReduceMax(x, {0}), 0.5), [&] { return std::vector{Sin(Print(x * w, "x"))}; },
+      [&] { return std::vector{x}; })[0];
+  graph.AddSignature("branch", {{"dw", Gradients(branch, {w})[0]}});
+  graph.AddSignature("both", {{"y", branch}, {"dw", Gradients(branch, {w})[0]}});
+  for (const char* name : {"once", "twice", "branch", "both"}) {
+    SCOPED_TRACE(name);
+    Function f(graph, name);
+    EXPECT_EQ(f.Count("weft.print"), 1);
+    ASSERT_TRUE(MergeLoops(f.op()).ok());
+    ASSERT_TRUE(Simplify(f.op()).ok());
+    ASSERT_TRUE(EliminateDeadCode(f.op()).ok());
+    ASSERT_TRUE(llvm::succeeded(mlir::verify(f.op())));
+    EXPECT_EQ(f.Count("weft.print"), 1);
+  }
+  Function f(graph, "once");
+  f.Run(MergeLoops);
+  int loops = 0;
+  for (mlir::Operation& op : f.op().getBody().front()) loops += llvm::isa<ir::WhileOp>(op);
+  EXPECT_EQ(loops, 2);
+}
+
+// What is pushed is read before the body computes what may take its place in memory.
+TEST(MergeLoopsTest, PushesStayFirst) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4, 4}), w = graph.Input("w", DataType::kF32, {4, 4});
+  Tensor zero = graph.Constant(HostTensor::Scalar<int64_t>(0));
+  Tensor y = While(
+      {x, zero}, [](const std::vector<Tensor>& v) { return Less(v[1], 3.0); },
+      [&](const std::vector<Tensor>& v) {
+        return std::vector{MatMul(Tanh(MatMul(v[0], w)), w), v[1] + 1.0};
+      },
+      5)[0];
+  graph.AddSignature("f", {{"y", y}, {"dw", Gradients(y, {w})[0]}});
+  Function f(graph);
+  f.Run(MergeLoops);
+  ir::WhileOp forward = *f.op().getBody().front().getOps<ir::WhileOp>().begin();
+  bool computed = false;
+  int pushes = 0;
+  for (mlir::Operation& op : forward.getBody().front()) {
+    computed |= llvm::isa<ir::MatMulOp>(op);
+    if (!llvm::isa<ir::StackPushOp>(op)) continue;
+    ++pushes;
+    EXPECT_FALSE(computed);
+  }
+  EXPECT_TRUE(computed);
+  EXPECT_EQ(pushes, 1);
+}
+
+// With pages of their own for large ops, one that is looked at after it has been erased is gone
+// from the address space.
+TEST(MergeLoopsTest, ErasedOpsAreNotLookedAt) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4}), w = graph.Input("w", DataType::kF32, {4});
+  Tensor y = While(
+      {x},
+      [](const std::vector<Tensor>& v) {
+        return Less(ReduceSum(Concat(std::vector<Tensor>(2000, v[0]), 0), {0}), 0.5);
+      },
+      [&](const std::vector<Tensor>& v) { return std::vector{Tanh(v[0] * w)}; }, 5)[0];
+  graph.AddSignature("f", {{"y", y}, {"dw", Gradients(y, {w})[0]}});
+  constexpr int kDefault = 128 << 10;
+  mallopt(M_MMAP_THRESHOLD, 16 << 10);
+  {
+    Function f(graph);
+    f.Run(MergeLoops);
+    EXPECT_EQ(f.Count("weft.concat"), 1);
+  }
+  mallopt(M_MMAP_THRESHOLD, kDefault);
 }
 
 // Each like every other but for one value, or for nothing: comparing all with all would show as a

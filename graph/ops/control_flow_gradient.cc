@@ -76,6 +76,25 @@ bool AdjointReads(mlir::Region& body, int index) {
   return false;
 }
 
+// The gradient runs bodies without their prints. Where it alone is wanted, nobody would run the
+// forward op, and what that prints would be lost. So a result of one that prints, which is what
+// this gives, is captured by the op that is the gradient.
+Tensor ResultOfPrints(const GradientContext& c) {
+  const bool prints = OpOf(c)
+                          ->walk([](mlir::Operation* op) {
+                            return ir::IsOp(op, "print") ? mlir::WalkResult::interrupt()
+                                                         : mlir::WalkResult::advance();
+                          })
+                          .wasInterrupted();
+  // Through which no gradient flows.
+  return prints ? StopGradient(c.result(0)) : Tensor();
+}
+
+// In a body: makes the value, if there is one, an operand of the op around it.
+void Capture(ir::GraphImpl* graph, const Tensor& value) {
+  if (value.valid()) graph->Localize(ir::ValueOf(value));
+}
+
 // The forward loop once more, with stacks of what the carried values are at the start of each
 // iteration.
 struct Recorded {
@@ -140,6 +159,7 @@ absl::Status GradientWhile(GradientContext& c) {
   }
   const ir::SourceLine call = CallLine(graph);
   const Recorded recorded = RunRecorded(c, carried, limit);
+  const Tensor forward = ResultOfPrints(c);
   if (!graph->status.ok()) return absl::OkStatus();  // the graph has the error
 
   // The loop back carries the number of iterations left, the gradients of the float values carried
@@ -161,6 +181,7 @@ absl::Status GradientWhile(GradientContext& c) {
 
   auto condition = [&](const std::vector<Tensor>& values) { return Greater(values[0], 0.0); };
   auto body = [&](const std::vector<Tensor>& values) {
+    Capture(graph, forward);
     const Tensor iteration = values[0] - 1.0;
     std::vector<Tensor> arguments;
     for (int i = 0; i < carried; ++i) {
@@ -207,8 +228,10 @@ absl::Status GradientCond(GradientContext& c) {
   const ir::SourceLine call = CallLine(graph);
   const std::vector<int> wanted = Wanted(c, 1);
   if (wanted.empty()) return absl::OkStatus();
+  const Tensor forward = ResultOfPrints(c);
   auto branch = [&](int index) {
     return [&, index] {
+      Capture(graph, forward);
       const std::vector<Tensor> outs =
           ir::InlineRegion(graph, op->getRegion(index), Operands(c, 1), ir::Prints::kDrop);
       std::vector<Tensor> ys, dys, xs;
