@@ -1,5 +1,6 @@
 // Ops whose operands are constants become constants.
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/Support/raw_ostream.h"
 
 namespace weft {
@@ -23,6 +25,26 @@ namespace {
 constexpr int64_t kMaxComputedBytes = 1 << 18;
 // Moving elements is quick and mostly makes nothing larger; weights may be large.
 constexpr int64_t kMaxMovedBytes = int64_t{1} << 30;
+// What one pass makes of all constants together: so many times their bytes, and so many more. A
+// file may move one weight over and over.
+constexpr int64_t kMaxGrowth = 4;
+constexpr int64_t kMaxMadeBytes = int64_t{64} << 20;
+
+int64_t BytesOf(mlir::Value value) {
+  return NumElements(ir::ShapeOf(value)).Constant().value_or(0) * SizeOf(ir::DataTypeOf(value));
+}
+
+bool IsKnown(mlir::Value value) {
+  return llvm::isa_and_nonnull<ir::ConstantOp, plan::WeightOp>(value.getDefiningOp());
+}
+
+// Of something known, what it holds in memory: of one number in any shape, that number.
+int64_t BytesHeld(mlir::Value value) {
+  auto constant = value.getDefiningOp<ir::ConstantOp>();
+  if (!constant) return BytesOf(value);
+  auto elements = llvm::cast<mlir::DenseElementsAttr>(constant.getValue());
+  return static_cast<int64_t>(elements.getRawData().size());
+}
 
 bool IsMoving(mlir::Operation* op) {
   return llvm::isa<ir::ReshapeOp, ir::TransposeOp, ir::ReverseOp, ir::SliceOp, plan::PackOp>(op);
@@ -82,22 +104,12 @@ class Folder {
     function.walk([&](mlir::Operation* op) {
       if (op->getParentOfType<plan::FusionOp>() == nullptr) ops.push_back(op);
     });
+    bytes_left_ = kMaxMadeBytes + kMaxGrowth * BytesOfConstants(ops);
     bool changed = false;
     for (mlir::Operation* op : ops) {
-      if (auto constant = llvm::dyn_cast<ir::ConstantOp>(op)) {
-        absl::StatusOr<HostTensor> value =
-            ir::HostTensorOf(llvm::cast<mlir::DenseElementsAttr>(constant.getValue()));
-        if (!value.ok()) return At(value.status(), op);
-        known_[constant.getY()] = *std::move(value);
-        continue;
-      }
-      if (auto weight = llvm::dyn_cast<plan::WeightOp>(op)) {
-        known_[weight.getY()] = weights_.at(static_cast<int64_t>(weight.getIndex()));
-        continue;
-      }
       // What is known need not be computed again later.
       if (auto barrier = llvm::dyn_cast<plan::BarrierOp>(op)) {
-        if (!known_.contains(barrier.getX())) continue;
+        if (!IsKnown(barrier.getX())) continue;
         barrier.getY().replaceAllUsesWith(barrier.getX());
         barrier.erase();
         changed = true;
@@ -112,23 +124,38 @@ class Folder {
   }
 
  private:
+  // Each once, whatever names it.
+  static int64_t BytesOfConstants(const std::vector<mlir::Operation*>& ops) {
+    llvm::DenseSet<mlir::Attribute> seen;
+    int64_t bytes = 0;
+    for (mlir::Operation* op : ops) {
+      mlir::Attribute which;
+      if (auto weight = llvm::dyn_cast<plan::WeightOp>(op)) which = weight.getIndexAttr();
+      if (auto constant = llvm::dyn_cast<ir::ConstantOp>(op)) which = constant.getValue();
+      if (which && seen.insert(which).second) bytes += BytesHeld(op->getResult(0));
+    }
+    return bytes;
+  }
+
   absl::StatusOr<bool> Fold(mlir::Operation* op) {
+    if (BytesOf(op->getResult(0)) > bytes_left_) return false;
     // All are known before any is computed.
     for (mlir::Value operand : op->getOperands()) {
       if (!RootOf(operand)) return false;
     }
     std::vector<HostTensor> operands;
     for (mlir::Value operand : op->getOperands()) {
-      std::optional<HostTensor> value = ValueOf(operand);
-      if (!value) return false;
-      operands.push_back(*std::move(value));
+      absl::StatusOr<std::optional<HostTensor>> value = ValueOf(operand);
+      if (!value.ok()) return At(value.status(), op);
+      if (!*value) return false;
+      operands.push_back(**std::move(value));
     }
     if (llvm::isa<plan::UnpackOp>(op)) return false;
     absl::StatusOr<HostTensor> result = Compute(op, operands);
     if (!result.ok()) return At(result.status(), op);
     mlir::OpBuilder builder(op);
     mlir::Value constant = MakeConstant(builder, op->getLoc(), *result, weights_);
-    known_[constant] = *std::move(result);
+    bytes_left_ -= BytesHeld(constant);
     op->getResult(0).replaceAllUsesWith(constant);
     op->erase();
     return true;
@@ -162,7 +189,7 @@ class Folder {
   // there is none.
   mlir::Value RootOf(mlir::Value value) {
     std::vector<mlir::Value> chain;
-    while (!known_.contains(value)) {
+    while (!IsKnown(value)) {
       if (auto root = roots_.find(value); root != roots_.end()) {
         value = root->second;
         break;
@@ -179,24 +206,34 @@ class Folder {
     return value;
   }
 
-  // The value of a constant, or of small broadcasts of one.
-  std::optional<HostTensor> ValueOf(mlir::Value value) {
+  // The value of a constant, or of small broadcasts of one. It is made for whoever asks and then
+  // forgotten, so one number in a large shape is none here.
+  absl::StatusOr<std::optional<HostTensor>> ValueOf(mlir::Value value) {
     const mlir::Value root = RootOf(value);
     if (!root) return std::nullopt;
-    if (root == value) return known_.at(root);
-    const std::optional<int64_t> elements = NumElements(ir::ShapeOf(value)).Constant();
-    if (!elements || *elements * SizeOf(ir::DataTypeOf(value)) > kMaxComputedBytes) {
+    absl::StatusOr<std::optional<HostTensor>> known = KnownValue(root);
+    if (root == value || !known.ok() || !*known) return known;
+    if (!NumElements(ir::ShapeOf(value)).IsConstant() || BytesOf(value) > kMaxComputedBytes) {
       return std::nullopt;
     }
     // The last broadcast of a chain makes of its root what all do one after the other.
-    absl::StatusOr<std::vector<HostTensor>> results =
-        EvaluateOp(value.getDefiningOp(), {known_.at(root)});
+    absl::StatusOr<std::vector<HostTensor>> results = EvaluateOp(value.getDefiningOp(), {**known});
     if (!results.ok()) return std::nullopt;
     return (*results)[0];
   }
 
+  absl::StatusOr<std::optional<HostTensor>> KnownValue(mlir::Value value) {
+    if (auto weight = value.getDefiningOp<plan::WeightOp>()) {
+      return weights_.at(static_cast<int64_t>(weight.getIndex()));
+    }
+    auto elements =
+        llvm::cast<mlir::DenseElementsAttr>(value.getDefiningOp<ir::ConstantOp>().getValue());
+    if (elements.isSplat() && BytesOf(value) > kMaxComputedBytes) return std::nullopt;
+    return ir::HostTensorOf(elements);
+  }
+
   WeightTable& weights_;
-  llvm::DenseMap<mlir::Value, HostTensor> known_;
+  int64_t bytes_left_ = 0;
   // For broadcasts. What comes before an op is not replaced after it was looked at.
   llvm::DenseMap<mlir::Value, mlir::Value> roots_;
 };

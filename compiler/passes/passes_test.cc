@@ -139,6 +139,48 @@ TEST(FoldTest, LargeWindowsAreNotComputed) {
   }
 }
 
+// A constant of one number is made as large as it says by nobody: this one would be 2^48 bytes.
+TEST(FoldTest, LargeConstantsOfOneNumberStaySmall) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {2});
+  graph.AddSignature("f", {{"y", Neg(x)}});
+  Function f(graph);
+  mlir::OpBuilder builder = mlir::OpBuilder::atBlockBegin(&f.op().getBody().front());
+  OpMaker make(builder, f.op().getBody().front().front().getLoc());
+  const float one = 1;
+  mlir::Value huge =
+      make.Make("constant", {},
+                builder.getNamedAttr("value", ir::SplatAttrOf(builder.getContext(), DataType::kF32,
+                                                              {int64_t{1} << 46}, &one)));
+  make.Make("slice", huge,
+            {make.Dims("starts", {0}), make.Dims("limits", {2}), make.Ints("steps", {1})});
+  make.Make("exp", huge);
+  WeightTable weights;
+  const absl::StatusOr<bool> changed = FoldConstants(f.op(), weights);
+  ASSERT_TRUE(changed.ok()) << changed.status();
+  EXPECT_FALSE(*changed);
+  EXPECT_EQ(f.Count("weft.slice"), 1);
+}
+
+// Each of these would be as large as the weight.
+TEST(FoldTest, WhatIsMadeOfOneWeightIsBounded) {
+  constexpr int kOps = 24;
+  constexpr int64_t kBytes = int64_t{4} << 20;
+  Graph graph;
+  HostTensor value = *HostTensor::Create(DataType::kF32, {1024, 1024});
+  value.mutable_values<float>()[1] = 1;
+  Variable w = graph.AddVariable("w", value);
+  Tensor x = w.Read();
+  for (int i = 0; i < kOps; ++i) x = Reverse(x, {i % 2});
+  graph.AddSignature("f", {{"y", x}});
+  Function f(graph);
+  WeightTable weights;
+  ASSERT_TRUE(FreezeVariables(f.op(), {{"w", value}}, weights).ok());
+  ASSERT_TRUE(FoldConstants(f.op(), weights).ok());
+  // Four times the weight, and 64 MiB.
+  EXPECT_EQ(f.Count("weft.reverse"), kOps - 4 - (int64_t{64} << 20) / kBytes);
+}
+
 TEST(CleanupTest, EqualOpsAreOne) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {2});

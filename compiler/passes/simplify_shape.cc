@@ -37,8 +37,8 @@ mlir::Value ReshapeOfReshape(Op op, OpMaker make) {
   auto inner = X(op).getDefiningOp<ir::ReshapeOp>();
   return inner ? make.Reshape(inner.getX(), ir::ShapeOf(op->getResult(0))) : mlir::Value();
 }
-// A constant of one number has any shape.
-mlir::Value ReshapeOfSplat(Op op, OpMaker make) {
+// One number in any shape stays that wherever its elements go.
+mlir::Value MovedSplat(Op op, OpMaker make) {
   auto broadcast = X(op).getDefiningOp<ir::BroadcastOp>();
   if (!broadcast || !ir::ShapeOf(broadcast.getX()).empty()) return {};
   return make.Broadcast(broadcast.getX(), ir::ShapeOf(op->getResult(0)));
@@ -84,11 +84,6 @@ mlir::Value TransposeOfOnes(Op op, OpMaker make) {
   }
   return make.Reshape(X(op), ir::ShapeOf(op->getResult(0)));
 }
-mlir::Value TransposeOfSplat(Op op, OpMaker make) {
-  auto broadcast = X(op).getDefiningOp<ir::BroadcastOp>();
-  if (!broadcast || !ir::ShapeOf(broadcast.getX()).empty()) return {};
-  return make.Broadcast(broadcast.getX(), ir::ShapeOf(op->getResult(0)));
-}
 // A slice as large as its operand takes all of it, with steps of 1.
 mlir::Value SliceOfAll(Op op, OpMaker) {
   const auto steps = op->getAttrOfType<mlir::DenseI64ArrayAttr>("steps").asArrayRef();
@@ -115,18 +110,20 @@ const std::vector<SimplifyRule>& ShapeRules() {
       {"splat_constant", "constant", SplatConstant},
       {"reshape_to_itself", "reshape", ReshapeToItself},
       {"reshape_of_reshape", "reshape", ReshapeOfReshape},
-      {"reshape_of_splat", "reshape", ReshapeOfSplat},
+      {"reshape_of_splat", "reshape", MovedSplat},
       {"broadcast_to_itself", "broadcast", BroadcastToItself},
       {"broadcast_of_broadcast", "broadcast", BroadcastOfBroadcast},
       {"broadcast_of_all", "broadcast", BroadcastOfAll},
       {"broadcast_of_one_element", "broadcast", BroadcastOfOneElement},
       {"transpose_of_transpose", "transpose", TransposeOfTranspose},
       {"transpose_of_ones", "transpose", TransposeOfOnes},
-      {"transpose_of_splat", "transpose", TransposeOfSplat},
+      {"transpose_of_splat", "transpose", MovedSplat},
       {"slice_of_all", "slice", SliceOfAll},
+      {"slice_of_splat", "slice", MovedSplat},
       {"pad_with_nothing", "pad", PadWithNothing},
       {"concat_of_one", "concat", ConcatOfOne},
       {"reverse_of_ones", "reverse", ReverseOfOnes},
+      {"reverse_of_splat", "reverse", MovedSplat},
   };
   return rules;
 }

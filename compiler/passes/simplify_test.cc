@@ -94,6 +94,8 @@ TEST(SimplifyTest, EveryRule) {
       {"transpose_of_splat", [&](Graph& g, Tensor) { return Transpose(full(g, 2), {1, 0}); },
        "transpose"},
       {"slice_of_all", [](Graph&, Tensor x) { return Slice(x, {0, 0}, {2, 3}, {1, 1}); }, "slice"},
+      {"slice_of_splat",
+       [&](Graph& g, Tensor) { return Slice(full(g, 2), {0, 0}, {2, 3}, {1, 2}); }, "slice"},
       {"pad_with_nothing",
        [](Graph& g, Tensor x) {
          return Pad(x, Full(g, DataType::kF32, {}, 0), {0, 0}, {0, 0}, {0, 0});
@@ -102,6 +104,7 @@ TEST(SimplifyTest, EveryRule) {
       {"concat_of_one", [](Graph&, Tensor x) { return Concat({x}, 0); }, "concat"},
       {"reverse_of_ones", [](Graph&, Tensor x) { return Reverse(Reshape(x, {1, 6}), {0}); },
        "reverse"},
+      {"reverse_of_splat", [&](Graph& g, Tensor) { return Reverse(full(g, 2), {1}); }, "reverse"},
       {"sum_of_sum", [](Graph&, Tensor x) { return ReduceSum(ReduceSum(x, {0}), {0}); }, ""},
       {"prod_of_prod", [](Graph&, Tensor x) { return ReduceProd(ReduceProd(x, {1}), {0}); }, ""},
       {"max_of_max", [](Graph&, Tensor x) { return ReduceMax(ReduceMax(x, {0}, true), {1}); }, ""},
