@@ -1,7 +1,5 @@
 #include "compiler/passes/passes.h"
 
-#include <malloc.h>
-
 #include <cstring>
 #include <set>
 #include <string>
@@ -792,28 +790,6 @@ TEST(MergeLoopsTest, PushesStayFirst) {
   }
   EXPECT_TRUE(computed);
   EXPECT_EQ(pushes, 1);
-}
-
-// With pages of their own for large ops, one that is looked at after it has been erased is gone
-// from the address space.
-TEST(MergeLoopsTest, ErasedOpsAreNotLookedAt) {
-  Graph graph;
-  Tensor x = graph.Input("x", DataType::kF32, {4}), w = graph.Input("w", DataType::kF32, {4});
-  Tensor y = While(
-      {x},
-      [](const std::vector<Tensor>& v) {
-        return Less(ReduceSum(Concat(std::vector<Tensor>(2000, v[0]), 0), {0}), 0.5);
-      },
-      [&](const std::vector<Tensor>& v) { return std::vector{Tanh(v[0] * w)}; }, 5)[0];
-  graph.AddSignature("f", {{"y", y}, {"dw", Gradients(y, {w})[0]}});
-  constexpr int kDefault = 128 << 10;
-  mallopt(M_MMAP_THRESHOLD, 16 << 10);
-  {
-    Function f(graph);
-    f.Run(MergeLoops);
-    EXPECT_EQ(f.Count("weft.concat"), 1);
-  }
-  mallopt(M_MMAP_THRESHOLD, kDefault);
 }
 
 // Each like every other but for one value, or for nothing: comparing all with all would show as a
