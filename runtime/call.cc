@@ -126,6 +126,8 @@ absl::StatusOr<std::unique_ptr<PreparedCall>> PreparedCall::Create(
 }
 
 PreparedCall::~PreparedCall() {
+  // Before the memory in which its work may still be under way.
+  queue_ = nullptr;
   if (counted_) state_->memory.GiveBack(peak_bytes_);
 }
 
@@ -331,10 +333,6 @@ absl::Status PreparedCall::Run(const RunLimits& limits) {
 }
 
 absl::Status PreparedCall::RunLocked(const RunLimits& limits) {
-  if (absl::Status status = BindAddresses(); !status.ok()) {
-    queue_->Finish().IgnoreError();  // what was fed may be under way
-    return status;
-  }
   WeftRunArgs args = {};
   args.arena = arena_.data();
   args.constants = package_->constants();
@@ -346,11 +344,22 @@ absl::Status PreparedCall::RunLocked(const RunLimits& limits) {
   args.cancel = reinterpret_cast<const uint8_t*>(limits.cancel());
   args.profile = state_->profiling.load(std::memory_order_relaxed) ? plan_->profile.get() : nullptr;
   queue_->Bind(&args);
+  if (absl::Status status = BindAddresses(); !status.ok()) {
+    queue_->Finish().IgnoreError();  // what was fed may be under way
+    return status;
+  }
   WeftError error = {};
   int result = weft_run(instance_, &args, &error);
   // Also after an error: until then the device may read what was fed.
   const absl::Status finished = Finish(result == WEFT_OK);
-  if (!finished.ok()) result = WEFT_ERROR_DEVICE;
+  if (absl::IsDeadlineExceeded(finished) || absl::IsCancelled(finished)) {
+    if (result == WEFT_OK) {
+      error.index = WEFT_NONE;
+      result = absl::IsCancelled(finished) ? WEFT_ERROR_CANCELLED : WEFT_ERROR_DEADLINE;
+    }
+  } else if (!finished.ok()) {
+    result = WEFT_ERROR_DEVICE;
+  }
   for (size_t i = 0; i < variables_.size(); ++i) {
     if ((tables_->variables[i].flags & WEFT_VARIABLE_ASSIGNED) == 0) continue;
     if (result == WEFT_OK) variables_[i]->defined = true;
@@ -382,7 +391,11 @@ absl::Status PreparedCall::BindAddresses() {
     const size_t bytes = input.tensor.size_bytes();
     if (!host) {
       absl::Status status = queue_->CopyIn(input.on_device.data(), input.tensor.data(), bytes);
-      if (!status.ok()) return status;
+      if (!status.ok()) {
+        return absl::Status(
+            status.code(), absl::StrCat("signature '", tables_->signature, "', input '", input.name,
+                                        "': ", status.message()));
+      }
       input_addresses_[i] = input.on_device.data();
       continue;
     }
@@ -413,14 +426,17 @@ absl::Status PreparedCall::ErrorOf(int result, const WeftError& error,
         error.index == WEFT_NONE ? "" : PlaceOfStep(tables_->steps[error.index]),
         "; variables that the run assigns have no value now"));
   }
+  const std::string end = error.index == WEFT_NONE ? "what was started on the device"
+                                                   : PlaceOfStep(tables_->steps[error.index]);
+  if (result == WEFT_ERROR_DEADLINE) {
+    return absl::DeadlineExceededError(
+        absl::StrCat(where, "the deadline passed before the end of ", end));
+  }
+  if (result == WEFT_ERROR_CANCELLED) {
+    return absl::CancelledError(absl::StrCat(where, "cancelled before the end of ", end));
+  }
   const WeftStep& step = tables_->steps[error.index];
   switch (result) {
-    case WEFT_ERROR_DEADLINE:
-      return absl::DeadlineExceededError(
-          absl::StrCat(where, "the deadline passed before the end of ", PlaceOfStep(step)));
-    case WEFT_ERROR_CANCELLED:
-      return absl::CancelledError(
-          absl::StrCat(where, "cancelled before the end of ", PlaceOfStep(step)));
     case WEFT_ERROR_LIMIT:
       return absl::OutOfRangeError(absl::StrCat(where, "the loop ", PlaceOfStep(step), " passed ",
                                                 step.limit, " iterations (max_iterations)"));

@@ -69,7 +69,10 @@ class DeviceQueue {
   // Host memory has to stay until Finish.
   virtual absl::Status CopyIn(void* device, const void* host, size_t bytes) = 0;
   virtual absl::Status CopyOut(void* host, const void* device, size_t bytes) = 0;
-  // Sets what makes a run use this queue: `device` and `queue`, or `scratch` and `pool`.
+  // Begins a run, until Finish: sets what makes it use this queue, `device` and `queue`, or
+  // `scratch` and `pool`. Where the queue waits for work, the run's deadline and cancellation may
+  // end that, until the run commits: DeadlineExceeded or Cancelled from any function then, and host
+  // memory is the caller's again.
   virtual void Bind(WeftRunArgs* args) = 0;
   // Waits until all is done. Error: whatever failed since the last Finish.
   virtual absl::Status Finish() = 0;
@@ -79,7 +82,7 @@ class DeviceQueue {
 class Device {
  public:
   virtual ~Device() = default;
-  // "cpu", "emulator".
+  // "cpu", "cuda", "emulator".
   virtual std::string_view name() const = 0;
   // The least that code for this device must be compiled for: "cpu:x86-64-v3", "cuda:sm_80".
   virtual std::string target() const = 0;

@@ -2,17 +2,17 @@
 
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
-#include "runtime/cpu/cpu_device.h"
 #include "runtime/cpu_features.h"
+#include "runtime/hardware_devices.h"
 #include "runtime/ptx_emulator/emulator_device.h"
 
 namespace weft {
 
 absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int threads) {
-  if (name == "cpu") return MakeCpuDevice(threads);
   absl::string_view generation(name.data(), name.size());
   if (absl::ConsumePrefix(&generation, "emulator")) {
     if (generation.empty()) generation = ":sm_90";
@@ -20,10 +20,13 @@ absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int th
       if (generation == absl::StrCat(":sm_", sm))
         return MakeEmulatorDevice({.sm = sm, .threads = threads > 0 ? threads : NumCores()});
     }
+  } else if (name == "cpu" || absl::StartsWith(generation, "cuda")) {
+    return MakeHardwareDevice(name, threads);
   }
   return absl::InvalidArgumentError(
       absl::StrCat("device '", std::string(name),
-                   "': expected cpu, emulator, emulator:sm_70, emulator:sm_80 or emulator:sm_90"));
+                   "': expected cpu, cuda:0 and the like for a GPU, or emulator, emulator:sm_70, "
+                   "emulator:sm_80 or emulator:sm_90"));
 }
 
 }  // namespace weft

@@ -10,9 +10,9 @@
 
 namespace weft {
 
-// "cpu", this processor, with so many threads (0: one per core); "emulator" or "emulator:sm_80",
-// NVIDIA's GPU of that generation (sm_90 if not given) emulated by as many threads, which check all
-// that its kernels do. Error: InvalidArgument, which names what there is.
+// Those of hardware_devices.h, and "emulator" or "emulator:sm_80", NVIDIA's GPU of that generation
+// (sm_90 if not given) emulated by as many threads, which check all that its kernels do. Errors as
+// there; what is wrong with a name comes with what there is.
 absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int threads);
 
 }  // namespace weft

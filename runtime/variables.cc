@@ -20,6 +20,11 @@ std::string TypeText(DataType dtype, const std::vector<int64_t>& shape) {
   return HostTensor::View(dtype, shape, nullptr).TypeString();
 }
 
+// An error of memory, or of copying to the device, with the variable that it is about.
+absl::Status Naming(const std::string& variable, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat("variable '", variable, "': ", status.message()));
+}
+
 }  // namespace
 
 absl::Status UndefinedVariable(std::string_view name) {
@@ -96,7 +101,7 @@ absl::Status Variables::Declare(const Package& package) {
       const HostTensor& value = package.weights().at(declared.name());
       variable->owned = !device_->is_host() || reinterpret_cast<uintptr_t>(value.data()) % 64 != 0;
       absl::StatusOr<HostTensor> placed = variable->owned ? ToDevice(value) : value;
-      if (!placed.ok()) return placed.status();
+      if (!placed.ok()) return Naming(variable->name, placed.status());
       variable->value = *std::move(placed);
       variable->defined = true;
     }
@@ -178,7 +183,7 @@ absl::Status Variables::MakeWritable(Variable* variable) const {
   // What is there but not owned is in a package, and so on the host.
   absl::StatusOr<HostTensor> memory =
       variable->defined ? ToDevice(variable->value) : Allocate(variable->dtype, variable->shape);
-  if (!memory.ok()) return memory.status();
+  if (!memory.ok()) return Naming(variable->name, memory.status());
   variable->value = *std::move(memory);
   variable->owned = true;
   return absl::OkStatus();
@@ -231,7 +236,7 @@ absl::Status Variables::Set(const std::map<std::string, HostTensor>& values) {
                                                      ", got ", value.TypeString()));
     }
     absl::StatusOr<HostTensor> copy = ToDevice(value);
-    if (!copy.ok()) return copy.status();
+    if (!copy.ok()) return Naming(name, copy.status());
     changes.emplace_back(variable, *std::move(copy));
   }
   const VariablesLocked locked(lock_, VariablesLock::Mode::kWrite);

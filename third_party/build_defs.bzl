@@ -115,6 +115,7 @@ END
 # plan_tables, memory) and cpu_features alone.
 ABOVE_COMPILER = [
     "//runtime/cpu",
+    "//runtime/cuda",
     "//runtime/ptx_emulator",
     "//runtime/testing",
     "//runtime:c_api",

@@ -20,10 +20,15 @@ WEFT_CORE_WEAK int Interrupted(const Interrupt& interrupt) {
   return WEFT_OK;
 }
 
+WEFT_CORE_WEAK int FromDevice(int result) {
+  const bool stopped = result == WEFT_ERROR_DEADLINE || result == WEFT_ERROR_CANCELLED;
+  return result == 0 || stopped ? result : WEFT_ERROR_DEVICE;
+}
+
 WEFT_CORE_WEAK int ReadBytes(const WeftRunArgs& args, void* host, const void* source,
                              int64_t bytes) {
   if (args.device != nullptr) {
-    return args.device->read(args.queue, host, source, bytes) == 0 ? WEFT_OK : WEFT_ERROR_DEVICE;
+    return FromDevice(args.device->read(args.queue, host, source, bytes));
   }
   if (bytes > 0) memcpy(host, source, static_cast<size_t>(bytes));
   return WEFT_OK;
@@ -33,6 +38,7 @@ WEFT_CORE_WEAK int ReadBytes(const WeftRunArgs& args, void* host, const void* so
 
 namespace {
 
+using weft::core::FromDevice;
 using weft::core::Interrupted;
 using weft::core::Job;
 using weft::core::Now;
@@ -88,8 +94,6 @@ void SetAddresses(const Run& run) {
 }
 
 int64_t AtLeastZero(int64_t value) { return value > 0 ? value : 0; }
-
-int FromDevice(int result) { return result == 0 ? WEFT_OK : WEFT_ERROR_DEVICE; }
 
 int Launch(const Run& run, const WeftStep& step) {
   const WeftInstance& instance = *run.instance;
@@ -201,6 +205,13 @@ void Record(const Run& run, uint32_t index, int64_t nanoseconds) {
   }
 }
 
+// From here on nothing stops the run.
+void Commit(Run& run) {
+  run.interrupt = kNoInterrupt;
+  const WeftDeviceFunctions* device = run.args->device;
+  if (device != nullptr && device->commit != nullptr) device->commit(run.args->queue);
+}
+
 int RunBlock(Run& run, uint32_t block) {
   const WeftBlock& steps = run.plan->blocks[block];
   for (uint32_t i = 0; i < steps.num_steps; ++i) {
@@ -208,7 +219,7 @@ int RunBlock(Run& run, uint32_t block) {
     const WeftStep& step = run.plan->steps[index];
     int result = Interrupted(run.interrupt);
     if (result == WEFT_OK) {
-      if (block == 0 && i >= run.plan->commit_step) run.interrupt = kNoInterrupt;
+      if (block == 0 && i == run.plan->commit_step) Commit(run);
       if (run.args->profile == nullptr) {
         result = RunStep(run, step);
       } else {

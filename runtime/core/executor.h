@@ -114,14 +114,20 @@ WEFT_CORE_API int64_t weft_launch_bytes(const WeftLaunch* launch, uint32_t buffe
 
 /* How steps run elsewhere than on this processor: the same loop over steps gives work to a queue
  * of the device, which does it in order, and may do so later. Addresses are the device's. What is
- * pointed to is the caller's again when the function returns. Each returns 0, or else the run ends
- * with WEFT_ERROR_DEVICE. runtime/device.h makes these of C++. */
+ * pointed to is the caller's again when the function returns. Each returns 0, or else the run ends:
+ * with WEFT_ERROR_DEADLINE or WEFT_ERROR_CANCELLED, where the function returns that because it gave
+ * up waiting before `commit`, otherwise with WEFT_ERROR_DEVICE. runtime/device.h makes these of
+ * C++.
+ */
 typedef struct WeftDeviceFunctions {
   int (*launch)(void* queue, const WeftLaunch* launch);
   /* Within the device. */
   int (*copy)(void* queue, void* destination, const void* source, int64_t bytes);
   /* Waits until all work given so far is done, then copies bytes (which may be 0) to the host. */
   int (*read)(void* queue, void* host, const void* source, int64_t bytes);
+  /* Null, or called before the first step that may write a variable, if there is one: from here on
+   * neither deadline nor cancellation ends the run. */
+  void (*commit)(void* queue);
 } WeftDeviceFunctions;
 
 typedef struct WeftRunArgs {

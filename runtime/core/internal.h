@@ -63,6 +63,8 @@ int RunAlone(const Job& job);
 // With up to `helpers` threads of the pool beside it.
 int RunOnPool(WeftPool* pool, const Job& job, int helpers);
 
+// What one of a device's functions returned, as the end of a run.
+int FromDevice(int result);
 // Bytes at an address of the run's device, once what was given to it before is done.
 int ReadBytes(const WeftRunArgs& args, void* host, const void* source, int64_t bytes);
 

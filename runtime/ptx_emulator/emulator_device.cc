@@ -2,17 +2,15 @@
 
 #include <algorithm>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
+#include "runtime/blame.h"
+#include "runtime/cuda/capability.h"
 
 namespace weft {
 namespace {
@@ -90,7 +88,7 @@ class EmulatorQueue final : public DeviceQueue {
     return shared_->emulator.CopyToHost(host, AddressOf(device), bytes);
   }
   void Bind(WeftRunArgs* args) override {
-    static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read};
+    static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read, nullptr};
     args->device = &functions;
     args->queue = this;
     // What a run finds in the arena is left from before: to read it is a fault of the plan.
@@ -131,7 +129,7 @@ class EmulatorQueue final : public DeviceQueue {
       return Keep(absl::InvalidArgumentError(
           absl::StrCat("expected a kernel of ", launch.num_buffers, " buffers and ",
                        launch.num_sizes, " sizes, got one of ", kernel->num_parameters,
-                       " parameters; in ", launch.step->label, " of ", launch.step->nodes)));
+                       " parameters; in ", PlaceOfStep(*launch.step))));
     }
     std::lock_guard<std::mutex> lock(shared_->mutex);
     ptx::Emulator& emulator = shared_->emulator;
@@ -185,10 +183,8 @@ class EmulatorQueue final : public DeviceQueue {
                                      " bytes of ", result.name, " unwritten"));
     });
     if (!status.ok()) {
-      const WeftStep& step = *launch.step;
       status = absl::Status(status.code(),
-                            absl::StrCat(status.message(), "; in ", step.label, " of ", step.nodes,
-                                         *step.location == '\0' ? "" : " at ", step.location));
+                            absl::StrCat(status.message(), "; in ", PlaceOfStep(*launch.step)));
     }
     return Keep(std::move(status));
   }
@@ -205,15 +201,6 @@ class EmulatorQueue final : public DeviceQueue {
   absl::Status status_;
 };
 
-// The compute capability in "cuda:sm_90a", and whether it ends in "a".
-std::optional<std::pair<int, bool>> CapabilityOf(absl::string_view target) {
-  if (!absl::ConsumePrefix(&target, "cuda:sm_")) return std::nullopt;
-  const bool generation_only = absl::ConsumeSuffix(&target, "a");
-  int sm = 0;
-  if (!absl::SimpleAtoi(target, &sm) || sm <= 0) return std::nullopt;
-  return std::pair(sm, generation_only);
-}
-
 class EmulatorDevice final : public Device {
  public:
   explicit EmulatorDevice(const ptx::EmulatorOptions& options)
@@ -225,19 +212,7 @@ class EmulatorDevice final : public Device {
 
   int Suits(const std::string& target, const std::vector<std::string>&,
             std::string* why) const override {
-    const auto capability = CapabilityOf(target);
-    const char* reason = nullptr;
-    if (!capability) {
-      reason = " is for another device";
-    } else if (capability->first > sm_) {
-      reason = " is newer than ";
-    } else if (capability->second && capability->first != sm_) {
-      reason = " is for that generation alone, not for ";
-    }
-    if (reason == nullptr) return 2 * capability->first + (capability->second ? 1 : 0);
-    absl::StrAppend(why, why->empty() ? "" : "; ", target, reason,
-                    capability ? this->target() : "");
-    return -1;
+    return cuda::SuitsCapability(sm_, target, why);
   }
 
   absl::StatusOr<std::unique_ptr<DeviceCode>> Load(const Container& container,

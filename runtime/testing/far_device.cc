@@ -42,7 +42,7 @@ class FarQueue final : public DeviceQueue {
     return absl::OkStatus();
   }
   void Bind(WeftRunArgs* args) override {
-    static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read};
+    static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read, nullptr};
     args->device = &functions;
     args->queue = this;
   }

@@ -1,0 +1,124 @@
+#include "runtime/cuda/cuda_device.h"
+
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/cuda/capability.h"
+#include "runtime/cuda/code.h"
+#include "runtime/cuda/context.h"
+#include "runtime/cuda/driver.h"
+#include "runtime/cuda/queue.h"
+
+namespace weft {
+namespace {
+
+class CudaDevice final : public Device {
+ public:
+  CudaDevice(std::shared_ptr<cuda::Context> context, std::unique_ptr<cuda::Queue> queue)
+      : context_(std::move(context)), queue_(std::move(queue)) {}
+
+  std::string_view name() const override { return "cuda"; }
+  // The latest generation up to this one that the compiler knows.
+  std::string target() const override {
+    return absl::StrCat("cuda:sm_", context_->sm() >= 90 ? 90 : context_->sm() >= 80 ? 80 : 70);
+  }
+  bool is_host() const override { return false; }
+
+  int Suits(const std::string& target, const std::vector<std::string>&,
+            std::string* why) const override {
+    return cuda::SuitsCapability(context_->sm(), target, why);
+  }
+
+  absl::StatusOr<std::unique_ptr<DeviceCode>> Load(const Container& container,
+                                                   const std::string& section) override {
+    absl::StatusOr<std::string_view> image = container.Section(section);
+    if (!image.ok()) return image.status();
+    absl::StatusOr<std::unique_ptr<cuda::Code>> code = cuda::Code::Load(context_, *image);
+    if (!code.ok()) {
+      return absl::Status(code.status().code(),
+                          absl::StrCat(container.bytes()->path(), ": section '", section,
+                                       "': ", code.status().message()));
+    }
+    return *std::move(code);
+  }
+
+  absl::StatusOr<DeviceMemory> Allocate(size_t size) override {
+    if (size == 0) return DeviceMemory();
+    if (absl::Status usable = context_->Usable(); !usable.ok()) return usable;
+    const cuda::DriverApi& api = context_->api();
+    cuda::CUdeviceptr address = 0;
+    {
+      const cuda::Context::Current current(*context_);
+      const cuda::CUresult result = api.cuMemAlloc_v2(&address, size);
+      size_t free = 0, total = 0;
+      if (result == cuda::CUDA_ERROR_OUT_OF_MEMORY &&
+          api.cuMemGetInfo_v2(&free, &total) == cuda::CUDA_SUCCESS) {
+        return absl::ResourceExhaustedError(absl::StrCat(context_->name(), ": expected ", size,
+                                                         " bytes of memory in one piece, ", free,
+                                                         " of ", total, " are free"));
+      }
+      absl::Status status = context_->StatusOf(result, absl::StrCat("allocating ", size, " bytes"));
+      if (!status.ok()) return status;
+    }
+    DeviceMemory memory(this, reinterpret_cast<void*>(static_cast<uintptr_t>(address)), size);
+    absl::Status status =
+        InQueue([&](cuda::Queue& queue) { return queue.Zero(memory.data(), size); });
+    if (!status.ok()) return status;
+    return memory;
+  }
+  absl::Status CopyIn(void* device, const void* host, size_t bytes) override {
+    return InQueue([&](cuda::Queue& queue) { return queue.CopyIn(device, host, bytes); });
+  }
+  absl::Status CopyOut(void* host, const void* device, size_t bytes) override {
+    return InQueue([&](cuda::Queue& queue) { return queue.CopyOut(host, device, bytes); });
+  }
+
+  int scratch_copies() const override { return 0; }
+  absl::StatusOr<std::unique_ptr<DeviceQueue>> NewQueue(int64_t scratch_bytes) override {
+    if (scratch_bytes > 0) {
+      return absl::InvalidArgumentError(
+          "a GPU's kernels have no scratch, but the plan states some");
+    }
+    return cuda::Queue::Make(context_);
+  }
+
+ private:
+  // Gives the device's own queue work, and waits for it.
+  template <typename Function>
+  absl::Status InQueue(const Function& function) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    absl::Status status = function(*queue_);
+    status.Update(queue_->Finish());
+    return status;
+  }
+
+  void Free(void* data, size_t) override {
+    if (context_->has_abandoned()) {
+      InQueue([](cuda::Queue& queue) { return queue.WaitForOthers(); }).IgnoreError();
+    }
+    const cuda::Context::Current current(*context_);
+    (void)context_->api().cuMemFree_v2(cuda::AddressOf(data));
+  }
+
+  const std::shared_ptr<cuda::Context> context_;
+  std::mutex mutex_;  // guards the queue
+  const std::unique_ptr<cuda::Queue> queue_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Device>> MakeCudaDevice(const CudaOptions& options) {
+  absl::StatusOr<const cuda::Driver*> driver = cuda::Driver::Load(options.driver_library);
+  if (!driver.ok()) return driver.status();
+  absl::StatusOr<std::shared_ptr<cuda::Context>> context =
+      cuda::Context::Open(*driver, options.ordinal);
+  if (!context.ok()) return context.status();
+  absl::StatusOr<std::unique_ptr<cuda::Queue>> queue = cuda::Queue::Make(*context);
+  if (!queue.ok()) return queue.status();
+  return std::make_shared<CudaDevice>(*std::move(context), *std::move(queue));
+}
+
+}  // namespace weft

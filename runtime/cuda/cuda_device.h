@@ -1,0 +1,40 @@
+// An NVIDIA GPU, through its driver.
+#ifndef WEFT_RUNTIME_CUDA_CUDA_DEVICE_H_
+#define WEFT_RUNTIME_CUDA_CUDA_DEVICE_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "runtime/device.h"
+
+namespace weft {
+
+struct CudaOptions {
+  int ordinal = 0;  // as the driver counts GPUs: those that CUDA_VISIBLE_DEVICES leaves
+  // The driver, as dlopen takes it.
+  std::string driver_library = "libcuda.so.1";
+};
+
+// Runs code for cuda targets up to the GPU's compute capability. Loading hands the PTX to the
+// driver, which compiles it (and keeps what it made in a cache of its own); a cubin goes as it is.
+//
+// A run's launches are collected and given to the GPU when something waits for them, or at its end.
+// The second time that the same are to be done, they are captured as a CUDA graph, and from the
+// third on one call starts all of them. Feeds and outputs cross in pinned memory.
+//
+// A deadline or cancellation ends a run's waiting, not the kernels that were started: they run to
+// their end, whatever comes next on the GPU waits for them there, and their results go nowhere. A
+// run that has begun to write variables is waited for.
+//
+// An error of a kernel (an illegal address and the like) ends what this process can do with the
+// GPU: each later call is FailedPrecondition and says what was the first error. After a fork, only
+// the parent can use it.
+//
+// FailedPrecondition where driver or GPU are not there or too old; InvalidArgument where the number
+// of the GPU is too high.
+absl::StatusOr<std::shared_ptr<Device>> MakeCudaDevice(const CudaOptions& options = {});
+
+}  // namespace weft
+
+#endif  // WEFT_RUNTIME_CUDA_CUDA_DEVICE_H_

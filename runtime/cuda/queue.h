@@ -1,0 +1,129 @@
+// A stream of a GPU as a queue of a device.
+#ifndef WEFT_RUNTIME_CUDA_QUEUE_H_
+#define WEFT_RUNTIME_CUDA_QUEUE_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "runtime/cuda/context.h"
+#include "runtime/cuda/graph_cache.h"
+#include "runtime/cuda/staging.h"
+#include "runtime/cuda/work.h"
+#include "runtime/device.h"
+
+namespace weft::cuda {
+
+// Work is collected (work.h) until somebody waits, or moves a large tensor. Small tensors cross in
+// pinned memory of the queue's own, at the same place in each run, so that their copies are part of
+// a graph; larger ones go through a ring (staging.h), piece by piece.
+class Queue final : public DeviceQueue {
+ public:
+  static absl::StatusOr<std::unique_ptr<Queue>> Make(std::shared_ptr<Context> context);
+  // Waits for whatever was abandoned.
+  ~Queue() override;
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+
+  absl::Status CopyIn(void* device, const void* host, size_t bytes) override;
+  absl::Status CopyOut(void* host, const void* device, size_t bytes) override;
+  void Bind(WeftRunArgs* args) override;
+  absl::Status Finish() override;
+
+  // Done by the next Finish.
+  absl::Status Zero(void* device, size_t bytes);
+  // Until what other queues abandoned is done.
+  absl::Status WaitForOthers();
+
+ private:
+  // Of a tensor that goes through `small_`, and of all of them together.
+  static constexpr size_t kSmallBytes = size_t{256} << 10;
+  // At the start of `small_`: for Read.
+  static constexpr size_t kReadBytes = size_t{4} << 10;
+
+  // A tensor that crosses at Finish: from pinned memory, or a large one from the device.
+  struct SmallResult {
+    void* host;
+    const char* pinned;
+    size_t bytes;
+  };
+  struct LargeResult {
+    char* host;
+    CUdeviceptr device;
+    size_t bytes;
+  };
+  // Not waited for.
+  struct Piece {
+    char* host = nullptr;  // null: none
+    size_t bytes = 0;
+  };
+
+  explicit Queue(std::shared_ptr<Context> context) : context_(std::move(context)) {}
+
+  // The three functions of a run, and its commit.
+  static int Launch(void* queue, const WeftLaunch* launch);
+  static int CopyWithin(void* queue, void* destination, const void* source, int64_t bytes);
+  static int Read(void* queue, void* host, const void* source, int64_t bytes);
+  static void Commit(void* queue);
+
+  absl::Status Record(const WeftLaunch& launch);
+  // Before anything that may overwrite large results: they cross now.
+  absl::Status MoveLargeResults();
+  absl::Status ReadPieces(char* host, const void* source, size_t bytes);
+  // What a function of the run returns: the error is kept for Finish.
+  int Keep(absl::Status status);
+
+  // These need the context current.
+  // Before anything else of a run: the GPU can be used, and nothing that was abandoned is touched.
+  absl::Status Begin();
+  // Gives the work collected so far to the stream.
+  absl::Status Flush();
+  absl::Status Complete();
+  absl::Status CopyInLarge(CUdeviceptr device, const char* host, size_t bytes);
+  absl::Status CopyOutLarge();
+  absl::Status TakeRing();
+  absl::Status TakeSmall(size_t bytes, char** pinned);
+  // Until the piece in the slot is where it belongs, and the slot free.
+  absl::Status Drain(StagingRing::Slot& slot, Piece& piece);
+  // Until the event, or, where that is null, all of the stream is done; or the run's limits end it:
+  // then what was started is abandoned.
+  absl::Status Wait(CUevent event);
+  CUresult Poll(CUevent event, absl::Status* interruption) const;
+  absl::Status Abandon(absl::Status interruption);
+  // DeadlineExceeded or Cancelled, where so and allowed.
+  absl::Status Interruption() const;
+  bool interruptible() const {
+    return !committed_ && (deadline_ != INT64_MAX || cancel_ != nullptr);
+  }
+
+  const std::shared_ptr<Context> context_;
+  CUstream stream_ = nullptr;
+  CUevent abandonment_ = nullptr;
+  GraphCache graphs_;
+  char* small_ = nullptr;  // null until something small crosses
+
+  // Of the run.
+  Work work_;
+  std::vector<SmallResult> small_results_;
+  std::vector<LargeResult> large_results_;
+  std::unique_ptr<StagingRing> ring_;
+  size_t small_used_ = kReadBytes;
+  Launches launched_;       // since the stream was last seen done
+  bool in_flight_ = false;  // something was
+  bool begun_ = false;
+  bool interrupted_ = false;  // a wait of the run was
+  bool abandoned_ =
+      false;  // what an earlier run, or this one, started: so it is until all of the stream is done
+  bool committed_ = true;  // nothing ends its waiting
+  int64_t deadline_ = INT64_MAX;
+  const uint8_t* cancel_ = nullptr;
+  absl::Status status_;
+};
+
+}  // namespace weft::cuda
+
+#endif  // WEFT_RUNTIME_CUDA_QUEUE_H_

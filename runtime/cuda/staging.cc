@@ -1,0 +1,58 @@
+#include "runtime/cuda/staging.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/cuda/context.h"
+
+namespace weft::cuda {
+namespace {
+
+void Free(const DriverApi& api, StagingRing& ring) {
+  for (StagingRing::Slot& slot : ring.slots) {
+    if (slot.event != nullptr) (void)api.cuEventDestroy_v2(slot.event);
+  }
+  // The first slot's is the address of all.
+  if (ring.slots[0].host != nullptr) (void)api.cuMemFreeHost(ring.slots[0].host);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StagingRing>> StagingPool::Take(Context& context) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!free_.empty()) {
+      std::unique_ptr<StagingRing> ring = std::move(free_.back());
+      free_.pop_back();
+      return ring;
+    }
+  }
+  const DriverApi& api = context.api();
+  auto ring = std::make_unique<StagingRing>();
+  constexpr size_t kBytes = StagingRing::kSlots * StagingRing::kSlotBytes;
+  void* memory = nullptr;
+  absl::Status status = context.StatusOf(api.cuMemHostAlloc(&memory, kBytes, 0),
+                                         absl::StrCat("pinning ", kBytes, " bytes of the host"));
+  for (size_t i = 0; i < StagingRing::kSlots && status.ok(); ++i) {
+    StagingRing::Slot& slot = ring->slots[i];
+    slot.host = static_cast<char*>(memory) + i * StagingRing::kSlotBytes;
+    status = context.StatusOf(api.cuEventCreate(&slot.event, CU_EVENT_DISABLE_TIMING),
+                              "making an event");
+  }
+  if (status.ok()) return ring;
+  Free(api, *ring);
+  return status;
+}
+
+void StagingPool::Return(std::unique_ptr<StagingRing> ring) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  free_.push_back(std::move(ring));
+}
+
+void StagingPool::Clear(const DriverApi& api) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (const std::unique_ptr<StagingRing>& ring : free_) Free(api, *ring);
+  free_.clear();
+}
+
+}  // namespace weft::cuda

@@ -1,0 +1,663 @@
+#include "runtime/cuda/testing/fake_driver.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "runtime/cuda/driver_api.h"
+#include "runtime/cuda/testing/fake_gpu.h"
+
+namespace weft::cuda {
+namespace {
+
+constexpr int kMaxThreads = 1024, kMaxShared = 164 << 10;
+
+using Lock = std::lock_guard<std::mutex>;
+
+// The calling thread's contexts; the last is current.
+thread_local std::vector<CUcontext> current;
+
+FakeGpu& Gpu() { return FakeGpu::Get(); }
+
+// What every call that needs a context gives first.
+CUresult Ready() {
+  if (current.empty() || current.back() == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+  return Gpu().lost;
+}
+
+// The same for what a thread must not do while it captures.
+CUresult ReadyOutsideCapture(const char* what) {
+  for (FakeStream* stream : Gpu().streams) {
+    if (stream->capture == nullptr) continue;
+    if (stream->capturing_thread != std::this_thread::get_id()) continue;
+    stream->invalidated = true;
+    Gpu().Complain(std::string(what) + " while a stream captures");
+    return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  }
+  return Ready();
+}
+
+FakeStream* Of(CUstream stream) { return reinterpret_cast<FakeStream*>(stream); }
+FakeEvent* Of(CUevent event) { return reinterpret_cast<FakeEvent*>(event); }
+
+// "7.8" as 78; 0 where the text states none.
+int PtxVersion(const std::string& text) {
+  int major = 0, minor = 0;
+  const size_t at = text.find(".version");
+  if (at == text.npos || std::sscanf(text.c_str() + at, ".version %d.%d", &major, &minor) != 2) {
+    return 0;
+  }
+  return 10 * major + minor;
+}
+
+void WriteLog(const std::string& text, unsigned num_options, const CUjit_option* options,
+              void** values) {
+  char* buffer = nullptr;
+  size_t size = 0;
+  for (unsigned i = 0; i < num_options; ++i) {
+    if (options[i] == CU_JIT_ERROR_LOG_BUFFER) buffer = static_cast<char*>(values[i]);
+    if (options[i] == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES) {
+      size = static_cast<size_t>(reinterpret_cast<uintptr_t>(values[i]));
+    }
+  }
+  if (buffer == nullptr || size == 0) return;
+  const size_t length = std::min(size - 1, text.size());
+  memcpy(buffer, text.data(), length);
+  buffer[length] = '\0';
+}
+
+// The values of the parameters, of the sizes that the kernel declares.
+bool ReadParameters(const FakeFunction& function, void** parameters, void** extra,
+                    std::vector<std::vector<uint8_t>>* values) {
+  const char* buffer = nullptr;
+  size_t size = 0;
+  for (; extra != nullptr && *extra != CU_LAUNCH_PARAM_END; extra += 2) {
+    if (extra[0] == CU_LAUNCH_PARAM_BUFFER_POINTER) buffer = static_cast<const char*>(extra[1]);
+    if (extra[0] == CU_LAUNCH_PARAM_BUFFER_SIZE) size = *static_cast<const size_t*>(extra[1]);
+  }
+  size_t offset = 0;
+  for (size_t i = 0; i < function.parameters.size(); ++i) {
+    const size_t bytes = function.parameters[i].bytes;
+    offset = (offset + bytes - 1) / bytes * bytes;
+    const char* from = buffer + offset;
+    if (buffer != nullptr) {
+      if (offset + bytes > size) return false;
+    } else {
+      if (parameters == nullptr) return false;
+      from = static_cast<const char*>(parameters[i]);
+    }
+    values->emplace_back(from, from + bytes);
+    offset += bytes;
+  }
+  return buffer == nullptr || offset == size;
+}
+
+}  // namespace
+
+void ConfigureFakeDriver(const FakeDriverOptions& options) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  gpu.options = options;
+  gpu.complaints.clear();
+  FakeDriverCounts& counts = gpu.counts;
+  counts.launches = counts.captures = counts.graph_launches = counts.kernels = 0;
+  counts.copied_in = counts.copied_out = 0;
+  gpu.lost = CUDA_SUCCESS;
+  if (gpu.contexts.empty()) gpu.emulator.reset();
+}
+
+FakeDriverCounts CountInFakeDriver() {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  const auto size = [](const auto& container) { return static_cast<int64_t>(container.size()); };
+  gpu.counts.contexts = size(gpu.contexts);
+  gpu.counts.modules = size(gpu.modules);
+  gpu.counts.allocations = size(gpu.allocations);
+  gpu.counts.pinned = size(gpu.pinned);
+  gpu.counts.streams = size(gpu.streams);
+  gpu.counts.events = size(gpu.events);
+  gpu.counts.graphs = size(gpu.graphs);
+  gpu.counts.executable_graphs = size(gpu.executable_graphs);
+  return gpu.counts;
+}
+
+std::string FakeDriverComplains() {
+  const Lock lock(Gpu().mutex);
+  return Gpu().complaints;
+}
+
+namespace {
+
+CUresult cuInit(unsigned) {
+  const Lock lock(Gpu().mutex);
+  return static_cast<CUresult>(Gpu().options.init_result);
+}
+
+CUresult cuDriverGetVersion(int* version) {
+  const Lock lock(Gpu().mutex);
+  *version = Gpu().options.version;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuGetErrorName(CUresult error, const char** text) {
+  switch (error) {
+    case CUDA_ERROR_OUT_OF_MEMORY:
+      *text = "CUDA_ERROR_OUT_OF_MEMORY";
+      return CUDA_SUCCESS;
+    case CUDA_ERROR_INVALID_PTX:
+      *text = "CUDA_ERROR_INVALID_PTX";
+      return CUDA_SUCCESS;
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+      *text = "CUDA_ERROR_ILLEGAL_ADDRESS";
+      return CUDA_SUCCESS;
+    case CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES:
+      *text = "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES";
+      return CUDA_SUCCESS;
+    default:
+      *text = nullptr;
+      return CUDA_ERROR_INVALID_VALUE;
+  }
+}
+
+CUresult cuGetErrorString(CUresult error, const char** text) {
+  *text = error == CUDA_ERROR_OUT_OF_MEMORY ? "out of memory" : "something failed";
+  return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetCount(int* count) {
+  const Lock lock(Gpu().mutex);
+  *count = Gpu().options.devices;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGet(CUdevice* device, int ordinal) {
+  const Lock lock(Gpu().mutex);
+  if (ordinal < 0 || ordinal >= Gpu().options.devices) return CUDA_ERROR_INVALID_DEVICE;
+  *device = ordinal;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetName(char* name, int bytes, CUdevice) {
+  std::snprintf(name, static_cast<size_t>(bytes), "Emulated GPU");
+  return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice) {
+  const Lock lock(Gpu().mutex);
+  switch (attribute) {
+    case CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
+      *value = kMaxThreads;
+      return CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
+      *value = Gpu().options.sm / 10;
+      return CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
+      *value = Gpu().options.sm % 10;
+      return CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
+      *value = kMaxShared;
+      return CUDA_SUCCESS;
+  }
+  return CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  if (!gpu.emulator) {
+    ptx::EmulatorOptions options;
+    options.sm = gpu.options.sm;
+    options.memory_bytes = static_cast<uint64_t>(gpu.options.memory_bytes);
+    gpu.emulator.emplace(options);
+  }
+  FakeContext& primary = gpu.contexts[device];
+  ++primary.retained;
+  *context = reinterpret_cast<CUcontext>(&primary);
+  return gpu.lost;
+}
+
+CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  const auto context = gpu.contexts.find(device);
+  if (context == gpu.contexts.end()) {
+    gpu.Complain("a context is released more often than it was retained");
+    return CUDA_ERROR_INVALID_CONTEXT;
+  }
+  if (--context->second.retained == 0) gpu.contexts.erase(context);
+  return CUDA_SUCCESS;
+}
+
+CUresult cuCtxPushCurrent_v2(CUcontext context) {
+  current.push_back(context);
+  return CUDA_SUCCESS;
+}
+
+CUresult cuCtxPopCurrent_v2(CUcontext* context) {
+  if (current.empty()) return CUDA_ERROR_INVALID_CONTEXT;
+  *context = current.back();
+  current.pop_back();
+  return CUDA_SUCCESS;
+}
+
+CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned num_options,
+                            CUjit_option* options, void** values) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  if (const CUresult result = ReadyOutsideCapture("a load"); result != CUDA_SUCCESS) return result;
+  std::string text = static_cast<const char*>(image);
+  if (FakeGpu::Fails(&gpu.options.fail_load)) {
+    WriteLog(
+        "ptxas application ptx input, line 7; error : told to fail\x01\n" + std::string(20000, '!'),
+        num_options, options, values);
+    return CUDA_ERROR_INVALID_PTX;
+  }
+  // CUDA 11.4 takes PTX 7.4, 12.1 takes 8.1.
+  const int version = gpu.options.version;
+  if (PtxVersion(text) > 10 * (version / 1000 - 4) + version % 1000 / 10) {
+    return CUDA_ERROR_UNSUPPORTED_PTX_VERSION;
+  }
+  const absl::StatusOr<int> loaded = gpu.emulator->Load(std::move(text));
+  if (!loaded.ok()) {
+    WriteLog("ptxas fatal: " + std::string(loaded.status().message()), num_options, options,
+             values);
+    return CUDA_ERROR_INVALID_PTX;
+  }
+  auto* made = new FakeModule{*loaded};
+  gpu.modules.insert(made);
+  *module = reinterpret_cast<CUmodule>(made);
+  return CUDA_SUCCESS;
+}
+
+CUresult cuModuleUnload(CUmodule module) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  auto* made = reinterpret_cast<FakeModule*>(module);
+  if (gpu.modules.erase(made) == 0) {
+    gpu.Complain("a module is unloaded that is not there");
+    return CUDA_ERROR_INVALID_HANDLE;
+  }
+  for (const FakeStream* stream : gpu.streams) {
+    for (const FakeWork& work : stream->work) {
+      if (work.function != nullptr && work.function->module == made) {
+        gpu.Complain("a module is unloaded whose kernels are yet to run");
+      }
+    }
+  }
+  std::erase_if(gpu.functions, [&](const auto& entry) { return entry.first.first == made; });
+  (void)gpu.emulator->Unload(made->module);
+  delete made;
+  return gpu.lost;
+}
+
+CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  if (const CUresult result = Ready(); result != CUDA_SUCCESS) return result;
+  const auto* made = reinterpret_cast<const FakeModule*>(module);
+  const absl::StatusOr<ptx::FunctionHandle> found = gpu.emulator->GetFunction(made->module, name);
+  if (!found.ok()) return CUDA_ERROR_NOT_FOUND;
+  std::unique_ptr<FakeFunction>& entry = gpu.functions[{made, name}];
+  if (entry == nullptr) {
+    entry = std::make_unique<FakeFunction>(
+        FakeFunction{made, *found, gpu.emulator->Parameters(*found)});
+  }
+  *function = reinterpret_cast<CUfunction>(entry.get());
+  return CUDA_SUCCESS;
+}
+
+CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfunction) {
+  const Lock lock(Gpu().mutex);
+  switch (attribute) {
+    case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
+      *value = Gpu().options.threads_of_kernels;
+      return CUDA_SUCCESS;
+    case CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES:
+      *value = 0;
+      return CUDA_SUCCESS;
+    case CU_FUNC_ATTRIBUTE_NUM_REGS:
+      *value = 65536 / Gpu().options.threads_of_kernels;
+      return CUDA_SUCCESS;
+  }
+  return CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuFuncGetParamInfo(CUfunction function, size_t index, size_t* offset, size_t* bytes) {
+  const Lock lock(Gpu().mutex);
+  const auto& parameters = reinterpret_cast<const FakeFunction*>(function)->parameters;
+  if (index >= parameters.size()) return CUDA_ERROR_INVALID_VALUE;
+  *offset = 0;
+  for (size_t i = 0; i < index; ++i) *offset += parameters[i].bytes;
+  *bytes = parameters[index].bytes;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  const CUresult ready = ReadyOutsideCapture("an allocation");
+  if (ready != CUDA_SUCCESS) return ready;
+  if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
+  if (gpu.options.no_memory || FakeGpu::Fails(&gpu.options.fail_allocation)) {
+    return CUDA_ERROR_OUT_OF_MEMORY;
+  }
+  const absl::StatusOr<uint64_t> made = gpu.emulator->Allocate(bytes, "an allocation");
+  if (!made.ok()) return CUDA_ERROR_OUT_OF_MEMORY;
+  gpu.allocations[*made] = bytes;
+  *address = *made;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuMemFree_v2(CUdeviceptr address) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  const auto found = gpu.allocations.find(address);
+  if (found == gpu.allocations.end()) {
+    gpu.Complain("memory is freed that was not allocated");
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  if (gpu.lost == CUDA_SUCCESS && gpu.IsUsed(address, found->second)) {
+    gpu.Complain("memory is freed that work in a stream still uses");
+  }
+  gpu.allocations.erase(found);
+  (void)gpu.emulator->Free(address);
+  return gpu.lost;
+}
+
+CUresult cuMemGetInfo_v2(size_t* free, size_t* total) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  *total = static_cast<size_t>(gpu.options.memory_bytes);
+  *free = *total - std::min<size_t>(*total, gpu.emulator->memory().used());
+  return CUDA_SUCCESS;
+}
+
+CUresult cuMemHostAlloc(void** address, size_t bytes, unsigned) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  if (const CUresult ready = ReadyOutsideCapture("pinning"); ready != CUDA_SUCCESS) return ready;
+  if (FakeGpu::Fails(&gpu.options.fail_pinning)) return CUDA_ERROR_OUT_OF_MEMORY;
+  *address = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+  gpu.pinned[static_cast<char*>(*address)] = bytes;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuMemFreeHost(void* address) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  const auto found = gpu.pinned.find(static_cast<char*>(address));
+  if (found == gpu.pinned.end()) {
+    gpu.Complain("pinned memory is freed that is not there");
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  if (gpu.lost == CUDA_SUCCESS && gpu.IsUsed(reinterpret_cast<uintptr_t>(address), found->second)) {
+    gpu.Complain("pinned memory is freed that work in a stream still uses");
+  }
+  gpu.pinned.erase(found);
+  std::free(address);
+  return gpu.lost;
+}
+
+CUresult cuMemsetD8Async(CUdeviceptr address, unsigned char value, size_t bytes, CUstream stream) {
+  const Lock lock(Gpu().mutex);
+  if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  FakeWork work;
+  work.kind = FakeWork::kFill;
+  work.to = address;
+  work.value = value;
+  work.bytes = bytes;
+  return Gpu().Add(Of(stream), std::move(work));
+}
+
+CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) {
+  const Lock lock(Gpu().mutex);
+  if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  FakeWork work;
+  work.kind = FakeWork::kCopyIn;
+  work.to = to;
+  work.host = const_cast<void*>(from);
+  work.bytes = bytes;
+  return Gpu().Add(Of(stream), std::move(work));
+}
+
+CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  const Lock lock(Gpu().mutex);
+  if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  FakeWork work;
+  work.kind = FakeWork::kCopyOut;
+  work.host = to;
+  work.from = from;
+  work.bytes = bytes;
+  return Gpu().Add(Of(stream), std::move(work));
+}
+
+CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  const Lock lock(Gpu().mutex);
+  if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  FakeWork work;
+  work.kind = FakeWork::kCopyWithin;
+  work.to = to;
+  work.from = from;
+  work.bytes = bytes;
+  return Gpu().Add(Of(stream), std::move(work));
+}
+
+CUresult cuStreamCreate(CUstream* stream, unsigned) {
+  const Lock lock(Gpu().mutex);
+  if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  auto* made = new FakeStream;
+  Gpu().streams.insert(made);
+  *stream = reinterpret_cast<CUstream>(made);
+  return CUDA_SUCCESS;
+}
+
+CUresult cuStreamDestroy_v2(CUstream stream) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  if (gpu.streams.count(Of(stream)) == 0) {
+    gpu.Complain("a stream is destroyed that is not there");
+    return CUDA_ERROR_INVALID_HANDLE;
+  }
+  if (gpu.lost == CUDA_SUCCESS && !Of(stream)->work.empty()) {
+    gpu.Complain("a stream is destroyed before its work is done");
+  }
+  gpu.streams.erase(Of(stream));
+  delete Of(stream);
+  return gpu.lost;
+}
+
+CUresult cuStreamQuery(CUstream stream) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  const CUresult ready = ReadyOutsideCapture("a question");
+  if (ready != CUDA_SUCCESS) return ready;
+  if (Of(stream)->work.empty()) return gpu.lost;
+  if (!gpu.options.busy) gpu.Step(*Of(stream));
+  return gpu.lost != CUDA_SUCCESS ? gpu.lost : CUDA_ERROR_NOT_READY;
+}
+
+CUresult cuStreamSynchronize(CUstream stream) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  const CUresult ready = ReadyOutsideCapture("waiting");
+  if (ready != CUDA_SUCCESS) return ready;
+  gpu.Drain(*Of(stream));
+  return gpu.lost;
+}
+
+CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  const auto found = gpu.events.find(Of(event));
+  if (found == gpu.events.end()) return CUDA_ERROR_INVALID_HANDLE;
+  FakeWork work;
+  work.kind = FakeWork::kWait;
+  work.event = found->second;
+  work.record = found->second->recorded;
+  return gpu.Add(Of(stream), std::move(work));
+}
+
+CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode) {
+  const Lock lock(Gpu().mutex);
+  if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  if (Of(stream)->capture != nullptr) return CUDA_ERROR_INVALID_VALUE;
+  Of(stream)->capture = std::make_unique<FakeGraph>();
+  Of(stream)->capturing_thread = std::this_thread::get_id();
+  Of(stream)->invalidated = false;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  *graph = nullptr;
+  std::unique_ptr<FakeGraph> captured = std::move(Of(stream)->capture);
+  if (captured == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (Of(stream)->invalidated) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+  ++gpu.counts.captures;
+  *graph = reinterpret_cast<CUgraph>(captured.get());
+  gpu.graphs.insert(captured.release());
+  return gpu.lost;
+}
+
+CUresult cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph, unsigned long long) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  auto* made = new FakeGraph(*reinterpret_cast<const FakeGraph*>(graph));
+  gpu.executable_graphs.insert(made);
+  *exec = reinterpret_cast<CUgraphExec>(made);
+  return CUDA_SUCCESS;
+}
+
+CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  const auto* graph = reinterpret_cast<FakeGraph*>(exec);
+  if (gpu.executable_graphs.count(const_cast<FakeGraph*>(graph)) == 0) {
+    return CUDA_ERROR_INVALID_HANDLE;
+  }
+  ++gpu.counts.graph_launches;
+  for (const FakeWork& work : graph->work) {
+    const CUresult result = gpu.Add(Of(stream), work);
+    if (result != CUDA_SUCCESS) return result;
+  }
+  return CUDA_SUCCESS;
+}
+
+CUresult cuGraphDestroy(CUgraph graph) {
+  const Lock lock(Gpu().mutex);
+  auto* made = reinterpret_cast<FakeGraph*>(graph);
+  if (Gpu().graphs.erase(made) == 0) return CUDA_ERROR_INVALID_HANDLE;
+  delete made;
+  return Gpu().lost;
+}
+
+CUresult cuGraphExecDestroy(CUgraphExec exec) {
+  const Lock lock(Gpu().mutex);
+  auto* made = reinterpret_cast<FakeGraph*>(exec);
+  if (Gpu().executable_graphs.erase(made) == 0) return CUDA_ERROR_INVALID_HANDLE;
+  delete made;
+  return Gpu().lost;
+}
+
+CUresult cuEventCreate(CUevent* event, unsigned) {
+  const Lock lock(Gpu().mutex);
+  if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  auto made = std::make_shared<FakeEvent>();
+  *event = reinterpret_cast<CUevent>(made.get());
+  Gpu().events[made.get()] = made;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuEventRecord(CUevent event, CUstream stream) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  const auto found = gpu.events.find(Of(event));
+  if (found == gpu.events.end()) return CUDA_ERROR_INVALID_HANDLE;
+  FakeWork work;
+  work.kind = FakeWork::kRecord;
+  work.event = found->second;
+  work.record = ++found->second->recorded;
+  found->second->stream = Of(stream);
+  return gpu.Add(Of(stream), std::move(work));
+}
+
+CUresult cuEventQuery(CUevent event) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  const CUresult ready = ReadyOutsideCapture("a question");
+  if (ready != CUDA_SUCCESS) return ready;
+  if (Of(event)->done == Of(event)->recorded) return gpu.lost;
+  if (!gpu.options.busy) gpu.Step(*Of(event)->stream);
+  return gpu.lost != CUDA_SUCCESS ? gpu.lost : CUDA_ERROR_NOT_READY;
+}
+
+CUresult cuEventSynchronize(CUevent event) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  const CUresult ready = ReadyOutsideCapture("waiting");
+  if (ready != CUDA_SUCCESS) return ready;
+  while (gpu.lost == CUDA_SUCCESS && Of(event)->done < Of(event)->recorded) {
+    gpu.Step(*Of(event)->stream);
+  }
+  return gpu.lost;
+}
+
+CUresult cuEventDestroy_v2(CUevent event) {
+  const Lock lock(Gpu().mutex);
+  if (Gpu().events.erase(Of(event)) == 0) {
+    Gpu().Complain("an event is destroyed that is not there");
+    return CUDA_ERROR_INVALID_HANDLE;
+  }
+  return Gpu().lost;
+}
+
+CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
+                        CUstream stream, void** parameters, void** extra) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  if (Of(stream)->capture == nullptr) ++gpu.counts.launches;
+  if (FakeGpu::Fails(&gpu.options.fail_launch)) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+  FakeWork work;
+  work.function = reinterpret_cast<const FakeFunction*>(function);
+  work.grid = {grid_x, grid_y, grid_z};
+  work.block = {block_x, block_y, block_z};
+  work.shared_bytes = shared_bytes;
+  if (work.grid.Count() == 0 || work.block.Count() == 0 || work.block.Count() > kMaxThreads ||
+      !ReadParameters(*work.function, parameters, extra, &work.parameters)) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  return gpu.Add(Of(stream), std::move(work));
+}
+
+}  // namespace
+
+void InstallFakeDriver(const std::string& library) {
+  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* install = handle == nullptr ? nullptr : dlsym(handle, "weft_install_driver");
+  if (install == nullptr) {
+    std::fprintf(stderr, "%s: expected the library of the fake driver\n", library.c_str());
+    std::abort();
+  }
+  DriverApi api;
+#define WEFT_SET(symbol, parameters) api.symbol = symbol;
+  WEFT_CUDA_DRIVER_FUNCTIONS(WEFT_SET)
+  WEFT_CUDA_OPTIONAL_FUNCTIONS(WEFT_SET)
+#undef WEFT_SET
+  reinterpret_cast<void (*)(const DriverApi*)>(install)(&api);
+}
+
+}  // namespace weft::cuda

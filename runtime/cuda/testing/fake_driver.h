@@ -1,0 +1,51 @@
+// A CUDA driver for tests, over the PTX emulator. It does the work of streams as late as a driver
+// may: when somebody waits or asks, and then one piece for each question. What forgets to wait, or
+// reuses memory too early, shows in the results.
+//
+// The library that the device loads passes calls on to it (driver_stub.cc); it is itself part of
+// the program, which tells it what to do by these functions.
+#ifndef WEFT_RUNTIME_CUDA_TESTING_FAKE_DRIVER_H_
+#define WEFT_RUNTIME_CUDA_TESTING_FAKE_DRIVER_H_
+
+#include <cstdint>
+#include <string>
+
+namespace weft::cuda {
+
+struct FakeDriverOptions {
+  int version = 12040;
+  int init_result = 0;  // of cuInit
+  int devices = 1;
+  int sm = 80;
+  int64_t memory_bytes = int64_t{1} << 30;
+  int threads_of_kernels = 1024;  // the most of a block, as registers leave it
+  // Which call fails from now on, counted from 1; 0: none. Loads say so in their log.
+  int64_t fail_allocation = 0, fail_pinning = 0, fail_load = 0, fail_launch = 0;
+  bool no_memory = false;  // every allocation fails
+  // Which kernel stops at an illegal address when its turn comes.
+  int64_t fail_kernel = 0;
+  // Asking does no work, as if kernels took long. Waiting does.
+  bool busy = false;
+};
+
+// What there is at the moment, and what was done since the options were set.
+struct FakeDriverCounts {
+  int64_t contexts, modules, allocations, pinned, streams, events, graphs, executable_graphs;
+  int64_t launches;  // one by one
+  int64_t captures, graph_launches;
+  int64_t kernels;                // executed
+  int64_t copied_in, copied_out;  // bytes, executed
+};
+
+// `library` is what dlopen takes: from now on it is this driver.
+void InstallFakeDriver(const std::string& library);
+// For calls from now on. What was made before stays, but for a lost context, which is well again.
+// The GPU's generation and memory are those of the time when the first context was made.
+void ConfigureFakeDriver(const FakeDriverOptions& options = {});
+FakeDriverCounts CountInFakeDriver();
+// What no program may do with a driver and this one did: a line each; empty if there is nothing.
+std::string FakeDriverComplains();
+
+}  // namespace weft::cuda
+
+#endif  // WEFT_RUNTIME_CUDA_TESTING_FAKE_DRIVER_H_

@@ -1,0 +1,136 @@
+#include "runtime/cuda/testing/fake_gpu.h"
+
+#include <cstring>
+#include <utility>
+
+namespace weft::cuda {
+
+FakeGpu& FakeGpu::Get() {
+  static FakeGpu& gpu = *new FakeGpu;
+  return gpu;
+}
+
+bool FakeGpu::Fails(int64_t* countdown) { return *countdown > 0 && --*countdown == 0; }
+
+bool FakeGpu::IsPinned(const void* address, uint64_t bytes) const {
+  const auto* start = static_cast<const char*>(address);
+  auto range = pinned.upper_bound(const_cast<char*>(start));
+  if (range == pinned.begin()) return false;
+  --range;
+  return start + bytes <= range->first + range->second;
+}
+
+bool FakeGpu::IsUsed(uint64_t address, uint64_t bytes) const {
+  const auto overlaps = [&](uint64_t start, uint64_t size) {
+    return start < address + bytes && address < start + size;
+  };
+  for (const FakeStream* stream : streams) {
+    for (const FakeWork& work : stream->work) {
+      if (overlaps(work.to, work.to == 0 ? 0 : work.bytes) ||
+          overlaps(work.from, work.from == 0 ? 0 : work.bytes) ||
+          overlaps(reinterpret_cast<uintptr_t>(work.host), work.host == nullptr ? 0 : work.bytes)) {
+        return true;
+      }
+      for (const std::vector<uint8_t>& parameter : work.parameters) {
+        uint64_t value = 0;
+        if (parameter.size() == sizeof value) memcpy(&value, parameter.data(), sizeof value);
+        if (overlaps(value, 1)) return true;
+      }
+    }
+  }
+  return false;
+}
+
+CUresult FakeGpu::Add(FakeStream* stream, FakeWork work) {
+  if (streams.count(stream) == 0) return CUDA_ERROR_INVALID_HANDLE;
+  if (work.host != nullptr && !IsPinned(work.host, work.bytes)) {
+    Complain("an asynchronous copy of host memory that is not pinned");
+  }
+  if (stream->capture != nullptr) {
+    stream->capture->work.push_back(std::move(work));
+  } else {
+    stream->work.push_back(std::move(work));
+  }
+  return CUDA_SUCCESS;
+}
+
+void FakeGpu::Launch(const FakeWork& work) {
+  ++counts.kernels;
+  if (Fails(&options.fail_kernel)) {
+    lost = CUDA_ERROR_ILLEGAL_ADDRESS;
+    return;
+  }
+  std::vector<const void*> parameters;
+  for (const std::vector<uint8_t>& parameter : work.parameters) {
+    parameters.push_back(parameter.data());
+  }
+  emulator->ClearFindings();
+  const absl::Status status =
+      emulator->Launch(work.function->function, {.grid = work.grid,
+                                                 .block = work.block,
+                                                 .dynamic_shared_bytes = work.shared_bytes,
+                                                 .parameters = parameters,
+                                                 .regions = {}});
+  if (status.ok()) return;
+  // A driver would not say more.
+  lost = CUDA_ERROR_LAUNCH_FAILED;
+  if (emulator->findings().empty()) {
+    Complain(std::string(status.message()));
+    return;
+  }
+  switch (emulator->findings()[0].kind) {
+    case ptx::FindingKind::kOutOfBounds:
+    case ptx::FindingKind::kUseAfterFree:
+      lost = CUDA_ERROR_ILLEGAL_ADDRESS;
+      break;
+    case ptx::FindingKind::kMisaligned:
+      lost = CUDA_ERROR_MISALIGNED_ADDRESS;
+      break;
+    default:
+      // What a GPU would not notice.
+      Complain(std::string(status.message()));
+  }
+}
+
+void FakeGpu::Step(FakeStream& stream) {
+  if (stream.work.empty()) return;
+  const FakeWork work = std::move(stream.work.front());
+  stream.work.pop_front();
+  if (lost != CUDA_SUCCESS) return;
+  absl::Status status;
+  switch (work.kind) {
+    case FakeWork::kLaunch:
+      Launch(work);
+      break;
+    case FakeWork::kFill:
+      status = emulator->Fill(work.to, work.value, work.bytes);
+      break;
+    case FakeWork::kCopyIn:
+      counts.copied_in += static_cast<int64_t>(work.bytes);
+      status = emulator->CopyToDevice(work.to, work.host, work.bytes);
+      break;
+    case FakeWork::kCopyOut:
+      counts.copied_out += static_cast<int64_t>(work.bytes);
+      status = emulator->CopyToHost(work.host, work.from, work.bytes);
+      break;
+    case FakeWork::kCopyWithin:
+      status = emulator->CopyOnDevice(work.to, work.from, work.bytes);
+      break;
+    case FakeWork::kRecord:
+      work.event->done = work.record;
+      break;
+    case FakeWork::kWait:
+      while (work.event->done < work.record) Step(*work.event->stream);
+      break;
+  }
+  if (!status.ok()) {
+    Complain(std::string(status.message()));
+    lost = CUDA_ERROR_ILLEGAL_ADDRESS;
+  }
+}
+
+void FakeGpu::Drain(FakeStream& stream) {
+  while (!stream.work.empty()) Step(stream);
+}
+
+}  // namespace weft::cuda

@@ -1,0 +1,119 @@
+#include "runtime/cuda/work.h"
+
+#include "absl/strings/str_cat.h"
+#include "runtime/blame.h"
+
+namespace weft::cuda {
+namespace {
+
+// The first word of an entry: its kind, and for a launch, above it, the number of parameters.
+enum Kind : uint64_t { kLaunch, kCopyWithin, kCopyIn, kCopyOut };
+constexpr int kKindBits = 8;
+// Words before a launch's parameters: kind, function, blocks, threads of a block, step.
+constexpr size_t kLaunchWords = 5;
+// kind, to, from, bytes.
+constexpr size_t kCopyWords = 4;
+
+template <typename Pointer>
+uint64_t WordOf(Pointer* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer);
+}
+template <typename Pointer>
+Pointer PointerOf(uint64_t word) {
+  return reinterpret_cast<Pointer>(static_cast<uintptr_t>(word));
+}
+
+}  // namespace
+
+void Launches::Add(const Launches& more) {
+  if (count == 0) first = more.first;
+  if (more.count > 0) last = more.last;
+  count += more.count;
+}
+
+std::string Launches::Describe() const {
+  if (count == 0) return "";
+  if (count == 1) return PlaceOfStep(*first);
+  return absl::StrCat("one of ", count, " launches, from ", PlaceOfStep(*first), " to ",
+                      PlaceOfStep(*last),
+                      " (with profiling, weft run --profile, each is waited for and named)");
+}
+
+void Work::Launch(const Kernel& kernel, const WeftLaunch& launch) {
+  const uint64_t num_parameters = uint64_t{launch.num_buffers} + launch.num_sizes;
+  words_.push_back(kLaunch | num_parameters << kKindBits);
+  words_.push_back(WordOf(kernel.function));
+  words_.push_back(static_cast<uint64_t>(launch.tiles));
+  words_.push_back(kernel.block_threads);
+  words_.push_back(WordOf(launch.step));
+  for (uint32_t i = 0; i < launch.num_buffers; ++i) words_.push_back(WordOf(launch.buffers[i]));
+  for (uint32_t i = 0; i < launch.num_sizes; ++i) {
+    words_.push_back(static_cast<uint64_t>(launch.sizes[i]));
+  }
+  ++size_;
+  launches_.Add({1, launch.step, launch.step});
+}
+
+void Work::Copy(uint64_t kind, uint64_t to, uint64_t from, size_t bytes) {
+  for (const uint64_t word : {kind, to, from, uint64_t{bytes}}) words_.push_back(word);
+  ++size_;
+}
+
+void Work::CopyWithin(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
+  Copy(kCopyWithin, to, from, bytes);
+}
+void Work::CopyIn(CUdeviceptr to, const void* from, size_t bytes) {
+  Copy(kCopyIn, to, WordOf(from), bytes);
+}
+void Work::CopyOut(void* to, CUdeviceptr from, size_t bytes) {
+  Copy(kCopyOut, WordOf(to), from, bytes);
+}
+
+CUresult Work::Issue(const DriverApi& api, CUstream stream, Launches* failed) const {
+  for (size_t i = 0; i < words_.size();) {
+    const uint64_t* entry = words_.data() + i;
+    CUresult result = CUDA_SUCCESS;
+    switch (entry[0] & ((uint64_t{1} << kKindBits) - 1)) {
+      case kLaunch: {
+        size_t bytes = 8 * (entry[0] >> kKindBits);
+        // The driver copies the parameters, as many as there are, whatever the kernel declares.
+        void* extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER,
+                         const_cast<uint64_t*>(entry + kLaunchWords), CU_LAUNCH_PARAM_BUFFER_SIZE,
+                         &bytes, CU_LAUNCH_PARAM_END};
+        result =
+            api.cuLaunchKernel(PointerOf<CUfunction>(entry[1]), static_cast<unsigned>(entry[2]), 1,
+                               1, static_cast<unsigned>(entry[3]), 1, 1, 0, stream, nullptr,
+                               bytes == 0 ? nullptr : extra);
+        if (result != CUDA_SUCCESS) {
+          const auto* step = PointerOf<const WeftStep*>(entry[4]);
+          *failed = {1, step, step};
+        }
+        i += kLaunchWords + bytes / 8;
+        break;
+      }
+      case kCopyWithin:
+        result = api.cuMemcpyDtoDAsync_v2(entry[1], entry[2], entry[3], stream);
+        i += kCopyWords;
+        break;
+      case kCopyIn:
+        result =
+            api.cuMemcpyHtoDAsync_v2(entry[1], PointerOf<const void*>(entry[2]), entry[3], stream);
+        i += kCopyWords;
+        break;
+      default:
+        result = api.cuMemcpyDtoHAsync_v2(PointerOf<void*>(entry[1]), entry[2], entry[3], stream);
+        i += kCopyWords;
+        break;
+    }
+    if (result != CUDA_SUCCESS) return result;
+  }
+  return CUDA_SUCCESS;
+}
+
+void Work::Clear() {
+  words_.clear();
+  size_ = 0;
+  launches_ = {};
+}
+
+}  // namespace weft::cuda

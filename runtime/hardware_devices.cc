@@ -1,0 +1,29 @@
+#include "runtime/hardware_devices.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "runtime/cpu/cpu_device.h"
+#include "runtime/cuda/cuda_device.h"
+
+namespace weft {
+
+absl::StatusOr<std::shared_ptr<Device>> MakeHardwareDevice(std::string_view name, int threads) {
+  if (name == "cpu") return MakeCpuDevice(threads);
+  if (name == "cuda") return MakeCudaDevice();
+  absl::string_view number(name.data(), name.size());
+  if (absl::ConsumePrefix(&number, "cuda:")) {
+    CudaOptions options;
+    const bool digits = std::all_of(number.begin(), number.end(), absl::ascii_isdigit);
+    if (digits && absl::SimpleAtoi(number, &options.ordinal)) return MakeCudaDevice(options);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "device '", std::string(name), "': expected cpu, or cuda:0 and the like for a GPU"));
+}
+
+}  // namespace weft
