@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/printable.h"
 #include "runtime/api.h"
+#include "runtime/hardware_devices.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit_code.h"
 #include "tools/common/golden.h"
@@ -54,6 +55,12 @@ absl::Status Run(const RunFlags& flags, bool list, bool verify) {
   }
   SessionOptions options;
   options.threads = flags.threads;
+  if (flags.device != "cpu") {
+    absl::StatusOr<std::shared_ptr<Device>> device =
+        MakeHardwareDevice(flags.device, flags.threads);
+    if (!device.ok()) return OfDevice(device.status());
+    options.device = *std::move(device);
+  }
   absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(flags.model, options);
   if (!session.ok()) return AsBadInput(session.status());
   if (!flags.checkpoint.empty()) {
@@ -83,6 +90,9 @@ int Main(int argc, char** argv) {
   AddRepeatable(&program, "--fetch", flags.fetches, "Output to keep; all if not given; repeatable")
       ->type_name("NAME");
   AddRunOptions(&program, flags);
+  program
+      .add_option("--device", flags.device, "cpu (if not given), or cuda:0 and the like for a GPU")
+      ->type_name("NAME");
   CLI::Option* shows =
       program.add_flag("--list", list, "Show the package's signatures and run nothing");
   CLI::Option* verifies = program.add_flag(

@@ -41,6 +41,9 @@ expect 1 "variable 'w' has no value" "$package" --signature read
 expect 1 '--checkpoint FILE, or --init' "$package" --signature read
 expect 1 'passed 1000 iterations' "$package" --signature count --feed limit=2000
 expect 1 'there is no folder none' "$package" --signature count --feed limit=7 --out none/n.npy
+# As if there were no driver, whatever this machine has.
+: > libcuda.so.1
+LD_LIBRARY_PATH=$PWD expect 1 'libcuda.so.1 cannot be loaded.*install the driver' "$package" --device cuda:0 --list
 # 2: usage.
 expect 2 'required' 
 expect 2 "did you mean 'predict'" "$package" --signature predikt
@@ -61,6 +64,8 @@ cp "$package" own.weftpkg
 expect 2 'overwrite the input' own.weftpkg --signature init --save-checkpoint "$PWD/own.weftpkg"
 expect 2 '--frobnicate' "$package" --frobnicate
 expect 2 'carries no golden values; weft compile --golden' "$package" --verify
+expect 2 "device 'gpu': expected cpu, or cuda:0" "$package" --device gpu --list
+expect 2 "device 'cuda:x'" "$package" --device cuda:x --list
 expect 2 '--signature excludes --list' "$package" --list --signature nope
 # 3: files.
 expect 3 'nowhere' nowhere.weftpkg

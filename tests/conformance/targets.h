@@ -22,10 +22,14 @@ inline CompileOptions OptionsOfTest() {
   return options;
 }
 
-// What runs code for the first of them: null for this processor, the emulator for a GPU.
+// What runs code for the first of them: null for this processor; for a GPU the emulator, or the
+// device that the environment's WEFT_TEST_DEVICE names ("cuda:0").
 inline std::shared_ptr<Device> DeviceOfTest() {
   const std::string target = OptionsOfTest().targets.front();
   if (target.rfind("cuda:", 0) != 0) return nullptr;
+  if (const char* device = std::getenv("WEFT_TEST_DEVICE"); device != nullptr) {
+    return MakeDevice(device, /*threads=*/1).value();
+  }
   // "cuda:sm_90a" is of sm_90 alone.
   return MakeDevice("emulator:" + target.substr(5, 5), /*threads=*/1).value();
 }

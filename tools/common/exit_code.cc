@@ -35,6 +35,10 @@ absl::Status Marked(absl::Status status, int code) {
 
 absl::Status AsUsage(const absl::Status& status) { return Marked(status, kUsage); }
 absl::Status AsBadInput(const absl::Status& status) { return Marked(status, kBadInput); }
+absl::Status OfDevice(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) ? AsUsage(status) : status;
+}
+
 absl::Status UsageError(const std::string& message) {
   return AsUsage(absl::InvalidArgumentError(message));
 }

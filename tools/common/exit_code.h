@@ -17,6 +17,9 @@ enum ExitCode { kOk = 0, kRunFailed = 1, kUsage = 2, kBadInput = 3, kInterrupted
 absl::Status AsUsage(const absl::Status& status);
 absl::Status AsBadInput(const absl::Status& status);
 absl::Status UsageError(const std::string& message);
+// What making a device of --device gave: a name that is none is wrong usage, a GPU that cannot be
+// used is not.
+absl::Status OfDevice(const absl::Status& status);
 absl::Status InterruptedError(const std::string& message, int signal);
 int ExitCodeOf(const absl::Status& status);
 // The error in other words; how it ends the program stays.

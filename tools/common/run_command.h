@@ -19,7 +19,7 @@ class App;
 namespace weft::cli {
 
 struct RunFlags {
-  std::string model, signature, out, checkpoint, save_checkpoint;
+  std::string model, signature, out, checkpoint, save_checkpoint, device = "cpu";
   std::vector<std::string> feeds, fetches;
   int threads = 0;
   double timeout = 0;  // seconds; 0: none

@@ -31,13 +31,13 @@ absl::Status NamingFile(const absl::Status& status, const std::string& path) {
   return Reworded(status, absl::StrCat(path, ": ", status.message()));
 }
 
-// Sessions on the device of that name. UsageError where there is none.
+// Sessions on the device of that name. Error: OfDevice.
 absl::StatusOr<SessionOptions> SessionOptionsOf(const std::string& device, int threads) {
   SessionOptions options;
   options.threads = threads;
   if (device == "cpu") return options;
   absl::StatusOr<std::shared_ptr<Device>> made = MakeDevice(device, threads);
-  if (!made.ok()) return AsUsage(made.status());
+  if (!made.ok()) return OfDevice(made.status());
   options.device = *std::move(made);
   return options;
 }

@@ -17,7 +17,6 @@ namespace weft::cli {
 namespace {
 
 struct Flags : RunFlags {
-  std::string device = "cpu";
   std::vector<std::string> disabled_passes;
 };
 
@@ -89,8 +88,10 @@ Command AddRun(CLI::App& program) {
                 "Output of the signature or, of a graph, any node; all outputs if not given")
       ->type_name("NAME");
   AddRunOptions(app, *flags);
-  app->add_option("--device", flags->device,
-                  "cpu (if not given), or emulator:sm_80 and the like: a GPU, emulated and checked")
+  app->add_option(
+         "--device", flags->device,
+         "cpu (if not given), cuda:0 and the like for a GPU, or emulator:sm_80 and the like: "
+         "a GPU, emulated and checked")
       ->type_name("NAME");
   AddDisablePass(app, flags->disabled_passes);
   app->footer(

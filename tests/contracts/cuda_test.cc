@@ -1,0 +1,214 @@
+// Compiled graphs on the device of NVIDIA's driver, with a driver made for tests behind it
+// (runtime/cuda/testing): they give what the emulator gives, bit for bit, in the first run, in the
+// one that is captured as a graph, and when that is replayed; and whatever the device took, it
+// gives back.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "compiler/api.h"
+#include "graph/graph.h"
+#include "runtime/cuda/testing/test_driver.h"
+#include "runtime/devices.h"
+#include "runtime/session.h"
+#include "tests/contracts/small_network.h"
+
+namespace weft {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+std::string PackageOf(const Graph& graph) {
+  CompileOptions options;
+  options.targets = {"cuda:sm_80"};
+  return CompilePackage(graph, options).value();
+}
+
+std::unique_ptr<Session> Open(const std::string& package, std::shared_ptr<Device> device) {
+  return Session::FromPackage(package, {.threads = 1, .device = std::move(device)}).value();
+}
+
+void ExpectSameBits(const NamedTensors& a, const NamedTensors& b, const std::string& what) {
+  ASSERT_EQ(a.size(), b.size()) << what;
+  for (const auto& [name, value] : b) {
+    const HostTensor& other = a.at(name);
+    ASSERT_EQ(other.shape(), value.shape()) << what << " " << name;
+    EXPECT_TRUE(value.size_bytes() == 0 ||
+                memcmp(other.data(), value.data(), value.size_bytes()) == 0)
+        << what << " " << name << ": " << other.ToString(20) << "\n"
+        << value.ToString(20);
+  }
+}
+
+class CudaTest : public testing::Test {
+ protected:
+  CudaTest() {
+    cuda::ConfigureFakeDriver();
+    device_ = cuda::FakeCudaDevice().value();
+  }
+  ~CudaTest() override {
+    device_ = nullptr;
+    const cuda::FakeDriverCounts counts = cuda::CountInFakeDriver();
+    EXPECT_EQ(counts.contexts, 0);
+    EXPECT_EQ(counts.modules, 0);
+    EXPECT_EQ(counts.allocations, 0);
+    EXPECT_EQ(counts.pinned, 0);
+    EXPECT_EQ(counts.streams, 0);
+    EXPECT_EQ(counts.events, 0);
+    EXPECT_EQ(counts.executable_graphs, 0);
+    EXPECT_EQ(cuda::FakeDriverComplains(), "");
+  }
+
+  // A session on the driver, and one on the emulator, of the same package.
+  struct Both {
+    std::unique_ptr<Session> driver, emulator;
+  };
+  Both OpenBoth(const std::string& package) {
+    return {Open(package, device_), Open(package, MakeDevice("emulator:sm_80", 1).value())};
+  }
+
+  std::shared_ptr<Device> device_;
+};
+
+TEST_F(CudaTest, TrainingIsTheEmulatorsBitForBit) {
+  const Both both = OpenBoth(PackageOf(SmallNetwork()));
+  for (Session* session : {both.driver.get(), both.emulator.get()}) {
+    const auto init = session->Run("init", {});
+    ASSERT_TRUE(init.ok()) << init.status();
+  }
+  for (const int64_t batch : {4, 4, 4, 7, 4, 7, 7}) {
+    const std::string what = "batch of " + std::to_string(batch);
+    const auto a = both.driver->Run("train_step", FeedsOfSmallNetwork(batch));
+    const auto b = both.emulator->Run("train_step", FeedsOfSmallNetwork(batch));
+    ASSERT_TRUE(a.ok()) << a.status();
+    ASSERT_TRUE(b.ok()) << b.status();
+    ExpectSameBits(*a, *b, what);
+    ExpectSameBits(*both.driver->GetVariables(), *both.emulator->GetVariables(), what);
+  }
+  const cuda::FakeDriverCounts counts = cuda::CountInFakeDriver();
+  EXPECT_EQ(counts.captures, 2);
+  EXPECT_EQ(counts.graph_launches, 5);
+  NamedTensors feeds = FeedsOfSmallNetwork(3);
+  feeds.erase("label");
+  for (const char* signature : {"predict", "halve", "halve", "predict"}) {
+    const auto a = both.driver->Run(signature, feeds), b = both.emulator->Run(signature, feeds);
+    ASSERT_TRUE(a.ok()) << a.status();
+    ASSERT_TRUE(b.ok()) << b.status();
+    ExpectSameBits(*a, *b, signature);
+  }
+}
+
+Graph Layer() {
+  Graph graph("layer");
+  Tensor x = graph.Input("x", DataType::kF32, {"n", 40});
+  HostTensor weights = *HostTensor::Create(DataType::kF32, {40});
+  float next = 0;
+  for (float& weight : weights.mutable_values<float>()) weight = next += 0.025f;
+  Tensor w = graph.Constant(weights);
+  graph.AddSignature("run", {{"y", Softmax(CumSum(Exp(x * w), 1))}});
+  EXPECT_TRUE(graph.status().ok()) << graph.status();
+  return graph;
+}
+
+NamedTensors FeedOfLayer(int64_t n, float first) {
+  HostTensor x = *HostTensor::Create(DataType::kF32, {n, 40});
+  for (float& value : x.mutable_values<float>()) value = first += 0.01f;
+  return {{"x", x}};
+}
+
+TEST_F(CudaTest, SessionsAndThreadsShareAGpu) {
+  const std::string package = PackageOf(Layer());
+  const auto reference = Open(package, MakeDevice("emulator:sm_80", 1).value());
+  const auto shared = Open(package, device_);
+  std::vector<std::thread> threads;
+  std::vector<std::vector<NamedTensors>> results(4);
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      const auto own = Open(package, device_);
+      for (int i = 0; i < 8; ++i) {
+        Session& session = i % 2 == 0 ? *shared : *own;
+        auto run = session.Run("run", FeedOfLayer(1 + (t + i) % 3, static_cast<float>(t)));
+        ASSERT_TRUE(run.ok()) << run.status();
+        results[static_cast<size_t>(t)].push_back(*std::move(run));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (int t = 0; t < 4; ++t) {
+    for (int i = 0; i < 8; ++i) {
+      const auto expected =
+          reference->Run("run", FeedOfLayer(1 + (t + i) % 3, static_cast<float>(t)));
+      ASSERT_TRUE(expected.ok()) << expected.status();
+      ExpectSameBits(results[static_cast<size_t>(t)][static_cast<size_t>(i)], *expected,
+                     "thread " + std::to_string(t));
+    }
+  }
+}
+
+TEST_F(CudaTest, AnErrorOfAKernelNamesNodeAndLine) {
+  {
+    const auto session = Open(PackageOf(Layer()), device_);
+    cuda::ConfigureFakeDriver({.fail_kernel = 1});
+    // Each step is waited for then.
+    session->EnableProfiling(true);
+    const auto failed = session->Run("run", FeedOfLayer(2, 0));
+    EXPECT_EQ(failed.status().code(), absl::StatusCode::kInternal);
+    EXPECT_THAT(
+        std::string(failed.status().message()),
+        AllOf(HasSubstr("the cuda failed: cuda:0 (Emulated GPU, sm_80): running"), HasSubstr("exp"),
+              HasSubstr("cuda_test.cc:"), HasSubstr("CUDA_ERROR_ILLEGAL_ADDRESS")));
+    const auto later = session->Run("run", FeedOfLayer(2, 0));
+    EXPECT_THAT(std::string(later.status().message()), HasSubstr("started anew"));
+  }
+  cuda::ConfigureFakeDriver();
+}
+
+TEST_F(CudaTest, DeadlinesEndRunsThatWriteNoVariables) {
+  Graph graph("state");
+  Tensor x = graph.Input("x", DataType::kF32, {100});
+  Variable v = graph.AddVariable("v", *HostTensor::Create(DataType::kF32, {100}));
+  graph.AddSignature("set", {}, {v.Assign(x)});
+  graph.AddSignature("get", {{"y", Exp(v.Read()) + x}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const auto session = Open(PackageOf(graph), device_);
+  const auto feed = [](float value) {
+    return NamedTensors{{"x", HostTensor::Of<float>({100}, std::vector<float>(100, value))}};
+  };
+  ASSERT_TRUE(session->Run("set", feed(0)).ok());
+  cuda::ConfigureFakeDriver({.busy = true});
+  const auto soon = [] { return RunOptions{.deadline = absl::Now() + absl::Milliseconds(30)}; };
+  const auto late = session->Run("get", feed(5), soon());
+  EXPECT_EQ(late.status().code(), absl::StatusCode::kDeadlineExceeded) << late.status();
+  EXPECT_THAT(std::string(late.status().message()),
+              HasSubstr("before the end of what was started on the device"));
+  // It reads the variable, whenever it comes to that; it is the old value, and the next writer
+  // comes after it, and is waited for.
+  EXPECT_TRUE(session->Run("set", feed(1), soon()).ok());
+  cuda::ConfigureFakeDriver();
+  const auto now = session->Run("get", feed(0));
+  ASSERT_TRUE(now.ok()) << now.status();
+  EXPECT_NEAR(now->at("y").values<float>()[0], 2.71828f, 1e-5);
+}
+
+TEST_F(CudaTest, PackagesForLaterGpusAreRefused) {
+  CompileOptions options;
+  options.targets = {"cuda:sm_90", "cpu:x86-64-v3"};
+  const auto session =
+      Session::FromPackage(CompilePackage(Layer(), options).value(), {.device = device_});
+  EXPECT_EQ(session.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(
+      std::string(session.status().message()),
+      AllOf(HasSubstr("no code for the cuda here"),
+            HasSubstr("cuda:sm_90 is newer than cuda:sm_80"), HasSubstr("--target cuda:sm_80")));
+}
+
+}  // namespace
+}  // namespace weft
