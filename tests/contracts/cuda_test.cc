@@ -19,6 +19,7 @@
 #include "runtime/devices.h"
 #include "runtime/session.h"
 #include "tests/contracts/small_network.h"
+#include "tests/ops/op_cases.h"
 
 namespace weft {
 namespace {
@@ -106,6 +107,52 @@ TEST_F(CudaTest, TrainingIsTheEmulatorsBitForBit) {
   }
 }
 
+// One case of each op.
+TEST_F(CudaTest, EveryOpIsTheEmulatorsBitForBit) {
+  Graph graph("ops");
+  std::vector<std::pair<std::string, NamedTensors>> runs;
+  for (const OpInfo& op : AllOps()) {
+    const std::vector<OpCase> cases = CasesOf(op);
+    if (cases.empty()) continue;
+    const OpCase& c = cases.front();
+    const std::vector<DataType> dtypes = DTypesOf(c);
+    const bool f32 = std::find(dtypes.begin(), dtypes.end(), DataType::kF32) != dtypes.end();
+    const DataType dtype = f32 ? DataType::kF32 : dtypes.front();
+    const std::string name(op.name);
+    const ScopeGuard scope = graph.Scope(name);
+    std::vector<Tensor> inputs;
+    NamedTensors feeds;
+    for (size_t i = 0; i < c.inputs.size(); ++i) {
+      inputs.push_back(MakeInput(graph, c, i, dtype, false));
+      feeds[inputs.back().name()] = DrawInput(c, i, dtype);
+    }
+    std::vector<std::pair<std::string, Tensor>> outputs;
+    for (const Tensor& result : c.build(graph, inputs)) {
+      outputs.emplace_back("y" + std::to_string(outputs.size()), result);
+    }
+    ASSERT_TRUE(graph.status().ok()) << graph.status();
+    graph.AddSignature(name, outputs);
+    runs.emplace_back(name, std::move(feeds));
+  }
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  ASSERT_GT(runs.size(), 80);
+  const Both both = OpenBoth(PackageOf(graph));
+  for (const Session::SignatureInfo& signature : both.driver->Signatures()) {
+    const auto run = std::find_if(runs.begin(), runs.end(),
+                                  [&](const auto& r) { return r.first == signature.name; });
+    if (run == runs.end()) continue;  // init
+    NamedTensors feeds;
+    for (const auto& input : signature.inputs) feeds[input.name] = run->second.at(input.name);
+    const auto expected = both.emulator->Run(signature.name, feeds);
+    ASSERT_TRUE(expected.ok()) << signature.name << ": " << expected.status();
+    for (int i = 0; i < 3; ++i) {
+      const auto got = both.driver->Run(signature.name, feeds);
+      ASSERT_TRUE(got.ok()) << signature.name << ": " << got.status();
+      ExpectSameBits(*got, *expected, signature.name);
+    }
+  }
+}
+
 Graph Layer() {
   Graph graph("layer");
   Tensor x = graph.Input("x", DataType::kF32, {"n", 40});
@@ -169,6 +216,40 @@ TEST_F(CudaTest, AnErrorOfAKernelNamesNodeAndLine) {
     EXPECT_THAT(std::string(later.status().message()), HasSubstr("started anew"));
   }
   cuda::ConfigureFakeDriver();
+}
+
+TEST_F(CudaTest, MemoryThatIsShortNamesWhatItIsFor) {
+  const auto session = Open(PackageOf(Layer()), device_);
+  ASSERT_TRUE(session->Run("run", FeedOfLayer(2, 0)).ok());
+  // The session gives back what other shapes hold, and tries again: once is not enough.
+  cuda::ConfigureFakeDriver({.fail_allocation = 1});
+  EXPECT_TRUE(session->Run("run", FeedOfLayer(50, 0)).ok());
+  cuda::ConfigureFakeDriver({.no_memory = true});
+  const auto failed = session->Run("run", FeedOfLayer(100, 0));
+  EXPECT_EQ(failed.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(
+      std::string(failed.status().message()),
+      AllOf(HasSubstr("signature 'run' needs"), HasSubstr("bytes of memory in one piece"),
+            HasSubstr("are free"), HasSubstr("the largest part is"), HasSubstr("cuda_test.cc:")));
+  cuda::ConfigureFakeDriver();
+  EXPECT_TRUE(session->Run("run", FeedOfLayer(100, 0)).ok());
+}
+
+TEST_F(CudaTest, MemoryOfConstantsAndVariablesIsNamed) {
+  const std::string package = PackageOf(Layer());
+  cuda::ConfigureFakeDriver({.no_memory = true});
+  EXPECT_THAT(std::string(Session::FromPackage(package, {.device = device_}).status().message()),
+              AllOf(HasSubstr("bytes of constants on the cuda: cuda:0"), HasSubstr("are free")));
+  Graph graph("state");
+  Variable v = graph.AddVariable("v", *HostTensor::Create(DataType::kF32, {100}));
+  graph.AddSignature("get", {{"y", v.Read() + 1.0f}});
+  cuda::ConfigureFakeDriver();
+  const auto session = Open(PackageOf(graph), device_);
+  cuda::ConfigureFakeDriver({.no_memory = true});
+  EXPECT_THAT(
+      std::string(
+          session->SetVariables({{"v", *HostTensor::Create(DataType::kF32, {100})}}).message()),
+      HasSubstr("variable 'v': cuda:0 (Emulated GPU, sm_80): expected 400 bytes"));
 }
 
 TEST_F(CudaTest, DeadlinesEndRunsThatWriteNoVariables) {

@@ -1,0 +1,63 @@
+// --device cuda:N as people type it: without a driver, and with one made for tests.
+#include <gmock/gmock.h>
+
+#include <string>
+
+#include "compiler/api.h"
+#include "graph/graph.h"
+#include "tests/cli/cli.h"
+
+namespace weft {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr char kDriver[] = "LD_LIBRARY_PATH=runtime/cuda/testing/driver ";
+constexpr char kRun[] = "tests/cli/weft-run-on-fake-driver";
+
+class CliGpu : public CliTest {
+ protected:
+  void SetUp() override {
+    CliTest::SetUp();
+    Graph graph("gpu");
+    Tensor x = graph.Input("x", DataType::kF32, {});
+    Variable sum = graph.AddVariable("sum", HostTensor::Scalar<float>(1));
+    Tensor more = sum.Read() + Exp(x);
+    graph.AddSignature("run", {{"y", more}}, {sum.Assign(more)});
+    ASSERT_TRUE(graph.status().ok()) << graph.status();
+    ASSERT_TRUE(graph.Save(Path("gpu.weft")).ok());
+    Ok("compile " + Path("gpu.weft") + " --target cuda:sm_80 -o " + Path("gpu.weftpkg"));
+    arguments_ = " " + Path("gpu.weftpkg") + " --signature run --init --feed x=0.5";
+  }
+
+  std::string arguments_;
+};
+
+TEST_F(CliGpu, RunsAPackageAsTheEmulatorDoes) {
+  const Ended run = Run(kDriver + (kRun + arguments_) +
+                        " --device cuda:0 --profile --save-checkpoint " + Path("gpu.safetensors"));
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_EQ(run.out, Ok("run" + arguments_ + " --device emulator:sm_80 --save-checkpoint " +
+                        Path("emulator.safetensors")));
+  EXPECT_THAT(run.out, HasSubstr("y f32[] 2.648"));
+  EXPECT_THAT(run.err, HasSubstr("exp"));
+  EXPECT_EQ(ReadFile(Path("gpu.safetensors")), ReadFile(Path("emulator.safetensors")));
+}
+
+TEST_F(CliGpu, AGpuThatIsNotThere) {
+  EXPECT_THAT(
+      FailsBy(std::string(kDriver) + kRun, "weft-run: ", 2, arguments_ + " --device cuda:3"),
+      HasSubstr("cuda:3: expected cuda:0, the only GPU"));
+  // Whatever driver this machine has, here is one that is none.
+  WriteFile(Path("libcuda.so.1"), "");
+  const std::string none = "LD_LIBRARY_PATH=" + folder_.string() + " ";
+  EXPECT_THAT(FailsBy(none + "tools/weft-run", "weft-run: ", 1, arguments_ + " --device cuda:0"),
+              HasSubstr("libcuda.so.1 cannot be loaded"));
+  EXPECT_THAT(FailsBy(none + "tools/weft run", "weft: ", 1, arguments_ + " --device cuda"),
+              HasSubstr("install the driver"));
+  EXPECT_THAT(Fails(2, "run" + arguments_ + " --device cuda:first"),
+              HasSubstr("device 'cuda:first': expected cpu, or cuda:0"));
+}
+
+}  // namespace
+}  // namespace weft
