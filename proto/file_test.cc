@@ -41,6 +41,19 @@ TEST(WriteFileAtomically, ReplacesAndLeavesNothingBeside) {
   EXPECT_EQ(NumFiles(folder), 1u);
 }
 
+// As long as names can be, of which the temporary file's has more.
+TEST(WriteFileAtomically, WritesLongNames) {
+  const std::string folder = Folder();
+  const std::string path = folder + "/" + std::string(255, 'n');
+  for (const char* text : {"old", "new"}) {
+    const absl::Status status = WriteFileAtomically(path, text);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(Read(path), text);
+  }
+  EXPECT_EQ(NumFiles(folder), 1u);
+  EXPECT_FALSE(WriteFileAtomically(path + "n", "x").ok());
+}
+
 TEST(WriteFileAtomically, WritesThroughASymbolicLink) {
   const std::string folder = Folder();
   ASSERT_TRUE(WriteFileAtomically(folder + "/a", "old").ok());

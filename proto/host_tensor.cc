@@ -83,6 +83,11 @@ absl::StatusOr<HostTensor> HostTensor::Create(DataType dtype, absl::Span<const i
         absl::StrCat("a tensor of shape [", absl::StrJoin(shape, ", "), "] passes 2^48 bytes"));
   }
   size_t bytes = static_cast<size_t>(*count) * SizeOf(dtype);
+  const auto own = [&](void* data, std::shared_ptr<const void> owner) {
+    HostTensor tensor = View(dtype, shape, data, std::move(owner));
+    tensor.own_ = true;
+    return tensor;
+  };
   auto no_memory = [&] {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for a tensor of ", bytes, " bytes"));
@@ -90,16 +95,16 @@ absl::StatusOr<HostTensor> HostTensor::Create(DataType dtype, absl::Span<const i
   if (bytes >= 2 * kLargePage) {
     void* pages = MapZeroPages(bytes);
     if (pages == nullptr) return no_memory();
-    return View(dtype, shape, pages, std::shared_ptr<const void>(pages, [bytes](const void* p) {
-                  UnmapPages(const_cast<void*>(p), bytes);
-                }));
+    return own(pages, std::shared_ptr<const void>(pages, [bytes](const void* p) {
+                 UnmapPages(const_cast<void*>(p), bytes);
+               }));
   }
   // One cache line more makes room to align.
   void* block = std::calloc(bytes + kAlignment, 1);
   if (block == nullptr) return no_memory();
   uintptr_t address = (reinterpret_cast<uintptr_t>(block) + kAlignment - 1) & ~(kAlignment - 1);
-  return View(
-      dtype, shape, reinterpret_cast<void*>(address),
+  return own(
+      reinterpret_cast<void*>(address),
       std::shared_ptr<const void>(block, [](const void* p) { std::free(const_cast<void*>(p)); }));
 }
 
@@ -127,6 +132,7 @@ HostTensor HostTensor::Clone() const {
 HostTensor HostTensor::Reshaped(absl::Span<const int64_t> shape) const {
   HostTensor tensor = View(dtype_, shape, data_, owner_);
   if (tensor.num_elements_ != num_elements_) __builtin_trap();
+  tensor.own_ = own_;
   return tensor;
 }
 

@@ -42,6 +42,10 @@ class HostTensor {
   int64_t num_elements() const { return num_elements_; }
   size_t size_bytes() const { return static_cast<size_t>(num_elements_) * SizeOf(dtype_); }
 
+  // Whether Create allocated the elements (for this tensor or one that it is a copy of): a view's
+  // may lie in a file that is mapped for reading.
+  bool is_own() const { return own_; }
+
   const void* data() const { return data_; }
   void* mutable_data() { return const_cast<void*>(data_); }
   // T must be the C++ type of dtype() (checked by an assertion).
@@ -49,6 +53,13 @@ class HostTensor {
   absl::Span<const T> values() const;
   template <typename T>
   absl::Span<T> mutable_values();
+
+  // Makes the tensor a view of other elements of the same type; allocates nothing.
+  void PointTo(const void* data) {
+    data_ = data;
+    owner_.reset();
+    own_ = false;
+  }
 
   HostTensor Clone() const;
   // The same elements under another shape of the same size.
@@ -64,6 +75,7 @@ class HostTensor {
   int64_t num_elements_ = 0;
   const void* data_ = nullptr;
   std::shared_ptr<const void> owner_;
+  bool own_ = false;
 };
 
 // The product of the dimensions. Error: InvalidArgument where one is negative, OutOfRange on

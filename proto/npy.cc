@@ -54,9 +54,22 @@ absl::StatusOr<std::string> WriteNpz(const std::map<std::string, HostTensor>& te
 }
 
 absl::StatusOr<std::map<std::string, HostTensor>> ReadNpz(std::string_view bytes,
-                                                          std::shared_ptr<const void> owner) {
+                                                          std::shared_ptr<const void> owner,
+                                                          uint64_t limit) {
   absl::StatusOr<std::vector<ZipMember>> members = ReadZip(bytes);
   if (!members.ok()) return members.status();
+  // A small archive may unpack to much.
+  uint64_t left = limit;
+  for (const ZipMember& member : *members) {
+    if (!member.deflated) continue;
+    if (member.size > left) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "unpacks to more than the ", limit,
+          " bytes that there is memory for; use a part of the data, or numpy.savez in place of "
+          "numpy.savez_compressed"));
+    }
+    left -= member.size;
+  }
   std::map<std::string, HostTensor> tensors;
   for (const ZipMember& member : *members) {
     std::string name = member.name;
@@ -67,8 +80,6 @@ absl::StatusOr<std::map<std::string, HostTensor>> ReadNpz(std::string_view bytes
     std::string_view file = member.bytes;
     std::shared_ptr<const void> file_owner = owner;
     if (member.deflated) {
-      // What a small archive claims to hold may be more than there is memory: that is an error, and
-      // pages that are never reached are never there.
       absl::StatusOr<HostTensor> contents =
           HostTensor::Create(DataType::kU8, {static_cast<int64_t>(member.size)});
       if (!contents.ok()) return in_member(contents.status());

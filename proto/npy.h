@@ -6,6 +6,7 @@
 #ifndef WEFT_PROTO_NPY_H_
 #define WEFT_PROTO_NPY_H_
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "proto/file.h"
 #include "proto/host_tensor.h"
+#include "proto/pages.h"
 
 namespace weft {
 
@@ -30,9 +32,11 @@ absl::StatusOr<HostTensor> ReadNpy(std::string_view bytes, std::shared_ptr<const
 // OutOfRange where the archive would reach 4 GiB.
 absl::StatusOr<std::string> WriteNpz(const std::map<std::string, HostTensor>& tensors);
 // Reads what numpy.savez and numpy.savez_compressed write. Names are those of the members without
-// ".npy". Views as ReadNpy makes them where a member is not compressed.
+// ".npy". Views as ReadNpy makes them where a member is not compressed. ResourceExhausted where the
+// others unpack to more than `limit` bytes together; what becomes of the tensors wants memory too.
 absl::StatusOr<std::map<std::string, HostTensor>> ReadNpz(std::string_view bytes,
-                                                          std::shared_ptr<const void> owner);
+                                                          std::shared_ptr<const void> owner,
+                                                          uint64_t limit = AvailableMemory() / 2);
 
 // Same from and to files (mapped; written atomically). Errors name the path.
 absl::StatusOr<HostTensor> LoadNpy(const std::string& path);

@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <zlib.h>
 
 #include <cstring>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "proto/core/crc32.h"
 #include "proto/zip.h"
 
 namespace weft {
@@ -180,6 +182,43 @@ TEST(Npz, AMemberLargerThanMemoryIsAnError) {
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
 }
 #endif
+
+// Together, and told by the directory alone.
+TEST(Npz, UnpacksNoMoreThanTheLimit) {
+  constexpr uint32_t kBytes = 3'000'000;
+  std::string packed(10'000, '\0');
+  z_stream stream = {};
+  ASSERT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY), Z_OK);
+  std::string npy = WriteNpy(HostTensor::Create(DataType::kU8, {kBytes}).value());
+  const auto size = static_cast<uint32_t>(npy.size());
+  stream.next_in = reinterpret_cast<Bytef*>(npy.data());
+  stream.avail_in = size;
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size());
+  ASSERT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  // The directory is made to say what the stored bytes are.
+  std::string archive = WriteZip({{"a.npy", packed}, {"b.npy", packed}}).value();
+  uint32_t at;
+  memcpy(&at, &archive[archive.size() - 22 + 16], 4);
+  const uint16_t deflated = 8;
+  const auto crc = Crc32(npy);
+  for (int i = 0; i < 2; ++i) {
+    memcpy(&archive[at + 10], &deflated, 2);
+    memcpy(&archive[at + 16], &crc, 4);
+    memcpy(&archive[at + 24], &size, 4);
+    uint16_t name;
+    memcpy(&name, &archive[at + 28], 2);
+    at += 46 + name;
+  }
+  const auto whole = ReadNpz(archive, nullptr, 2 * uint64_t{size});
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ(whole->at("b").num_elements(), kBytes);
+  const absl::Status refused = ReadNpz(archive, nullptr, 2 * uint64_t{size} - 1).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(refused.message().find("that there is memory for"), std::string::npos) << refused;
+}
 
 TEST(NpyFiles, SaveAndLoadNameThePath) {
   const std::string path = testing::TempDir() + "/npy_test.npy";

@@ -2,8 +2,10 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
 
 namespace weft {
 namespace {
@@ -38,5 +40,23 @@ void* MapZeroPages(size_t size) {
 }
 
 void UnmapPages(void* data, size_t size) { munmap(data, size); }
+
+uint64_t AvailableMemory() {
+  unsigned long long available = 32ull << 30, most = 0;
+  if (FILE* memory = fopen("/proc/meminfo", "re")) {
+    char line[128];
+    while (fgets(line, sizeof(line), memory) != nullptr) {
+      unsigned long long kilobytes = 0;
+      if (sscanf(line, "MemAvailable: %llu kB", &kilobytes) == 1) available = kilobytes << 10;
+    }
+    fclose(memory);
+  }
+  // Of a container; "max" where there is no limit.
+  if (FILE* group = fopen("/sys/fs/cgroup/memory.max", "re")) {
+    if (fscanf(group, "%llu", &most) == 1) available = std::min(available, most);
+    fclose(group);
+  }
+  return available;
+}
 
 }  // namespace weft

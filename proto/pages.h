@@ -3,6 +3,7 @@
 #define WEFT_PROTO_PAGES_H_
 
 #include <cstddef>
+#include <cstdint>
 
 namespace weft {
 
@@ -15,6 +16,10 @@ inline constexpr size_t kLargePage = size_t{2} << 20;
 void* MapZeroPages(size_t size);
 // `size` as it was asked for.
 void UnmapPages(void* data, size_t size);
+
+// Bytes that this process could still take, of the machine or of its container; a guess, as others
+// take some as well. For limits on what a file may make of itself.
+uint64_t AvailableMemory();
 
 }  // namespace weft
 

@@ -115,6 +115,7 @@ TEST(Allocations, NoneInTheSecondRunOfACallInC) {
     const long before = AllocationCount();
     bool ok = true;
     for (int i = 0; i < 10; ++i) {
+      ok = ok && weft_call_feed(call, 0, test.feed.data()) == WEFT_STATUS_OK;
       ok = ok && weft_call_run(call, nullptr) == WEFT_STATUS_OK;
       ok = ok && weft_call_run(call, &options) == WEFT_STATUS_OK;
       ok = ok && weft_call_output(call, 0, &output) == WEFT_STATUS_OK;

@@ -114,8 +114,8 @@ struct WeftSession {
 
 struct WeftCall {
   std::unique_ptr<Call> call;
-  std::vector<DataType> dtypes;
-  std::vector<std::vector<int64_t>> shapes;
+  // What is fed, as views that are pointed to the elements of each feed.
+  std::vector<HostTensor> inputs;
 };
 
 namespace {
@@ -256,22 +256,24 @@ WeftCall* weft_session_prepare(WeftSession* session, const char* signature,
     const Signature* found = Find(session, signature);
     if (found == nullptr) return nullptr;
     auto call = std::make_unique<WeftCall>();
+    std::vector<std::vector<int64_t>> sizes;
     for (size_t i = 0; i < found->inputs.size(); ++i) {
-      const Value& input = found->inputs[i];
-      call->dtypes.push_back(input.info.dtype);
-      const size_t rank = input.dims.size();
+      const size_t rank = found->inputs[i].dims.size();
       if (rank > 0 && (shapes == nullptr || shapes[i] == nullptr)) {
         Fail(Missing("a shape for each input"));
         return nullptr;
       }
-      call->shapes.emplace_back();
-      if (rank > 0) call->shapes.back().assign(shapes[i], shapes[i] + rank);
+      sizes.emplace_back();
+      if (rank > 0) sizes.back().assign(shapes[i], shapes[i] + rank);
     }
-    absl::StatusOr<std::unique_ptr<Call>> prepared =
-        session->session->Prepare(signature, call->shapes);
+    absl::StatusOr<std::unique_ptr<Call>> prepared = session->session->Prepare(signature, sizes);
     if (!prepared.ok()) {
       Fail(prepared.status());
       return nullptr;
+    }
+    // The sizes are known to be sound now.
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      call->inputs.push_back(HostTensor::View(found->inputs[i].info.dtype, sizes[i], nullptr));
     }
     call->call = *std::move(prepared);
     return call.release();
@@ -285,10 +287,10 @@ int weft_call_feed(WeftCall* call, int32_t index, const void* data) {
     if (call == nullptr) return Fail(Missing("a call"));
     absl::Status status = CheckIndex(index, call->call->num_inputs(), "an input");
     if (!status.ok()) return Fail(status);
-    const auto at = static_cast<size_t>(index);
-    const HostTensor tensor = HostTensor::View(call->dtypes[at], call->shapes[at], data);
-    if (data == nullptr && tensor.size_bytes() > 0) return Fail(Missing("elements"));
-    return Result(call->call->Feed(index, tensor));
+    HostTensor& input = call->inputs[static_cast<size_t>(index)];
+    if (data == nullptr && input.size_bytes() > 0) return Fail(Missing("elements"));
+    input.PointTo(data);
+    return Result(call->call->Feed(index, input));
   });
 }
 

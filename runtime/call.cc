@@ -364,7 +364,7 @@ absl::Status PreparedCall::RunLocked(const RunLimits& limits) {
     if ((tables_->variables[i].flags & WEFT_VARIABLE_ASSIGNED) == 0) continue;
     if (result == WEFT_OK) variables_[i]->defined = true;
     // Nobody knows what is there.
-    if (result == WEFT_ERROR_DEVICE) variables_[i]->defined = false;
+    if (result == WEFT_ERROR_DEVICE && error.committed != 0) variables_[i]->defined = false;
   }
   return result == WEFT_OK ? absl::OkStatus() : ErrorOf(result, error, finished);
 }
@@ -424,7 +424,7 @@ absl::Status PreparedCall::ErrorOf(int result, const WeftError& error,
         where, "the ", std::string(state_->device->name()), " failed: ", finished.message(),
         error.index == WEFT_NONE ? "" : "; noticed at ",
         error.index == WEFT_NONE ? "" : PlaceOfStep(tables_->steps[error.index]),
-        "; variables that the run assigns have no value now"));
+        error.committed != 0 ? "; variables that the run assigns have no value now" : ""));
   }
   const std::string end = error.index == WEFT_NONE ? "what was started on the device"
                                                    : PlaceOfStep(tables_->steps[error.index]);
@@ -449,7 +449,7 @@ absl::Status PreparedCall::ErrorOf(int result, const WeftError& error,
 void PreparedCall::LendOutput(int index, HostTensor* tensor) {
   OutputSlot& output = outputs_[static_cast<size_t>(index)];
   if (tensor->dtype() != output.dtype || tensor->shape() != output.shape ||
-      !IsAligned(tensor->data())) {
+      !IsAligned(tensor->data()) || !tensor->is_own()) {
     return;
   }
   for (const OutputSlot& other : outputs_) {

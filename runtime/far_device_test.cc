@@ -16,8 +16,10 @@
 namespace weft {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 HostTensor Floats(const std::vector<float>& values) {
   return HostTensor::Of<float>({static_cast<int64_t>(values.size())}, values);
@@ -40,12 +42,25 @@ TEST_F(FarDeviceTest, AFailureIsToldAndTakesTheVariablesWithIt) {
   device_->FailAfter(1);
   const auto step = session_->Run("step", {{"d", Floats({1, 2, 3, 4})}});
   EXPECT_EQ(step.status().code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(std::string(step.status().message()), HasSubstr("the far failed: told to fail"));
+  EXPECT_THAT(std::string(step.status().message()),
+              AllOf(HasSubstr("the far failed: told to fail"), HasSubstr("have no value now")));
   device_->FailAfter(-1);
   // Not the old value, which may be half overwritten.
   EXPECT_EQ(session_->Run("read", {}).status().code(), absl::StatusCode::kFailedPrecondition);
   ASSERT_TRUE(session_->SetVariables({{"w", Floats({5, 6, 7, 8})}}).ok());
   EXPECT_THAT(session_->Run("read", {})->at("w").values<float>(), ElementsAre(5, 6, 7, 8));
+}
+
+// Before its commit step a run has written no variable.
+TEST_F(FarDeviceTest, ARefusalBeforeTheCommitLeavesTheVariables) {
+  ASSERT_TRUE(session_->Run("init", {}).ok());
+  device_->FailAfter(1, /*at_once=*/true);
+  const absl::Status step = session_->Run("step", {{"d", Floats({1, 2, 3, 4})}}).status();
+  EXPECT_EQ(step.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(step.message()),
+              AllOf(HasSubstr("told to fail"), Not(HasSubstr("no value"))));
+  device_->FailAfter(-1);
+  EXPECT_THAT(session_->Run("read", {})->at("w").values<float>(), ElementsAre(1, 1, 1, 1));
 }
 
 TEST_F(FarDeviceTest, AFailureInALoopIsTold) {

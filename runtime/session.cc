@@ -310,13 +310,15 @@ absl::Status SessionImpl::RunInto(const std::string& signature, const NamedTenso
       return absl::InvalidArgumentError(
           absl::StrCat("signature '", signature, "' declares an input twice"));
     }
+    // A planner may run a session on this thread.
+    const std::string key_of_call = key;
     Shapes shapes;
     for (const PackageValue& input : (*found)->inputs()) {
       shapes.push_back(feeds.at(input.name()).shape());
     }
     absl::StatusOr<std::unique_ptr<PreparedCall>> call = PrepareCall(signature, shapes, limits);
     if (!call.ok()) return call.status();
-    node.push_back({key, *std::move(call)});
+    node.push_back({key_of_call, *std::move(call)});
   }
   return FeedAndRun(std::move(node), feeds, outputs, limits);
 }

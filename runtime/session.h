@@ -111,7 +111,7 @@ class Session {
   virtual absl::StatusOr<NamedTensors> Run(const std::string& signature, const NamedTensors& feeds,
                                            const RunOptions& options = {}) = 0;
   // The same, into `*outputs`: where it holds a tensor of an output's name, dtype and shape already
-  // (aligned to 64 bytes, as HostTensor::Create makes them, and apart from the other outputs), its
+  // (of HostTensor::Create and no view, aligned to 64 bytes, and apart from the other outputs), its
   // elements are overwritten, and seen by its copies; otherwise a new tensor takes that place.
   // `feeds` may be `*outputs`, which carries a state on. After an error elements may have been
   // overwritten, and nothing else changes. From the second run on with the same dtypes and shapes,

@@ -75,6 +75,24 @@ TEST(SessionWithPlanner, CompilesOncePerShape) {
   EXPECT_EQ(planner.calls(), 5);
 }
 
+// What a planner runs on the thread that asks is not taken for what was asked for.
+TEST(SessionWithPlanner, PlannersMayRunSessions) {
+  FakePlanner planner;
+  const auto inner = MakeTestSession();
+  const auto session =
+      MakeTestSession([&](const PlanRequest& request) -> absl::StatusOr<std::string> {
+        NamedTensors outputs;
+        const absl::Status status = inner->RunInto("predict", {{"x", Floats({5, 4})}}, &outputs);
+        return status.ok() ? planner(request) : status;
+      });
+  ASSERT_NE(session, nullptr);
+  NamedTensors outputs;
+  for (const int64_t batch : {2, 5}) {
+    ASSERT_TRUE(session->RunInto("predict", {{"x", Floats({batch, 4})}}, &outputs).ok());
+    EXPECT_EQ(outputs.at("y").shape()[0], batch);
+  }
+}
+
 TEST(SessionWithPlanner, VariablesAreShared) {
   FakePlanner planner;
   auto session = MakeTestSession(std::ref(planner));

@@ -15,6 +15,7 @@
 
 #include "absl/time/clock.h"
 #include "proto/file.h"
+#include "proto/npy.h"
 #include "proto/safetensors.h"
 #include "runtime/cpu/cpu_device.h"
 #include "runtime/limits.h"
@@ -79,6 +80,12 @@ TEST(Session, RunsIntoTensorsOfTheCaller) {
   ASSERT_TRUE(session->RunInto("predict", {{"x", Floats({2, 4}, 4)}}, &outputs).ok());
   EXPECT_EQ(outputs.at("y").values<float>()[7], 22.0f);
   EXPECT_EQ(room.values<float>()[8], 8.0f);
+  // A view, which may be of a file that is mapped for reading.
+  const HostTensor before = Floats({2, 4}, 6);
+  outputs["y"] = HostTensor::View(DataType::kF32, {2, 4}, before.data());
+  ASSERT_TRUE(session->RunInto("predict", {{"x", Floats({2, 4}, 4)}}, &outputs).ok());
+  EXPECT_EQ(outputs.at("y").values<float>()[7], 22.0f);
+  EXPECT_EQ(before.values<float>()[7], 13.0f);
   // The feed itself.
   HostTensor x = Floats({2, 4}, 5);
   outputs["y"] = x;
@@ -115,6 +122,17 @@ TEST(Session, RunsIntoWhatItIsFed) {
     EXPECT_EQ(state.at("x").values<float>()[7], expected);
     EXPECT_EQ(state.at("x").data(), place);
   }
+}
+
+// A state that was saved and read again lies in a file that is mapped for reading.
+TEST(Session, RunsIntoWhatWasRead) {
+  const std::string path = testing::TempDir() + "/state.npz";
+  ASSERT_TRUE(SaveNpz(path, {{"y", Floats({2, 4}, 1)}}).ok());
+  auto session = MakeTestSession();
+  NamedTensors outputs = LoadNpz(path).value();
+  ASSERT_TRUE(session->RunInto("predict", {{"x", Floats({2, 4})}}, &outputs).ok());
+  EXPECT_EQ(outputs.at("y").values<float>()[7], 14.0f);
+  EXPECT_EQ(LoadNpz(path)->at("y").values<float>()[7], 8.0f);
 }
 
 TEST(Session, TellsItsSignatures) {

@@ -47,10 +47,17 @@ bool Status(const char* path, struct statx* status) {
 int OpenTemporary(const char* target, mode_t mode, char* path, size_t size) {
   static unsigned counter = 0;
   constexpr int kAttempts = 10000;
+  // A name may be as long as names can be, and this one has more behind it: of that its beginning.
+  constexpr size_t kSuffix = sizeof(".tmp.2147483647.4294967295") - 1;
+  const char* slash = strrchr(target, '/');
+  const size_t folder = slash == nullptr ? 0 : static_cast<size_t>(slash + 1 - target);
+  const size_t name = strlen(target) - folder;
+  const size_t kept = folder + (name + kSuffix > NAME_MAX ? NAME_MAX - kSuffix : name);
   int fd = -1;
   for (int i = 0; i < kAttempts; ++i) {
     const unsigned number = __atomic_fetch_add(&counter, 1u, __ATOMIC_RELAXED);
-    snprintf(path, size, "%s.tmp.%d.%u", target, static_cast<int>(getpid()), number);
+    snprintf(path, size, "%.*s.tmp.%d.%u", static_cast<int>(kept), target,
+             static_cast<int>(getpid()), number);
     fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd >= 0 || errno != EEXIST) return fd;
   }

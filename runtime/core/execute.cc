@@ -208,6 +208,7 @@ void Record(const Run& run, uint32_t index, int64_t nanoseconds) {
 // From here on nothing stops the run.
 void Commit(Run& run) {
   run.interrupt = kNoInterrupt;
+  run.error->committed = 1;
   const WeftDeviceFunctions* device = run.args->device;
   if (device != nullptr && device->commit != nullptr) device->commit(run.args->queue);
 }
@@ -244,6 +245,7 @@ WEFT_CORE_DEFINITION int weft_run(WeftInstance* instance, const WeftRunArgs* arg
   Run run = {instance, instance->plan, args, error, 1, {args->deadline, args->cancel}};
   if (args->pool != nullptr) run.threads = weft_pool_threads(args->pool);
   error->index = WEFT_NONE;
+  error->committed = 0;
   SetAddresses(run);
   return RunBlock(run, 0);
 }

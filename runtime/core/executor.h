@@ -45,6 +45,8 @@ typedef struct WeftError {
   uint32_t dim;
   int64_t expected; /* SHAPE: the size; TILE_WORK: the most flops of a tile */
   int64_t got;      /* TILE_WORK */
+  /* DEVICE: not 0 where a step from the commit step on was begun. */
+  uint32_t committed;
 } WeftError;
 
 /* Sizes in bytes stay below this. */
@@ -148,9 +150,9 @@ typedef struct WeftRunArgs {
 } WeftRunArgs;
 
 /* Errors: ASSERT, LIMIT, DEADLINE, CANCELLED: no variable was written then. DEVICE: the values of
- * assigned variables are lost. Deadline and cancellation are looked at between steps and, on this
- * processor, between tiles, up to the commit step. Several instances may run at once on one pool:
- * one at a time has the other threads' help. */
+ * assigned variables are lost where the run had committed. Deadline and cancellation are looked at
+ * between steps and, on this processor, between tiles, up to the commit step. Several instances may
+ * run at once on one pool: one at a time has the other threads' help. */
 WEFT_CORE_API int weft_run(WeftInstance* instance, const WeftRunArgs* args, WeftError* error);
 
 #ifdef __cplusplus

@@ -276,7 +276,7 @@ TEST(Threads, ForkedChildrenRunAlone) {
 // The threads of this process but for this one, once all of them sleep, and none is left that is
 // about to end (one that was joined may be listed a little longer).
 std::vector<pid_t> OtherThreadsOnceAsleep() {
-  for (;;) {
+  for (int i = 0;; ++i) {
     std::vector<pid_t> threads;
     bool asleep = true;
     for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
@@ -289,6 +289,10 @@ std::vector<pid_t> OtherThreadsOnceAsleep() {
       asleep &= name_end != std::string::npos && stat[name_end + 2] == 'S';
     }
     if (asleep) return threads;
+    if (i == 60'000) {
+      ADD_FAILURE() << "threads are awake after a minute";
+      return threads;
+    }
     struct timespec millisecond = {0, 1000000};
     nanosleep(&millisecond, nullptr);
   }

@@ -55,13 +55,14 @@ class FarQueue final : public DeviceQueue {
  private:
   static int Launch(void* queue, const WeftLaunch* launch) {
     auto* self = static_cast<FarQueue*>(queue);
+    const bool at_once = self->device_->refuses();
+    if (at_once && !self->device_->TakeLaunch()) return self->Fail();
     const std::vector<void*> buffers(launch->buffers, launch->buffers + launch->num_buffers);
     const std::vector<int64_t> sizes(launch->sizes, launch->sizes + launch->num_sizes);
     self->Add([self, buffers, sizes, kernel = launch->kernel, tiles = launch->tiles,
-               scratch_bytes = launch->scratch_bytes] {
-      if (!self->device_->TakeLaunch()) {
-        std::lock_guard<std::mutex> lock(self->mutex_);
-        self->status_ = absl::InternalError("told to fail");
+               scratch_bytes = launch->scratch_bytes, at_once] {
+      if (!at_once && !self->device_->TakeLaunch()) {
+        self->Fail();
         return;
       }
       std::vector<void*> here;
@@ -90,6 +91,11 @@ class FarQueue final : public DeviceQueue {
     return self->status_.ok() ? 0 : 1;
   }
 
+  int Fail() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    status_ = absl::InternalError("told to fail");
+    return 1;
+  }
   void Add(std::function<void()> work) {
     std::lock_guard<std::mutex> lock(mutex_);
     work_.push_back(std::move(work));

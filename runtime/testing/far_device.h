@@ -40,8 +40,13 @@ class FarDevice final : public Device {
   // The memory behind `bytes` bytes at an address of the device; ends the program where there are
   // none.
   char* Translate(const void* device, size_t bytes);
-  // From the launch after so many more on, launches fail; negative: they do not.
-  void FailAfter(int64_t launches) { launches_left_ = launches; }
+  // From the launch after so many more on, launches fail as they are worked on, or (`at_once`) are
+  // refused as they are given; negative: they do not.
+  void FailAfter(int64_t launches, bool at_once = false) {
+    refuses_ = at_once;
+    launches_left_ = launches;
+  }
+  bool refuses() const { return refuses_; }
   bool TakeLaunch();
 
  private:
@@ -55,6 +60,7 @@ class FarDevice final : public Device {
   std::mutex mutex_;
   std::map<const char*, Range> ranges_;  // by address of the device
   std::atomic<int64_t> launches_left_{-1};
+  std::atomic<bool> refuses_{false};
 };
 
 }  // namespace weft

@@ -120,6 +120,17 @@ TEST_F(Golden, NothingToCompareIsAnError) {
               HasSubstr("--expected"));
 }
 
+// One whose code is for a GPU alone is shown, and what cannot be told here is said.
+TEST_F(Golden, PackagesForGpusAreInspected) {
+  Ok(compile_ + values_ + "--target cuda:sm_80 -o " + package_);
+  EXPECT_THAT(Ok("inspect " + package_),
+              AllOf(HasSubstr("target cuda:sm_80"), HasSubstr("memory unknown: "),
+                    HasSubstr("no code for the cpu here")));
+  EXPECT_TRUE(nlohmann::json::parse(Ok("inspect --json " + package_))["memory"].contains("error"));
+  EXPECT_THAT(Fails(3, "inspect " + package_ + " --size batch=3"),
+              HasSubstr("no code for the cpu"));
+}
+
 TEST_F(Golden, WrongUsage) {
   EXPECT_THAT(Fails(2, compile_ + values_ + golden_ + "-o " + Path("cars.o")),
               HasSubstr("--golden is for packages, not for --emit object"));
@@ -146,6 +157,9 @@ TEST_F(Golden, WrongUsage) {
                    Path("none.safetensors") + " -o " + package_),
       HasSubstr("none.safetensors: variable '"));
   Ok(compile_ + values_ + golden_ + "-o " + package_);
+  EXPECT_THAT(
+      Fails(2, "run " + package_ + " --feed x=" + Path("rows/x.npy") + " --disable-pass fuse"),
+      HasSubstr("expected no --disable-pass with a package"));
   EXPECT_THAT(FailsBy("tools/weft-run", "weft-run: ", 2,
                       package_ + " --verify --feed x=" + Path("rows/x.npy")),
               HasSubstr("--feed excludes --verify"));

@@ -12,6 +12,7 @@
 #include "proto/safetensors.h"
 #include "tools/common/compare.h"
 #include "tools/common/exit_code.h"
+#include "tools/common/not_finite.h"
 #include "tools/common/signature_io.h"
 
 namespace weft::cli {
@@ -49,8 +50,10 @@ double LargestOf(const HostTensor& tensor) {
   return largest;
 }
 
-// A number that JSON has; the others are null.
-std::string JsonNumber(double value) { return std::isfinite(value) ? absl::StrCat(value) : "null"; }
+std::string JsonNumber(double value) {
+  const char* name = NotFiniteName(value);
+  return name == nullptr ? absl::StrCat(value) : absl::StrCat("\"", name, "\"");
+}
 
 std::string JsonOf(const Comparison& comparison) {
   return absl::StrCat("{\"agrees\":", comparison.agrees ? "true" : "false",

@@ -6,14 +6,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "proto/file.h"
+#include "proto/pages.h"
 
 namespace weft {
 namespace {
@@ -59,22 +58,6 @@ class MemoryFile {
   const int fd_;
 };
 
-// Half of the memory that is to be had: what becomes of the data wants some as well.
-uint64_t UnpackLimit() {
-  uint64_t available = uint64_t{32} << 30;
-  std::ifstream memory("/proc/meminfo");
-  for (std::string line; std::getline(memory, line);) {
-    unsigned long long kilobytes = 0;
-    if (std::sscanf(line.c_str(), "MemAvailable: %llu kB", &kilobytes) == 1) {
-      available = uint64_t{kilobytes} << 10;
-    }
-  }
-  // Of a container; "max" where there is no limit.
-  std::ifstream group("/sys/fs/cgroup/memory.max");
-  if (uint64_t most = 0; group >> most) available = std::min(available, most);
-  return available / 2;
-}
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Bytes>> Gunzip(std::string_view packed, uint64_t limit) {
@@ -118,7 +101,8 @@ absl::StatusOr<std::shared_ptr<const Bytes>> ReadDataFile(const std::string& pat
   if (!bytes.ok()) return bytes.status();
   const std::string_view view = (*bytes)->view();
   if (view.substr(0, 2) != "\x1f\x8b") return bytes;
-  absl::StatusOr<std::shared_ptr<const Bytes>> unpacked = Gunzip(view, UnpackLimit());
+  // Half of the memory that is to be had: what becomes of the data wants some as well.
+  absl::StatusOr<std::shared_ptr<const Bytes>> unpacked = Gunzip(view, AvailableMemory() / 2);
   if (unpacked.ok()) return unpacked;
   return absl::Status(unpacked.status().code(),
                       absl::StrCat(path, ": ", unpacked.status().message()));

@@ -156,10 +156,12 @@ TEST(Progress, ATimerDraws) {
     };
     screen.seconds = [&] { return now.load(); };
     const auto wait_for = [&](const std::string& expected) {
-      for (;; std::this_thread::sleep_for(std::chrono::milliseconds(10))) {
+      for (int i = 0; i < 6000; ++i, std::this_thread::sleep_for(std::chrono::milliseconds(10))) {
         const std::lock_guard<std::mutex> lock(mutex);
         if (text.find(expected) != std::string::npos) return;
       }
+      const std::lock_guard<std::mutex> lock(mutex);
+      ADD_FAILURE() << "no '" << expected << "' after a minute: " << text;
     };
     const Progress progress("compiling", 0, screen);
     now = 3;

@@ -108,6 +108,12 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
   if (!package.ok()) return package.status();
   absl::StatusOr<std::unique_ptr<Session>> session;
   if (*package) {
+    if (!options.disabled_passes.empty()) {
+      return AsUsage(absl::InvalidArgumentError(absl::StrCat(
+          "expected no --disable-pass with a package, which is compiled already, got "
+          "--disable-pass ",
+          options.disabled_passes.front(), "; give the graph file that ", path, " was made from")));
+    }
     absl::StatusOr<SessionOptions> session_options =
         SessionOptionsOf(options.device, options.threads);
     if (!session_options.ok()) return session_options.status();

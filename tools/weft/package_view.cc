@@ -262,6 +262,9 @@ std::string TextOf(const json& package, bool steps) {
       }
     }
   }
+  if (const auto memory = package.find("memory"); memory != package.end()) {
+    absl::StrAppend(&text, "\nmemory unknown: ", (*memory)["error"].get<std::string>(), "\n");
+  }
   if (!package["variables"].empty()) absl::StrAppend(&text, "\nvariables\n");
   for (const json& variable : package["variables"]) {
     absl::StrAppend(&text, "  ", variable["name"].get<std::string>(), " ",
@@ -329,8 +332,16 @@ absl::StatusOr<std::string> PackageText(const std::string& path,
       ParseSingleSizes(options.sizes, OpenDimensions(signatures));
   if (!sizes.ok()) return sizes.status();
   json package = Describe(*container, manifest, options);
-  if (session.ok()) status = AddMemory(**session, signatures, *sizes, package);
-  if (!status.ok()) return status;
+  if (session.ok()) {
+    status = AddMemory(**session, signatures, *sizes, package);
+    if (!status.ok()) return status;
+  } else if (!sizes->empty()) {
+    return AsBadInput(absl::FailedPreconditionError(
+        absl::StrCat("what memory it takes at these sizes is told where it can run: ",
+                     session.status().message())));
+  } else {
+    package["memory"] = {{"error", std::string(session.status().message())}};
+  }
   if (options.json) return JsonText(package, 1) + "\n";
   return PrintableLines(TextOf(package, options.steps));
 }
