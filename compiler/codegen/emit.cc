@@ -83,6 +83,12 @@ absl::StatusOr<KernelSpec> EmitOfKind(plan::FusionOp fusion, const Target& targe
   if (kind == plan::kScan) return EmitScan(fusion, target, kernels);
   FusionEmitter f(fusion, target, kernels);
   absl::Status emitted = Emit(f);
+  if (emitted.ok() && f.values.failed()) {
+    emitted = absl::UnimplementedError(absl::StrCat(
+        "expected sizes of dimensions that are short expressions, got reshapes between ones too "
+        "long to be divided, at ",
+        ir::Describe(fusion.getLoc()), "; disable the pass 'fuse' to compute its ops one by one"));
+  }
   if (!emitted.ok()) {
     f.kernel.function().erase();
     return emitted;

@@ -107,6 +107,8 @@ size_t ValueEmitter::Boundary(Index& index, const DimExpr& suffix) {
     IndexEntry left{outer, {}, -1}, right{inner, {}, -1};
     if (!dry_) {
       Value divisor = kernel_->Size(inner);
+      // Where nothing is there to be read, the division is made all the same.
+      if (inner.LowerBound().value_or(0) < 1) divisor = kernel_->Max(divisor, kernel_->I64(1));
       left.coord = kernel_->Div(entry.coord, divisor, lanes_);
       right.coord = kernel_->Rem(entry.coord, divisor, lanes_);
     }
@@ -144,13 +146,16 @@ size_t ValueEmitter::Boundary(Index& index, const DimExpr& suffix) {
     nests = DimExpr::DivideExactly(product, suffix).has_value();
     begin = i;
   }
-  if (!nests) llvm::report_fatal_error("a boundary that no coordinates nest with");
   const IndexEntry crossing = Merged(index, begin, end);
   index.erase(index.begin() + static_cast<int64_t>(begin) + 1,
               index.begin() + static_cast<int64_t>(end));
   index[begin] = crossing;
-  const DimExpr inner = *DimExpr::DivideExactly(suffix, right);
-  return split(begin, *DimExpr::DivideExactly(crossing.extent, inner), inner);
+  const auto inner = DimExpr::DivideExactly(suffix, right);
+  const auto outer = inner ? DimExpr::DivideExactly(crossing.extent, *inner) : std::nullopt;
+  if (nests && outer) return split(begin, *outer, *inner);
+  // All coordinates together nest with it, but their product may be too long an expression.
+  failed_ = true;
+  return split(begin, DimExpr(1), crossing.extent);
 }
 
 std::vector<size_t> ValueEmitter::Boundaries(Index& index, const std::vector<DimExpr>& suffixes) {

@@ -84,6 +84,8 @@ class ValueEmitter {
   // Where it read operands: each operand and index once. Entries have no coordinates; those that
   // are coordinates of the iteration space unchanged have their roots.
   const std::vector<std::pair<int, Index>>& reads() const { return reads_; }
+  // Whether sizes were too long to be divided: then what was emitted is of no use.
+  bool failed() const { return failed_; }
   // Ops that the last dry run met.
   const std::set<mlir::Operation*>& visited() const { return visited_; }
 
@@ -138,6 +140,7 @@ class ValueEmitter {
   std::set<int> moved_operands_;
   std::set<mlir::Operation*> visited_;
   bool has_lane_index_ = false;
+  bool failed_ = false;
   std::vector<std::pair<int, Index>> reads_;
 };
 

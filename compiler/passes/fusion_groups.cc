@@ -20,6 +20,10 @@ constexpr size_t kMaxOps = 96;
 constexpr size_t kMaxOperands = 40;
 // Groups that read one value and stay apart, among which more are looked for.
 constexpr size_t kMaxSiblings = 8;
+// Column reductions of one kernel. Each has an accumulator for every lane, which a processor's
+// registers have to hold; on a GPU up to 16 bytes (a number and its place) for each of 256 threads
+// in shared memory, of which every driver gives 48 KiB.
+constexpr int64_t kMaxColumns = 12;
 
 bool IsReshape(mlir::Operation* op) { return llvm::isa<ir::ReshapeOp>(op); }
 
@@ -50,6 +54,14 @@ bool IsRowBroadcast(const FusionEdge& edge, FusionDomain* row) {
     if (!(is_row ? row->CoverReduced(to) : row->Cover(to))) return false;
   }
   return true;
+}
+
+bool TooManyColumns(const FusionGroup& a, const FusionGroup& b) {
+  const auto count = [](const FusionGroup& group) {
+    return llvm::count_if(
+        group.ops, [](mlir::Operation* op) { return KindOf(op) == OpKind::kColumnReduction; });
+  };
+  return a.kind == plan::kColumn && count(a) + count(b) > kMaxColumns;
 }
 
 }  // namespace
@@ -240,8 +252,8 @@ bool FusionGroups::TryMergeSiblings(mlir::Operation* first, mlir::Operation* sec
   merged.has_moves |= b.has_moves;
   std::string why_not;
   if (a.kind != b.kind || elements != a.domain.Elements() || !merged.domain.Join(b.domain) ||
-      a.ops.size() + b.ops.size() > kMaxOps || !EdgesAllow(into, from, &merged, &why_not) ||
-      order_.AreApart(into, from)) {
+      a.ops.size() + b.ops.size() > kMaxOps || TooManyColumns(a, b) ||
+      !EdgesAllow(into, from, &merged, &why_not) || order_.AreApart(into, from)) {
     return false;
   }
   if (explain_) {

@@ -52,6 +52,15 @@ std::vector<FusionCase> FusionCases() {
          return std::vector{ReduceSum(a, {0, 1}), ReduceMax(a, {0, 1})};
        },
        {"column"}},
+      // More than have room in registers, or in a GPU's shared memory.
+      {"many_column_siblings",
+       [=](Graph& g) {
+         Tensor a = x(g);
+         std::vector<Tensor> sums;
+         for (int i = 0; i < 13; ++i) sums.push_back(ReduceSum(Mul(a, 2.0 + i), {0}));
+         return sums;
+       },
+       {"column", "column"}},
       {"epilogue",
        [=](Graph& g) {
          Tensor a = g.Input("a", DataType::kF32, {"n", 4}),

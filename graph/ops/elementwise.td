@@ -10,7 +10,7 @@ include "graph/ir/base.td"
 def Weft_AddOp : Weft_Binary<"add", "a + b.", "a + b", "e.Add(a, b)", GradientRules<["dy", "dy"]>>;
 def Weft_SubOp : Weft_Binary<"sub", "a - b.", "a - b", "e.Sub(a, b)", GradientRules<["dy", "-dy"]>>;
 def Weft_MulOp : Weft_Binary<"mul", "a * b.", "a * b", "e.Mul(a, b)", GradientRules<["dy * b", "dy * a"]>>;
-def Weft_DivOp : Weft_Binary<"div", "a / b; integers truncate toward zero.", "Divide(a, b)", "e.Div(a, b)", GradientRules<["dy / b", "-dy * (y / b)"]>, Numbers, Weft_Test<"0.5", "2">>;
+def Weft_DivOp : Weft_Binary<"div", "a / b; integers truncate toward zero.", "Divide(a, b)", "e.Div(a, b)", GradientFunction, Numbers, Weft_Test<"0.5", "2">>;
 def Weft_RemOp : Weft_Binary<"rem", "Remainder of a / b with the sign of a, as C's fmod.", "Remainder(a, b)", "e.Rem(a, b)",
                              GradientRules<["dy", "-dy * Round((a - y) / b)"]>, Numbers, Weft_Test<"0.5", "8">>;
 // Gradients at a = 0: b * 0^(b - 1), which is 0 for b = 0 as well, and y * log(a) as 0.

@@ -89,6 +89,27 @@ TEST(EmptySizes, ConvolutionWithoutRoomForItsWindow) {
   }
 }
 
+// What is not read has an extent of 0, and rows beside it are computed: its coordinates are divided
+// by that, though nothing is loaded there.
+TEST(EmptySizes, RepeatedRowsOfNothingBesideOthers) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"m", 8});
+  Tensor z = graph.Input("z", DataType::kF32, {"k", 8});
+  Tensor rows = graph.Input("rows", DataType::kI32, {"k"});
+  const DimExpr m = x.dim(0);
+  Tensor repeated = Reshape(Broadcast(x, {4, m, 8}), {4 * m, 8});
+  graph.AddSignature("run", {{"concat", Concat({repeated, z}, 0)},
+                             {"pad", Pad(repeated, 0.5, {1, 0}, {1, 0})},
+                             {"gather", Gather(repeated, rows, 0)},
+                             {"turned", Transpose(Pad(repeated, 0.5, {1, 0}, {1, 0}), {1, 0})}});
+  for (const int64_t size : {0, 1, 2, 5}) {
+    SCOPED_TRACE(size);
+    RunEveryWay(graph, {{"x", Filled({size, 8})},
+                        {"z", Filled({3, 8})},
+                        {"rows", HostTensor::Of<int32_t>({3}, {0, 4, -1})}});
+  }
+}
+
 TEST(EmptySizes, FilterWithoutElements) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {1, 4, 5, 2});

@@ -263,6 +263,24 @@ TEST(GradientRange, QuotientsOfLargeGradients) {
   EXPECT_NEAR(tiny[1][0], -1e-32, 1e-37);
 }
 
+// Nor where a / b^2 alone is, by a small b; and what no gradient comes to gives none.
+TEST(GradientRange, QuotientsBySmallNumbers) {
+  auto divide = [](const std::vector<Tensor>& x) { return ReduceSum(x[0] / x[1] * x[2], {0}); };
+  const auto half = GradientsOf(
+      {{1, 1, 500, 500}, {.003f, .003f, .05f, .05f}, {1e-3f, 0, 1e-4f, 0}}, divide, DataType::kF16);
+  EXPECT_NEAR(half[1][0], -111.1, 0.5);
+  EXPECT_EQ(half[1][1], 0);
+  EXPECT_NEAR(half[1][2], -20, 0.1);
+  EXPECT_EQ(half[1][3], 0);
+  for (const DataType dtype : {DataType::kF32, DataType::kBF16}) {
+    const auto wide =
+        GradientsOf({{1, 1, -1}, {1e-20f, 1e-20f, 1e20f}, {0, 1e-10f, 1e25f}}, divide, dtype);
+    EXPECT_EQ(wide[1][0], 0);
+    EXPECT_NEAR(wide[1][1], -1e30, 1e28);
+    EXPECT_NEAR(wide[1][2], 1e-15, 1e-17);
+  }
+}
+
 // More of one slice than 16 bits can count one by one.
 TEST(GradientRange, SlicesGatheredOften) {
   for (DataType dtype : {DataType::kF16, DataType::kBF16}) {

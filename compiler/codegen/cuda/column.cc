@@ -43,12 +43,10 @@ class CudaColumn : ColumnEmitter {
                        "; disable the pass 'fuse' to compute them one by one"));
     }
     f_.values.set_lanes(lanes_);
-    std::vector<DimExpr> inner = inner_;
-    if (lanes_ > 0) inner.back() = *DimExpr::DivideExactly(inner.back(), lanes_);
+    const std::vector<DimExpr> inner = InnerOf(lanes_);
     const DimExpr columns = NumElements(inner);
-    // Threads side by side; what is left of the block is as many rows deep.
-    const int64_t wide = static_cast<int64_t>(
-        std::bit_ceil(static_cast<uint64_t>(std::clamp<int64_t>(Estimate(columns), 1, kWarp))));
+    // What is left of the block is as many rows deep.
+    const int64_t wide = WideOf(lanes_);
     const int64_t deep = kThreadsPerBlock / wide;
     const DimExpr pieces = DimExpr::CeilDiv(columns, wide);
     f_.spec.tiles = outer_total_ * pieces;
@@ -100,13 +98,25 @@ class CudaColumn : ColumnEmitter {
   }
 
  private:
-  // At most, by which warps tell one another their shares.
+  // What stays, for each place of which there are as many results.
+  std::vector<DimExpr> InnerOf(int64_t lanes) const {
+    std::vector<DimExpr> inner = inner_;
+    if (lanes > 0) inner.back() = *DimExpr::DivideExactly(inner.back(), lanes);
+    return inner;
+  }
+  // Threads side by side.
+  int64_t WideOf(int64_t lanes) const {
+    const int64_t columns = Estimate(NumElements(InnerOf(lanes)));
+    return static_cast<int64_t>(
+        std::bit_ceil(static_cast<uint64_t>(std::clamp<int64_t>(columns, 1, kWarp))));
+  }
+  // By which warps tell one another their shares.
   int64_t SharedBytes(int64_t lanes) const {
     int64_t bytes = 0;
     for (const Accumulator& reduction : reductions_) {
       bytes += SizeOf(reduction.wide_dtype()) + (reduction.size() > 1 ? 8 : 0);
     }
-    return bytes * std::max<int64_t>(lanes, 1) * kThreadsPerBlock;
+    return bytes * std::max<int64_t>(lanes, 1) * kThreadsPerBlock / kWarp * WideOf(lanes);
   }
 
   // Rows first, first + step, ... of a column.
