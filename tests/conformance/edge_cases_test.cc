@@ -98,10 +98,11 @@ TEST(EmptySizes, RepeatedRowsOfNothingBesideOthers) {
   Tensor rows = graph.Input("rows", DataType::kI32, {"k"});
   const DimExpr m = x.dim(0);
   Tensor repeated = Reshape(Broadcast(x, {4, m, 8}), {4 * m, 8});
-  graph.AddSignature("run", {{"concat", Concat({repeated, z}, 0)},
-                             {"pad", Pad(repeated, 0.5, {1, 0}, {1, 0})},
-                             {"gather", Gather(repeated, rows, 0)},
-                             {"turned", Transpose(Pad(repeated, 0.5, {1, 0}, {1, 0}), {1, 0})}});
+  graph.AddSignature("run",
+                     {{"concat", Concat({repeated, z}, 0)},
+                      {"pad", Pad(repeated, 0.5f, {1, 0}, {1, 0}, {0, 0})},
+                      {"gather", Gather(repeated, rows, 0)},
+                      {"turned", Transpose(Pad(repeated, 0.5f, {1, 0}, {1, 0}, {0, 0}), {1, 0})}});
   for (const int64_t size : {0, 1, 2, 5}) {
     SCOPED_TRACE(size);
     RunEveryWay(graph, {{"x", Filled({size, 8})},
