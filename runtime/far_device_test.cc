@@ -84,14 +84,15 @@ TEST_F(FarDeviceTest, GetsTheConstantsOfItsOwnPlansAlone) {
   Buffer* constant = nullptr;
   for (Plan& plan : *package.manifest.mutable_targets(0)->mutable_plans()) {
     for (Buffer& buffer : *plan.mutable_buffers()) {
-      if (buffer.space() == Buffer::CONSTANT) constant = &buffer;
+      if (buffer.space() != Buffer::CONSTANT) continue;
+      constant = &buffer;
+      constant->set_constant_offset(constant->constant_offset() + kBefore);
     }
   }
   ASSERT_NE(constant, nullptr);
-  constant->set_constant_offset(constant->constant_offset() + kBefore);
   const auto opened = Package::Open(Bytes::Of(package.Bytes()), device_);
   ASSERT_TRUE(opened.ok()) << opened.status();
-  EXPECT_EQ((*opened)->constants_bytes(), 16u);
+  EXPECT_EQ((*opened)->constants_bytes(), 64u + 16);  // 8 bytes, and 16 at the next 64
   SessionOptions options;
   options.device = device_;
   const auto session = Session::FromPackage(package.Bytes(), options);
@@ -100,8 +101,12 @@ TEST_F(FarDeviceTest, GetsTheConstantsOfItsOwnPlansAlone) {
       (*session)->Run("predict", {{"x", HostTensor::Of<float>({2, 4}, {1, 2, 3, 4, 5, 6, 7, 8})}});
   ASSERT_TRUE(outputs.ok()) << outputs.status();
   EXPECT_THAT(outputs->at("y").values<float>(), ElementsAre(2.5, 4.5, 6.5, 8.5, 10, 12, 14, 16));
-  // 8 bytes are left from there on.
-  constant->set_constant_offset(package.constants.size() - package.constants.size() % 64);
+  const auto count = (*session)->Run("count", {{"limit", HostTensor::Scalar<int64_t>(3)}});
+  ASSERT_TRUE(count.ok()) << count.status();
+  EXPECT_EQ(count->at("n").values<int64_t>()[0], 3);
+  // There are fewer bytes from there on.
+  package.constants.resize(package.constants.size() / 64 * 64 + 4);
+  constant->set_constant_offset(package.constants.size() - 4);
   EXPECT_THAT(std::string(Session::FromPackage(package.Bytes(), options).status().message()),
               HasSubstr("reaches past the package's constants"));
 }
