@@ -36,6 +36,8 @@ class Views {
         shape.push_back(std::vector<int64_t>{1, 1, 2, 3, 4, 5, 6}[Draw(0, 6)]);
         if (open_ && Draw(0, 2) == 0) shape.back() = OpenSize();
       }
+      // One that gives all open dimensions their sizes.
+      if (open_ && i == 0) shape = {DimExpr::Symbol("n"), 2, DimExpr::Symbol("m")};
       values_.push_back(AddInput(shape, -100, 100));
     }
     for (int i = 0; i < steps; ++i) {
@@ -51,6 +53,7 @@ class Views {
         outputs.emplace_back("y" + std::to_string(outputs.size()), values_[i]);
       }
     }
+    if (open_) outputs.emplace_back("sum", ReduceSum(values_[0], {1}));
     graph_.AddSignature("run", outputs);
   }
 

@@ -335,10 +335,6 @@ absl::StatusOr<std::string> PackageText(const std::string& path,
   if (session.ok()) {
     status = AddMemory(**session, signatures, *sizes, package);
     if (!status.ok()) return status;
-  } else if (!sizes->empty()) {
-    return AsBadInput(absl::FailedPreconditionError(
-        absl::StrCat("what memory it takes at these sizes is told where it can run: ",
-                     session.status().message())));
   } else {
     package["memory"] = {{"error", std::string(session.status().message())}};
   }
