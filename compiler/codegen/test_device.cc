@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "compiler/codegen/cuda/backend.h"
 #include "compiler/codegen/test_kernel.h"
+#include "runtime/ptx_emulator/buffer_launch.h"
 #include "runtime/ptx_emulator/emulator.h"
 
 namespace weft {
@@ -89,7 +90,7 @@ class Processor : public TestDevice {
 class Gpu : public TestDevice {
  public:
   Gpu(std::string ptx, int sm)
-      : emulator_({.sm = sm, .memory_bytes = uint64_t{1} << 30, .threads = 1}) {
+      : emulator_({.sm = sm, .memory_bytes = uint64_t{2} << 30, .threads = 1}) {
     ptx_ = std::move(ptx);
   }
 
@@ -107,53 +108,44 @@ class Gpu : public TestDevice {
     if (launch.scratch_bytes != 0) return absl::InternalError("a GPU's kernel has no scratch");
     absl::StatusOr<ptx::FunctionHandle> function = emulator_.GetFunction(module_, launch.symbol);
     if (!function.ok()) return function.status();
-    std::vector<ptx::Region> regions;
-    std::vector<uint64_t> buffers;
-    auto add = [&](uint64_t bytes, std::string name, bool writable) {
+    ptx::BufferLaunch checked;
+    checked.function = *function;
+    checked.num_results = results.size();
+    checked.sizes = launch.sizes;
+    checked.blocks = launch.tiles;
+    checked.block_threads = static_cast<uint32_t>(launch.block_threads);
+    std::vector<uint64_t> allocated;
+    const auto add = [&](uint64_t bytes, std::string name) {
       // One byte more than that of an empty buffer, which has an address as well.
       absl::StatusOr<uint64_t> address =
           emulator_.Allocate(std::max<uint64_t>(bytes, 1), std::move(name));
       if (!address.ok()) return address.status();
-      regions.push_back({*address, bytes, {}, writable});
-      buffers.push_back(*address);
+      allocated.push_back(*address);
+      checked.buffers.push_back({*address, bytes});
       return absl::OkStatus();
     };
     absl::Status status;
     for (size_t i = 0; i < inputs.size() && status.ok(); ++i) {
-      status = add(inputs[i].size_bytes(), absl::StrCat("operand ", i), false);
-      if (!status.ok()) break;
-      status = emulator_.CopyToDevice(buffers.back(), inputs[i].data(), inputs[i].size_bytes());
+      const uint64_t bytes = inputs[i].size_bytes();
+      status = add(bytes, absl::StrCat("operand ", i));
+      if (status.ok()) status = emulator_.CopyToDevice(allocated.back(), inputs[i].data(), bytes);
     }
     for (size_t i = 0; i < results.size() && status.ok(); ++i) {
       const int operand = launch.shared[i];
       if (operand < 0) {
-        status = add(results[i].size_bytes(), absl::StrCat("result ", i), true);
+        status = add(results[i].size_bytes(), absl::StrCat("result ", i));
       } else {
-        regions[static_cast<size_t>(operand)].writable = true;
-        buffers.push_back(buffers[static_cast<size_t>(operand)]);
+        checked.buffers.push_back(checked.buffers[static_cast<size_t>(operand)]);
       }
     }
-    if (status.ok() && launch.tiles > 0) {
-      std::vector<const void*> parameters;
-      for (const uint64_t& buffer : buffers) parameters.push_back(&buffer);
-      for (const int64_t& size : launch.sizes) parameters.push_back(&size);
-      emulator_.ClearFindings();
-      status = emulator_.Launch(*function, {.grid = {static_cast<uint32_t>(launch.tiles)},
-                                            .block = {static_cast<uint32_t>(launch.block_threads)},
-                                            .parameters = parameters,
-                                            .regions = {regions.begin(), regions.end()}});
-    }
+    emulator_.ClearFindings();
+    if (status.ok()) status = ptx::LaunchOnBuffers(emulator_, checked);
     for (size_t i = 0; i < results.size() && status.ok(); ++i) {
-      const uint64_t address = buffers[inputs.size() + i], bytes = results[i].size_bytes();
-      if (bytes == 0) continue;
-      status = emulator_.CopyToHost(results[i].mutable_data(), address, bytes);
-      const absl::StatusOr<uint64_t> unwritten = emulator_.memory().CountUnwritten(address, bytes);
-      if (unwritten.ok() && *unwritten > 0) {
-        status = absl::InternalError(absl::StrCat("leaves ", *unwritten, " of the ", bytes,
-                                                  " bytes of result ", i, " unwritten"));
-      }
+      status =
+          emulator_.CopyToHost(results[i].mutable_data(),
+                               checked.buffers[inputs.size() + i].address, results[i].size_bytes());
     }
-    for (const ptx::Region& region : regions) status.Update(emulator_.Free(region.address));
+    for (const uint64_t address : allocated) status.Update(emulator_.Free(address));
     return status;
   }
 

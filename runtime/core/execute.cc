@@ -108,8 +108,12 @@ int Launch(const Run& run, const WeftStep& step) {
                                tiles,
                                instance.values[step.scratch],
                                &step,
-                               &instance};
-    return FromDevice(run.args->device->launch(run.args->queue, &launch));
+                               &instance,
+                               run.interrupt.deadline,
+                               run.interrupt.cancel};
+    const int result = run.args->device->launch(run.args->queue, &launch);
+    const bool given_up = result == WEFT_ERROR_DEADLINE || result == WEFT_ERROR_CANCELLED;
+    return given_up ? result : FromDevice(result);
   }
   const int64_t by_bytes = AtLeastZero(instance.values[step.bytes]) / kBytesPerNanosecond;
   const int64_t by_flops = AtLeastZero(instance.values[step.flops]) / kFlopsPerNanosecond;

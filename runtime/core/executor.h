@@ -109,6 +109,8 @@ typedef struct WeftLaunch {
   int64_t scratch_bytes; /* for each tile that is worked on */
   const WeftStep* step;  /* what it stands for, for checks and messages */
   const WeftInstance* instance;
+  int64_t deadline; /* these as in WeftRunArgs; none from the commit step on */
+  const uint8_t* cancel;
 } WeftLaunch;
 
 /* Bytes of the buffer from the address that the launch gives, 0 where that is past its end. */
@@ -122,6 +124,8 @@ WEFT_CORE_API int64_t weft_launch_bytes(const WeftLaunch* launch, uint32_t buffe
  * C++.
  */
 typedef struct WeftDeviceFunctions {
+  /* May also return WEFT_ERROR_DEADLINE or WEFT_ERROR_CANCELLED: the launch was given up, as its
+   * deadline or cancellation says, and nothing of it is under way any more. */
   int (*launch)(void* queue, const WeftLaunch* launch);
   /* Within the device. */
   int (*copy)(void* queue, void* destination, const void* source, int64_t bytes);
@@ -151,8 +155,9 @@ typedef struct WeftRunArgs {
 
 /* Errors: ASSERT, LIMIT, DEADLINE, CANCELLED: no variable was written then. DEVICE: the values of
  * assigned variables are lost where the run had committed. Deadline and cancellation are looked at
- * between steps and, on this processor, between tiles, up to the commit step. Several instances may
- * run at once on one pool: one at a time has the other threads' help. */
+ * between steps and, on this processor, between tiles, up to the commit step; devices may look
+ * within a launch. Several instances may run at once on one pool: one at a time has the other
+ * threads' help. */
 WEFT_CORE_API int weft_run(WeftInstance* instance, const WeftRunArgs* args, WeftError* error);
 
 #ifdef __cplusplus

@@ -73,6 +73,7 @@ void Block::Run(Dim3 position, uint64_t number) {
       steps_ += ran;
       left -= ran;
       progress |= !warp->yielded();
+      launch_.AskInterrupt();
       if (ended()) return;
       if (left <= 0) {
         warp->Report(FindingKind::kStepLimit, -1,

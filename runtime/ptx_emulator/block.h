@@ -119,7 +119,8 @@ class Block {
   std::unique_ptr<AsyncCopies> async_;
   std::vector<std::unique_ptr<Warp>> warps_;
   std::array<Barrier, kClusterBarrier + 1> barriers_;
-  std::vector<Allocation*> hints_;  // by instruction: the allocation it touched last
+  // By instruction: the allocation it touched last.
+  std::vector<std::shared_ptr<Allocation>> hints_;
   std::vector<uint32_t> region_hints_;
   int64_t steps_ = 0;
 };

@@ -1,4 +1,7 @@
 #include <cstdint>
+#include <future>
+#include <thread>
+#include <utility>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -130,6 +133,103 @@ TEST(Checks, FreedAndConstantMemory) {
   device.emulator().ClearFindings();
   EXPECT_FALSE(device.Launch("w", {1}, {1}, 0).ok());
   EXPECT_EQ(device.findings()[0].kind, FindingKind::kReadOnly);
+}
+
+// What is known of freed allocations is bounded: the last are named, the others are nowhere.
+TEST(Memory, FreedAllocationsAreForgottenInTime) {
+  GlobalMemory memory(1 << 20);
+  const uint64_t first = *memory.Allocate(16, "first");
+  ASSERT_TRUE(memory.Free(first).ok());
+  EXPECT_THAT(memory.Describe(first + 4), HasSubstr("first (16 bytes, freed)"));
+  uint64_t last = 0, most = 0;
+  for (size_t i = 0; i < 4 * GlobalMemory::kMaxFreed; ++i) {
+    last = *memory.Allocate(16, "last");
+    ASSERT_TRUE(memory.Free(last).ok());
+    EXPECT_FALSE(memory.Free(last).ok());
+    if (i == GlobalMemory::kMaxFreed) most = memory.used();
+    if (i > GlobalMemory::kMaxFreed) ASSERT_EQ(memory.used(), most);
+  }
+  EXPECT_TRUE(memory.Find(last)->freed);
+  EXPECT_EQ(memory.Find(first), nullptr);
+  EXPECT_THAT(memory.Describe(last), HasSubstr("freed"));
+  char byte = 0;
+  for (const uint64_t address : {first, last}) {
+    EXPECT_EQ(memory.Read(address, &byte, 1).code(), absl::StatusCode::kOutOfRange);
+  }
+}
+
+// The limit is one of all that the memory takes: what is empty takes some as well, and names.
+TEST(Memory, TheLimitCountsAll) {
+  for (const uint64_t bytes : {0, 1, 10'000}) {
+    GlobalMemory memory(1 << 20);
+    const std::string name(1000, 'n');
+    uint64_t count = 0;
+    while (memory.Allocate(bytes, name).ok()) ASSERT_LT(++count, (1u << 20) / 2000);
+    EXPECT_LE(memory.used(), 1u << 20);
+    EXPECT_GT(memory.used() + 2 * bytes + 4000, 1u << 20);
+  }
+  // What is forgotten makes room, and all of it comes back.
+  GlobalMemory memory(1 << 20);
+  for (int i = 0; i < 100; ++i) {
+    const absl::StatusOr<uint64_t> address = memory.Allocate(500'000, "large");
+    ASSERT_TRUE(address.ok()) << i << address.status();
+    EXPECT_FALSE(memory.Allocate(500'000, "another").ok());
+    ASSERT_TRUE(memory.Free(*address).ok());
+  }
+  EXPECT_FALSE(memory.Allocate(1 << 19, "half").ok());
+  EXPECT_FALSE(memory.Allocate(UINT64_MAX, "all").ok());
+}
+
+constexpr char kEndless[] =
+    ".visible .entry endless() { L: bra L; }\n"
+    ".visible .entry k() { ret; }\n";
+
+TEST(Launch, IsInterrupted) {
+  TestDevice device;
+  device.Load(Header() + kEndless);
+  int asked = 0;
+  device.launch_options.interrupt = [&] {
+    return ++asked < 3 ? absl::OkStatus() : absl::CancelledError("enough");
+  };
+  const absl::Status status = device.Launch("endless", {5}, {64}, 0);
+  EXPECT_EQ(status, absl::CancelledError("enough"));
+  EXPECT_EQ(asked, 3);
+  EXPECT_TRUE(device.findings().empty());
+  // Between blocks as well, each of which is short.
+  asked = 0;
+  EXPECT_EQ(device.Launch("k", {100}, {1}, 0), absl::CancelledError("enough"));
+  EXPECT_EQ(asked, 3);
+}
+
+// One launch does not wait for another to end, nor do allocations and modules.
+TEST(Launch, GoesOnBesideOthers) {
+  TestDevice device;
+  device.Load(Header() + kEndless);
+  std::promise<void> started, done;
+  const std::shared_future<void> is_done = done.get_future().share();
+  bool first = true;
+  LaunchOptions options;
+  options.block = {32};
+  options.interrupt = [&] {
+    if (std::exchange(first, false)) started.set_value();
+    is_done.wait();
+    return absl::CancelledError("enough");
+  };
+  Emulator& emulator = device.emulator();
+  const auto [module, function] = [&] {
+    const int loaded = *emulator.Load(Header() + kEndless);
+    return std::pair(loaded, *emulator.GetFunction(loaded, "endless"));
+  }();
+  absl::Status status;
+  std::thread other([&] { status = emulator.Launch(function, options); });
+  started.get_future().wait();
+  EXPECT_TRUE(device.Launch("k", {1}, {32}, 0).ok());
+  const uint64_t x = *emulator.Allocate(8, "x");
+  EXPECT_TRUE(emulator.Free(x).ok());
+  EXPECT_TRUE(emulator.Unload(module).ok());  // what is under way keeps it
+  done.set_value();
+  other.join();
+  EXPECT_EQ(status, absl::CancelledError("enough"));
 }
 
 TEST(Checks, Alignment) {

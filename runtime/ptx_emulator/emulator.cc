@@ -135,7 +135,7 @@ absl::StatusOr<int> Emulator::Load(std::string text, std::vector<SourceNote> not
         "expected PTX for sm_", options_.sm, " or less, got sm_", (*module)->sm,
         (*module)->sm_accelerated ? "a" : "", "; compile for this device or load it on another"));
   }
-  auto loaded = std::make_unique<LoadedModule>();
+  auto loaded = std::make_shared<LoadedModule>();
   loaded->module = *std::move(module);
   loaded->notes = std::move(notes);
   std::sort(loaded->notes.begin(), loaded->notes.end(),
@@ -158,35 +158,40 @@ absl::StatusOr<int> Emulator::Load(std::string text, std::vector<SourceNote> not
     }
     return status;
   }
-  for (const auto& kernel : loaded->kernels) owners_[kernel.get()] = loaded.get();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const auto& kernel : loaded->kernels) owners_[kernel.get()] = loaded;
   const int handle = next_module_++;
   modules_[handle] = std::move(loaded);
   return handle;
 }
 
-absl::StatusOr<Emulator::LoadedModule*> Emulator::FindModule(int module) const {
+absl::StatusOr<std::shared_ptr<Emulator::LoadedModule>> Emulator::FindModule(int module) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
   const auto found = modules_.find(module);
   if (found == modules_.end()) return absl::NotFoundError(Cat("no module ", module, " is loaded"));
-  return found->second.get();
+  return found->second;
 }
 
 absl::Status Emulator::Unload(int module) {
-  absl::StatusOr<LoadedModule*> loaded = FindModule(module);
+  const absl::StatusOr<std::shared_ptr<LoadedModule>> loaded = FindModule(module);
   if (!loaded.ok()) return loaded.status();
-  for (const auto& kernel : (*loaded)->kernels) {
-    owners_.erase(kernel.get());
-    max_dynamic_shared_.erase(kernel.get());
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (const auto& kernel : (*loaded)->kernels) {
+      owners_.erase(kernel.get());
+      max_dynamic_shared_.erase(kernel.get());
+    }
+    modules_.erase(module);
   }
+  absl::Status status;
   for (uint64_t address : (*loaded)->addresses) {
-    if (address == 0) continue;
-    if (absl::Status status = memory_.Free(address); !status.ok()) return status;
+    if (address != 0) status.Update(memory_.Free(address));
   }
-  modules_.erase(module);
-  return absl::OkStatus();
+  return status;
 }
 
 absl::StatusOr<FunctionHandle> Emulator::GetFunction(int module, std::string_view name) const {
-  absl::StatusOr<LoadedModule*> loaded = FindModule(module);
+  const absl::StatusOr<std::shared_ptr<LoadedModule>> loaded = FindModule(module);
   if (!loaded.ok()) return loaded.status();
   const auto found = (*loaded)->by_name.find(name);
   if (found != (*loaded)->by_name.end()) return FunctionHandle{found->second};
@@ -202,7 +207,7 @@ std::vector<ParameterInfo> Emulator::Parameters(FunctionHandle function) const {
 
 absl::StatusOr<std::pair<uint64_t, uint64_t>> Emulator::GetGlobal(int module,
                                                                   std::string_view name) const {
-  absl::StatusOr<LoadedModule*> loaded = FindModule(module);
+  const absl::StatusOr<std::shared_ptr<LoadedModule>> loaded = FindModule(module);
   if (!loaded.ok()) return loaded.status();
   for (size_t i = 0; i < (*loaded)->addresses.size(); ++i) {
     const Variable& variable = (*loaded)->module->variables[i];
@@ -219,6 +224,7 @@ absl::Status Emulator::SetMaxDynamicShared(FunctionHandle function, uint32_t byt
                                           options_.sm, ", got ", function.kernel->shared_bytes,
                                           " declared and ", bytes, " dynamic"));
   }
+  const std::lock_guard<std::mutex> lock(mutex_);
   max_dynamic_shared_[function.kernel] = bytes;
   return absl::OkStatus();
 }
@@ -264,12 +270,17 @@ absl::Status Emulator::CheckLaunch(const Kernel& kernel, const LaunchOptions& op
 }
 
 absl::Status Emulator::Launch(FunctionHandle function, const LaunchOptions& options) {
-  const auto owner = owners_.find(function.kernel);
-  if (owner == owners_.end())
-    return absl::NotFoundError("launch: expected a kernel of a module that is loaded");
+  std::shared_ptr<const LoadedModule> owner;  // stays for as long as the launch
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = owners_.find(function.kernel);
+    if (found == owners_.end())
+      return absl::NotFoundError("launch: expected a kernel of a module that is loaded");
+    if (absl::Status status = CheckLaunch(*function.kernel, options); !status.ok()) return status;
+    owner = found->second;
+  }
   const Kernel& kernel = *function.kernel;
-  if (absl::Status status = CheckLaunch(kernel, options); !status.ok()) return status;
-  LaunchState state(kernel, *owner->second->module, memory_);
+  LaunchState state(kernel, *owner->module, memory_);
   state.grid = options.grid;
   state.block = options.block;
   state.dynamic_shared_bytes = options.dynamic_shared_bytes;
@@ -281,13 +292,15 @@ absl::Status Emulator::Launch(FunctionHandle function, const LaunchOptions& opti
   state.regions = options.regions;
   std::sort(state.regions.begin(), state.regions.end(),
             [](const Region& a, const Region& b) { return a.address < b.address; });
-  state.notes = owner->second->notes;
+  state.notes = owner->notes;
   state.step_limit = options_.step_limit;
+  state.interrupt = options.interrupt;
 
   const int count =
       static_cast<int>(std::min<uint64_t>(std::max(options_.threads, 1), options.grid.Count()));
   RunBlocks(state, count);
 
+  const std::lock_guard<std::mutex> lock(mutex_);
   executed_instructions_ += state.steps;
   if (state.findings.empty()) return state.failure;
   const size_t more = state.findings.size() - 1;
@@ -296,6 +309,16 @@ absl::Status Emulator::Launch(FunctionHandle function, const LaunchOptions& opti
           more == 0 ? "" : Cat(" (and ", more, " more finding", more == 1 ? ")" : "s)")));
   for (Finding& finding : state.findings) findings_.push_back(std::move(finding));
   return status;
+}
+
+void Emulator::ClearFindings() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  findings_.clear();
+}
+
+int64_t Emulator::executed_instructions() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return executed_instructions_;
 }
 
 }  // namespace weft::ptx

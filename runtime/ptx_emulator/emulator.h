@@ -2,8 +2,10 @@
 #define WEFT_RUNTIME_PTX_EMULATOR_EMULATOR_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,7 +27,9 @@ struct Module;
 
 struct EmulatorOptions {
   int sm = 90;  // the compute capability: 90 for sm_90. Modules for newer targets are refused.
-  uint64_t memory_bytes = uint64_t{16} << 30;
+  // What its memory may take on the host: twice the bytes of the device, and a little for each
+  // allocation.
+  uint64_t memory_bytes = uint64_t{32} << 30;
   // Host threads that run blocks. With more than one, atomics on floats depend on the order of
   // blocks.
   int threads = 1;
@@ -47,6 +51,9 @@ struct LaunchOptions {
   // What the launch may touch of global memory, for instance the buffers of an arena; empty: every
   // allocation.
   std::vector<Region> regions;
+  // Where set, asked every few thousand instructions, and by several threads if the emulator has
+  // them: what is not OK ends the launch, as its status.
+  std::function<absl::Status()> interrupt;
 };
 
 struct ParameterInfo {
@@ -54,7 +61,8 @@ struct ParameterInfo {
   uint32_t bytes = 0;
 };
 
-// Thread-compatible: one thread at a time. Launches run at once, in the call.
+// Thread-safe, but for findings(). Launches run at once, in the call, and side by side where
+// several threads make them.
 class Emulator {
  public:
   explicit Emulator(const EmulatorOptions& options = {});
@@ -95,29 +103,32 @@ class Emulator {
 
   // Runs a kernel. InvalidArgument or ResourceExhausted for a launch that no such device could make
   // (what is too large, and the limit). Internal if checks found something: the first finding's
-  // text; all are in findings().
+  // text; all are in findings(). Otherwise what `interrupt` says.
   absl::Status Launch(FunctionHandle function, const LaunchOptions& options);
   // Nothing is ever under way; kept for the shape of a device.
   absl::Status Synchronize() { return absl::OkStatus(); }
 
+  // Not while launches are under way on other threads.
   const std::vector<Finding>& findings() const { return findings_; }
-  void ClearFindings() { findings_.clear(); }
+  void ClearFindings();
   // Instructions of warps that launches executed so far.
-  int64_t executed_instructions() const { return executed_instructions_; }
+  int64_t executed_instructions() const;
 
   // The most shared memory of a block on this device.
   uint32_t max_shared_bytes() const;
 
  private:
   struct LoadedModule;
-  absl::StatusOr<LoadedModule*> FindModule(int module) const;
+  absl::StatusOr<std::shared_ptr<LoadedModule>> FindModule(int module) const;
   absl::Status PlaceVariables(LoadedModule& loaded);
+  // With the lock held.
   absl::Status CheckLaunch(const Kernel& kernel, const LaunchOptions& options) const;
 
-  EmulatorOptions options_;
+  const EmulatorOptions options_;
   GlobalMemory memory_;
-  std::map<int, std::unique_ptr<LoadedModule>> modules_;
-  std::map<const Kernel*, LoadedModule*> owners_;
+  mutable std::mutex mutex_;  // of all below; not held while blocks run
+  std::map<int, std::shared_ptr<LoadedModule>> modules_;
+  std::map<const Kernel*, std::shared_ptr<LoadedModule>> owners_;
   std::map<const Kernel*, uint32_t> max_dynamic_shared_;
   int next_module_ = 1;
   std::vector<Finding> findings_;

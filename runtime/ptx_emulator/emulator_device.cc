@@ -1,7 +1,9 @@
 #include "runtime/ptx_emulator/emulator_device.h"
 
-#include <algorithm>
-#include <mutex>
+#include <time.h>
+
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -9,20 +11,16 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "runtime/blame.h"
 #include "runtime/cuda/capability.h"
+#include "runtime/ptx_emulator/buffer_launch.h"
 
 namespace weft {
 namespace {
 
 uint64_t AddressOf(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
-
-// The emulator, which takes one caller at a time.
-struct Shared {
-  explicit Shared(const ptx::EmulatorOptions& options) : emulator(options) {}
-  std::mutex mutex;
-  ptx::Emulator emulator;
-};
 
 struct EmulatedKernel {
   ptx::FunctionHandle function;
@@ -35,22 +33,17 @@ constexpr uint32_t kMaxBlockThreads = 1024;
 // A module, loaded.
 class EmulatorCode final : public DeviceCode {
  public:
-  EmulatorCode(std::shared_ptr<Shared> shared, int module)
-      : shared_(std::move(shared)), module_(module) {}
+  EmulatorCode(std::shared_ptr<ptx::Emulator> emulator, int module)
+      : emulator_(std::move(emulator)), module_(module) {}
   EmulatorCode(const EmulatorCode&) = delete;
   EmulatorCode& operator=(const EmulatorCode&) = delete;
-  ~EmulatorCode() override {
-    std::lock_guard<std::mutex> lock(shared_->mutex);
-    (void)shared_->emulator.Unload(module_);
-  }
+  ~EmulatorCode() override { (void)emulator_->Unload(module_); }
 
   absl::StatusOr<WeftKernel> Find(const KernelEntry& kernel) override {
-    std::lock_guard<std::mutex> lock(shared_->mutex);
-    absl::StatusOr<ptx::FunctionHandle> function =
-        shared_->emulator.GetFunction(module_, kernel.name);
+    absl::StatusOr<ptx::FunctionHandle> function = emulator_->GetFunction(module_, kernel.name);
     if (!function.ok()) return absl::InvalidArgumentError(function.status().message());
     // Pointers and sizes.
-    const std::vector<ptx::ParameterInfo> parameters = shared_->emulator.Parameters(*function);
+    const std::vector<ptx::ParameterInfo> parameters = emulator_->Parameters(*function);
     for (const ptx::ParameterInfo& parameter : parameters) {
       if (parameter.bytes == 8) continue;
       return absl::InvalidArgumentError(absl::StrCat("kernel '", kernel.name,
@@ -68,34 +61,32 @@ class EmulatorCode final : public DeviceCode {
   }
 
  private:
-  const std::shared_ptr<Shared> shared_;
+  const std::shared_ptr<ptx::Emulator> emulator_;
   const int module_;
   std::vector<std::unique_ptr<EmulatedKernel>> kernels_;
 };
 
 class EmulatorQueue final : public DeviceQueue {
  public:
-  explicit EmulatorQueue(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
+  explicit EmulatorQueue(std::shared_ptr<ptx::Emulator> emulator)
+      : emulator_(std::move(emulator)) {}
 
   absl::Status CopyIn(void* device, const void* host, size_t bytes) override {
     if (bytes == 0) return absl::OkStatus();
-    std::lock_guard<std::mutex> lock(shared_->mutex);
-    return shared_->emulator.CopyToDevice(AddressOf(device), host, bytes);
+    return emulator_->CopyToDevice(AddressOf(device), host, bytes);
   }
   absl::Status CopyOut(void* host, const void* device, size_t bytes) override {
     if (bytes == 0) return absl::OkStatus();
-    std::lock_guard<std::mutex> lock(shared_->mutex);
-    return shared_->emulator.CopyToHost(host, AddressOf(device), bytes);
+    return emulator_->CopyToHost(host, AddressOf(device), bytes);
   }
   void Bind(WeftRunArgs* args) override {
     static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read, nullptr};
     args->device = &functions;
     args->queue = this;
     // What a run finds in the arena is left from before: to read it is a fault of the plan.
-    std::lock_guard<std::mutex> lock(shared_->mutex);
-    const ptx::Allocation* arena = shared_->emulator.memory().Find(AddressOf(args->arena));
+    const std::shared_ptr<ptx::Allocation> arena = emulator_->memory().Find(AddressOf(args->arena));
     if (arena == nullptr) return;
-    Keep(shared_->emulator.memory().MarkUnwritten(arena->address, arena->bytes));
+    Keep(emulator_->memory().MarkUnwritten(arena->address, arena->bytes));
   }
   absl::Status Finish() override { return std::exchange(status_, absl::OkStatus()); }
 
@@ -105,16 +96,14 @@ class EmulatorQueue final : public DeviceQueue {
   }
   static int CopyWithin(void* queue, void* destination, const void* source, int64_t bytes) {
     auto* self = static_cast<EmulatorQueue*>(queue);
-    std::lock_guard<std::mutex> lock(self->shared_->mutex);
-    return self->Keep(self->shared_->emulator.CopyOnDevice(
-        AddressOf(destination), AddressOf(source), static_cast<uint64_t>(bytes)));
+    return self->Keep(self->emulator_->CopyOnDevice(AddressOf(destination), AddressOf(source),
+                                                    static_cast<uint64_t>(bytes)));
   }
   static int Read(void* queue, void* host, const void* source, int64_t bytes) {
     auto* self = static_cast<EmulatorQueue*>(queue);
     if (bytes == 0) return 0;
-    std::lock_guard<std::mutex> lock(self->shared_->mutex);
     return self->Keep(
-        self->shared_->emulator.CopyToHost(host, AddressOf(source), static_cast<uint64_t>(bytes)));
+        self->emulator_->CopyToHost(host, AddressOf(source), static_cast<uint64_t>(bytes)));
   }
 
   // Keeps the first error until Finish.
@@ -131,57 +120,23 @@ class EmulatorQueue final : public DeviceQueue {
                        launch.num_sizes, " sizes, got one of ", kernel->num_parameters,
                        " parameters; in ", PlaceOfStep(*launch.step))));
     }
-    std::lock_guard<std::mutex> lock(shared_->mutex);
-    ptx::Emulator& emulator = shared_->emulator;
-    std::vector<ptx::Region> regions;
-    const uint32_t first_result = launch.num_buffers - launch.step->num_results;
+    ptx::BufferLaunch checked;
+    checked.function = kernel->function;
     for (uint32_t i = 0; i < launch.num_buffers; ++i) {
-      const auto bytes = static_cast<uint64_t>(weft_launch_bytes(&launch, i));
-      const uint64_t address = AddressOf(launch.buffers[i]);
-      const auto same = std::find_if(regions.begin(), regions.end(), [&](const ptx::Region& other) {
-        return other.address == address;
-      });
-      const bool is_result = i >= first_result;
-      if (bytes == 0) continue;
-      if (same == regions.end()) {
-        const std::string name =
-            is_result ? absl::StrCat("result ", i - first_result) : absl::StrCat("operand ", i);
-        regions.push_back({address, bytes, name, is_result});
-      } else {
-        same->bytes = std::max(same->bytes, bytes);
-        same->writable |= is_result;
-      }
+      checked.buffers.push_back(
+          {AddressOf(launch.buffers[i]), static_cast<uint64_t>(weft_launch_bytes(&launch, i))});
     }
-    // None at all would mean all of the memory.
-    if (regions.empty()) regions.push_back({});
-    absl::Status status;
-    ForResultsAlone(regions, [&](const ptx::Region& result) {
-      status.Update(emulator.memory().MarkUnwritten(result.address, result.bytes));
-    });
-    std::vector<const void*> parameters;
-    for (uint32_t i = 0; i < launch.num_buffers; ++i) parameters.push_back(launch.buffers + i);
-    for (uint32_t i = 0; i < launch.num_sizes; ++i) parameters.push_back(launch.sizes + i);
-    emulator.ClearFindings();
-    if (status.ok() && launch.tiles > 0x7fffffff) {
-      status = absl::ResourceExhaustedError(
-          absl::StrCat("expected at most 2147483647 blocks, got ", launch.tiles));
+    checked.num_results = launch.step->num_results;
+    checked.sizes = {launch.sizes, launch.num_sizes};
+    checked.blocks = launch.tiles;
+    checked.block_threads = kernel->block_threads;
+    if (launch.cancel != nullptr || launch.deadline != INT64_MAX) {
+      checked.interrupt = [&launch] { return Interruption(launch); };
     }
-    if (status.ok()) {
-      status = emulator.Launch(kernel->function, {.grid = {static_cast<uint32_t>(launch.tiles)},
-                                                  .block = {kernel->block_threads},
-                                                  .parameters = parameters,
-                                                  .regions = regions});
-    }
-    ForResultsAlone(regions, [&](const ptx::Region& result) {
-      if (!status.ok()) return;
-      const absl::StatusOr<uint64_t> unwritten =
-          emulator.memory().CountUnwritten(result.address, result.bytes);
-      if (unwritten.ok() && *unwritten == 0) return;
-      status = !unwritten.ok() ? unwritten.status()
-                               : absl::InternalError(absl::StrCat(
-                                     "the kernel leaves ", *unwritten, " of the ", result.bytes,
-                                     " bytes of ", result.name, " unwritten"));
-    });
+    emulator_->ClearFindings();
+    absl::Status status = ptx::LaunchOnBuffers(*emulator_, checked);
+    if (absl::IsCancelled(status)) return WEFT_ERROR_CANCELLED;
+    if (absl::IsDeadlineExceeded(status)) return WEFT_ERROR_DEADLINE;
     if (!status.ok()) {
       status = absl::Status(status.code(),
                             absl::StrCat(status.message(), "; in ", PlaceOfStep(*launch.step)));
@@ -189,22 +144,26 @@ class EmulatorQueue final : public DeviceQueue {
     return Keep(std::move(status));
   }
 
-  // Those that no operand shares.
-  template <typename Function>
-  static void ForResultsAlone(const std::vector<ptx::Region>& regions, const Function& function) {
-    for (const ptx::Region& region : regions) {
-      if (region.bytes > 0 && absl::StartsWith(region.name, "result")) function(region);
+  static absl::Status Interruption(const WeftLaunch& launch) {
+    if (launch.cancel != nullptr && __atomic_load_n(launch.cancel, __ATOMIC_ACQUIRE) != 0) {
+      return absl::CancelledError("");
     }
+    timespec now;
+    if (launch.deadline != INT64_MAX && clock_gettime(CLOCK_MONOTONIC, &now) == 0 &&
+        int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec >= launch.deadline) {
+      return absl::DeadlineExceededError("");
+    }
+    return absl::OkStatus();
   }
 
-  const std::shared_ptr<Shared> shared_;
+  const std::shared_ptr<ptx::Emulator> emulator_;
   absl::Status status_;
 };
 
 class EmulatorDevice final : public Device {
  public:
   explicit EmulatorDevice(const ptx::EmulatorOptions& options)
-      : sm_(options.sm), shared_(std::make_shared<Shared>(options)) {}
+      : sm_(options.sm), emulator_(std::make_shared<ptx::Emulator>(options)) {}
 
   std::string_view name() const override { return "emulator"; }
   std::string target() const override { return absl::StrCat("cuda:sm_", sm_); }
@@ -219,31 +178,28 @@ class EmulatorDevice final : public Device {
                                                    const std::string& section) override {
     absl::StatusOr<std::string_view> code = container.Section(section);
     if (!code.ok()) return code.status();
-    std::lock_guard<std::mutex> lock(shared_->mutex);
-    absl::StatusOr<int> module = shared_->emulator.Load(std::string(*code));
+    absl::StatusOr<int> module = emulator_->Load(std::string(*code));
     if (!module.ok()) {
       return absl::Status(module.status().code(),
                           absl::StrCat(container.bytes()->path(), ": section '", section,
                                        "': ", module.status().message()));
     }
-    return std::make_unique<EmulatorCode>(shared_, *module);
+    return std::make_unique<EmulatorCode>(emulator_, *module);
   }
 
   absl::StatusOr<DeviceMemory> Allocate(size_t size) override {
     if (size == 0) return DeviceMemory();
-    std::lock_guard<std::mutex> lock(shared_->mutex);
-    absl::StatusOr<uint64_t> address = shared_->emulator.Allocate(size, "a session");
+    absl::StatusOr<uint64_t> address = emulator_->Allocate(size, "a session");
     if (!address.ok()) return address.status();
     // Only fails for what was not allocated.
-    if (absl::Status zeroed = shared_->emulator.Fill(*address, 0, size); !zeroed.ok())
-      return zeroed;
+    if (absl::Status zeroed = emulator_->Fill(*address, 0, size); !zeroed.ok()) return zeroed;
     return DeviceMemory(this, reinterpret_cast<void*>(*address), size);
   }
   absl::Status CopyIn(void* device, const void* host, size_t bytes) override {
-    return EmulatorQueue(shared_).CopyIn(device, host, bytes);
+    return EmulatorQueue(emulator_).CopyIn(device, host, bytes);
   }
   absl::Status CopyOut(void* host, const void* device, size_t bytes) override {
-    return EmulatorQueue(shared_).CopyOut(host, device, bytes);
+    return EmulatorQueue(emulator_).CopyOut(host, device, bytes);
   }
 
   int scratch_copies() const override { return 0; }
@@ -252,17 +208,14 @@ class EmulatorDevice final : public Device {
       return absl::InvalidArgumentError(
           "a GPU's kernels have no scratch, but the plan states some");
     }
-    return std::make_unique<EmulatorQueue>(shared_);
+    return std::make_unique<EmulatorQueue>(emulator_);
   }
 
  private:
-  void Free(void* data, size_t) override {
-    std::lock_guard<std::mutex> lock(shared_->mutex);
-    (void)shared_->emulator.Free(AddressOf(data));
-  }
+  void Free(void* data, size_t) override { (void)emulator_->Free(AddressOf(data)); }
 
   const int sm_;
-  const std::shared_ptr<Shared> shared_;
+  const std::shared_ptr<ptx::Emulator> emulator_;
 };
 
 }  // namespace

@@ -13,8 +13,9 @@ namespace weft {
 // Runs code for cuda targets up to the compute capability in `options` on the CPU, and checks each
 // launch: it touches its own buffers alone, writes no operand but where a result shares its buffer,
 // and every byte of every result (whatever the arena held there before). A finding is an Internal
-// error that names kernel, line of PTX, nodes and source line. Work is done at once, one launch at
-// a time, also where several sessions share the device.
+// error that names kernel, line of PTX, nodes and source line. Work is done at once; launches of
+// several sessions that share the device go on side by side. Deadline and cancellation end a launch
+// as well, up to the plan's commit step.
 absl::StatusOr<std::shared_ptr<Device>> MakeEmulatorDevice(const ptx::EmulatorOptions& options);
 
 }  // namespace weft

@@ -13,57 +13,96 @@ namespace {
 constexpr uint64_t kAlignment = 512;
 constexpr uint64_t kRedZone = 4096;
 
-constexpr uint64_t kRoundUp = kAlignment - 1;
+uint64_t Rounded(uint64_t bytes) {
+  return std::max((bytes + kAlignment - 1) & ~(kAlignment - 1), kAlignment);
+}
+
+// Of an allocation, without its bytes; nodes of maps included.
+uint64_t RecordBytes(const Allocation& allocation) {
+  return sizeof(Allocation) + allocation.name.size() + 128;
+}
 
 }  // namespace
 
 absl::StatusOr<uint64_t> GlobalMemory::Allocate(uint64_t bytes, std::string name, bool constant) {
-  if (bytes > limit_ || used_ > limit_ - bytes) {
-    return absl::ResourceExhaustedError(Cat("out of device memory: ", bytes, " bytes for ", name,
-                                            ", ", used_, " of ", limit_, " bytes are in use"));
-  }
-  auto allocation = std::make_unique<Allocation>();
-  const uint64_t rounded = std::max((bytes + kRoundUp) & ~kRoundUp, kAlignment);
-  allocation->data.reset(static_cast<std::byte*>(std::aligned_alloc(64, rounded)));
-  allocation->written.reset(static_cast<uint8_t*>(std::calloc(rounded, 1)));
-  if (allocation->data == nullptr || allocation->written == nullptr) {
-    return absl::ResourceExhaustedError(
-        Cat("the host has no memory for ", bytes, " bytes of ", name));
-  }
-  // Unwritten memory holds no zeros by chance.
-  std::memset(allocation->data.get(), 0xcd, rounded);
+  const std::unique_lock<std::shared_mutex> lock(mutex_);
+  auto allocation = std::make_shared<Allocation>();
   allocation->address = next_;
   allocation->bytes = bytes;
   allocation->name = name.empty() ? absl::StrFormat("allocation 0x%x", next_) : std::move(name);
   allocation->constant = constant;
+  const uint64_t rounded = bytes > limit_ / 2 ? limit_ : Rounded(bytes);
+  const uint64_t taken = 2 * rounded + RecordBytes(*allocation);
+  const auto fits = [&] { return used_ <= limit_ - taken; };
+  while (taken <= limit_ && !fits() && !freed_.empty()) ForgetOldestFreed();
+  if (taken > limit_ || !fits()) {
+    return absl::ResourceExhaustedError(
+        Cat("out of device memory: ", bytes, " bytes for ", allocation->name, ", ", used_, " of ",
+            limit_, " bytes are in use, and each takes one more, to tell whether it was written"));
+  }
+  allocation->data.reset(static_cast<std::byte*>(std::aligned_alloc(64, rounded)));
+  allocation->written.reset(static_cast<uint8_t*>(std::calloc(rounded, 1)));
+  if (allocation->data == nullptr || allocation->written == nullptr) {
+    return absl::ResourceExhaustedError(
+        Cat("the host has no memory for ", bytes, " bytes of ", allocation->name));
+  }
+  // Unwritten memory holds no zeros by chance.
+  std::memset(allocation->data.get(), 0xcd, rounded);
   next_ += rounded + kRedZone;
-  used_ += bytes;
+  used_ += taken;
   const uint64_t address = allocation->address;
   allocations_.emplace(address, std::move(allocation));
   return address;
 }
 
 absl::Status GlobalMemory::Free(uint64_t address) {
+  const std::unique_lock<std::shared_mutex> lock(mutex_);
   const auto found = allocations_.find(address);
   if (found == allocations_.end() || found->second->freed) {
     return absl::InvalidArgumentError(absl::StrFormat(
-        "expected the start of an allocation to free, got 0x%x, %s", address, Describe(address)));
+        "expected the start of an allocation to free, got 0x%x, %s", address, Where(address)));
   }
-  used_ -= found->second->bytes;
-  found->second->freed = true;
-  found->second->data.reset();
-  found->second->written.reset();
+  // Its bytes stay for as long as an access to them is under way.
+  Allocation& allocation = *found->second;
+  allocation.freed = true;
+  used_ -= 2 * Rounded(allocation.bytes);
+  auto record = std::make_shared<Allocation>();
+  record->address = allocation.address;
+  record->bytes = allocation.bytes;
+  record->name = allocation.name;
+  record->freed = true;
+  found->second = std::move(record);
+  freed_.push_back(address);
+  if (freed_.size() > kMaxFreed) ForgetOldestFreed();
   return absl::OkStatus();
 }
 
-Allocation* GlobalMemory::Find(uint64_t address) const {
+void GlobalMemory::ForgetOldestFreed() {
+  const auto oldest = allocations_.find(freed_.front());
+  used_ -= RecordBytes(*oldest->second);
+  allocations_.erase(oldest);
+  freed_.pop_front();
+}
+
+uint64_t GlobalMemory::used() const {
+  const std::shared_lock<std::shared_mutex> lock(mutex_);
+  return used_;
+}
+
+std::shared_ptr<Allocation> GlobalMemory::Find(uint64_t address) const {
+  const std::shared_lock<std::shared_mutex> lock(mutex_);
   auto after = allocations_.upper_bound(address);
   if (after == allocations_.begin()) return nullptr;
-  Allocation* allocation = std::prev(after)->second.get();
+  const std::shared_ptr<Allocation>& allocation = std::prev(after)->second;
   return address - allocation->address < allocation->bytes ? allocation : nullptr;
 }
 
 std::string GlobalMemory::Describe(uint64_t address) const {
+  const std::shared_lock<std::shared_mutex> lock(mutex_);
+  return Where(address);
+}
+
+std::string GlobalMemory::Where(uint64_t address) const {
   const auto after = allocations_.upper_bound(address);
   const auto show = [](const Allocation& a) {
     return Cat(a.name, " (", a.bytes, " bytes", a.freed ? ", freed)" : ")");
@@ -82,8 +121,9 @@ std::string GlobalMemory::Describe(uint64_t address) const {
   return "in no allocation";
 }
 
-absl::StatusOr<Allocation*> GlobalMemory::Range(uint64_t address, uint64_t bytes) const {
-  Allocation* allocation = Find(address);
+absl::StatusOr<std::shared_ptr<Allocation>> GlobalMemory::Range(uint64_t address,
+                                                                uint64_t bytes) const {
+  std::shared_ptr<Allocation> allocation = Find(address);
   if (allocation == nullptr && bytes == 0) return nullptr;
   if (allocation == nullptr || allocation->freed ||
       bytes > allocation->bytes - (address - allocation->address)) {
@@ -95,7 +135,7 @@ absl::StatusOr<Allocation*> GlobalMemory::Range(uint64_t address, uint64_t bytes
 }
 
 absl::Status GlobalMemory::Write(uint64_t address, const void* source, uint64_t bytes) {
-  absl::StatusOr<Allocation*> allocation = Range(address, bytes);
+  const absl::StatusOr<std::shared_ptr<Allocation>> allocation = Range(address, bytes);
   if (!allocation.ok()) return allocation.status();
   if (bytes == 0) return absl::OkStatus();
   const uint64_t offset = address - (*allocation)->address;
@@ -105,7 +145,7 @@ absl::Status GlobalMemory::Write(uint64_t address, const void* source, uint64_t 
 }
 
 absl::Status GlobalMemory::Read(uint64_t address, void* destination, uint64_t bytes) const {
-  absl::StatusOr<Allocation*> allocation = Range(address, bytes);
+  const absl::StatusOr<std::shared_ptr<Allocation>> allocation = Range(address, bytes);
   if (!allocation.ok()) return allocation.status();
   if (bytes != 0)
     std::memcpy(destination, (*allocation)->data.get() + (address - (*allocation)->address), bytes);
@@ -113,7 +153,7 @@ absl::Status GlobalMemory::Read(uint64_t address, void* destination, uint64_t by
 }
 
 absl::Status GlobalMemory::Fill(uint64_t address, uint8_t value, uint64_t bytes) {
-  absl::StatusOr<Allocation*> allocation = Range(address, bytes);
+  const absl::StatusOr<std::shared_ptr<Allocation>> allocation = Range(address, bytes);
   if (!allocation.ok()) return allocation.status();
   if (bytes == 0) return absl::OkStatus();
   const uint64_t offset = address - (*allocation)->address;
@@ -123,9 +163,9 @@ absl::Status GlobalMemory::Fill(uint64_t address, uint8_t value, uint64_t bytes)
 }
 
 absl::Status GlobalMemory::CopyWithin(uint64_t to, uint64_t from, uint64_t bytes) {
-  absl::StatusOr<Allocation*> target = Range(to, bytes);
+  const absl::StatusOr<std::shared_ptr<Allocation>> target = Range(to, bytes);
   if (!target.ok()) return target.status();
-  absl::StatusOr<Allocation*> source = Range(from, bytes);
+  const absl::StatusOr<std::shared_ptr<Allocation>> source = Range(from, bytes);
   if (!source.ok()) return source.status();
   if (bytes == 0) return absl::OkStatus();
   const uint64_t at = to - (*target)->address;
@@ -136,7 +176,7 @@ absl::Status GlobalMemory::CopyWithin(uint64_t to, uint64_t from, uint64_t bytes
 }
 
 absl::Status GlobalMemory::MarkUnwritten(uint64_t address, uint64_t bytes) {
-  absl::StatusOr<Allocation*> allocation = Range(address, bytes);
+  const absl::StatusOr<std::shared_ptr<Allocation>> allocation = Range(address, bytes);
   if (!allocation.ok()) return allocation.status();
   if (bytes != 0)
     std::memset((*allocation)->written.get() + (address - (*allocation)->address), 0, bytes);
@@ -144,7 +184,7 @@ absl::Status GlobalMemory::MarkUnwritten(uint64_t address, uint64_t bytes) {
 }
 
 absl::StatusOr<uint64_t> GlobalMemory::CountUnwritten(uint64_t address, uint64_t bytes) const {
-  absl::StatusOr<Allocation*> allocation = Range(address, bytes);
+  const absl::StatusOr<std::shared_ptr<Allocation>> allocation = Range(address, bytes);
   if (!allocation.ok()) return allocation.status();
   if (bytes == 0) return 0;
   const uint8_t* first = (*allocation)->written.get() + (address - (*allocation)->address);

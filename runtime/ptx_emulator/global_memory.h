@@ -1,12 +1,15 @@
 #ifndef WEFT_RUNTIME_PTX_EMULATOR_GLOBAL_MEMORY_H_
 #define WEFT_RUNTIME_PTX_EMULATOR_GLOBAL_MEMORY_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <string>
 
 #include "absl/status/status.h"
@@ -18,22 +21,25 @@ struct FreeDeleter {
   void operator()(void* memory) const { std::free(memory); }
 };
 
-// One allocation of device memory: the bytes, and for each byte whether it was ever written.
+// One allocation of device memory: the bytes, and for each byte whether it was ever written. What
+// was freed has neither, but for who looked it up before.
 struct Allocation {
   uint64_t address = 0;
   uint64_t bytes = 0;
   std::string name;
   bool constant = false;  // kernels may not write it
-  bool freed = false;
+  std::atomic<bool> freed = false;
   std::unique_ptr<std::byte, FreeDeleter> data;
   std::unique_ptr<uint8_t, FreeDeleter> written;
 };
 
 // The global memory of the device. Addresses are the device's own, never used twice, and unmapped
-// bytes lie between allocations, so that whatever goes past an end is found. Thread-safe for
-// kernels' accesses; allocation and release must not run beside a launch.
+// bytes lie between allocations, so that whatever goes past an end is found. Thread-safe; bytes
+// that several threads access at once are theirs to order.
 class GlobalMemory {
  public:
+  // `limit`: of what all of it takes on the host: two bytes for each of the device, and what there
+  // is to know about an allocation.
   explicit GlobalMemory(uint64_t limit) : limit_(limit) {}
 
   // ResourceExhausted beyond the limit. Aligned to 512 bytes. `name` is for messages.
@@ -52,20 +58,31 @@ class GlobalMemory {
   // How many of the bytes were never written.
   absl::StatusOr<uint64_t> CountUnwritten(uint64_t address, uint64_t bytes) const;
 
-  // The allocation that `address` lies in, freed ones too; null if none.
-  Allocation* Find(uint64_t address) const;
+  // The allocation that `address` lies in, the last kMaxFreed that were freed too; null if none.
+  std::shared_ptr<Allocation> Find(uint64_t address) const;
   // "byte 12 of x (400 bytes)", "4 bytes past the end of x (400 bytes)", or that nothing is near.
   std::string Describe(uint64_t address) const;
 
-  uint64_t used() const { return used_; }
+  // Of the limit.
+  uint64_t used() const;
+
+  // Remembered, so that a use after the end is called one. Of those before them, addresses are just
+  // in no allocation.
+  static constexpr size_t kMaxFreed = 1024;
 
  private:
-  absl::StatusOr<Allocation*> Range(uint64_t address, uint64_t bytes) const;
+  // All of these with the lock held.
+  std::string Where(uint64_t address) const;
+  void ForgetOldestFreed();
 
-  uint64_t limit_;
+  absl::StatusOr<std::shared_ptr<Allocation>> Range(uint64_t address, uint64_t bytes) const;
+
+  const uint64_t limit_;
+  mutable std::shared_mutex mutex_;
   uint64_t used_ = 0;
   uint64_t next_ = uint64_t{1} << 36;
-  std::map<uint64_t, std::unique_ptr<Allocation>> allocations_;  // by address
+  std::map<uint64_t, std::shared_ptr<Allocation>> allocations_;  // by address
+  std::deque<uint64_t> freed_;                                   // addresses, oldest first
 };
 
 }  // namespace weft::ptx

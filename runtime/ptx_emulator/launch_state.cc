@@ -38,6 +38,11 @@ void LaunchState::Set(int worker, uint64_t block) {
   moved_on_.notify_all();
 }
 
+void LaunchState::AskInterrupt() {
+  if (interrupt == nullptr || end.load(std::memory_order_relaxed) == 0) return;
+  if (absl::Status status = interrupt(); !status.ok()) Fail(std::move(status));
+}
+
 std::optional<uint64_t> LaunchState::NextBlock(int worker) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (next_ >= std::min(grid.Count(), end.load())) {

@@ -52,6 +52,7 @@ struct LaunchState {
   std::vector<Region> regions;  // by address; empty: all of the memory
   std::span<const SourceNote> notes;
   int64_t step_limit = 0;  // instructions of warps, for each block
+  std::function<absl::Status()> interrupt;
 
   std::atomic<int64_t> steps = 0;
 
@@ -61,6 +62,8 @@ struct LaunchState {
   void EndAt(uint64_t block);
   // Ends all blocks: the launch has failed.
   void Fail(absl::Status status);
+  // Asks `interrupt`, which may end the launch.
+  void AskInterrupt();
 
   // Host threads take blocks in order, from BeginWorkers(number of threads) on. None at the end:
   // then the thread is done.

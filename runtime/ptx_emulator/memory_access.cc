@@ -80,10 +80,10 @@ bool Block::CheckRegions(Warp& warp, int lane, uint64_t address, uint64_t bytes,
 
 Block::GlobalBytes Block::Global(Warp& warp, int lane, uint64_t address, uint64_t bytes,
                                  bool write) {
-  Allocation*& hint = hints_[&warp.current() - launch_.kernel.instructions.data()];
+  std::shared_ptr<Allocation>& hint = hints_[&warp.current() - launch_.kernel.instructions.data()];
   if (hint == nullptr || address - hint->address >= hint->bytes)
     hint = launch_.memory.Find(address);
-  const Allocation* allocation = hint;
+  const Allocation* allocation = hint.get();
   const uint64_t offset = allocation == nullptr ? 0 : address - allocation->address;
   if (allocation == nullptr || allocation->freed || bytes > allocation->bytes - offset) {
     std::string where = launch_.memory.Describe(address);

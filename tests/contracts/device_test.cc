@@ -3,12 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "compiler/api.h"
 #include "graph/graph.h"
 #include "proto/container.h"
@@ -129,7 +132,7 @@ TEST(Devices, PackagesForOthersAreRefused) {
 
 TEST(Devices, TooLittleMemoryIsTold) {
   const std::string package = PackageFor(SmallNetwork(), {"cuda:sm_80"});
-  const auto device = MakeEmulatorDevice({.sm = 80, .memory_bytes = 2 << 20});
+  const auto device = MakeEmulatorDevice({.sm = 80, .memory_bytes = 4 << 20});
   ASSERT_TRUE(device.ok()) << device.status();
   const auto session = Open(package, *device);
   ASSERT_TRUE(session.ok()) << session.status();
@@ -184,6 +187,49 @@ TEST_P(DevicesOfThreads, FindingsNameKernelNodeAndLine) {
   EXPECT_THAT(unwritten, AllOf(HasSubstr("bytes of result 0 unwritten"), HasSubstr("exp"),
                                HasSubstr("device_test.cc:")));
   EXPECT_THAT(run_with(".version", ".varsion"), HasSubstr("line"));
+}
+
+// A kernel that ends only when it is told to.
+absl::StatusOr<std::unique_ptr<Session>> OpenEndless(std::shared_ptr<Device> device) {
+  Graph graph("endless");
+  graph.AddSignature("run", {{"y", Exp(graph.Input("x", DataType::kF32, {300}))}});
+  return Open(Changed(PackageFor(graph, {"cuda:sm_80"}),
+                      [&](PackageManifest&, std::string& code) {
+                        const size_t end = code.rfind("\tret;");
+                        ASSERT_NE(end, std::string::npos) << code;
+                        code.insert(end, "\tEndless: bra Endless;\n");
+                      }),
+              std::move(device));
+}
+
+// Deadline and cancellation end a launch, and others go on beside it on the same device.
+TEST(Devices, ALaunchEndsInTime) {
+  const std::shared_ptr<Device> device = Emulator("sm_80");
+  const auto session = OpenEndless(device);
+  ASSERT_TRUE(session.ok()) << session.status();
+  const NamedTensors feeds = {{"x", *HostTensor::Create(DataType::kF32, {300})}};
+  RunOptions deadline;
+  deadline.deadline = absl::Now() + absl::Milliseconds(50);
+  const absl::Status late = (*session)->Run("run", feeds, deadline).status();
+  EXPECT_EQ(late.code(), absl::StatusCode::kDeadlineExceeded) << late;
+  EXPECT_THAT(std::string(late.message()), AllOf(HasSubstr("exp"), HasSubstr("device_test.cc:")));
+
+  std::atomic<bool> cancel = false;
+  RunOptions cancellable;
+  cancellable.cancel = &cancel;
+  absl::Status cancelled;
+  std::thread thread([&] { cancelled = (*session)->Run("run", feeds, cancellable).status(); });
+  Graph graph("other");
+  graph.AddSignature("run", {{"y", Exp(graph.Input("x", DataType::kF32, {300}))}});
+  const auto other = Open(PackageFor(graph, {"cuda:sm_80"}), device);
+  EXPECT_TRUE(other.ok()) << other.status();
+  for (int i = 0; i < 3 && other.ok(); ++i) {
+    const absl::Status status = (*other)->Run("run", feeds).status();
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  cancel = true;
+  thread.join();
+  EXPECT_EQ(cancelled.code(), absl::StatusCode::kCancelled) << cancelled;
 }
 
 // What a package says of its kernels is checked before one is launched.
