@@ -26,6 +26,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::shared_ptr<Device> Emulator(const std::string& generation, int threads = 1) {
   return MakeDevice("emulator:" + generation, threads).value();
@@ -139,6 +140,34 @@ TEST(Devices, TooLittleMemoryIsTold) {
   ASSERT_TRUE((*session)->Run("init", {}).ok());
   const auto step = (*session)->Run("train_step", FeedsOfSmallNetwork(200));
   EXPECT_EQ(step.status().code(), absl::StatusCode::kResourceExhausted) << step.status();
+}
+
+// The error names what the memory was for: arena and scratch are not all that a run needs there.
+TEST(Devices, TooLittleMemoryIsToldWithWhatItIsFor) {
+  const auto message = [](const std::function<Tensor(Graph&)>& result, const HostTensor& x) {
+    Graph graph("large");
+    graph.AddSignature("run", {{"y", result(graph)}});
+    EXPECT_TRUE(graph.status().ok()) << graph.status();
+    const auto session = Open(PackageFor(graph, {"cuda:sm_80"}),
+                              *MakeEmulatorDevice({.sm = 80, .memory_bytes = 4 << 20}));
+    EXPECT_TRUE(session.ok()) << session.status();
+    const absl::Status status = (*session)->Run("run", {{"x", x}}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+    return std::string(status.message());
+  };
+  const HostTensor large = *HostTensor::Create(DataType::kF32, {1 << 20});
+  EXPECT_THAT(
+      message([](Graph& g) { return ReduceMax(g.Input("x", DataType::kF32, {"n"}), {0}); }, large),
+      AllOf(HasSubstr("needs 4194304 bytes for input 'x' on the emulator"),
+            HasSubstr("device memory"), Not(HasSubstr("the largest part"))));
+  const HostTensor small = *HostTensor::Create(DataType::kF32, {1 << 10});
+  EXPECT_THAT(message(
+                  [](Graph& g) {
+                    Tensor x = g.Input("x", DataType::kF32, {"n"});
+                    return Reshape(x, {1, "n"}) * Reshape(x, {"n", 1});
+                  },
+                  small),
+              HasSubstr("needs 4194304 bytes for output 'y' on the emulator"));
 }
 
 // The package with its manifest and its code for sm_80 changed.
