@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/core/program_for_test.h"
@@ -243,6 +244,48 @@ TEST(Run, CommittedRunsFinish) {
               commit_first ? WEFT_OK : WEFT_ERROR_CANCELLED);
     EXPECT_EQ(value, commit_first ? 2.0f : 0.0f);
     EXPECT_EQ(output, commit_first ? 0.0f : 1.0f);
+  }
+}
+
+// A device knows with each launch what may end it: before the commit step that is the run's
+// deadline and cancellation, from there on nothing.
+TEST(Run, DevicesMayGiveUpALaunchThatIsNotCommitted) {
+  struct Queue {
+    std::vector<std::pair<int64_t, const uint8_t*>> limits;
+    int result = 0;
+  };
+  const WeftDeviceFunctions functions = {[](void* queue, const WeftLaunch* launch) {
+                                           static_cast<Queue*>(queue)->limits.emplace_back(
+                                               launch->deadline, launch->cancel);
+                                           return static_cast<Queue*>(queue)->result;
+                                         },
+                                         nullptr, nullptr};
+  PlanBuilder b("commit");
+  const uint32_t w = b.Variable("w", DataType::kF32, {1}, false, true);
+  const uint32_t y = b.Output("y", DataType::kF32, {});
+  const uint32_t one = b.Constant(1), fill = b.Kernel("fill", 0);
+  b.Launch(0, fill, {y}, {one, one}, one);
+  b.Commit();
+  b.Launch(0, fill, {w}, {one, one}, one);
+  Program program(b.Build(), {test_fill});
+  ASSERT_EQ(program.Create(), WEFT_OK);
+  float value = 0, output = 0;
+  Queue queue;
+  const uint8_t cancel = 0;
+  program.args.device = &functions;
+  program.args.queue = &queue;
+  program.args.deadline = INT64_MAX - 1;
+  program.args.cancel = &cancel;
+  EXPECT_EQ(program.Run({}, {&output}, {&value}), WEFT_OK);
+  EXPECT_THAT(queue.limits, ElementsAre(testing::Pair(INT64_MAX - 1, &cancel),
+                                        testing::Pair(INT64_MAX, nullptr)));
+  for (const auto& [result, expected] :
+       {std::pair<int, int>(WEFT_ERROR_DEADLINE, WEFT_ERROR_DEADLINE),
+        std::pair<int, int>(WEFT_ERROR_CANCELLED, WEFT_ERROR_CANCELLED),
+        std::pair<int, int>(1, WEFT_ERROR_DEVICE)}) {
+    queue.result = result;
+    EXPECT_EQ(program.Run({}, {&output}, {&value}), expected);
+    EXPECT_EQ(program.error().index, 0u);
   }
 }
 

@@ -221,6 +221,58 @@ void AddSignature(const Plan& plan, PackageManifest* manifest) {
 
 std::string TestCode() { return std::string(weft_runtime_test_code()); }
 
+std::string TestPtx() {
+  // %i: the element of a tile's thread, in bytes; those past the last return.
+  constexpr char kElement[] =
+      "  .reg .pred %p; .reg .b32 %t, %b; .reg .f32 %f, %g; .reg .b64 %i, %n, %a;\n"
+      "  mov.u32 %t, %tid.x; mov.u32 %b, %ctaid.x; mad.lo.u32 %b, %b, 64, %t; cvt.u64.u32 %i, %b;\n"
+      "  ld.param.u64 %n, [n]; setp.ge.s64 %p, %i, %n; @%p ret;\n"
+      "  shl.b64 %i, %i, 2;\n";
+  constexpr char kFirstThread[] =
+      "  .reg .pred %p; .reg .b32 %t; .reg .f32 %f, %g; .reg .b64 %i, %n, %a, %v, %w;\n"
+      "  mov.u32 %t, %tid.x; setp.ne.u32 %p, %t, 0; @%p ret;\n";
+  static_assert(TEST_TILE == 64);
+  std::string ptx = ".version 7.0\n.target sm_80\n.address_size 64\n";
+  const auto kernel = [&](const std::string& name, const std::vector<std::string>& parameters,
+                          const char* begin, const std::string& rest) {
+    ptx += ".visible .entry " + name + "(";
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      ptx += (i == 0 ? ".param .u64 " : ", .param .u64 ") + parameters[i];
+    }
+    ptx += ") {\n" + std::string(begin) + rest + "  ret;\n}\n";
+  };
+  const auto load = [](const std::string& pointer, const std::string& to) {
+    return "  ld.param.u64 %a, [" + pointer + "]; add.u64 %a, %a, %i; ld.global.f32 " + to +
+           ", [%a];\n";
+  };
+  const auto store = [](const std::string& pointer, const std::string& from) {
+    return "  ld.param.u64 %a, [" + pointer + "]; add.u64 %a, %a, %i; st.global.f32 [%a], " + from +
+           ";\n";
+  };
+  kernel("fill", {"y", "n", "value"}, kElement,
+         "  ld.param.u64 %a, [value]; cvt.rn.f32.s64 %f, %a;\n" + store("y", "%f"));
+  kernel("scale", {"x", "y", "n"}, kElement,
+         load("x", "%f") + "  add.rn.f32 %f, %f, %f;\n" + store("y", "%f"));
+  kernel("add", {"a", "b", "c", "n"}, kElement,
+         load("a", "%f") + load("b", "%g") + "  add.rn.f32 %f, %f, %g;\n" + store("c", "%f"));
+  kernel("sum", {"x", "y", "n"}, kFirstThread,
+         "  mov.f32 %f, 0f00000000; mov.u64 %i, 0; ld.param.u64 %n, [n]; shl.b64 %n, %n, 2;\n"
+         "Next: setp.ge.s64 %p, %i, %n; @%p bra Done;\n" +
+             load("x", "%g") +
+             "  add.rn.f32 %f, %f, %g; add.u64 %i, %i, 4; bra Next;\n"
+             "Done: mov.u64 %i, 0;\n" +
+             store("y", "%f"));
+  kernel("less", {"a", "b", "c"}, kFirstThread,
+         "  ld.param.u64 %a, [a]; ld.global.u64 %v, [%a]; ld.param.u64 %a, [b]; "
+         "ld.global.u64 %w, [%a];\n"
+         "  setp.lt.s64 %p, %v, %w; selp.u32 %t, 1, 0, %p; ld.param.u64 %a, [c]; "
+         "st.global.u8 [%a], %t;\n");
+  kernel("increment", {"x", "y"}, kFirstThread,
+         "  ld.param.u64 %a, [x]; ld.global.u64 %v, [%a]; add.u64 %v, %v, 1; "
+         "ld.param.u64 %a, [y]; st.global.u64 [%a], %v;\n");
+  return ptx;
+}
+
 std::string TestPackage::Bytes() const {
   const std::string manifest_bytes = manifest.SerializeAsString();
   const std::string weight_bytes = WriteSafetensors(weights);
@@ -334,6 +386,20 @@ TestPackage MakeTestPackage() {
   }
   package.code = {{"code.x86-64-v3", TestCode()}};
   return package;
+}
+
+void AddGpuTarget(TestPackage* package) {
+  TargetPlans* target = package->manifest.add_targets();
+  *target = package->manifest.targets(0);
+  target->set_target("cuda:sm_80");
+  target->set_code_section("code.sm_80");
+  for (Plan& plan : *target->mutable_plans()) {
+    for (Kernel& kernel : *plan.mutable_kernels()) {
+      kernel.set_code_offset(0);
+      kernel.set_block_threads(TEST_TILE);
+    }
+  }
+  package->code.emplace_back("code.sm_80", TestPtx());
 }
 
 }  // namespace weft::plan_testing

@@ -83,8 +83,10 @@ class PlanBuilder {
 // Declares a signature of the manifest as the plan has it.
 void AddSignature(const Plan& plan, PackageManifest* manifest);
 
-// The image of the kernels of test_kernels.h.
+// The image of the kernels of test_kernels.h; those of the plans below as PTX, for blocks of
+// TEST_TILE threads.
 std::string TestCode();
+std::string TestPtx();
 
 // What a package is made of; each piece may be damaged before it is put together.
 struct TestPackage {
@@ -103,6 +105,8 @@ struct TestPackage {
 //   join:     x f32[batch, 4], z f32[batch, 2]   -> s = the sum of x
 //   count:    limit i64                    -> n = limit, by a loop of at most 1000 iterations
 TestPackage MakeTestPackage();
+// Besides, the same plans for GPUs, cuda:sm_80.
+void AddGpuTarget(TestPackage* package);
 
 }  // namespace weft::plan_testing
 

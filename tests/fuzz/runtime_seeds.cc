@@ -26,8 +26,11 @@ int main(int argc, char** argv) {
       {"flag", HostTensor::Of<bool>({3}, {true, false, true})},
       {"step", HostTensor::Scalar<int64_t>(7)}};
   const auto package = weft::plan_testing::MakeTestPackage();
+  auto gpu_package = package;
+  weft::plan_testing::AddGpuTarget(&gpu_package);
   const std::vector<std::pair<std::string, std::string>> seeds = {
       {"package", package.Bytes()},
+      {"gpu_package", gpu_package.Bytes()},
       {"manifest", package.manifest.SerializeAsString()},
       {"checkpoint", weft::WriteSafetensors(tensors, {{"epoch", "3"}})},
       {"safetensors", WithoutChecksum(weft::WriteSafetensors(tensors))},
