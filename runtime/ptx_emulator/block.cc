@@ -37,6 +37,12 @@ Dim3 Block::ThreadAt(int warp, int lane) const {
   return {thread % size.x, thread / size.x % size.y, thread / size.x / size.y};
 }
 
+uint64_t Block::HostBytes(const Kernel& kernel, const Dim3& block) {
+  const uint64_t warps = (block.Count() + kWarpSize - 1) / kWarpSize;
+  return warps * (kernel.register_bytes + uint64_t{kernel.id_count} * sizeof(uint32_t) +
+                  uint64_t{kernel.local_end} * 2 * kWarpSize);
+}
+
 void Block::Report(Finding finding) {
   const bool ends = EndsLaunch(finding.kind);
   AddFinding(findings_, std::move(finding));

@@ -26,6 +26,9 @@ class Block {
   explicit Block(LaunchState& launch);
   ~Block();
 
+  // What registers and local memory of a block take.
+  static uint64_t HostBytes(const Kernel& kernel, const Dim3& block);
+
   // `number`: its place in the order of blocks.
   void Run(Dim3 position, uint64_t number);
   // What the last run found.

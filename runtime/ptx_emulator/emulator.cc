@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "proto/pages.h"
 #include "runtime/ptx_emulator/block.h"
 #include "runtime/ptx_emulator/decode.h"
 #include "runtime/ptx_emulator/parser.h"
@@ -19,6 +20,7 @@ namespace weft::ptx {
 namespace {
 
 constexpr uint32_t kMaxSharedByDefault = 48 << 10;
+constexpr uint64_t kMaxMemoryByDefault = uint64_t{32} << 30;
 
 absl::Status OutOfMemory(const LaunchState& state) {
   return absl::ResourceExhaustedError(
@@ -70,8 +72,21 @@ struct Emulator::LoadedModule {
   std::unordered_map<std::string_view, const Kernel*> by_name;
 };
 
+namespace {
+
+// GlobalMemory has a mutex: it is made in place.
+GlobalMemory MakeMemory(uint64_t limit) {
+  if (limit != 0) return GlobalMemory(limit);
+  const uint64_t available = AvailableMemory();
+  limit = std::min(kMaxMemoryByDefault, available / 2);
+  return GlobalMemory(limit, Cat(" (at most half of the ", available,
+                                 " that the host had left when the device was made)"));
+}
+
+}  // namespace
+
 Emulator::Emulator(const EmulatorOptions& options)
-    : options_(options), memory_(options.memory_bytes) {}
+    : options_(options), memory_(MakeMemory(options.memory_bytes)) {}
 
 Emulator::~Emulator() = default;
 
@@ -85,6 +100,15 @@ uint32_t Emulator::max_shared_bytes() const {
 absl::Status Emulator::PlaceVariables(LoadedModule& loaded) {
   const Module& module = *loaded.module;
   std::map<std::string_view, uint64_t> by_name;
+  // Whether there is room for all of them is known before any is made.
+  uint64_t bytes = 0;
+  for (const Variable& variable : module.variables) {
+    if (variable.space == Space::kGlobal || variable.space == Space::kConst)
+      bytes += 2 * variable.bytes;
+  }
+  if (absl::Status status = memory_.Reserve(bytes, "a module's variables"); !status.ok())
+    return status;
+  memory_.Release(bytes);
   for (const Variable& variable : module.variables) {
     const bool placed = variable.space == Space::kGlobal || variable.space == Space::kConst;
     if (!placed) {
@@ -296,9 +320,17 @@ absl::Status Emulator::Launch(FunctionHandle function, const LaunchOptions& opti
   state.step_limit = options_.step_limit;
   state.interrupt = options.interrupt;
 
-  const int count =
+  auto count =
       static_cast<int>(std::min<uint64_t>(std::max(options_.threads, 1), options.grid.Count()));
+  // As many blocks at a time as there is room for.
+  const uint64_t block_bytes = Block::HostBytes(kernel, options.block);
+  const std::string what = Cat("registers and local memory of a block of ", options.block.Count(),
+                               " threads of ", kernel.name);
+  absl::Status room = memory_.Reserve(count * block_bytes, what);
+  while (!room.ok() && count > 1) room = memory_.Reserve(--count * block_bytes, what);
+  if (!room.ok()) return room;
   RunBlocks(state, count);
+  memory_.Release(count * block_bytes);
 
   const std::lock_guard<std::mutex> lock(mutex_);
   executed_instructions_ += state.steps;

@@ -27,9 +27,10 @@ struct Module;
 
 struct EmulatorOptions {
   int sm = 90;  // the compute capability: 90 for sm_90. Modules for newer targets are refused.
-  // What its memory may take on the host: twice the bytes of the device, and a little for each
-  // allocation.
-  uint64_t memory_bytes = uint64_t{32} << 30;
+  // What its memory may take on the host: twice the bytes of the device, a little for each
+  // allocation, and during launches the registers and local memory of the blocks that run. 0: half
+  // of what the host has left when the device is made, 32 GiB at most.
+  uint64_t memory_bytes = 0;
   // Host threads that run blocks. With more than one, atomics on floats depend on the order of
   // blocks.
   int threads = 1;

@@ -33,13 +33,9 @@ absl::StatusOr<uint64_t> GlobalMemory::Allocate(uint64_t bytes, std::string name
   allocation->constant = constant;
   const uint64_t rounded = bytes > limit_ / 2 ? limit_ : Rounded(bytes);
   const uint64_t taken = 2 * rounded + RecordBytes(*allocation);
-  const auto fits = [&] { return used_ <= limit_ - taken; };
-  while (taken <= limit_ && !fits() && !freed_.empty()) ForgetOldestFreed();
-  if (taken > limit_ || !fits()) {
-    return absl::ResourceExhaustedError(
-        Cat("out of device memory: ", bytes, " bytes for ", allocation->name, ", ", used_, " of ",
-            limit_, " bytes are in use, and each takes one more, to tell whether it was written"));
-  }
+  if (absl::Status status = MakeRoom(taken, Cat(bytes, " bytes of ", allocation->name));
+      !status.ok())
+    return status;
   allocation->data.reset(static_cast<std::byte*>(std::aligned_alloc(64, rounded)));
   allocation->written.reset(static_cast<uint8_t*>(std::calloc(rounded, 1)));
   if (allocation->data == nullptr || allocation->written == nullptr) {
@@ -75,6 +71,29 @@ absl::Status GlobalMemory::Free(uint64_t address) {
   freed_.push_back(address);
   if (freed_.size() > kMaxFreed) ForgetOldestFreed();
   return absl::OkStatus();
+}
+
+absl::Status GlobalMemory::MakeRoom(uint64_t bytes, std::string_view what) {
+  const auto fits = [&] { return bytes <= limit_ && used_ <= limit_ - bytes; };
+  while (bytes <= limit_ && !fits() && !freed_.empty()) ForgetOldestFreed();
+  if (fits()) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      Cat("out of device memory: the host would need ", bytes, " bytes for ", what, ", and ", used_,
+          " of ", limit_, limit_of_,
+          " are in use; a byte of the device takes two, as it is known "
+          "whether it was written"));
+}
+
+absl::Status GlobalMemory::Reserve(uint64_t bytes, std::string_view what) {
+  const std::unique_lock<std::shared_mutex> lock(mutex_);
+  absl::Status status = MakeRoom(bytes, what);
+  if (status.ok()) used_ += bytes;
+  return status;
+}
+
+void GlobalMemory::Release(uint64_t bytes) {
+  const std::unique_lock<std::shared_mutex> lock(mutex_);
+  used_ -= bytes;
 }
 
 void GlobalMemory::ForgetOldestFreed() {

@@ -11,6 +11,8 @@
 #include <mutex>
 #include <shared_mutex>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -38,9 +40,11 @@ struct Allocation {
 // that several threads access at once are theirs to order.
 class GlobalMemory {
  public:
-  // `limit`: of what all of it takes on the host: two bytes for each of the device, and what there
-  // is to know about an allocation.
-  explicit GlobalMemory(uint64_t limit) : limit_(limit) {}
+  // `limit`: of what all of it takes on the host: two bytes for each of the device, what there is
+  // to know about an allocation, and what was reserved. `limit_of`: where it comes from, for
+  // messages.
+  explicit GlobalMemory(uint64_t limit, std::string limit_of = {})
+      : limit_(limit), limit_of_(std::move(limit_of)) {}
 
   // ResourceExhausted beyond the limit. Aligned to 512 bytes. `name` is for messages.
   absl::StatusOr<uint64_t> Allocate(uint64_t bytes, std::string name, bool constant = false);
@@ -63,8 +67,14 @@ class GlobalMemory {
   // "byte 12 of x (400 bytes)", "4 bytes past the end of x (400 bytes)", or that nothing is near.
   std::string Describe(uint64_t address) const;
 
+  // Counts what the host holds for something else: ResourceExhausted beyond the limit. Give it back
+  // by Release.
+  absl::Status Reserve(uint64_t bytes, std::string_view what);
+  void Release(uint64_t bytes);
+
   // Of the limit.
   uint64_t used() const;
+  uint64_t limit() const { return limit_; }
 
   // Remembered, so that a use after the end is called one. Of those before them, addresses are just
   // in no allocation.
@@ -72,12 +82,14 @@ class GlobalMemory {
 
  private:
   // All of these with the lock held.
+  absl::Status MakeRoom(uint64_t bytes, std::string_view what);
   std::string Where(uint64_t address) const;
   void ForgetOldestFreed();
 
   absl::StatusOr<std::shared_ptr<Allocation>> Range(uint64_t address, uint64_t bytes) const;
 
   const uint64_t limit_;
+  const std::string limit_of_;
   mutable std::shared_mutex mutex_;
   uint64_t used_ = 0;
   uint64_t next_ = uint64_t{1} << 36;

@@ -1,11 +1,13 @@
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "proto/pages.h"
 #include "runtime/ptx_emulator/test_kernel.h"
 
 // What of a launch is not the kernel's: host threads, and the host's memory.
@@ -50,6 +52,35 @@ TEST(Launch, FindingsDoNotDependOnThreads) {
   }
 }
 
+// Local memory counts, for each block that runs at a time.
+TEST(Launch, LocalMemoryIsWithinTheLimit) {
+  TestDevice device({.memory_bytes = 128 << 20, .threads = 64});
+  device.Load(Header() + ".visible .entry k() { .local .align 16 .b8 depot[500000]; ret; }");
+  const uint64_t before = device.emulator().memory().used();
+  const absl::Status large = device.Launch("k", {64}, {1024}, 0);
+  EXPECT_EQ(large.code(), absl::StatusCode::kResourceExhausted) << large;
+  EXPECT_THAT(std::string(large.message()),
+              testing::AllOf(HasSubstr("local memory of a block of 1024 threads of k"),
+                             HasSubstr("of 134217728 are in use")));
+  // Of these there is room for three.
+  const absl::Status small = device.Launch("k", {64}, {32}, 0);
+  EXPECT_TRUE(small.ok()) << small;
+  EXPECT_EQ(device.emulator().memory().used(), before);
+}
+
+// What a text of a few bytes may take is what the machine has, by half.
+TEST(Launch, MemoryIsBoundedByWhatTheHostHas) {
+  const uint64_t available = AvailableMemory();
+  Emulator device;
+  EXPECT_LE(device.memory().limit(), std::min(available, uint64_t{32} << 30));
+  std::string text = Header();
+  for (int i = 0; i < 17; ++i) text += Cat(".global .b8 x", i, "[1073741824];\n");
+  const absl::Status status = device.Load(text).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("that the host had left"));
+  EXPECT_LT(device.memory().used(), 1u << 20);
+}
+
 // A sanitizer ends the program where memory is short.
 #if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
 
@@ -91,7 +122,7 @@ TEST(Launch, GoesOnWithTheThreadsThatThereAre) {
 
 TEST(Launch, TooLittleMemoryForABlockIsAnError) {
   for (const int threads : {1, 4}) {
-    TestDevice device({.threads = threads});
+    TestDevice device({.memory_bytes = uint64_t{16} << 30, .threads = threads});
     device.Load(Header() + ".visible .entry k() { .local .align 16 .b8 depot[500000]; ret; }");
     absl::Status status;
     {
