@@ -164,7 +164,7 @@ TEST(Devices, TooLittleMemoryIsToldWithWhatItIsFor) {
   EXPECT_THAT(message(
                   [](Graph& g) {
                     Tensor x = g.Input("x", DataType::kF32, {"n"});
-                    return Reshape(x, {1, "n"}) * Reshape(x, {"n", 1});
+                    return Reshape(x, {DimExpr(1), x.dim(0)}) * Reshape(x, {x.dim(0), DimExpr(1)});
                   },
                   small),
               HasSubstr("needs 4194304 bytes for output 'y' on the emulator"));
