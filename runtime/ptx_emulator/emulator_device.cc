@@ -11,8 +11,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "runtime/blame.h"
 #include "runtime/cuda/capability.h"
 #include "runtime/ptx_emulator/buffer_launch.h"

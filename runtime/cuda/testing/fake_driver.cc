@@ -214,7 +214,6 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
   if (!gpu.emulator) {
     ptx::EmulatorOptions options;
     options.sm = gpu.options.sm;
-    options.memory_bytes = static_cast<uint64_t>(gpu.options.memory_bytes);
     gpu.emulator.emplace(options);
   }
   FakeContext& primary = gpu.contexts[device];
@@ -348,6 +347,7 @@ CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
   if (gpu.options.no_memory || FakeGpu::Fails(&gpu.options.fail_allocation)) {
     return CUDA_ERROR_OUT_OF_MEMORY;
   }
+  if (bytes > gpu.FreeBytes()) return CUDA_ERROR_OUT_OF_MEMORY;
   const absl::StatusOr<uint64_t> made = gpu.emulator->Allocate(bytes, "an allocation");
   if (!made.ok()) return CUDA_ERROR_OUT_OF_MEMORY;
   gpu.allocations[*made] = bytes;
@@ -375,7 +375,7 @@ CUresult cuMemGetInfo_v2(size_t* free, size_t* total) {
   FakeGpu& gpu = Gpu();
   const Lock lock(gpu.mutex);
   *total = static_cast<size_t>(gpu.options.memory_bytes);
-  *free = *total - std::min<size_t>(*total, gpu.emulator->memory().used());
+  *free = gpu.FreeBytes();
   return CUDA_SUCCESS;
 }
 

@@ -1,5 +1,6 @@
 #include "runtime/cuda/testing/fake_gpu.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -18,6 +19,12 @@ bool FakeGpu::IsPinned(const void* address, uint64_t bytes) const {
   if (range == pinned.begin()) return false;
   --range;
   return start + bytes <= range->first + range->second;
+}
+
+uint64_t FakeGpu::FreeBytes() const {
+  auto left = static_cast<uint64_t>(options.memory_bytes);
+  for (const auto& [address, bytes] : allocations) left -= std::min(left, bytes);
+  return left;
 }
 
 bool FakeGpu::IsUsed(uint64_t address, uint64_t bytes) const {

@@ -80,6 +80,8 @@ class FakeGpu {
   void Drain(FakeStream& stream);
   // The work that is not done and uses the bytes, in any stream.
   bool IsUsed(uint64_t address, uint64_t bytes) const;
+  // Of the memory that the options give it.
+  uint64_t FreeBytes() const;
   bool IsPinned(const void* address, uint64_t bytes) const;
   // Whether this call is the one that fails; counts down.
   static bool Fails(int64_t* countdown);
