@@ -259,7 +259,7 @@ TEST(Run, DevicesMayGiveUpALaunchThatIsNotCommitted) {
                                                launch->deadline, launch->cancel);
                                            return static_cast<Queue*>(queue)->result;
                                          },
-                                         nullptr, nullptr};
+                                         nullptr, nullptr, nullptr};
   PlanBuilder b("commit");
   const uint32_t w = b.Variable("w", DataType::kF32, {1}, false, true);
   const uint32_t y = b.Output("y", DataType::kF32, {});
