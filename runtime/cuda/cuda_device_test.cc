@@ -337,7 +337,8 @@ class QueueTest : public CudaDeviceTest {
     step.nodes = name;
     step.location = "model.cc:12";
     step.message = "";
-    return {kernel_, buffers, &kSize, 2, 1, (kCount + 31) / 32, 0, &step, nullptr};
+    return {kernel_, buffers, &kSize,  2,         1,      (kCount + 31) / 32,
+            0,       &step,   nullptr, INT64_MAX, nullptr};
   }
 
   DeviceMemory Numbers(float value) {
@@ -658,7 +659,8 @@ TEST_F(QueueTest, ManyThreads) {
       void* const buffers[] = {from.data(), to.data()};
       WeftStep step = {};
       step.label = step.nodes = step.location = step.message = "";
-      const WeftLaunch launch = {kernel, buffers, &kSize, 2, 1, 4, 0, &step, nullptr};
+      const WeftLaunch launch = {kernel, buffers, &kSize,  2,         1,      4,
+                                 0,      &step,   nullptr, INT64_MAX, nullptr};
       const auto queue = device_->NewQueue(0).value();
       for (int i = 0; i < 20; ++i) {
         const auto value = static_cast<float>(100 * t + i);

@@ -77,7 +77,8 @@ void FakeGpu::Launch(const FakeWork& work) {
                                                  .block = work.block,
                                                  .dynamic_shared_bytes = work.shared_bytes,
                                                  .parameters = parameters,
-                                                 .regions = {}});
+                                                 .regions = {},
+                                                 .interrupt = nullptr});
   if (status.ok()) return;
   // A driver would not say more.
   lost = CUDA_ERROR_LAUNCH_FAILED;
