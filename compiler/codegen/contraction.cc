@@ -61,7 +61,7 @@ class ContractionEmitter {
 
     KernelSpec spec;
     if (k_.on_gpu()) {
-      EmitCudaContraction(k_, c_, shape_, spec);
+      EmitCudaContraction(k_, c_, shape_, dtype_, spec);
     } else {
       EmitContraction(k_, c_, schedule_, k_.tile_begin(), k_.tile_end(), k_.scratch());
       spec.tiles = shape_.batches * DimExpr::CeilDiv(shape_.rows, schedule_.row_block) *
@@ -112,6 +112,12 @@ class ContractionEmitter {
 
   // g * factor.
   std::function<Value(Value)> Times(const DimExpr& factor) {
+    // A GPU's wide accesses need to know what the offset is a multiple of.
+    constexpr int64_t kMultiple = 8;
+    const auto part = DimExpr::DivideExactly(factor, kMultiple);
+    if (k_.on_gpu() && !factor.Constant() && part) {
+      return [this, size = k_.Size(*part)](Value g) { return k_.Mul(k_.Mul(g, size), kMultiple); };
+    }
     return [this, size = k_.Size(factor)](Value g) { return k_.Mul(g, size); };
   }
   // Elements of one batch of right, in panels.

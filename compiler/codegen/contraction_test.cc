@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "compiler/codegen/contraction_layout.h"
+#include "compiler/codegen/test_contraction.h"
 #include "compiler/codegen/test_fusion.h"
 #include "graph/reference/kernels.h"
 #include "gtest/gtest.h"
@@ -14,122 +15,8 @@
 namespace weft {
 namespace {
 
-using Ints = std::vector<int64_t>;
-
-const char* ElementText(DataType dtype) {
-  switch (dtype) {
-    case DataType::kF32:
-      return "f32";
-    case DataType::kF64:
-      return "f64";
-    case DataType::kF16:
-      return "f16";
-    case DataType::kBF16:
-      return "bf16";
-    case DataType::kI32:
-      return "i32";
-    default:
-      return "i64";
-  }
-}
-
-// Small multiples of a half: sums are exact in f32, so equal means equal.
-HostTensor Random(DataType dtype, const Ints& shape, int seed) {
-  HostTensor tensor = *HostTensor::Create(dtype, shape);
-  std::mt19937 engine(static_cast<unsigned>(seed));
-  std::uniform_int_distribution<int> values(-4, 4);
-  const bool whole = dtype == DataType::kI32 || dtype == DataType::kI64;
-  WithType(dtype, [&](auto type) {
-    using T = decltype(type);
-    for (T& value : tensor.mutable_values<T>()) {
-      value = whole ? T(values(engine)) : T(values(engine) * 0.5f);
-    }
-  });
-  return tensor;
-}
-
-void ExpectEqual(const HostTensor& got, const HostTensor& want) {
-  ASSERT_EQ(got.TypeString(), want.TypeString());
-  WithType(want.dtype(), [&](auto type) {
-    using T = decltype(type);
-    for (int64_t i = 0; i < want.num_elements(); ++i) {
-      ASSERT_EQ(static_cast<double>(got.values<T>()[i]), static_cast<double>(want.values<T>()[i]))
-          << "element " << i << " of " << want.TypeString();
-    }
-  });
-}
-
-// "tensor<2x?xf32, ["", "n"]>"; a negative size is open dimension number -size of kSymbols.
-const char* const kSymbols[] = {"", "a", "b", "c", "d"};
-std::string Type(const Ints& shape, const std::string& element) {
-  std::string text = "tensor<";
-  bool open = false;
-  for (int64_t size : shape) {
-    absl::StrAppend(&text, size < 0 ? "?" : absl::StrCat(size), "x");
-    open |= size < 0;
-  }
-  absl::StrAppend(&text, element);
-  if (open) {
-    absl::StrAppend(&text, ", [",
-                    absl::StrJoin(shape, ", ",
-                                  [](std::string* out, int64_t size) {
-                                    absl::StrAppend(out, "\"", size < 0 ? kSymbols[-size] : "",
-                                                    "\"");
-                                  }),
-                    "]");
-  }
-  return text + ">";
-}
-
 std::string ArrayText(const Ints& values) {
   return absl::StrCat("array<i64: ", absl::StrJoin(values, ", "), ">");
-}
-
-std::string TargetName(int i) {
-  return TestTargets()[static_cast<size_t>(i) % TestTargets().size()];
-}
-
-struct Product {
-  Ints batch;
-  int64_t m, n, k;
-  bool ta = false, tb = false, shared = false;
-};
-
-Ints Join(const Ints& batch, int64_t rows, int64_t columns, bool transpose) {
-  Ints shape = batch;
-  shape.push_back(transpose ? columns : rows);
-  shape.push_back(transpose ? rows : columns);
-  return shape;
-}
-
-// Runs one product with the named sizes (of "mnk" and batches "b") left open.
-void CheckProduct(const Product& p, DataType dtype, const std::string& target,
-                  const std::string& open = "") {
-  SCOPED_TRACE(absl::StrCat("batch [", absl::StrJoin(p.batch, ","), "] m ", p.m, " n ", p.n, " k ",
-                            p.k, " ta ", p.ta, " tb ", p.tb, " shared ", p.shared, " ",
-                            ElementText(dtype), " ", target, " open ", open));
-  const HostTensor a = Random(dtype, Join(p.batch, p.m, p.k, p.ta), 1);
-  const HostTensor b = Random(dtype, Join(p.shared ? Ints() : p.batch, p.k, p.n, p.tb), 2);
-  auto has = [&](char c) { return open.find(c) != std::string::npos; };
-  const int64_t m = has('m') ? -1 : p.m, n = has('n') ? -2 : p.n, k = has('k') ? -3 : p.k;
-  Ints batch = p.batch;
-  std::map<std::string, int64_t> symbols = {{"a", p.m}, {"b", p.n}, {"c", p.k}};
-  if (has('b')) {
-    symbols["d"] = batch[0];
-    batch[0] = -4;
-  }
-  const std::string e = ElementText(dtype);
-  const std::string ta = Type(Join(batch, m, k, p.ta), e);
-  const std::string tb = Type(Join(p.shared ? Ints() : batch, k, n, p.tb), e);
-  const std::string ty = Type(Join(batch, m, n, false), e);
-  const std::string body =
-      absl::StrCat("^bb0(%a: ", ta, ", %b: ", tb,
-                   "):\n%y = \"weft.matmul\"(%a, %b) {transpose_a = ", p.ta ? "true" : "false",
-                   ", transpose_b = ", p.tb ? "true" : "false", "} : (", ta, ", ", tb, ") -> ", ty,
-                   "\n\"plan.yield\"(%y) : (", ty, ") -> ()");
-  auto got = RunFusion("contraction", body, {a, b}, symbols, target);
-  ASSERT_TRUE(got.ok()) << got.status();
-  ExpectEqual((*got)[0], *reference::MatMul(a, b, p.ta, p.tb));
 }
 
 const DataType kDTypes[] = {DataType::kF32,  DataType::kF64, DataType::kF16,
@@ -276,13 +163,13 @@ void CheckConv(const Conv& conv, DataType dtype, const std::string& target, bool
   SCOPED_TRACE(absl::StrCat("image [", absl::StrJoin(conv.image, ","), "] filter [",
                             absl::StrJoin(conv.filter, ","), "] ", ConvAttributes(conv), " ",
                             ElementText(dtype), " ", target, open ? " open" : ""));
-  const HostTensor x = Random(dtype, conv.image, 1), f = Random(dtype, conv.filter, 2);
-  const HostTensor dy = Random(dtype, OutputShape(conv), 3);
+  const HostTensor x = RandomHalves(dtype, conv.image, 1), f = RandomHalves(dtype, conv.filter, 2);
+  const HostTensor dy = RandomHalves(dtype, OutputShape(conv), 3);
   const reference::Window window{conv.strides, {0, 0, 0, 0}, conv.dilations};
   const std::string e = ElementText(dtype);
   auto type = [&](Ints shape, bool batch) {
     if (open && batch) shape[0] = -1;
-    return Type(shape, e);
+    return TensorTypeText(shape, e);
   };
   const std::string tx = type(conv.image, true), tf = type(conv.filter, false);
   const std::string ty = type(OutputShape(conv), true);
@@ -374,11 +261,11 @@ TEST(Pack, PanelsAsTheirDefinitionSays) {
         Case{{2, 9, 20}, 2, 9, 20, 1, 1, 16, false}, Case{{2, 20, 9}, 2, 9, 20, 1, 1, 8, true},
         Case{{3, 2, 4, 18}, 1, 24, 6, 3, 3, 64, false},
         Case{{300, 16}, 1, 300, 16, 1, 1, 16, false}}) {
-    const HostTensor x = Random(DataType::kF32, c.shape, 1);
+    const HostTensor x = RandomHalves(DataType::kF32, c.shape, 1);
     Ints shape;
     if (c.batch > 1) shape.push_back(c.batch);
     shape.insert(shape.end(), {c.groups, (c.columns + c.panel - 1) / c.panel, c.k, c.panel});
-    const std::string tx = Type(c.shape, "f32"), ty = Type(shape, "f32");
+    const std::string tx = TensorTypeText(c.shape, "f32"), ty = TensorTypeText(shape, "f32");
     auto got =
         RunFusion("pack",
                   absl::StrCat("^bb0(%x: ", tx, "):\n%y = \"plan.pack\"(%x) {panel = ", c.panel,
@@ -398,8 +285,8 @@ TEST(Contraction, PackedRightOperands) {
   for (const Product& p :
        {Product{{}, 30, 70, 300}, Product{{}, 1, 70, 33}, Product{{}, 20, 45, 33, false, true},
         Product{{2}, 9, 20, 14, false, false}}) {
-    const HostTensor a = Random(DataType::kF32, Join(p.batch, p.m, p.k, p.ta), 1);
-    const HostTensor b = Random(DataType::kF32, Join(p.batch, p.k, p.n, p.tb), 2);
+    const HostTensor a = RandomHalves(DataType::kF32, Join(p.batch, p.m, p.k, p.ta), 1);
+    const HostTensor b = RandomHalves(DataType::kF32, Join(p.batch, p.k, p.n, p.tb), 2);
     const int64_t batch = p.batch.empty() ? 1 : p.batch[0];
     auto pack = [&](int64_t panel) {
       HostTensor packed = Packed(b, batch, p.k, p.n, 1, panel, p.tb);
@@ -408,9 +295,10 @@ TEST(Contraction, PackedRightOperands) {
       return packed.Reshaped(shape);
     };
     auto body = [&](int64_t panel) {
-      const std::string ta = Type(a.shape(), "f32"), tb = Type(b.shape(), "f32");
-      const std::string tp = Type(pack(panel).shape(), "f32");
-      const std::string ty = Type(Join(p.batch, p.m, p.n, false), "f32");
+      const std::string ta = TensorTypeText(a.shape(), "f32"),
+                        tb = TensorTypeText(b.shape(), "f32");
+      const std::string tp = TensorTypeText(pack(panel).shape(), "f32");
+      const std::string ty = TensorTypeText(Join(p.batch, p.m, p.n, false), "f32");
       return absl::StrCat(
           "^bb0(%a: ", ta, ", %p: ", tp, "):\n%b = \"plan.unpack\"(%p) {panel = ", panel,
           " : i64, k_dims = 1 : i64, groups = 1 : i64, transpose = ", p.tb ? "true" : "false",
@@ -425,8 +313,8 @@ TEST(Contraction, PackedRightOperands) {
     ExpectEqual((*got)[0], *reference::MatMul(a, b, p.ta, p.tb));
   }
   for (const Conv& conv : {kConvs[0], kConvs[2], kConvs[5]}) {
-    const HostTensor x = Random(DataType::kF32, conv.image, 1);
-    const HostTensor f = Random(DataType::kF32, conv.filter, 2);
+    const HostTensor x = RandomHalves(DataType::kF32, conv.image, 1);
+    const HostTensor f = RandomHalves(DataType::kF32, conv.filter, 2);
     const int64_t k = conv.filter[0] * conv.filter[1] * conv.filter[2];
     const int64_t columns = conv.filter[3] / conv.groups;
     auto pack = [&](int64_t panel) {
@@ -434,9 +322,10 @@ TEST(Contraction, PackedRightOperands) {
           .Reshaped({conv.groups, (columns + panel - 1) / panel, k, panel});
     };
     auto body = [&](int64_t panel) {
-      const std::string tx = Type(conv.image, "f32"), tf = Type(conv.filter, "f32");
-      const std::string tp = Type(pack(panel).shape(), "f32");
-      const std::string ty = Type(OutputShape(conv), "f32");
+      const std::string tx = TensorTypeText(conv.image, "f32"),
+                        tf = TensorTypeText(conv.filter, "f32");
+      const std::string tp = TensorTypeText(pack(panel).shape(), "f32");
+      const std::string ty = TensorTypeText(OutputShape(conv), "f32");
       return absl::StrCat(
           "^bb0(%x: ", tx, ", %p: ", tp, "):\n%f = \"plan.unpack\"(%p) {panel = ", panel,
           " : i64, k_dims = 3 : i64, groups = ", conv.groups, " : i64} : (", tp, ") -> ", tf,
@@ -457,9 +346,11 @@ TEST(Contraction, EpilogueWithOperandsAndSeveralResults) {
   const int64_t sizes[][3] = {{37, 50, 300}, {1, 10, 20}, {64, 96, 70}};
   int i = 0;
   for (const auto& [m, n, k] : sizes) {
-    const HostTensor a = Random(DataType::kF32, {m, k}, 1), b = Random(DataType::kF32, {k, n}, 2);
-    const HostTensor bias = Random(DataType::kF32, {n}, 3), row = Random(DataType::kF32, {m, 1}, 4);
-    const HostTensor residual = Random(DataType::kF32, {m, n}, 5);
+    const HostTensor a = RandomHalves(DataType::kF32, {m, k}, 1),
+                     b = RandomHalves(DataType::kF32, {k, n}, 2);
+    const HostTensor bias = RandomHalves(DataType::kF32, {n}, 3),
+                     row = RandomHalves(DataType::kF32, {m, 1}, 4);
+    const HostTensor residual = RandomHalves(DataType::kF32, {m, n}, 5);
     const std::string body = absl::StrReplaceAll(
         R"(^bb0(%a: tensor<?xKxf32, ["a", ""]>, %b: tensor<KxNxf32>, %bias: tensor<Nxf32>, %row: tensor<?x1xf32, ["a", ""]>, %residual: Y):
           %s = "weft.matmul"(%a, %b) : (tensor<?xKxf32, ["a", ""]>, tensor<KxNxf32>) -> Y
@@ -503,9 +394,9 @@ TEST(Contraction, EpilogueWithOperandsAndSeveralResults) {
 // A scale per image and channel, as [n, 1, 1, c]: no one stride steps through its rows; and a bias
 // per batch of a batched product.
 TEST(Contraction, EpilogueOperandsOfSomeDimensions) {
-  const HostTensor x = Random(DataType::kF32, {3, 5, 4, 6}, 1);
-  const HostTensor f = Random(DataType::kF32, {2, 2, 6, 20}, 2);
-  const HostTensor scale = Random(DataType::kF32, {3, 1, 1, 20}, 3);
+  const HostTensor x = RandomHalves(DataType::kF32, {3, 5, 4, 6}, 1);
+  const HostTensor f = RandomHalves(DataType::kF32, {2, 2, 6, 20}, 2);
+  const HostTensor scale = RandomHalves(DataType::kF32, {3, 1, 1, 20}, 3);
   auto got = RunFusion(
       "contraction",
       R"(^bb0(%x: tensor<3x5x4x6xf32>, %f: tensor<2x2x6x20xf32>, %s: tensor<3x1x1x20xf32>):
@@ -521,9 +412,9 @@ TEST(Contraction, EpilogueOperandsOfSomeDimensions) {
   }
   ExpectEqual((*got)[0], want);
 
-  const HostTensor a = Random(DataType::kF32, {2, 3, 7, 9}, 1);
-  const HostTensor b = Random(DataType::kF32, {2, 3, 9, 11}, 2);
-  const HostTensor mask = Random(DataType::kF32, {2, 1, 1, 11}, 3);
+  const HostTensor a = RandomHalves(DataType::kF32, {2, 3, 7, 9}, 1);
+  const HostTensor b = RandomHalves(DataType::kF32, {2, 3, 9, 11}, 2);
+  const HostTensor mask = RandomHalves(DataType::kF32, {2, 1, 1, 11}, 3);
   got = RunFusion(
       "contraction",
       R"(^bb0(%a: tensor<2x3x7x9xf32>, %b: tensor<2x3x9x11xf32>, %m: tensor<2x1x1x11xf32>):
@@ -568,7 +459,7 @@ TEST(Contraction, BrokenFusionsAreErrors) {
           %y = "weft.matmul"(%a, %a) : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
           %z = "weft.matmul"(%y, %a) : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
           "plan.yield"(%z) : (tensor<4x4xf32>) -> ())",
-                       {Random(DataType::kF32, {4, 4}, 1)});
+                       {RandomHalves(DataType::kF32, {4, 4}, 1)});
   EXPECT_EQ(got.status().code(), absl::StatusCode::kInternal);
   got = RunFusion("contraction",
                   R"(^bb0(%a: tensor<2x2xf32>):
@@ -576,7 +467,7 @@ TEST(Contraction, BrokenFusionsAreErrors) {
           %c = "weft.constant"() {value = dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32>} : () -> tensor<2x2xf32>
           %z = "weft.add"(%y, %c) : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x2xf32>
           "plan.yield"(%z) : (tensor<2x2xf32>) -> ())",
-                  {Random(DataType::kF32, {2, 2}, 1)});
+                  {RandomHalves(DataType::kF32, {2, 2}, 1)});
   EXPECT_EQ(got.status().code(), absl::StatusCode::kInternal);
 }
 

@@ -196,11 +196,16 @@ int64_t KernelBuilder::KnownFactor(Value value) {
   constexpr int64_t kLimit = 64;
   if (auto constant = ConstantOf(value)) return std::gcd(*constant, kLimit);
   mlir::Operation* op = value.getDefiningOp();
-  if (op == nullptr) return 1;
+  if (op == nullptr) {
+    // The variable of a loop.
+    auto loop = mlir::dyn_cast<scf::ForOp>(value.getParentBlock()->getParentOp());
+    if (!loop || value != loop.getInductionVar()) return 1;
+    return std::gcd(KnownFactor(loop.getLowerBound()), KnownFactor(loop.getStep()));
+  }
   if (mlir::isa<arith::MulIOp>(op)) {
     return std::gcd(KnownFactor(op->getOperand(0)) * KnownFactor(op->getOperand(1)), kLimit);
   }
-  if (mlir::isa<arith::AddIOp, arith::SubIOp>(op)) {
+  if (mlir::isa<arith::AddIOp, arith::SubIOp, arith::RemUIOp, arith::MinSIOp, arith::MaxSIOp>(op)) {
     return std::gcd(KnownFactor(op->getOperand(0)), KnownFactor(op->getOperand(1)));
   }
   return 1;

@@ -102,6 +102,7 @@ class Gpu : public TestDevice {
   }
 
   WeftKernel Find(const std::string&) const override { return nullptr; }
+  int64_t bank_conflicts() const override { return emulator_.bank_conflicts(); }
 
   absl::Status Run(const Launch& launch, const std::vector<HostTensor>& inputs,
                    std::vector<HostTensor>& results) override {

@@ -42,8 +42,9 @@ class TestDevice {
 
   // The kernel as a function of this process; null on a GPU.
   virtual WeftKernel Find(const std::string& symbol) const = 0;
-  // Of a GPU.
+  // Of a GPU; and passes over the banks of shared memory that all runs lost to conflicts.
   const std::string& ptx() const { return ptx_; }
+  virtual int64_t bank_conflicts() const { return 0; }
 
  protected:
   std::string ptx_;

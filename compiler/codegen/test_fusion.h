@@ -62,8 +62,10 @@ class TestFusion {
   const KernelSpec& spec() const { return spec_; }
   // The kernel as it was emitted.
   const std::string& text() const { return text_; }
-  // What became of it for a GPU.
+  // What became of it for a GPU; and passes over the banks of shared memory that its runs lost to
+  // conflicts.
   const std::string& ptx() const { return device_->ptx(); }
+  int64_t bank_conflicts() const { return device_->bank_conflicts(); }
   // What follows the name of each instruction there that accesses global memory: "v4.b32" is one of
   // 16 bytes.
   std::vector<std::string> GlobalAccesses() const;

@@ -26,10 +26,10 @@ void CopyAsync(Warp& warp, const Instruction& instruction, uint32_t mask) {
   if (instruction.source_count > 2)
     warp.RequireDefined(instruction.sources[2], mask, "the number of bytes of the source");
   const int bytes = instruction.element_bytes;
+  uint64_t addresses[kWarpSize];
   for (int lane : LanesOf(mask)) {
-    const uint64_t to =
-        Block::Classify(Space::kShared, warp.AddressOf(instruction, instruction.sources[1], lane))
-            .second;
+    addresses[lane] = warp.AddressOf(instruction, instruction.sources[1], lane);
+    const uint64_t to = Block::Classify(Space::kShared, addresses[lane]).second;
     const uint64_t from = warp.Lanes<uint64_t>(instruction.sources[0])[lane] +
                           static_cast<uint64_t>(detail.global_offset);
     if (!block.CheckShared(warp, lane, to, bytes, bytes, true)) continue;
@@ -62,6 +62,7 @@ void CopyAsync(Warp& warp, const Instruction& instruction, uint32_t mask) {
     }
     block.async().Issue(warp, lane, copy);
   }
+  block.CountConflicts(Space::kShared, addresses, mask, bytes);
 }
 
 void Commit(Warp& warp, const Instruction&, uint32_t mask) {

@@ -47,8 +47,10 @@ class Block {
   SharedMemory& shared() { return *shared_; }
   HappensBefore& order() { return order_; }
   AsyncCopies& async() { return *async_; }
-  // Instructions that the warps of this block ran.
+  // Instructions that the warps of this block ran, and passes over the banks of shared memory that
+  // their accesses lost to conflicts.
   int64_t steps() const { return steps_; }
+  int64_t bank_conflicts() const { return bank_conflicts_; }
 
   // A split of `warp` arrives at the barrier of `instruction` with the lanes of `mask`; it is
   // released when all are there.
@@ -68,6 +70,11 @@ class Block {
   // The bytes of an atomic operation, null where it cannot be done. `acquire_release`: it orders
   // the accesses around it.
   std::byte* Atomic(Warp& warp, int lane, Space space, uint64_t address, int bytes);
+
+  // Counts the bank conflicts of one access by the lanes of `mask`, as far as it is to shared
+  // memory.
+  void CountConflicts(Space space, const uint64_t (&addresses)[kWarpSize], uint32_t mask,
+                      int bytes);
 
   // Finds a generic address' space and its address there.
   static std::pair<Space, uint64_t> Classify(Space space, uint64_t address);
@@ -126,6 +133,7 @@ class Block {
   std::vector<std::shared_ptr<Allocation>> hints_;
   std::vector<uint32_t> region_hints_;
   int64_t steps_ = 0;
+  int64_t bank_conflicts_ = 0;
 };
 
 }  // namespace weft::ptx

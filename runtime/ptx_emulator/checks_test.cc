@@ -375,6 +375,34 @@ TEST(Checks, AsynchronousCopies) {
                 {"past the end of x"});
 }
 
+// A ring of two stages, as kernels that multiply matrices have it: what may go wrong between the
+// copies to it, the loads of fragments, and the barriers.
+TEST(Checks, CopiesThatOvertakeTheLoadsOfFragments) {
+  // Warp w copies its 128 bytes of a stage; both load all 256 of it, as two matrices.
+  auto copy = [](int stage) {
+    return Cat("cp.async.ca.shared.global [%r1+", 256 * stage,
+               "], [%rd1], 4; cp.async.commit_group; ");
+  };
+  auto load = [](int stage) {
+    return Cat("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r5, %r6}, [%r4+", 256 * stage, "]; ");
+  };
+  const std::string address =
+      "and.b32 %r3, %tid, 15; shl.b32 %r3, %r3, 4; mov.u32 %r4, tile; add.u32 %r4, %r4, %r3; ";
+  const std::string wait_1 = "cp.async.wait_group 1; ", wait_0 = "cp.async.wait_group 0; ",
+                    barrier = "bar.sync 0; ";
+  ExpectClean(address + copy(0) + copy(1) + wait_1 + barrier + load(0) + wait_0 + barrier +
+              copy(0) + load(1) + wait_0 + barrier + load(0));
+  // The first stage is filled again while the other warp may still load from it.
+  ExpectFinding(address + copy(0) + copy(1) + wait_1 + barrier + load(0) + wait_0 + copy(0),
+                FindingKind::kRace, {"writes", "read"});
+  // Too few groups are waited for.
+  ExpectFinding(address + copy(0) + copy(1) + wait_1 + barrier + load(1), FindingKind::kInFlight,
+                {"reads", "not waited for"});
+  // The other warp's part of the stage may not be there yet.
+  ExpectFinding(address + copy(0) + wait_0 + load(0), FindingKind::kRace, {});
+  ExpectFinding(address + copy(0) + barrier + wait_0 + load(0), FindingKind::kRace, {});
+}
+
 TEST(Checks, LaunchesThatNoDeviceCanMake) {
   TestDevice device;
   device.Load(Header() +

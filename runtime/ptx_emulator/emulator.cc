@@ -40,6 +40,7 @@ void Work(LaunchState& state, int worker) {
       state.AddFindings(worker, block->TakeFindings());
     }
     state.steps += block->steps();
+    state.bank_conflicts += block->bank_conflicts();
   } catch (const std::bad_alloc&) {
     // A worker that has no room for a block leaves them to the others.
     if (block.has_value()) state.Fail(OutOfMemory(state));
@@ -334,6 +335,7 @@ absl::Status Emulator::Launch(FunctionHandle function, const LaunchOptions& opti
 
   const std::lock_guard<std::mutex> lock(mutex_);
   executed_instructions_ += state.steps;
+  bank_conflicts_ += state.bank_conflicts;
   if (state.findings.empty()) return state.failure;
   const size_t more = state.findings.size() - 1;
   absl::Status status = absl::InternalError(
@@ -346,6 +348,11 @@ absl::Status Emulator::Launch(FunctionHandle function, const LaunchOptions& opti
 void Emulator::ClearFindings() {
   const std::lock_guard<std::mutex> lock(mutex_);
   findings_.clear();
+}
+
+int64_t Emulator::bank_conflicts() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return bank_conflicts_;
 }
 
 int64_t Emulator::executed_instructions() const {

@@ -114,6 +114,9 @@ class Emulator {
   void ClearFindings();
   // Instructions of warps that launches executed so far.
   int64_t executed_instructions() const;
+  // Passes over the banks of shared memory that loads, stores and asynchronous copies of launches
+  // so far lost to conflicts.
+  int64_t bank_conflicts() const;
 
   // The most shared memory of a block on this device.
   uint32_t max_shared_bytes() const;
@@ -134,6 +137,7 @@ class Emulator {
   int next_module_ = 1;
   std::vector<Finding> findings_;
   int64_t executed_instructions_ = 0;
+  int64_t bank_conflicts_ = 0;
 };
 
 }  // namespace weft::ptx

@@ -40,9 +40,11 @@ void LoadLanes(Warp& warp, const Instruction& instruction, uint32_t mask) {
   const int part = instruction.element_bytes;
   const int bytes = part * instruction.count;
   Block& block = warp.block();
+  uint64_t addresses[kWarpSize];
   for (int lane : LanesOf(mask)) {
     std::byte value[32];
-    block.Load(warp, lane, instruction.space, warp.AddressOf(instruction, base, lane), bytes, value,
+    addresses[lane] = warp.AddressOf(instruction, base, lane);
+    block.Load(warp, lane, instruction.space, addresses[lane], bytes, value,
                instruction.synchronizing);
     for (int i = 0; i < instruction.count; ++i) {
       const int width = widths.registers[i];
@@ -56,6 +58,7 @@ void LoadLanes(Warp& warp, const Instruction& instruction, uint32_t mask) {
       }
     }
   }
+  block.CountConflicts(instruction.space, addresses, mask, bytes);
   warp.DefineResults(instruction, kAllLanes, mask);
 }
 
@@ -68,6 +71,7 @@ void StoreLanes(Warp& warp, const Instruction& instruction, uint32_t mask) {
   uint32_t defined = kAllLanes;
   for (int i = 0; i < instruction.count; ++i) defined &= warp.Defined(instruction.sources[1 + i]);
   Block& block = warp.block();
+  uint64_t addresses[kWarpSize];
   for (int lane : LanesOf(mask)) {
     std::byte value[32];
     for (int i = 0; i < instruction.count; ++i) {
@@ -75,7 +79,7 @@ void StoreLanes(Warp& warp, const Instruction& instruction, uint32_t mask) {
                   warp.Lanes<std::byte>(instruction.sources[1 + i]) + lane * widths.registers[i],
                   part);
     }
-    const uint64_t address = warp.AddressOf(instruction, base, lane);
+    const uint64_t address = addresses[lane] = warp.AddressOf(instruction, base, lane);
     if ((defined >> lane & 1) != 0) {
       block.Store(warp, lane, instruction.space, address, bytes, value, true,
                   instruction.synchronizing);
@@ -87,6 +91,7 @@ void StoreLanes(Warp& warp, const Instruction& instruction, uint32_t mask) {
                   element_defined, instruction.synchronizing);
     }
   }
+  block.CountConflicts(instruction.space, addresses, mask, bytes);
 }
 
 // What ld and st have in common before their operands.

@@ -237,7 +237,13 @@ void MoveMatrices(Warp& warp, const Instruction& instruction, uint32_t mask) {
   const bool transposed = instruction.detail != 0;
   const Ref& base = instruction.sources[0];
   const int count = instruction.count;
-  warp.RequireDefined(base, count == 4 ? kAllLanes : (1u << (8 * count)) - 1, "the address");
+  const uint32_t addressing = count == 4 ? kAllLanes : (1u << (8 * count)) - 1;
+  warp.RequireDefined(base, addressing, "the address");
+  uint64_t addresses[kWarpSize];
+  for (int lane = 0; lane < 8 * count; ++lane) {
+    addresses[lane] = warp.AddressOf(instruction, base, lane);
+  }
+  block.CountConflicts(instruction.space, addresses, addressing, 16);
   for (int matrix = 0; matrix < count; ++matrix) {
     uint16_t rows[8][8];
     const Ref& fragment = Store ? instruction.sources[1 + matrix] : instruction.results[matrix];
@@ -255,7 +261,7 @@ void MoveMatrices(Warp& warp, const Instruction& instruction, uint32_t mask) {
     const bool defined = !Store || warp.Defined(fragment) == kAllLanes;
     for (int row = 0; row < 8; ++row) {
       const int lane = matrix * 8 + row;
-      const uint64_t address = warp.AddressOf(instruction, base, lane);
+      const uint64_t address = addresses[lane];
       if (Store) {
         block.Store(warp, lane, instruction.space, address, 16, rows[row], defined);
       } else {

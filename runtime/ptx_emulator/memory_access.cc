@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "absl/strings/str_format.h"
+#include "runtime/ptx_emulator/bank_conflicts.h"
 #include "runtime/ptx_emulator/block.h"
 #include "runtime/ptx_emulator/text.h"
 
@@ -25,6 +26,19 @@ std::pair<Space, uint64_t> Block::Classify(Space space, uint64_t address) {
   }
   if (space == Space::kConst) return {Space::kGlobal, address};
   return {space, address};
+}
+
+void Block::CountConflicts(Space space, const uint64_t (&addresses)[kWarpSize], uint32_t mask,
+                           int bytes) {
+  if (space != Space::kShared && space != Space::kGeneric) return;
+  uint32_t at[kWarpSize] = {};
+  for (int lane = 0; lane < kWarpSize; ++lane) {
+    if ((mask >> lane & 1) == 0) continue;
+    const auto [where, address] = Classify(space, addresses[lane]);
+    at[lane] = static_cast<uint32_t>(address);
+    if (where != Space::kShared) mask &= ~(1u << lane);
+  }
+  if (mask != 0) bank_conflicts_ += CountBankConflicts(at, mask, bytes);
 }
 
 SharedMemory::Accessor Block::Accessor(const Warp& warp, int lane) const {

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <vector>
 
+#include "compiler/codegen/cuda/contraction_tiles.h"
+#include "compiler/codegen/cuda/tensor_core.h"
 #include "compiler/codegen/cuda/thread.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -45,34 +46,25 @@ Tiling ChooseTiling(const ContractionShape& shape, int64_t element_bytes) {
   return blocks >= kEnoughBlocks ? kLarge : kSmall;
 }
 
-class Contraction {
+// In plain multiply-adds: every dtype, f32 as exact as on a CPU.
+class MultiplyAddTiles {
  public:
-  Contraction(KernelBuilder& kb, const cpu::Contraction& c, const ContractionShape& shape)
-      : kb_(kb), b_(kb.b()), c_(c), shape_(shape) {
-    total_depth_ = kb.Mul(c.segments, c.depth);
-  }
+  explicit MultiplyAddTiles(ContractionTiles& tiles)
+      : tiles_(tiles), kb_(tiles.kb()), b_(kb_.b()), c_(tiles.contraction()) {}
 
   // A block computes a square of the result. Its threads bring pieces of both operands, so many
   // steps of depth at a time, into one half of shared memory while they compute from the other.
   void EmitTiles(KernelSpec& spec) {
-    const Tiling tiling = ChooseTiling(shape_, ElementBytes(c_.element));
-    const DimExpr row_blocks = DimExpr::CeilDiv(shape_.rows, tiling.side());
-    const DimExpr column_blocks = DimExpr::CeilDiv(shape_.columns, tiling.side());
-    spec.tiles = shape_.batches * row_blocks * column_blocks;
-    Value thread = ThreadInBlock(kb_), block = BlockInGrid(kb_);
-    Value num_row_blocks = kb_.Size(row_blocks), num_column_blocks = kb_.Size(column_blocks);
-    Value rest = kb_.Div(block, num_row_blocks);
-    Value batch = kb_.Div(rest, num_column_blocks);
-    Value first_row = kb_.Mul(kb_.Rem(block, num_row_blocks), tiling.side());
-    Value first_column = kb_.Mul(kb_.Rem(rest, num_column_blocks), tiling.side());
-
+    const Tiling tiling = ChooseTiling(tiles_.shape(), ElementBytes(c_.element));
+    const auto [batch, first_row, first_column] = tiles_.Place(tiling.side(), tiling.side(), spec);
+    Value thread = ThreadInBlock(kb_);
     const Side left = Left(tiling, thread, batch, first_row);
     const Side right = Right(tiling, thread, batch, first_column);
     Value x = kb_.Rem(thread, kSide), y = kb_.Div(thread, kSide);
     const mlir::Type four = mlir::VectorType::get({kFour}, c_.element);
     const int64_t fours = tiling.per_thread / kFour;
     Values sums(static_cast<size_t>(tiling.per_thread * fours), kb_.Zero(four));
-    const auto known_depth = ConstantOf(total_depth_);
+    const auto known_depth = ConstantOf(tiles_.depth());
     if (known_depth != 0) {
       const bool whole = known_depth && *known_depth % tiling.depth == 0;
       auto bring = [&](Value step) {
@@ -87,24 +79,25 @@ class Contraction {
       };
       put(bring(kb_.I64(0)), kb_.I64(0));
       Barrier(kb_);
-      sums = kb_.For(kb_.I64(0), total_depth_, tiling.depth, sums, [&](Value step, ValueRange now) {
-        Value half = kb_.Rem(kb_.Div(step, tiling.depth), 2);
-        Value next = kb_.Add(step, tiling.depth);
-        Value more = kb_.Less(next, total_depth_);
-        const Values none(left.places.size() + right.places.size(), kb_.Zero(c_.element));
-        const Values elements = kb_.If(more, none, [&] { return bring(next); });
-        const Values result = Multiply(tiling, left, right, half, x, y, now);
-        kb_.If(more, [&] { put(elements, kb_.Sub(kb_.I64(1), half)); });
-        Barrier(kb_);
-        return result;
-      });
+      sums =
+          kb_.For(kb_.I64(0), tiles_.depth(), tiling.depth, sums, [&](Value step, ValueRange now) {
+            Value half = kb_.Rem(kb_.Div(step, tiling.depth), 2);
+            Value next = kb_.Add(step, tiling.depth);
+            Value more = kb_.Less(next, tiles_.depth());
+            const Values none(left.places.size() + right.places.size(), kb_.Zero(c_.element));
+            const Values elements = kb_.If(more, none, [&] { return bring(next); });
+            const Values result = Multiply(tiling, left, right, half, x, y, now);
+            kb_.If(more, [&] { put(elements, kb_.Sub(kb_.I64(1), half)); });
+            Barrier(kb_);
+            return result;
+          });
     }
     for (int64_t i = 0; i < tiling.per_thread; ++i) {
       Value row = kb_.Add(first_row, Place(y, i));
       kb_.If(kb_.Less(row, c_.rows), [&] {
         for (int64_t j = 0; j < fours; ++j) {
           Value column = kb_.Add(first_column, Place(x, j * kFour));
-          StoreFour(sums[static_cast<size_t>(i * fours + j)], batch, row, column);
+          tiles_.Store(sums[static_cast<size_t>(i * fours + j)], batch, row, column);
         }
       });
     }
@@ -112,21 +105,21 @@ class Contraction {
 
   // A depthwise convolution shares nothing between columns: a thread computes an element.
   void EmitElements(KernelSpec& spec) {
-    const DimExpr total = shape_.rows * shape_.columns;
+    const DimExpr total = tiles_.shape().rows * tiles_.shape().columns;
     spec.tiles = DimExpr::CeilDiv(total, kThreadsPerBlock);
     Value thread = GlobalThread(kb_);
     kb_.If(kb_.Less(thread, kb_.Size(total)), [&] {
       Value batch = kb_.I64(0), row = kb_.Div(thread, c_.columns);
       Value column = kb_.Rem(thread, c_.columns);
-      Value left = kb_.Add(kb_.Add(c_.left_base(batch), RowOffset(row)), column);
-      Value right = kb_.Add(c_.right_base(batch), kb_.Mul(column, c_.right_column_stride));
+      Value left = kb_.Add(kb_.Add(c_.left_base(batch), tiles_.LeftRow(row)), column);
+      Value right = kb_.Add(c_.right_base(batch), tiles_.RightColumn(column));
       const Values sum =
-          kb_.For(total_depth_, {kb_.Zero(c_.element)}, [&](Value step, ValueRange now) {
-            Value a = LoadElement(c_.left, kb_.Add(left, DepthOffset(step)));
-            Value b = LoadElement(c_.right, kb_.Add(right, kb_.Mul(step, c_.right_depth_stride)));
+          kb_.For(tiles_.depth(), {kb_.Zero(c_.element)}, [&](Value step, ValueRange now) {
+            Value a = LoadElement(c_.left, kb_.Add(left, tiles_.LeftDepth(step)));
+            Value b = LoadElement(c_.right, kb_.Add(right, tiles_.RightDepth(step)));
             return Values{MultiplyAdd(a, b, now[0])};
           });
-      StoreLanes(kb_.Splat(sum[0], 1), batch, row, column);
+      tiles_.Store(kb_.Splat(sum[0], 1), batch, row, column);
     });
   }
 
@@ -175,31 +168,19 @@ class Contraction {
         ConstantOf(c_.left_row_stride) == 1 && ConstantOf(c_.left_depth_stride) != 1;
     Value base = c_.left_base(batch);
     Side side = Bring(tiling, thread, across, first, c_.rows,
-                      [&](Value row) { return kb_.Add(base, RowOffset(row)); });
+                      [&](Value row) { return kb_.Add(base, tiles_.LeftRow(row)); });
     side.pointer = c_.left;
-    side.depth_offset = [this](Value step) { return DepthOffset(step); };
+    side.depth_offset = [this](Value step) { return tiles_.LeftDepth(step); };
     return side;
   }
   Side Right(const Tiling& tiling, Value thread, Value batch, Value first) {
     const bool across = ConstantOf(c_.right_column_stride) == 1;
     Value base = c_.right_base(batch);
-    Side side = Bring(tiling, thread, across, first, c_.columns, [&](Value column) {
-      return kb_.Add(base, kb_.Mul(column, c_.right_column_stride));
-    });
+    Side side = Bring(tiling, thread, across, first, c_.columns,
+                      [&](Value column) { return kb_.Add(base, tiles_.RightColumn(column)); });
     side.pointer = c_.right;
-    side.depth_offset = [this](Value step) { return kb_.Mul(step, c_.right_depth_stride); };
+    side.depth_offset = [this](Value step) { return tiles_.RightDepth(step); };
     return side;
-  }
-
-  Value RowOffset(Value row) {
-    if (!c_.left_line) return kb_.Mul(row, c_.left_row_stride);
-    Value line = c_.left_line(kb_.Div(row, c_.left_line_rows));
-    return kb_.Add(line, kb_.Mul(kb_.Rem(row, c_.left_line_rows), c_.left_row_stride));
-  }
-  Value DepthOffset(Value step) {
-    if (ConstantOf(c_.segments) == 1) return kb_.Mul(step, c_.left_depth_stride);
-    Value segment = c_.left_segment(kb_.Div(step, c_.depth));
-    return kb_.Add(segment, kb_.Mul(kb_.Rem(step, c_.depth), c_.left_depth_stride));
   }
 
   Value LoadElement(Value pointer, Value offset) {
@@ -215,7 +196,7 @@ class Contraction {
       };
       elements.push_back(
           whole ? load()[0]
-                : kb_.If(kb_.Less(depth, total_depth_), {kb_.Zero(c_.element)}, load)[0]);
+                : kb_.If(kb_.Less(depth, tiles_.depth()), {kb_.Zero(c_.element)}, load)[0]);
     }
     return elements;
   }
@@ -260,68 +241,27 @@ class Contraction {
     return sums;
   }
 
-  void StoreFour(Value sums, Value batch, Value row, Value column) {
-    const auto columns = shape_.columns.Constant();
-    if (columns && *columns % kFour == 0) {
-      kb_.If(kb_.Less(column, c_.columns), [&] { StoreLanes(sums, batch, row, column); });
-      return;
-    }
-    for (int64_t lane = 0; lane < kFour; ++lane) {
-      Value at = kb_.Add(column, lane);
-      kb_.If(kb_.Less(at, c_.columns), [&] {
-        Value sum = mlir::vector::ShuffleOp::create(b_, sums, sums, llvm::ArrayRef<int64_t>{lane});
-        StoreLanes(sum, batch, row, at);
-      });
-    }
-  }
-
-  // The epilogue for neighbouring columns. All operands are read before the first result is
-  // written, since one may lie where the other goes.
-  void StoreLanes(Value sums, Value batch, Value row, Value column) {
-    const int64_t lanes = ScalarEmitter::LanesOf(sums);
-    auto offset_of = [&](const cpu::EpilogueAccess& access) {
-      Value along = access.row ? access.row(row) : kb_.Mul(row, access.row_stride);
-      Value offset = kb_.Add(access.base(batch), along);
-      return access.along_columns ? kb_.Add(offset, column) : offset;
-    };
-    Values operands;
-    for (const cpu::EpilogueAccess& access : c_.operands) {
-      Value offset = offset_of(access);
-      Value address = kb_.At(access.pointer, offset, access.element);
-      if (!access.along_columns) {
-        operands.push_back(kb_.Splat(kb_.LoadAt(address, access.element), lanes));
-        continue;
-      }
-      const mlir::Type type = mlir::VectorType::get({lanes}, access.element);
-      operands.push_back(mlir::LLVM::LoadOp::create(
-          b_, type, address, KernelBuilder::AlignmentAt(offset, ElementBytes(access.element))));
-    }
-    const Values results = c_.epilogue(sums, operands);
-    for (size_t i = 0; i < results.size(); ++i) {
-      const cpu::EpilogueAccess& access = c_.results[i];
-      Value offset = offset_of(access);
-      mlir::LLVM::StoreOp::create(b_, results[i], kb_.At(access.pointer, offset, access.element),
-                                  KernelBuilder::AlignmentAt(offset, ElementBytes(access.element)));
-    }
-  }
-
+  ContractionTiles& tiles_;
   KernelBuilder& kb_;
   mlir::ImplicitLocOpBuilder& b_;
   const cpu::Contraction& c_;
-  const ContractionShape& shape_;
-  Value total_depth_;
 };
 
 }  // namespace
 
 void EmitCudaContraction(KernelBuilder& kb, const cpu::Contraction& c,
-                         const ContractionShape& shape, KernelSpec& spec) {
+                         const ContractionShape& shape, DataType dtype, KernelSpec& spec) {
+  ContractionTiles tiles(kb, c, shape);
+  if (!c.left_along_columns && TensorCoresServe(dtype, kb.target())) {
+    EmitTensorCoreTiles(tiles, dtype, spec);
+    return;
+  }
   SetBlockThreads(kb, spec, kThreadsPerBlock);
-  Contraction contraction(kb, c, shape);
+  MultiplyAddTiles multiply_add(tiles);
   if (c.left_along_columns) {
-    contraction.EmitElements(spec);
+    multiply_add.EmitElements(spec);
   } else {
-    contraction.EmitTiles(spec);
+    multiply_add.EmitTiles(spec);
   }
 }
 

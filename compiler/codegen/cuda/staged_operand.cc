@@ -1,0 +1,289 @@
+#include "compiler/codegen/cuda/staged_operand.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "compiler/codegen/cuda/thread.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+namespace weft {
+
+using mlir::Value;
+using Values = CodeBuilder::Values;
+namespace arith = mlir::arith;
+namespace LLVM = mlir::LLVM;
+namespace NVVM = mlir::NVVM;
+
+namespace {
+
+constexpr int64_t kElementBytes = 2;
+constexpr unsigned kGlobalSpace = 1;
+
+std::optional<int64_t> ConstantOf(Value value) { return CodeBuilder::ConstantOf(value); }
+
+}  // namespace
+
+// The longest run, up to a chunk, that certainly divides the extent.
+int64_t StagedOperand::RunIn(Value extent) {
+  const auto known = ConstantOf(extent);
+  return known ? std::gcd(*known, kChunk) : 1;
+}
+
+StagedOperand StagedOperand::Left(const ContractionTiles& tiles, const ContractionTiles::Tile& tile,
+                                  const TensorTiling& tiling, Value thread) {
+  KernelBuilder& kb = tiles.kb();
+  const cpu::Contraction& c = tiles.contraction();
+  const auto rows = ConstantOf(c.rows);
+  Value base = c.left_base(tile.batch);
+  Source source{
+      .pointer = c.left,
+      .first = tile.first_row,
+      .count = c.rows,
+      .whole = rows && *rows % tiling.rows == 0,
+      .own_offset = [&tiles, &kb, base](Value row) { return kb.Add(base, tiles.LeftRow(row)); },
+      .depth_offset = [&tiles](Value step) { return tiles.LeftDepth(step); },
+      .along_depth = ConstantOf(c.left_depth_stride) == 1 || ConstantOf(c.left_row_stride) != 1,
+      .run = 1,
+      .wide = nullptr};
+  const bool simple = ConstantOf(c.segments) == 1 && !c.left_line;
+  Value extent;
+  if (source.along_depth) {
+    extent = c.depth;
+  } else {
+    extent = c.left_line ? c.left_line_rows : c.rows;
+  }
+  Value stride = source.along_depth ? c.left_row_stride : c.left_depth_stride;
+  const bool neighbours =
+      ConstantOf(source.along_depth ? c.left_depth_stride : c.left_row_stride) == 1;
+  if (neighbours) source.run = RunIn(extent);
+  if (neighbours && simple && !(ConstantOf(extent) && ConstantOf(stride))) {
+    Value both = arith::OrIOp::create(kb.b(), extent, stride);
+    source.wide = kb.Equal(kb.Rem(both, kChunk), kb.I64(0));
+  }
+  return StagedOperand(tiles, tiling, thread, /*is_left=*/true, tiling.rows, std::move(source));
+}
+
+StagedOperand StagedOperand::Right(const ContractionTiles& tiles,
+                                   const ContractionTiles::Tile& tile, const TensorTiling& tiling,
+                                   Value thread) {
+  KernelBuilder& kb = tiles.kb();
+  const cpu::Contraction& c = tiles.contraction();
+  const auto columns = ConstantOf(c.columns);
+  Value base = c.right_base(tile.batch);
+  Source source{.pointer = c.right,
+                .first = tile.first_column,
+                .count = c.columns,
+                .whole = columns && *columns % tiling.columns == 0,
+                .own_offset = [&tiles, &kb, base](
+                                  Value column) { return kb.Add(base, tiles.RightColumn(column)); },
+                .depth_offset = [&tiles](Value step) { return tiles.RightDepth(step); },
+                .along_depth = ConstantOf(c.right_column_stride) != 1,
+                .run = 1,
+                .wide = nullptr};
+  Value extent = source.along_depth ? tiles.depth() : c.columns;
+  Value stride = source.along_depth ? c.right_column_stride : c.right_depth_stride;
+  if (!source.along_depth || ConstantOf(c.right_depth_stride) == 1) {
+    source.run = RunIn(extent);
+    if (!(ConstantOf(extent) && ConstantOf(stride))) {
+      Value both = arith::OrIOp::create(kb.b(), extent, stride);
+      source.wide = kb.Equal(kb.Rem(both, kChunk), kb.I64(0));
+    }
+  }
+  return StagedOperand(tiles, tiling, thread, /*is_left=*/false, tiling.columns, std::move(source));
+}
+
+StagedOperand::StagedOperand(const ContractionTiles& tiles, const TensorTiling& tiling,
+                             Value thread, bool is_left, int64_t size, Source source)
+    : tiles_(&tiles),
+      kb_(&tiles.kb()),
+      thread_(thread),
+      is_left_(is_left),
+      size_(size),
+      threads_(tiling.threads()),
+      source_(std::move(source)) {
+  stage_bytes_ = size_ * TensorTiling::kDepth * kElementBytes;
+  shared_ = kb_->SharedMemory(tiling.stages * stage_bytes_);
+  row_chunks_ = (source_.along_depth ? TensorTiling::kDepth : size_) / kChunk;
+  per_thread_ = stage_bytes_ / kChunkBytes / threads_;
+  row_ = kb_->Div(thread_, row_chunks_);
+  chunk_ = kb_->Rem(thread_, row_chunks_);
+  shared_offset_ =
+      kb_->Mul(kb_->Add(kb_->Mul(row_, row_chunks_), Swizzled(row_, chunk_)), kChunkBytes);
+  narrow_ = MakePath(source_.run);
+  if (source_.wide) wide_ = MakePath(kChunk);
+}
+
+// Eight chunks are as wide as all banks. A row of fewer is followed by others in the same line of
+// banks; rows are told apart by their line.
+Value StagedOperand::Swizzled(Value row, Value chunk) const {
+  const int64_t line = std::min(row_chunks_, kChunk);
+  return arith::XOrIOp::create(kb_->b(), chunk, kb_->Rem(kb_->Div(row, kChunk / line), line));
+}
+
+Value StagedOperand::OwnAt(int64_t number, int64_t element) const {
+  const int64_t rows_between = threads_ / row_chunks_;
+  Value own = source_.along_depth ? kb_->Add(row_, number * rows_between)
+                                  : kb_->Add(kb_->Mul(chunk_, kChunk), element);
+  return kb_->Add(source_.first, own);
+}
+
+Value StagedOperand::DepthAt(int64_t number, int64_t element) const {
+  const int64_t rows_between = threads_ / row_chunks_;
+  return source_.along_depth ? kb_->Add(kb_->Mul(chunk_, kChunk), element)
+                             : kb_->Add(row_, number * rows_between);
+}
+
+// What lies outside of the own is replaced by the last inside, and never stored.
+StagedOperand::Path StagedOperand::MakePath(int64_t run) const {
+  Path path{run, {}};
+  auto add = [&](Value own, int64_t together) {
+    if (!source_.whole) own = kb_->Min(own, kb_->Sub(source_.count, together));
+    path.own_offsets.push_back(source_.own_offset(own));
+  };
+  if (source_.along_depth) {
+    for (int64_t number = 0; number < per_thread_; ++number) add(OwnAt(number, 0), 1);
+  } else {
+    for (int64_t element = 0; element < kChunk; element += run) add(OwnAt(0, element), run);
+  }
+  return path;
+}
+
+StagedOperand::Piece StagedOperand::PieceAt(const Path& path, Value step, int64_t number,
+                                            int64_t element, bool clamped) const {
+  const int64_t in_run = element % path.run, first = element - in_run;
+  Value all = tiles_->depth();
+  Value depth = kb_->Add(step, DepthAt(number, first));
+  Value inside;
+  if (const auto known = ConstantOf(all); !known || *known % TensorTiling::kDepth != 0) {
+    inside = kb_->Less(depth, all);
+    if (clamped) depth = kb_->Min(depth, kb_->Sub(all, source_.along_depth ? path.run : 1));
+  }
+  const size_t own = static_cast<size_t>(source_.along_depth ? number : first / path.run);
+  Value offset = kb_->Add(path.own_offsets[own], source_.depth_offset(depth));
+  return {kb_->Add(offset, in_run), inside};
+}
+
+Value StagedOperand::SharedAt(Value stage, int64_t number) const {
+  Value offset = kb_->Add(kb_->Mul(stage, stage_bytes_), shared_offset_);
+  const mlir::Type byte = kb_->b().getI8Type();
+  // The exchange of chunks repeats within fewer rows than lie between a thread's chunks.
+  return kb_->At(kb_->At(shared_, offset, byte), number * threads_ * kChunkBytes, byte);
+}
+
+void StagedOperand::Bring(Value step, Value stage) const {
+  if (!source_.wide) return Bring(narrow_, step, stage);
+  kb_->If(source_.wide, [&] { Bring(wide_, step, stage); }, [&] { Bring(narrow_, step, stage); });
+}
+
+void StagedOperand::Bring(const Path& path, Value step, Value stage) const {
+  mlir::ImplicitLocOpBuilder& b = kb_->b();
+  int64_t together = path.run;
+  auto aligned = [&] {
+    if (&path == &wide_) return true;
+    const Piece piece = PieceAt(path, step, 0, together % kChunk, false);
+    return KernelBuilder::AlignmentAt(piece.offset, kElementBytes) >= together * kElementBytes;
+  };
+  while (together > 1 && !aligned()) together /= 2;
+  if (together == 1) return BringByElements(path, step, stage);
+
+  const int64_t bytes = together * kElementBytes;
+  const mlir::Type i32 = b.getI32Type(), byte = b.getI8Type(), element = b.getI16Type();
+  auto constant = [&](int64_t value) -> Value {
+    return arith::ConstantIntOp::create(b, i32, value);
+  };
+  const auto global = LLVM::LLVMPointerType::get(b.getContext(), kGlobalSpace);
+  Value from = LLVM::AddrSpaceCastOp::create(b, global, source_.pointer);
+  for (int64_t number = 0; number < per_thread_; ++number) {
+    Value to = SharedAt(stage, number);
+    for (int64_t i = 0; i < kChunk; i += together) {
+      const Piece piece = PieceAt(path, step, number, i, false);
+      // Not "inbounds": of what is past the depth, nothing is read, and zeros are written.
+      Value address =
+          LLVM::GEPOp::create(b, global, element, from, llvm::ArrayRef<LLVM::GEPArg>{piece.offset});
+      Value size = piece.inside ? kb_->Select(piece.inside, constant(bytes), constant(0)) : Value();
+      NVVM::CpAsyncOp::create(
+          b, kb_->At(to, i * kElementBytes, byte), address, static_cast<uint32_t>(bytes),
+          bytes == kChunkBytes ? NVVM::LoadCacheModifierKind::CG : NVVM::LoadCacheModifierKind::CA,
+          size);
+    }
+  }
+}
+
+// What no copy is aligned for goes through registers.
+void StagedOperand::BringByElements(const Path& path, Value step, Value stage) const {
+  mlir::ImplicitLocOpBuilder& b = kb_->b();
+  const mlir::Type i16 = b.getI16Type();
+  const auto chunk_type = mlir::VectorType::get({kChunk}, i16);
+  Values chunks;
+  for (int64_t number = 0; number < per_thread_; ++number) {
+    Value chunk = kb_->Zero(chunk_type);
+    for (int64_t i = 0; i < kChunk; ++i) {
+      const Piece piece = PieceAt(path, step, number, i, true);
+      Value x = kb_->LoadAt(kb_->At(source_.pointer, piece.offset, i16), i16);
+      if (piece.inside) x = kb_->Select(piece.inside, x, kb_->Zero(i16));
+      chunk = mlir::vector::InsertOp::create(b, x, chunk, i);
+    }
+    chunks.push_back(chunk);
+  }
+  for (int64_t number = 0; number < per_thread_; ++number) {
+    LLVM::StoreOp::create(b, chunks[static_cast<size_t>(number)], SharedAt(stage, number),
+                          static_cast<unsigned>(kChunkBytes));
+  }
+}
+
+// Of the four matrices of 8 x 8 that one instruction loads, the second of A begins eight rows down,
+// the third eight steps of depth on; of B it is the other way round. Lane l has the address of row
+// l % 8 of matrix l / 8.
+void StagedOperand::SetWarp(Value first, int64_t size) {
+  warp_size_ = size;
+  Value lane = kb_->Rem(thread_, kWarp);
+  Value row = kb_->Rem(lane, kChunk);
+  Value low = kb_->Rem(kb_->Div(lane, kChunk), 2), high = kb_->Div(lane, 2 * kChunk);
+  Value own = is_left_ ? low : high, depth = is_left_ ? high : low;
+  auto add = [&](Value at_row, Value chunk) {
+    Value place = kb_->Add(kb_->Mul(at_row, row_chunks_), Swizzled(at_row, chunk));
+    fragment_offsets_.push_back(kb_->Mul(place, kChunkBytes));
+  };
+  if (source_.along_depth) {
+    Value at = kb_->Add(kb_->Add(first, row), kb_->Mul(own, kChunk));
+    for (int64_t half = 0; half < TensorTiling::kDepth / 16; ++half) {
+      add(at, kb_->Add(depth, 2 * half));
+    }
+  } else {
+    Value at = kb_->Add(row, kb_->Mul(depth, kChunk));
+    for (int64_t i = 0; i < size / 16; ++i) {
+      add(at, kb_->Add(kb_->Add(kb_->Div(first, kChunk), own), 2 * i));
+    }
+  }
+}
+
+std::vector<Values> StagedOperand::LoadFragments(Value stage, int64_t half) const {
+  mlir::ImplicitLocOpBuilder& b = kb_->b();
+  const mlir::Type i32 = b.getI32Type(), byte = b.getI8Type();
+  const auto four = LLVM::LLVMStructType::getLiteral(b.getContext(), {i32, i32, i32, i32});
+  const auto shape = NVVM::LdStMatrixShapeAttr::get(b.getContext(), 8, 8);
+  const auto layout = source_.along_depth ? NVVM::MMALayout::row : NVVM::MMALayout::col;
+  // What lies between fragments that differ by a constant.
+  const int64_t apart = 16 * row_chunks_ * kChunkBytes;
+  Value stage_offset = kb_->Mul(stage, stage_bytes_);
+  std::vector<Values> fragments;
+  for (int64_t i = 0; i < warp_size_ / 16; ++i) {
+    const int64_t variant = source_.along_depth ? half : i, times = source_.along_depth ? i : half;
+    Value offset = kb_->Add(stage_offset, fragment_offsets_[static_cast<size_t>(variant)]);
+    Value address = kb_->At(kb_->At(shared_, offset, byte), times * apart, byte);
+    Value loaded =
+        NVVM::LdMatrixOp::create(b, four, address, 4, layout, shape, NVVM::LdStMatrixEltType::B16);
+    Values fragment;
+    for (int64_t r = 0; r < 4; ++r) {
+      fragment.push_back(LLVM::ExtractValueOp::create(b, loaded, r));
+    }
+    fragments.push_back(std::move(fragment));
+  }
+  return fragments;
+}
+
+}  // namespace weft

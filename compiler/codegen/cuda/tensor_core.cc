@@ -1,0 +1,226 @@
+#include "compiler/codegen/cuda/tensor_core.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "compiler/codegen/cuda/staged_operand.h"
+#include "compiler/codegen/cuda/tensor_tiling.h"
+#include "compiler/codegen/cuda/thread.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+namespace weft {
+namespace {
+
+using mlir::Value;
+using mlir::ValueRange;
+using Values = CodeBuilder::Values;
+namespace arith = mlir::arith;
+namespace LLVM = mlir::LLVM;
+namespace NVVM = mlir::NVVM;
+
+// One instruction's product: 16 rows, 8 columns, 16 steps of depth. Thread l of a warp has four of
+// its sums: columns 2 * (l % 4) and the next, of row l / 4 and of the one 8 rows down.
+constexpr int64_t kRows = 16, kColumns = 8, kDepth = 16, kSums = 4;
+
+class TensorCoreTiles {
+ public:
+  TensorCoreTiles(ContractionTiles& tiles, DataType dtype)
+      : tiles_(tiles), kb_(tiles.kb()), b_(kb_.b()), dtype_(dtype) {}
+
+  void Emit(KernelSpec& spec) {
+    tiling_ = ChooseTensorTiling(tiles_.shape(), kb_.target());
+    SetBlockThreads(kb_, spec, static_cast<int>(tiling_.threads()));
+    const ContractionTiles::Tile tile = tiles_.Place(tiling_.rows, tiling_.columns, spec);
+    Value thread = ThreadInBlock(kb_), warp = kb_.Div(thread, kWarp);
+    const int64_t warps_down = tiling_.rows / tiling_.warp_rows;
+    Value first_row = kb_.Mul(kb_.Rem(warp, warps_down), tiling_.warp_rows);
+    Value first_column = kb_.Mul(kb_.Div(warp, warps_down), tiling_.warp_columns);
+
+    Values sums(static_cast<size_t>(rows() * columns() * kSums), kb_.Zero(b_.getF32Type()));
+    if (CodeBuilder::ConstantOf(tiles_.depth()) != 0) {
+      StagedOperand left = StagedOperand::Left(tiles_, tile, tiling_, thread);
+      StagedOperand right = StagedOperand::Right(tiles_, tile, tiling_, thread);
+      left.SetWarp(first_row, tiling_.warp_rows);
+      right.SetWarp(first_column, tiling_.warp_columns);
+      sums = AddUp(left, right, std::move(sums));
+    }
+    Store(sums, tile.batch, kb_.Add(tile.first_row, first_row),
+          kb_.Add(tile.first_column, first_column), kb_.Rem(thread, kWarp));
+  }
+
+ private:
+  // Products of one instruction in a warp's part of the tile, down and across.
+  int64_t rows() const { return tiling_.warp_rows / kRows; }
+  int64_t columns() const { return tiling_.warp_columns / kColumns; }
+
+  // Steps of depth go through a ring of stages: while one is multiplied, those after it are on
+  // their way. Each step ends a group of copies, an empty one where nothing is left to bring, so
+  // that the groups under way tell which step has come. One barrier a step: it is passed when all
+  // see what came, and when all are done with the stage before it, which is filled next.
+  Values AddUp(const StagedOperand& left, const StagedOperand& right, Values sums) {
+    constexpr int64_t kStep = TensorTiling::kDepth;
+    const int64_t stages = tiling_.stages;
+    Value depth = tiles_.depth();
+    auto bring = [&](Value step, Value stage) {
+      kb_.If(kb_.Less(step, depth), [&] {
+        left.Bring(step, stage);
+        right.Bring(step, stage);
+      });
+      NVVM::CpAsyncCommitGroupOp::create(b_);
+    };
+    for (int64_t i = 0; i + 1 < stages; ++i) bring(kb_.I64(i * kStep), kb_.I64(i));
+    auto next_stage = [&](Value stage) {
+      Value next = kb_.Add(stage, 1);
+      return kb_.Select(kb_.Equal(next, kb_.I64(stages)), kb_.I64(0), next);
+    };
+    Values carried = std::move(sums);
+    carried.push_back(kb_.I64(0));           // the stage that has come
+    carried.push_back(kb_.I64(stages - 1));  // the one to fill
+    Values last = kb_.For(kb_.I64(0), depth, kStep, carried, [&](Value step, ValueRange now) {
+      NVVM::CpAsyncWaitGroupOp::create(b_, static_cast<uint32_t>(stages - 2));
+      Barrier(kb_);
+      Value come = now[now.size() - 2], fill = now[now.size() - 1];
+      bring(kb_.Add(step, (stages - 1) * kStep), fill);
+      const ValueRange so_far = now.drop_back(2);
+      Values next(so_far.begin(), so_far.end());
+      Multiply(left, right, come, next);
+      next.push_back(next_stage(come));
+      next.push_back(next_stage(fill));
+      return next;
+    });
+    last.resize(last.size() - 2);
+    return last;
+  }
+
+  // Adds the products of one stage. Fragments are loaded before the products of the half step
+  // before them.
+  void Multiply(const StagedOperand& left, const StagedOperand& right, Value stage, Values& sums) {
+    constexpr int64_t kHalves = TensorTiling::kDepth / kDepth;
+    std::vector<Values> a = left.LoadFragments(stage, 0), b = right.LoadFragments(stage, 0);
+    for (int64_t half = 0; half < kHalves; ++half) {
+      std::vector<Values> next_a, next_b;
+      if (half + 1 < kHalves) {
+        next_a = left.LoadFragments(stage, half + 1);
+        next_b = right.LoadFragments(stage, half + 1);
+      }
+      for (int64_t i = 0; i < rows(); ++i) {
+        const Values rows_of = Operand(a[static_cast<size_t>(i)]);
+        for (int64_t j = 0; j < columns(); ++j) {
+          const Values& both = b[static_cast<size_t>(j / 2)];
+          const auto first = both.begin() + j % 2 * 2;
+          MultiplyAdd(rows_of, Operand({first, first + 2}), &sums[Index(i, j, 0)]);
+        }
+      }
+      a = std::move(next_a);
+      b = std::move(next_b);
+    }
+  }
+
+  size_t Index(int64_t i, int64_t j, int64_t sum) const {
+    return static_cast<size_t>((i * columns() + j) * kSums + sum);
+  }
+
+  // Registers as the instruction wants them: pairs of f16, or 32 bits.
+  Values Operand(const Values& registers) {
+    if (dtype_ != DataType::kF16) return registers;
+    Values pairs;
+    const auto pair = mlir::VectorType::get({2}, b_.getF16Type());
+    for (Value bits : registers) pairs.push_back(LLVM::BitcastOp::create(b_, pair, bits));
+    return pairs;
+  }
+
+  void MultiplyAdd(const Values& a, const Values& b, Value* sums) {
+    const mlir::Type f32 = b_.getF32Type();
+    const auto result = LLVM::LLVMStructType::getLiteral(b_.getContext(), {f32, f32, f32, f32});
+    const NVVM::MMATypes type =
+        dtype_ == DataType::kF16 ? NVVM::MMATypes::f16 : NVVM::MMATypes::bf16;
+    Value product = NVVM::MmaOp::create(
+        b_, result, a, b, ValueRange(llvm::ArrayRef<Value>(sums, kSums)),
+        llvm::ArrayRef<int64_t>{kRows, kColumns, kDepth}, std::nullopt, std::nullopt,
+        std::array<NVVM::MMATypes, 2>{type, type},
+        std::array<NVVM::MMALayout, 2>{NVVM::MMALayout::row, NVVM::MMALayout::col});
+    for (int64_t i = 0; i < kSums; ++i) sums[i] = LLVM::ExtractValueOp::create(b_, product, i);
+  }
+
+  // The four threads that share a row exchange their sums until each has as many neighbouring
+  // columns as can be stored at once, of one product where they had two columns of each.
+  void Store(const Values& sums, Value batch, Value first_row, Value first_column, Value lane) {
+    const int64_t together =
+        std::max<int64_t>(2, tiles_.ColumnsTogether(std::min(kColumns, 2 * columns())));
+    const int64_t products = together / 2;  // that are exchanged
+    Value quarter = kb_.Rem(lane, 4);
+    Value product = kb_.Rem(quarter, products);  // which of them the thread gets
+    Value in_product = kb_.Mul(kb_.Div(quarter, products), together);
+    for (int64_t i = 0; i < rows(); ++i) {
+      for (int64_t half = 0; half < 2; ++half) {
+        Value row = kb_.Add(kb_.Add(first_row, kb_.Div(lane, 4)), i * kRows + half * 8);
+        std::vector<Values> stores;
+        for (int64_t j = 0; j < columns(); j += products) {
+          std::vector<Values> slots;
+          for (int64_t k = 0; k < products; ++k) {
+            slots.push_back({sums[Index(i, j + k, half * 2)], sums[Index(i, j + k, half * 2 + 1)]});
+          }
+          stores.push_back(Exchange(std::move(slots), quarter));
+        }
+        kb_.If(kb_.Less(row, tiles_.contraction().rows), [&] {
+          for (int64_t j = 0; j < columns(); j += products) {
+            Value column =
+                kb_.Add(kb_.Add(first_column, kb_.Mul(kb_.Add(product, j), kColumns)), in_product);
+            tiles_.Store(Vector(stores[static_cast<size_t>(j / products)]), batch, row, column);
+          }
+        });
+      }
+    }
+  }
+
+  // Thread t's slot s goes to slot t of thread s, as far as there are slots: in each round, threads
+  // whose numbers differ in a bit swap the slots whose numbers differ in it.
+  Values Exchange(std::vector<Values> slots, Value thread) {
+    for (size_t bit = 1; bit < slots.size(); bit *= 2) {
+      Value upper = kb_.Equal(kb_.Rem(kb_.Div(thread, static_cast<int64_t>(bit)), 2), kb_.I64(1));
+      for (size_t s = 0; s < slots.size(); ++s) {
+        if ((s & bit) != 0) continue;
+        for (size_t v = 0; v < slots[s].size(); ++v) {
+          Value &low = slots[s][v], &high = slots[s | bit][v];
+          Value come = ShuffleXor(kb_, kb_.Select(upper, low, high), static_cast<int>(bit));
+          low = kb_.Select(upper, come, low);
+          high = kb_.Select(upper, high, come);
+        }
+      }
+    }
+    Values all;
+    for (const Values& slot : slots) all.insert(all.end(), slot.begin(), slot.end());
+    return all;
+  }
+
+  Value Vector(const Values& scalars) {
+    Value vector = kb_.Zero(
+        mlir::VectorType::get({static_cast<int64_t>(scalars.size())}, scalars[0].getType()));
+    for (size_t i = 0; i < scalars.size(); ++i) {
+      vector = mlir::vector::InsertOp::create(b_, scalars[i], vector, static_cast<int64_t>(i));
+    }
+    return vector;
+  }
+
+  ContractionTiles& tiles_;
+  KernelBuilder& kb_;
+  mlir::ImplicitLocOpBuilder& b_;
+  const DataType dtype_;
+  TensorTiling tiling_;
+};
+
+}  // namespace
+
+bool TensorCoresServe(DataType dtype, const Target& target) {
+  return target.sm >= 80 && (dtype == DataType::kF16 || dtype == DataType::kBF16);
+}
+
+void EmitTensorCoreTiles(ContractionTiles& tiles, DataType dtype, KernelSpec& spec) {
+  TensorCoreTiles(tiles, dtype).Emit(spec);
+}
+
+}  // namespace weft

@@ -1,0 +1,18 @@
+// Contractions of f16 and bf16 on a GPU's tensor cores.
+#ifndef WEFT_COMPILER_CODEGEN_CUDA_TENSOR_CORE_H_
+#define WEFT_COMPILER_CODEGEN_CUDA_TENSOR_CORE_H_
+
+#include "compiler/codegen/cuda/contraction_tiles.h"
+
+namespace weft {
+
+// Whether tensor cores of the target multiply elements of this dtype and add up in f32, exactly as
+// far as the reference does.
+bool TensorCoresServe(DataType dtype, const Target& target);
+
+// Emits the tiles by mma.sync, and sets `spec.tiles` and the threads of a block.
+void EmitTensorCoreTiles(ContractionTiles& tiles, DataType dtype, KernelSpec& spec);
+
+}  // namespace weft
+
+#endif  // WEFT_COMPILER_CODEGEN_CUDA_TENSOR_CORE_H_

@@ -1,0 +1,63 @@
+#include "compiler/codegen/cuda/tensor_tiling.h"
+
+#include <algorithm>
+
+namespace weft {
+namespace {
+
+// Shared memory of a block that its kernel names.
+constexpr int64_t kSharedBytes = 48 << 10;
+constexpr int64_t kMostStages = 4;
+constexpr int64_t kOpenSize = 1024;
+
+// Per cycle and multiprocessor: products, and bytes from the second-level cache. These and the
+// number of multiprocessors are of the largest GPUs of a generation.
+constexpr double kProducts = 1024, kCacheBytes = 32;
+// Cycles of a step of depth below which no schedule comes.
+constexpr double kLeastCycles = 4;
+
+int64_t Multiprocessors(const Target& target) { return target.sm >= 90 ? 132 : 108; }
+
+// From large to small; a warp's part has at most 64 x 32 sums, 64 registers of each thread.
+constexpr TensorTiling kTilings[] = {
+    {128, 128, 64, 32}, {128, 64, 64, 32}, {64, 128, 64, 32},
+    {64, 64, 32, 32},   {32, 64, 16, 32},  {32, 32, 16, 16},
+};
+
+double CyclesOfDepth(const ContractionShape& shape, const TensorTiling& tiling,
+                     int64_t processors) {
+  auto tiles = [](const DimExpr& size, int64_t tile) {
+    return (size.Constant().value_or(kOpenSize) + tile - 1) / tile;
+  };
+  const int64_t blocks = shape.batches.Constant().value_or(1) * tiles(shape.rows, tiling.rows) *
+                         tiles(shape.columns, tiling.columns);
+  const double products = static_cast<double>(tiling.rows * tiling.columns) / kProducts;
+  const double bytes = static_cast<double>(2 * (tiling.rows + tiling.columns)) / kCacheBytes;
+  const auto rounds = static_cast<double>((blocks + processors - 1) / processors);
+  return std::max(rounds * std::max(products, bytes), kLeastCycles);
+}
+
+}  // namespace
+
+TensorTiling ChooseTensorTiling(const ContractionShape& shape, const Target& target) {
+  const int64_t processors = Multiprocessors(target);
+  const TensorTiling* best = &kTilings[0];
+  for (const TensorTiling& tiling : kTilings) {
+    if (CyclesOfDepth(shape, tiling, processors) < CyclesOfDepth(shape, *best, processors)) {
+      best = &tiling;
+    }
+  }
+  TensorTiling tiling = *best;
+  tiling.stages = 1;
+  const int64_t stage_bytes = tiling.shared_bytes();
+  tiling.stages = std::min(kMostStages, kSharedBytes / stage_bytes);
+  // No more than there are steps, and one to spare.
+  const auto segments = shape.segments.Constant(), depth = shape.depth.Constant();
+  if (segments && depth) {
+    const int64_t steps = (*segments * *depth + TensorTiling::kDepth - 1) / TensorTiling::kDepth;
+    tiling.stages = std::clamp<int64_t>(steps + 1, 2, tiling.stages);
+  }
+  return tiling;
+}
+
+}  // namespace weft

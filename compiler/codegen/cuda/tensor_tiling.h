@@ -1,0 +1,42 @@
+// How a contraction is cut into tiles for tensor cores.
+#ifndef WEFT_COMPILER_CODEGEN_CUDA_TENSOR_TILING_H_
+#define WEFT_COMPILER_CODEGEN_CUDA_TENSOR_TILING_H_
+
+#include <cstdint>
+
+#include "compiler/codegen/contraction_layout.h"
+#include "compiler/codegen/target.h"
+
+namespace weft {
+
+// A block's tile of the result, the part of it that each warp computes, and how many steps of depth
+// are under way in shared memory.
+struct TensorTiling {
+  // Depth of one step: what is brought to shared memory, and waited for, at a time.
+  static constexpr int64_t kDepth = 32;
+
+  int64_t rows, columns;
+  int64_t warp_rows, warp_columns;
+  int64_t stages = 0;
+
+  int64_t threads() const { return rows / warp_rows * (columns / warp_columns) * 32; }
+  // Of operands whose elements have 2 bytes.
+  int64_t shared_bytes() const { return stages * (rows + columns) * kDepth * 2; }
+
+  friend bool operator==(const TensorTiling&, const TensorTiling&) = default;
+};
+
+// The tiling for which this estimate is least, and of equals that with the largest tile:
+//
+//     tiles per multiprocessor, rounded up, times what a step of depth costs in one
+//
+// A step of depth costs the most of: its products at the tensor cores' rate; its operands, which
+// come from the second-level cache at so many bytes per cycle; and, however few tiles there are,
+// the latency of one warp's chain of instructions. Open sizes count as 1024. Warps are as large as
+// registers allow (64 of a thread's are sums), and stages as many as fit into the 48 KB of shared
+// memory that a block has without asking, up to 4.
+TensorTiling ChooseTensorTiling(const ContractionShape& shape, const Target& target);
+
+}  // namespace weft
+
+#endif  // WEFT_COMPILER_CODEGEN_CUDA_TENSOR_TILING_H_

@@ -1,0 +1,55 @@
+#include "compiler/codegen/cuda/tensor_tiling.h"
+
+#include "gtest/gtest.h"
+
+namespace weft {
+namespace {
+
+TensorTiling Choose(const char* target, const DimExpr& rows, const DimExpr& columns,
+                    const DimExpr& depth, const DimExpr& batches = 1) {
+  ContractionShape shape;
+  shape.batches = batches;
+  shape.rows = rows;
+  shape.columns = columns;
+  shape.segments = 1;
+  shape.depth = depth;
+  return ChooseTensorTiling(shape, *Target::Parse(target));
+}
+
+std::pair<int64_t, int64_t> TileOf(const TensorTiling& tiling) {
+  return {tiling.rows, tiling.columns};
+}
+
+TEST(TensorTilingTest, LargeResultsHaveLargeTiles) {
+  const TensorTiling tiling = Choose("cuda:sm_80", 4096, 4096, 4096);
+  EXPECT_EQ(tiling, (TensorTiling{128, 128, 64, 32, 3}));
+  EXPECT_EQ(tiling.threads(), 256);
+  EXPECT_EQ(tiling.shared_bytes(), 48 << 10);
+  EXPECT_EQ(TileOf(Choose("cuda:sm_80", 64, 128, 64, 4096)), std::pair(int64_t{64}, int64_t{128}));
+}
+
+TEST(TensorTilingTest, SmallOnesHaveAsManyTilesAsTheGpuCanTake) {
+  EXPECT_EQ(TileOf(Choose("cuda:sm_80", 512, 512, 512)), std::pair(int64_t{64}, int64_t{64}));
+  EXPECT_EQ(TileOf(Choose("cuda:sm_80", 256, 256, 512)), std::pair(int64_t{32}, int64_t{32}));
+  EXPECT_EQ(TileOf(Choose("cuda:sm_80", 8, 4096, 1024)), std::pair(int64_t{32}, int64_t{64}));
+  // One round of tiles on the GPU with more multiprocessors, two on the other.
+  EXPECT_EQ(TileOf(Choose("cuda:sm_90", 1024, 1024, 512)), std::pair(int64_t{128}, int64_t{64}));
+  EXPECT_EQ(TileOf(Choose("cuda:sm_80", 1024, 1024, 512)), std::pair(int64_t{128}, int64_t{128}));
+}
+
+TEST(TensorTilingTest, OpenSizesAreTakenForMiddling) {
+  const DimExpr n = DimExpr::Symbol("n");
+  EXPECT_EQ(TileOf(Choose("cuda:sm_80", n, 1024, 512)),
+            TileOf(Choose("cuda:sm_80", 1024, 1024, 512)));
+  EXPECT_EQ(Choose("cuda:sm_80", 4096, 4096, n).stages, 3);
+}
+
+TEST(TensorTilingTest, NoMoreStagesThanSteps) {
+  EXPECT_EQ(Choose("cuda:sm_80", 64, 64, 32).stages, 2);
+  EXPECT_EQ(Choose("cuda:sm_80", 64, 64, 64).stages, 3);
+  EXPECT_EQ(Choose("cuda:sm_80", 64, 64, 4096).stages, 4);
+  EXPECT_EQ(Choose("cuda:sm_80", 64, 64, 0).stages, 2);
+}
+
+}  // namespace
+}  // namespace weft

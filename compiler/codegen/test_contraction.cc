@@ -1,0 +1,118 @@
+#include "compiler/codegen/test_contraction.h"
+
+#include <map>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "compiler/codegen/test_fusion.h"
+#include "graph/reference/kernels.h"
+#include "gtest/gtest.h"
+
+namespace weft {
+
+const char* ElementText(DataType dtype) {
+  switch (dtype) {
+    case DataType::kF32:
+      return "f32";
+    case DataType::kF64:
+      return "f64";
+    case DataType::kF16:
+      return "f16";
+    case DataType::kBF16:
+      return "bf16";
+    case DataType::kI32:
+      return "i32";
+    default:
+      return "i64";
+  }
+}
+
+HostTensor RandomHalves(DataType dtype, const Ints& shape, int seed) {
+  HostTensor tensor = *HostTensor::Create(dtype, shape);
+  std::mt19937 engine(static_cast<unsigned>(seed));
+  std::uniform_int_distribution<int> values(-4, 4);
+  const bool whole = dtype == DataType::kI32 || dtype == DataType::kI64;
+  WithType(dtype, [&](auto type) {
+    using T = decltype(type);
+    for (T& value : tensor.mutable_values<T>()) {
+      value = whole ? T(values(engine)) : T(values(engine) * 0.5f);
+    }
+  });
+  return tensor;
+}
+
+void ExpectEqual(const HostTensor& got, const HostTensor& want) {
+  ASSERT_EQ(got.TypeString(), want.TypeString());
+  WithType(want.dtype(), [&](auto type) {
+    using T = decltype(type);
+    for (int64_t i = 0; i < want.num_elements(); ++i) {
+      ASSERT_EQ(static_cast<double>(got.values<T>()[i]), static_cast<double>(want.values<T>()[i]))
+          << "element " << i << " of " << want.TypeString();
+    }
+  });
+}
+
+// "tensor<2x?xf32, ["", "n"]>"; a negative size is open dimension number -size of kSymbols.
+const char* const kSymbols[] = {"", "a", "b", "c", "d"};
+std::string TensorTypeText(const Ints& shape, const std::string& element) {
+  std::string text = "tensor<";
+  bool open = false;
+  for (int64_t size : shape) {
+    absl::StrAppend(&text, size < 0 ? "?" : absl::StrCat(size), "x");
+    open |= size < 0;
+  }
+  absl::StrAppend(&text, element);
+  if (open) {
+    absl::StrAppend(&text, ", [",
+                    absl::StrJoin(shape, ", ",
+                                  [](std::string* out, int64_t size) {
+                                    absl::StrAppend(out, "\"", size < 0 ? kSymbols[-size] : "",
+                                                    "\"");
+                                  }),
+                    "]");
+  }
+  return text + ">";
+}
+
+std::string TargetName(int i) {
+  return TestTargets()[static_cast<size_t>(i) % TestTargets().size()];
+}
+
+Ints Join(const Ints& batch, int64_t rows, int64_t columns, bool transpose) {
+  Ints shape = batch;
+  shape.push_back(transpose ? columns : rows);
+  shape.push_back(transpose ? rows : columns);
+  return shape;
+}
+
+std::string ProductBody(const Product& p, DataType dtype, const std::string& open) {
+  auto has = [&](char c) { return open.find(c) != std::string::npos; };
+  const int64_t m = has('m') ? -1 : p.m, n = has('n') ? -2 : p.n, k = has('k') ? -3 : p.k;
+  Ints batch = p.batch;
+  if (has('b')) batch[0] = -4;
+  const std::string e = ElementText(dtype);
+  const std::string ta = TensorTypeText(Join(batch, m, k, p.ta), e);
+  const std::string tb = TensorTypeText(Join(p.shared ? Ints() : batch, k, n, p.tb), e);
+  const std::string ty = TensorTypeText(Join(batch, m, n, false), e);
+  return absl::StrCat("^bb0(%a: ", ta, ", %b: ", tb,
+                      "):\n%y = \"weft.matmul\"(%a, %b) {transpose_a = ", p.ta ? "true" : "false",
+                      ", transpose_b = ", p.tb ? "true" : "false", "} : (", ta, ", ", tb, ") -> ",
+                      ty, "\n\"plan.yield\"(%y) : (", ty, ") -> ()");
+}
+
+void CheckProduct(const Product& p, DataType dtype, const std::string& target,
+                  const std::string& open) {
+  SCOPED_TRACE(absl::StrCat("batch [", absl::StrJoin(p.batch, ","), "] m ", p.m, " n ", p.n, " k ",
+                            p.k, " ta ", p.ta, " tb ", p.tb, " shared ", p.shared, " ",
+                            ElementText(dtype), " ", target, " open ", open));
+  const HostTensor a = RandomHalves(dtype, Join(p.batch, p.m, p.k, p.ta), 1);
+  const HostTensor b = RandomHalves(dtype, Join(p.shared ? Ints() : p.batch, p.k, p.n, p.tb), 2);
+  std::map<std::string, int64_t> symbols = {{"a", p.m}, {"b", p.n}, {"c", p.k}};
+  if (!p.batch.empty()) symbols["d"] = p.batch[0];
+  auto got = RunFusion("contraction", ProductBody(p, dtype, open), {a, b}, symbols, target);
+  ASSERT_TRUE(got.ok()) << got.status();
+  ExpectEqual((*got)[0], *reference::MatMul(a, b, p.ta, p.tb));
+}
+
+}  // namespace weft

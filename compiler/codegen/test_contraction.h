@@ -1,0 +1,47 @@
+// For tests: matrix products as kernels and by the reference, on values whose sums are exact.
+#ifndef WEFT_COMPILER_CODEGEN_TEST_CONTRACTION_H_
+#define WEFT_COMPILER_CODEGEN_TEST_CONTRACTION_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "proto/host_tensor.h"
+
+namespace weft {
+
+using Ints = std::vector<int64_t>;
+
+const char* ElementText(DataType dtype);
+
+// Small multiples of a half: sums are exact in f32, so equal means equal.
+HostTensor RandomHalves(DataType dtype, const Ints& shape, int seed);
+void ExpectEqual(const HostTensor& got, const HostTensor& want);
+
+// "tensor<2x?xf32, ["", "a"]>"; a negative size is open dimension number -size of "", "a", "b",
+// "c", "d".
+std::string TensorTypeText(const Ints& shape, const std::string& element);
+
+// One of TestTargets(), in turn.
+std::string TargetName(int i);
+
+struct Product {
+  Ints batch;
+  int64_t m, n, k;
+  bool ta = false, tb = false, shared = false;
+};
+
+// The shape of an operand that has so many rows and columns.
+Ints Join(const Ints& batch, int64_t rows, int64_t columns, bool transpose);
+
+// The body of a fusion that is the product, with the named sizes (of "mnk" and batches "b") left
+// open as a, b, c and d.
+std::string ProductBody(const Product& p, DataType dtype, const std::string& open);
+
+// Runs one product, with the named sizes left open.
+void CheckProduct(const Product& p, DataType dtype, const std::string& target,
+                  const std::string& open = "");
+
+}  // namespace weft
+
+#endif  // WEFT_COMPILER_CODEGEN_TEST_CONTRACTION_H_

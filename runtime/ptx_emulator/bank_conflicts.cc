@@ -1,0 +1,28 @@
+#include "runtime/ptx_emulator/bank_conflicts.h"
+
+#include <algorithm>
+
+namespace weft::ptx {
+
+int CountBankConflicts(const uint32_t (&addresses)[kWarpSize], uint32_t mask, int bytes) {
+  constexpr uint32_t kBanks = 32, kBankBytes = 4;
+  const int group = std::min<int>(kWarpSize, kBanks * kBankBytes / bytes);
+  int conflicts = 0;
+  for (int first = 0; first < kWarpSize; first += group) {
+    uint32_t words[kBanks];
+    size_t count = 0;
+    for (int lane = first; lane < first + group; ++lane) {
+      if ((mask >> lane & 1) == 0) continue;
+      for (uint32_t at = 0; at < static_cast<uint32_t>(bytes); at += kBankBytes)
+        words[count++] = (addresses[lane] + at) / kBankBytes;
+    }
+    std::sort(words, words + count);
+    count = static_cast<size_t>(std::unique(words, words + count) - words);
+    int in_bank[kBanks] = {}, most = 1;
+    for (size_t i = 0; i < count; ++i) most = std::max(most, ++in_bank[words[i] % kBanks]);
+    conflicts += most - 1;
+  }
+  return conflicts;
+}
+
+}  // namespace weft::ptx
