@@ -217,21 +217,24 @@ void StagedOperand::Bring(const Path& path, Value step, Value stage) const {
 void StagedOperand::BringByElements(const Path& path, Value step, Value stage) const {
   mlir::ImplicitLocOpBuilder& b = kb_->b();
   const mlir::Type i16 = b.getI16Type();
-  const auto chunk_type = mlir::VectorType::get({kChunk}, i16);
-  Values chunks;
+  std::vector<Values> chunks(static_cast<size_t>(per_thread_));
   for (int64_t number = 0; number < per_thread_; ++number) {
-    Value chunk = kb_->Zero(chunk_type);
     for (int64_t i = 0; i < kChunk; ++i) {
       const Piece piece = PieceAt(path, step, number, i, true);
       Value x = kb_->LoadAt(kb_->At(source_.pointer, piece.offset, i16), i16);
       if (piece.inside) x = kb_->Select(piece.inside, x, kb_->Zero(i16));
+      chunks[static_cast<size_t>(number)].push_back(x);
+    }
+  }
+  // Vectors are made after all the offsets: those may take branches, across which LLVM would carry
+  // vectors in the making, whose other elements have no value yet.
+  for (int64_t number = 0; number < per_thread_; ++number) {
+    Value chunk = kb_->Zero(mlir::VectorType::get({kChunk}, i16));
+    for (int64_t i = 0; i < kChunk; ++i) {
+      Value x = chunks[static_cast<size_t>(number)][static_cast<size_t>(i)];
       chunk = mlir::vector::InsertOp::create(b, x, chunk, i);
     }
-    chunks.push_back(chunk);
-  }
-  for (int64_t number = 0; number < per_thread_; ++number) {
-    LLVM::StoreOp::create(b, chunks[static_cast<size_t>(number)], SharedAt(stage, number),
-                          static_cast<unsigned>(kChunkBytes));
+    LLVM::StoreOp::create(b, chunk, SharedAt(stage, number), static_cast<unsigned>(kChunkBytes));
   }
 }
 
