@@ -1,6 +1,8 @@
 #include "runtime/ptx_emulator/async.h"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "runtime/ptx_emulator/text.h"
@@ -44,14 +46,14 @@ bool AsyncCopies::CompleteOldest() {
   return true;
 }
 
-void AsyncCopies::Issue(Warp& warp, int lane, const Copy& copy) {
+void AsyncCopies::Issue(Warp& warp, int lane, Copy copy) {
   if (!Begin(warp, lane, 0)) return;
   SharedMemory& shared = block_.shared();
   block_.ReportRace(
       warp, lane, copy.shared,
       shared.Write(block_.order(), block_.Accessor(warp, lane), copy.shared, copy.bytes, nullptr));
   shared.BeginAsync(copy.shared, copy.bytes, true);
-  ThreadOf(warp, lane).open.push_back(copy);
+  ThreadOf(warp, lane).open.push_back(std::move(copy));
 }
 
 void AsyncCopies::Commit(Warp& warp, int lane) {
@@ -189,7 +191,7 @@ void AsyncCopies::ArriveWhenCopied(Warp& warp, int lane, uint32_t address) {
   Thread& thread = ThreadOf(warp, lane);
   std::vector<Copy> copies = std::exchange(thread.open, {});
   for (std::vector<Copy>& group : thread.groups) {
-    copies.insert(copies.end(), group.begin(), group.end());
+    std::move(group.begin(), group.end(), std::back_inserter(copies));
     group.clear();
   }
   Enqueue(0, [this, copies = std::move(copies), address] {

@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <vector>
 
 #include "runtime/ptx_emulator/block.h"
@@ -34,8 +35,9 @@ class AsyncCopies {
     int bytes = 0;
     int source_bytes = 0;  // the rest becomes zero
     const std::byte* source = nullptr;
+    std::shared_ptr<Allocation> holder = nullptr;  // of the source
   };
-  void Issue(Warp& warp, int lane, const Copy& copy);
+  void Issue(Warp& warp, int lane, Copy copy);
   void Commit(Warp& warp, int lane);
   // Until at most `groups` of the thread are under way; -1: also those of no group yet.
   void Wait(Warp& warp, int lane, int groups);

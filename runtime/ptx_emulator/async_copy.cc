@@ -1,4 +1,5 @@
 #include <cstring>
+#include <utility>
 
 #include "runtime/ptx_emulator/async.h"
 #include "runtime/ptx_emulator/block.h"
@@ -59,8 +60,9 @@ void CopyAsync(Warp& warp, const Instruction& instruction, uint32_t mask) {
                     from, where);
       }
       copy.source = source.data;
+      copy.holder = block.Holder(warp);
     }
-    block.async().Issue(warp, lane, copy);
+    block.async().Issue(warp, lane, std::move(copy));
   }
   block.CountConflicts(Space::kShared, addresses, mask, bytes);
 }

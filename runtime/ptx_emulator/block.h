@@ -85,6 +85,9 @@ class Block {
     uint8_t* written = nullptr;
   };
   GlobalBytes Global(Warp& warp, int lane, uint64_t address, uint64_t bytes, bool write);
+  // Keeps what Global returned last: for operations that go on after their instruction, when the
+  // memory may have been freed.
+  std::shared_ptr<Allocation> Holder(const Warp& warp) const;
   bool CheckAlignment(Warp& warp, int lane, Space space, uint64_t address, uint64_t bytes);
   // The same for shared memory; false where it is wrong.
   bool CheckShared(Warp& warp, int lane, uint64_t address, uint64_t bytes, uint64_t alignment,

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "runtime/ptx_emulator/async.h"
@@ -36,6 +37,7 @@ struct Row {
   uint32_t offset = 0;
   uint32_t before = 0;  // bytes outside of the tensor at the start
   uint32_t inside = 0;  // bytes inside, behind those
+  std::shared_ptr<Allocation> holder = nullptr;
 };
 
 // The rows of the box at the coordinates. Everything inside of the tensor has to be in an
@@ -69,8 +71,9 @@ std::vector<Row> RowsOf(Warp& warp, int lane, const TensorMap& map, const int32_
           write);
       row.data = bytes.data;
       row.written = bytes.written;
+      if (row.data != nullptr) row.holder = warp.block().Holder(warp);
     }
-    rows.push_back(row);
+    rows.push_back(std::move(row));
   }
   return rows;
 }
@@ -165,7 +168,8 @@ bool FillRequest(Warp& warp, const Instruction& instruction, const Detail& detai
     const Block::GlobalBytes bytes =
         warp.block().Global(warp, lane, address, request->bytes, store);
     if (bytes.data == nullptr) return false;
-    request->rows.push_back({bytes.data, bytes.written, 0, 0, request->bytes});
+    request->rows.push_back(
+        {bytes.data, bytes.written, 0, 0, request->bytes, warp.block().Holder(warp)});
     return true;
   }
   TensorMap map;

@@ -135,6 +135,30 @@ TEST(Checks, FreedAndConstantMemory) {
   EXPECT_EQ(device.findings()[0].kind, FindingKind::kReadOnly);
 }
 
+// A launch that is lent some of the memory reads the constants of its own module besides, and those
+// of no other.
+TEST(Checks, ConstantsOfAnotherModule) {
+  TestDevice device;
+  const std::string text =
+      Header() +
+      ".const .b32 table = 7;\n"
+      ".visible .entry own() { .reg .b32 %r; ld.const.u32 %r, [table]; ret; }\n"
+      ".visible .entry k(.param .u64 x) { .reg .b64 %x; .reg .b32 %r; ld.param.u64 %x, [x]; "
+      "ld.u32 %r, [%x]; ret; }";
+  const int other = *device.emulator().Load(text);
+  const uint64_t table = device.emulator().GetGlobal(other, "table")->first;
+  device.Load(text);
+  const uint64_t x = device.Buffer(std::vector<uint32_t>{1}, "x");
+  EXPECT_TRUE(device.Launch("k", {1}, {1}, 0, table).ok());
+  device.launch_options.regions = {{x, 4, "x"}};
+  EXPECT_TRUE(device.Launch("k", {1}, {1}, 0, x).ok());
+  EXPECT_TRUE(device.Launch("own", {1}, {1}, 0).ok());
+  EXPECT_FALSE(device.Launch("k", {1}, {1}, 0, table).ok());
+  ASSERT_EQ(device.findings().size(), 1u);
+  EXPECT_EQ(device.findings()[0].kind, FindingKind::kOutOfBounds);
+  EXPECT_THAT(device.findings()[0].message, HasSubstr("which is byte 0 of table"));
+}
+
 // What is known of freed allocations is bounded: the last are named, the others are nowhere.
 TEST(Memory, FreedAllocationsAreForgottenInTime) {
   GlobalMemory memory(1 << 20);
@@ -178,6 +202,25 @@ TEST(Memory, TheLimitCountsAll) {
   }
   EXPECT_FALSE(memory.Allocate(1 << 19, "half").ok());
   EXPECT_FALSE(memory.Allocate(UINT64_MAX, "all").ok());
+}
+
+// Addresses are never used twice, and end where generic ones mean other memory.
+TEST(Memory, AddressesEnd) {
+  constexpr uint64_t kFirst = kSharedWindow - 3 * 8192;
+  GlobalMemory memory(1 << 20, {}, kFirst);
+  uint64_t count = 0;
+  for (;;) {
+    const absl::StatusOr<uint64_t> address = memory.Allocate(4096, "x");
+    if (!address.ok()) {
+      EXPECT_EQ(address.status().code(), absl::StatusCode::kResourceExhausted);
+      EXPECT_THAT(std::string(address.status().message()), HasSubstr("used up"));
+      break;
+    }
+    ASSERT_LE(*address + 4096, kSharedWindow);
+    ASSERT_TRUE(memory.Free(*address).ok());
+    ASSERT_LE(++count, 3u);
+  }
+  EXPECT_EQ(count, 3u);
 }
 
 constexpr char kEndless[] =

@@ -45,6 +45,10 @@ void Work(LaunchState& state, int worker) {
     // A worker that has no room for a block leaves them to the others.
     if (block.has_value()) state.Fail(OutOfMemory(state));
     state.Leave(worker);
+  } catch (const std::exception& error) {
+    // Of a container that would be too large, or of who was asked whether to go on.
+    state.Fail(absl::InternalError(Cat("launch of ", state.kernel.name, ": ", error.what())));
+    state.Leave(worker);
   }
 }
 
@@ -122,8 +126,9 @@ absl::Status Emulator::PlaceVariables(LoadedModule& loaded) {
     }
     // The room is there before the bytes of the text are looked at, and only as much as the device
     // has.
-    absl::StatusOr<uint64_t> address = memory_.Allocate(variable.bytes, std::string(variable.name),
-                                                        variable.space == Space::kConst);
+    absl::StatusOr<uint64_t> address =
+        memory_.Allocate(variable.bytes, std::string(variable.name),
+                         variable.space == Space::kConst ? &module : nullptr);
     if (!address.ok()) return address.status();
     loaded.addresses.push_back(*address);
     by_name[variable.name] = *address;

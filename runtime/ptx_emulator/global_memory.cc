@@ -24,62 +24,74 @@ uint64_t RecordBytes(const Allocation& allocation) {
 
 }  // namespace
 
-absl::StatusOr<uint64_t> GlobalMemory::Allocate(uint64_t bytes, std::string name, bool constant) {
-  const std::unique_lock<std::shared_mutex> lock(mutex_);
-  auto allocation = std::make_shared<Allocation>();
-  allocation->address = next_;
-  allocation->bytes = bytes;
-  allocation->name = name.empty() ? absl::StrFormat("allocation 0x%x", next_) : std::move(name);
-  allocation->constant = constant;
+absl::StatusOr<uint64_t> GlobalMemory::Allocate(uint64_t bytes, std::string name,
+                                                const void* constants_of) {
   const uint64_t rounded = bytes > limit_ / 2 ? limit_ : Rounded(bytes);
-  const uint64_t taken = 2 * rounded + RecordBytes(*allocation);
-  if (absl::Status status = MakeRoom(taken, Cat(bytes, " bytes of ", allocation->name));
-      !status.ok())
-    return status;
+  auto allocation = std::make_shared<Allocation>();
+  allocation->bytes = bytes;
+  allocation->constants_of = constants_of;
+  uint64_t record = 0;
+  {
+    const std::unique_lock<std::shared_mutex> lock(mutex_);
+    allocation->name = name.empty() ? absl::StrFormat("allocation 0x%x", next_) : std::move(name);
+    record = RecordBytes(*allocation);
+    const std::string what = Cat(bytes, " bytes of ", allocation->name);
+    if (absl::Status status = MakeRoom(2 * rounded + record, what); !status.ok()) return status;
+    // Generic addresses from the first window on are of other memory.
+    if (rounded + kRedZone > kSharedWindow - next_) {
+      return absl::ResourceExhaustedError(Cat("expected addresses for ", what,
+                                              ", but they are used up, as none is used twice; "
+                                              "make another device"));
+    }
+    allocation->address = next_;
+    next_ += rounded + kRedZone;
+    *used_ += 2 * rounded + record;
+  }
+  // The room is kept; others go on while it is filled.
+  allocation->counted.used = used_;
+  allocation->counted.bytes = 2 * rounded;
   allocation->data.reset(static_cast<std::byte*>(std::aligned_alloc(64, rounded)));
   allocation->written.reset(static_cast<uint8_t*>(std::calloc(rounded, 1)));
   if (allocation->data == nullptr || allocation->written == nullptr) {
+    *used_ -= record;
     return absl::ResourceExhaustedError(
         Cat("the host has no memory for ", bytes, " bytes of ", allocation->name));
   }
   // Unwritten memory holds no zeros by chance.
   std::memset(allocation->data.get(), 0xcd, rounded);
-  next_ += rounded + kRedZone;
-  used_ += taken;
   const uint64_t address = allocation->address;
+  const std::unique_lock<std::shared_mutex> lock(mutex_);
   allocations_.emplace(address, std::move(allocation));
   return address;
 }
 
 absl::Status GlobalMemory::Free(uint64_t address) {
+  std::shared_ptr<Allocation> ended;  // after the lock
   const std::unique_lock<std::shared_mutex> lock(mutex_);
   const auto found = allocations_.find(address);
   if (found == allocations_.end() || found->second->freed) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "expected the start of an allocation to free, got 0x%x, %s", address, Where(address)));
   }
-  // Its bytes stay for as long as an access to them is under way.
-  Allocation& allocation = *found->second;
-  allocation.freed = true;
-  used_ -= 2 * Rounded(allocation.bytes);
   auto record = std::make_shared<Allocation>();
-  record->address = allocation.address;
-  record->bytes = allocation.bytes;
-  record->name = allocation.name;
+  record->address = found->second->address;
+  record->bytes = found->second->bytes;
+  record->name = found->second->name;
   record->freed = true;
-  found->second = std::move(record);
+  ended = std::exchange(found->second, std::move(record));
+  ended->freed = true;
   freed_.push_back(address);
   if (freed_.size() > kMaxFreed) ForgetOldestFreed();
   return absl::OkStatus();
 }
 
 absl::Status GlobalMemory::MakeRoom(uint64_t bytes, std::string_view what) {
-  const auto fits = [&] { return bytes <= limit_ && used_ <= limit_ - bytes; };
+  const auto fits = [&] { return bytes <= limit_ && *used_ <= limit_ - bytes; };
   while (bytes <= limit_ && !fits() && !freed_.empty()) ForgetOldestFreed();
   if (fits()) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      Cat("out of device memory: the host would need ", bytes, " bytes for ", what, ", and ", used_,
-          " of ", limit_, limit_of_,
+      Cat("out of device memory: the host would need ", bytes, " bytes for ", what, ", and ",
+          used_->load(), " of ", limit_, limit_of_,
           " are in use; a byte of the device takes two, as it is known "
           "whether it was written"));
 }
@@ -87,26 +99,20 @@ absl::Status GlobalMemory::MakeRoom(uint64_t bytes, std::string_view what) {
 absl::Status GlobalMemory::Reserve(uint64_t bytes, std::string_view what) {
   const std::unique_lock<std::shared_mutex> lock(mutex_);
   absl::Status status = MakeRoom(bytes, what);
-  if (status.ok()) used_ += bytes;
+  if (status.ok()) *used_ += bytes;
   return status;
 }
 
-void GlobalMemory::Release(uint64_t bytes) {
-  const std::unique_lock<std::shared_mutex> lock(mutex_);
-  used_ -= bytes;
-}
+void GlobalMemory::Release(uint64_t bytes) { *used_ -= bytes; }
 
 void GlobalMemory::ForgetOldestFreed() {
   const auto oldest = allocations_.find(freed_.front());
-  used_ -= RecordBytes(*oldest->second);
+  *used_ -= RecordBytes(*oldest->second);
   allocations_.erase(oldest);
   freed_.pop_front();
 }
 
-uint64_t GlobalMemory::used() const {
-  const std::shared_lock<std::shared_mutex> lock(mutex_);
-  return used_;
-}
+uint64_t GlobalMemory::used() const { return *used_; }
 
 std::shared_ptr<Allocation> GlobalMemory::Find(uint64_t address) const {
   const std::shared_lock<std::shared_mutex> lock(mutex_);

@@ -16,11 +16,24 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "runtime/ptx_emulator/types.h"
 
 namespace weft::ptx {
 
 struct FreeDeleter {
   void operator()(void* memory) const { std::free(memory); }
+};
+
+// Bytes that count towards a limit until their owner ends.
+struct CountedBytes {
+  CountedBytes() = default;
+  CountedBytes(const CountedBytes&) = delete;
+  CountedBytes& operator=(const CountedBytes&) = delete;
+  ~CountedBytes() {
+    if (used != nullptr) *used -= bytes;
+  }
+  std::shared_ptr<std::atomic<uint64_t>> used;
+  uint64_t bytes = 0;
 };
 
 // One allocation of device memory: the bytes, and for each byte whether it was ever written. What
@@ -29,26 +42,32 @@ struct Allocation {
   uint64_t address = 0;
   uint64_t bytes = 0;
   std::string name;
-  bool constant = false;  // kernels may not write it
+  // The module whose constants these are, which no kernel may write; null: other memory.
+  const void* constants_of = nullptr;
   std::atomic<bool> freed = false;
+  CountedBytes counted;  // both of these, until nobody has them any more
   std::unique_ptr<std::byte, FreeDeleter> data;
   std::unique_ptr<uint8_t, FreeDeleter> written;
 };
 
-// The global memory of the device. Addresses are the device's own, never used twice, and unmapped
-// bytes lie between allocations, so that whatever goes past an end is found. Thread-safe; bytes
-// that several threads access at once are theirs to order.
+// The global memory of the device. Addresses are the device's own, below the windows of generic
+// addresses and never used twice, and unmapped bytes lie between allocations, so that whatever goes
+// past an end is found. Thread-safe; bytes that several threads access at once are theirs to order.
 class GlobalMemory {
  public:
   // `limit`: of what all of it takes on the host: two bytes for each of the device, what there is
   // to know about an allocation, and what was reserved. `limit_of`: where it comes from, for
-  // messages.
-  explicit GlobalMemory(uint64_t limit, std::string limit_of = {})
-      : limit_(limit), limit_of_(std::move(limit_of)) {}
+  // messages. `first_address`: a multiple of 512.
+  explicit GlobalMemory(uint64_t limit, std::string limit_of = {},
+                        uint64_t first_address = uint64_t{1} << 36)
+      : limit_(limit), limit_of_(std::move(limit_of)), next_(first_address) {}
 
-  // ResourceExhausted beyond the limit. Aligned to 512 bytes. `name` is for messages.
-  absl::StatusOr<uint64_t> Allocate(uint64_t bytes, std::string name, bool constant = false);
-  // InvalidArgument unless `address` is the start of an allocation that lives.
+  // ResourceExhausted beyond the limit, or where addresses have run out. Aligned to 512 bytes.
+  // `name` is for messages. `constants_of`: as in Allocation.
+  absl::StatusOr<uint64_t> Allocate(uint64_t bytes, std::string name,
+                                    const void* constants_of = nullptr);
+  // InvalidArgument unless `address` is the start of an allocation that lives. Its bytes stay, and
+  // count, for as long as a launch under way holds them.
   absl::Status Free(uint64_t address);
 
   // OutOfRange unless the bytes lie in one living allocation. Reading does not need them to be
@@ -91,8 +110,9 @@ class GlobalMemory {
   const uint64_t limit_;
   const std::string limit_of_;
   mutable std::shared_mutex mutex_;
-  uint64_t used_ = 0;
-  uint64_t next_ = uint64_t{1} << 36;
+  // Of the limit; it grows with the lock held alone, and may shrink at any time.
+  const std::shared_ptr<std::atomic<uint64_t>> used_ = std::make_shared<std::atomic<uint64_t>>(0);
+  uint64_t next_;
   std::map<uint64_t, std::shared_ptr<Allocation>> allocations_;  // by address
   std::deque<uint64_t> freed_;                                   // addresses, oldest first
 };

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -79,6 +81,85 @@ TEST(Launch, MemoryIsBoundedByWhatTheHostHas) {
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("that the host had left"));
   EXPECT_LT(device.memory().used(), 1u << 20);
+}
+
+// What a copy under way reads or writes may be freed before it is waited for: the bytes stay until
+// then, and count.
+TEST(Launch, CopiesUnderWayKeepTheirMemory) {
+  // So large that the host's memory is unmapped as soon as it is freed.
+  constexpr uint64_t kLarge = 64 << 20;
+  const auto run = [](std::string_view copy, std::string_view wait) {
+    SCOPED_TRACE(copy);
+    TestDevice device({.memory_bytes = uint64_t{1} << 30});
+    // Thread 0 has x, thread 1 has y, which the same instruction touches last.
+    device.Load(Cat(Header(), R"(.visible .entry k(.param .u64 x, .param .u64 y, .param .u64 out) {
+    .reg .pred %p, %first; .reg .b32 %r<5>; .reg .b64 %rd<6>;
+    .shared .align 16 .b8 tile[32]; .shared .align 8 .b8 full[8];
+    ld.param.u64 %rd1, [x]; ld.param.u64 %rd2, [y]; ld.param.u64 %rd3, [out];
+    mov.u32 %r1, %tid.x; setp.eq.u32 %first, %r1, 0; @!%first mov.u64 %rd1, %rd2;
+    shl.b32 %r2, %r1, 4; mov.u32 %r3, tile; add.u32 %r3, %r3, %r2;
+)",
+                    copy, R"(
+    mov.u32 %r4, 0; L: add.u32 %r4, %r4, 1; setp.lt.u32 %p, %r4, 10000; @%p bra L;
+)",
+                    wait, R"(
+    ld.shared.u32 %r4, [%r3]; shl.b32 %r2, %r1, 2; cvt.u64.u32 %rd4, %r2; add.u64 %rd3, %rd3, %rd4;
+    st.global.u32 [%rd3], %r4; ret; })"));
+    GlobalMemory& memory = device.emulator().memory();
+    const uint64_t x = device.Unwritten(kLarge, "x");
+    EXPECT_TRUE(device.emulator().Fill(x, 1, kLarge).ok());
+    const uint64_t y = device.Buffer(std::vector<uint32_t>(4, 2), "y"), out = device.Unwritten(8);
+    const uint64_t before = memory.used();
+    int asked = 0;
+    device.launch_options.interrupt = [&] {
+      // The copies are issued before, and waited for long after.
+      if (++asked != 3) return absl::OkStatus();
+      EXPECT_TRUE(device.emulator().Free(x).ok());
+      EXPECT_GE(memory.used(), before);
+      return absl::OkStatus();
+    };
+    const absl::Status status = device.Launch("k", {1}, {2}, 0, x, y, out);
+    EXPECT_TRUE(status.ok()) << status;
+    EXPECT_GT(asked, 4);
+    EXPECT_LT(memory.used(), before - 2 * kLarge + (1 << 20));
+    std::vector<uint32_t> values = device.Read<uint32_t>(out, 2);
+    const std::vector<uint32_t> stored = device.Read<uint32_t>(y, 4);
+    values.insert(values.end(), stored.begin(), stored.end());
+    return values;
+  };
+  const std::vector<uint32_t> loaded = {0x01010101, 2, 2, 2, 2, 2};
+  EXPECT_EQ(run("cp.async.ca.shared.global [%r3], [%rd1], 16; cp.async.commit_group;",
+                "cp.async.wait_group 0;"),
+            loaded);
+  EXPECT_EQ(
+      run("@%first mbarrier.init.shared.b64 [full], 1;\n"
+          "@%first mbarrier.arrive.expect_tx.shared.b64 _, [full], 32;\n"
+          "bar.warp.sync -1; cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
+          "[%r3], [%rd1], 16, [full];",
+          "WAIT: mbarrier.try_wait.parity.shared::cta.b64 %p, [full], 0; @!%p bra WAIT;"),
+      loaded);
+  EXPECT_EQ(run("add.u32 %r4, %r1, 5; st.shared.v4.b32 [%r3], {%r4, %r4, %r4, %r4};\n"
+                "fence.proxy.async.shared::cta; cp.async.bulk.global.shared::cta.bulk_group "
+                "[%rd1], [%r3], 16; cp.async.bulk.commit_group;",
+                "cp.async.bulk.wait_group 0;"),
+            (std::vector<uint32_t>{5, 6, 6, 6, 6, 6}));
+}
+
+// Of whoever is asked whether to go on, for instance: it ends the launch, whichever thread it is
+// on.
+TEST(Launch, ExceptionsAreErrors) {
+  for (const int threads : {1, 4}) {
+    TestDevice device({.threads = threads});
+    device.Load(Header() + ".visible .entry k() { ret; }");
+    device.launch_options.interrupt = []() -> absl::Status {
+      throw std::length_error("longer than can be");
+    };
+    const absl::Status status = device.Launch("k", {64}, {32}, 0);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("launch of k: longer than can be"));
+    device.launch_options.interrupt = nullptr;
+    EXPECT_TRUE(device.Launch("k", {64}, {32}, 0).ok());
+  }
 }
 
 // A sanitizer ends the program where memory is short.

@@ -1,4 +1,3 @@
-#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -9,16 +8,15 @@
 #include "runtime/ptx_emulator/parser.h"
 #include "runtime/ptx_emulator/text.h"
 
-// What a short text costs to load: everything is bounded, whatever the text makes of itself.
+// What a short text costs to load: everything is bounded, whatever the text makes of itself. Where
+// time is what it costs, texts are so large that one who takes the square of their size does not
+// end within the time limit of this test, which takes a few seconds.
 namespace weft::ptx {
 namespace {
 
 using testing::HasSubstr;
 
 constexpr char kHeader[] = ".version 8.0\n.target sm_80\n.address_size 64\n";
-
-// What takes a fraction of a second, and minutes where the time goes with the square of the size.
-constexpr std::chrono::seconds kMuch(20);
 
 std::string Repeat(std::string_view text, int times) {
   std::string all;
@@ -118,11 +116,9 @@ TEST(Load, ManyLoopsOfOneHead) {
   const std::string text =
       Cat(kHeader, ".entry k() {\n.reg .pred %p;\nsetp.eq.u32 %p, 1, 2;\nHEAD:\n",
           Repeat("@%p bra HEAD;\n", 200000), "ret;\n}\n");
-  const auto start = std::chrono::steady_clock::now();
   Emulator device;
   const absl::StatusOr<int> module = device.Load(text);
   EXPECT_TRUE(module.ok()) << module.status();
-  EXPECT_LT(std::chrono::steady_clock::now() - start, kMuch);
 }
 
 TEST(Load, ManyKernelsAreFoundByName) {
@@ -132,9 +128,9 @@ TEST(Load, ManyKernelsAreFoundByName) {
   Emulator device;
   const absl::StatusOr<int> module = device.Load(text);
   ASSERT_TRUE(module.ok()) << module.status();
-  const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < kKernels; ++i) ASSERT_TRUE(device.GetFunction(*module, Cat("k", i)).ok());
-  EXPECT_LT(std::chrono::steady_clock::now() - start, kMuch);
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < kKernels; ++i) ASSERT_TRUE(device.GetFunction(*module, Cat("k", i)).ok());
+  }
   EXPECT_FALSE(device.GetFunction(*module, Cat("k", kKernels)).ok());
 }
 

@@ -109,16 +109,20 @@ Block::GlobalBytes Block::Global(Warp& warp, int lane, uint64_t address, uint64_
     if (freed) hint = nullptr;
     return {};
   }
-  if (write && allocation->constant) {
+  if (write && allocation->constants_of != nullptr) {
     warp.Report(FindingKind::kReadOnly, lane,
                 Cat("writes constant memory: ", launch_.memory.Describe(address)), address,
                 allocation->name);
     return {};
   }
-  if (!launch_.regions.empty() && !allocation->constant &&
-      !CheckRegions(warp, lane, address, bytes, write))
+  const bool is_own = allocation->constants_of == &launch_.module;
+  if (!launch_.regions.empty() && !is_own && !CheckRegions(warp, lane, address, bytes, write))
     return {};
   return {allocation->data.get() + offset, allocation->written.get() + offset};
+}
+
+std::shared_ptr<Allocation> Block::Holder(const Warp& warp) const {
+  return hints_[&warp.current() - launch_.kernel.instructions.data()];
 }
 
 bool Block::CheckShared(Warp& warp, int lane, uint64_t address, uint64_t bytes, uint64_t alignment,
