@@ -15,10 +15,6 @@
 namespace weft {
 namespace {
 
-std::string ArrayText(const Ints& values) {
-  return absl::StrCat("array<i64: ", absl::StrJoin(values, ", "), ">");
-}
-
 const DataType kDTypes[] = {DataType::kF32,  DataType::kF64, DataType::kF16,
                             DataType::kBF16, DataType::kI32, DataType::kI64};
 
@@ -119,11 +115,6 @@ TEST(Contraction, FewOfOpenRowsByNarrowMatrices) {
   }
 }
 
-struct Conv {
-  Ints image, filter;  // [n, h, w, c], [kh, kw, c / groups, o]
-  Ints strides = {1, 1}, dilations = {1, 1};
-  int64_t groups = 1;
-};
 const Conv kConvs[] = {
     {{1, 6, 6, 3}, {3, 3, 3, 8}},
     {{2, 9, 7, 4}, {3, 2, 4, 20}, {2, 1}},
@@ -144,56 +135,6 @@ const Conv kConvs[] = {
     {{2, 4, 5, 6}, {1, 1, 1, 6}, {1, 1}, {1, 1}, 6},
     {{3, 45, 23, 2}, {3, 3, 2, 70}, {2, 1}},
 };
-
-Ints OutputShape(const Conv& conv) {
-  Ints out = {conv.image[0], 0, 0, conv.filter[3]};
-  for (int i = 0; i < 2; ++i) {
-    const int64_t reach = conv.dilations[i] * (conv.filter[i] - 1) + 1;
-    out[i + 1] = (conv.image[i + 1] - reach) / conv.strides[i] + 1;
-  }
-  return out;
-}
-
-std::string ConvAttributes(const Conv& conv) {
-  return absl::StrCat("strides = ", ArrayText(conv.strides), ", padding = array<i64: 0, 0, 0, 0>",
-                      ", dilations = ", ArrayText(conv.dilations), ", groups = ", conv.groups,
-                      " : i64");
-}
-
-// `open`: the number of images is left open.
-void CheckConv(const Conv& conv, DataType dtype, const std::string& target, bool open) {
-  SCOPED_TRACE(absl::StrCat("image [", absl::StrJoin(conv.image, ","), "] filter [",
-                            absl::StrJoin(conv.filter, ","), "] ", ConvAttributes(conv), " ",
-                            ElementText(dtype), " ", target, open ? " open" : ""));
-  const HostTensor x = RandomHalves(dtype, conv.image, 1), f = RandomHalves(dtype, conv.filter, 2);
-  const HostTensor dy = RandomHalves(dtype, OutputShape(conv), 3);
-  const reference::Window window{conv.strides, {0, 0, 0, 0}, conv.dilations};
-  const std::string e = ElementText(dtype);
-  auto type = [&](Ints shape, bool batch) {
-    if (open && batch) shape[0] = -1;
-    return TensorTypeText(shape, e);
-  };
-  const std::string tx = type(conv.image, true), tf = type(conv.filter, false);
-  const std::string ty = type(OutputShape(conv), true);
-  const std::map<std::string, int64_t> symbols = {{"a", conv.image[0]}};
-  auto got =
-      RunFusion("contraction",
-                absl::StrCat("^bb0(%x: ", tx, ", %f: ", tf, "):\n%y = \"weft.conv2d\"(%x, %f) {",
-                             ConvAttributes(conv), "} : (", tx, ", ", tf, ") -> ", ty,
-                             "\n\"plan.yield\"(%y) : (", ty, ") -> ()"),
-                {x, f}, symbols, target);
-  ASSERT_TRUE(got.ok()) << got.status();
-  ExpectEqual((*got)[0], *reference::Conv2D(x, f, window, conv.groups));
-  const Ints filter_size = {conv.filter[0], conv.filter[1]};
-  got = RunFusion("contraction",
-                  absl::StrCat("^bb0(%x: ", tx, ", %d: ", ty,
-                               "):\n%y = \"weft.conv2d_filter_grad\"(%x, %d) {filter_size = ",
-                               ArrayText(filter_size), ", ", ConvAttributes(conv), "} : (", tx,
-                               ", ", ty, ") -> ", tf, "\n\"plan.yield\"(%y) : (", tf, ") -> ()"),
-                  {x, dy}, symbols, target);
-  ASSERT_TRUE(got.ok()) << got.status();
-  ExpectEqual((*got)[0], *reference::Conv2DFilterGrad(x, dy, filter_size, window, conv.groups));
-}
 
 TEST(Contraction, Convolutions) {
   int i = 0;

@@ -1,18 +1,19 @@
 // Contractions of f16 and bf16 on tensor cores: what instructions they become, and every way of
 // their operands to shared memory. contraction_test has more shapes, for every dtype and device.
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <limits>
 #include <sstream>
+#include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "compiler/codegen/cuda/tensor_tiling.h"
 #include "compiler/codegen/test_contraction.h"
 #include "compiler/codegen/test_fusion.h"
 #include "gmock/gmock.h"
-#include "graph/reference/kernels.h"
 #include "gtest/gtest.h"
 
 namespace weft {
@@ -25,12 +26,15 @@ using testing::Not;
 const DataType kNarrow[] = {DataType::kF16, DataType::kBF16};
 const char* const kTargets[] = {"cuda:sm_80", "cuda:sm_90a"};
 
-std::string PtxOf(const Product& p, DataType dtype, const std::string& target,
-                  const std::string& open = "") {
+std::string PtxOf(const std::string& body, const std::string& target) {
   TestFusion fusion(target);
-  const absl::Status compiled = fusion.TryText("contraction", ProductBody(p, dtype, open));
+  const absl::Status compiled = fusion.TryText("contraction", body);
   EXPECT_TRUE(compiled.ok()) << compiled;
   return compiled.ok() ? fusion.ptx() : "";
+}
+std::string PtxOf(const Product& p, DataType dtype, const std::string& target,
+                  const std::string& open = "") {
+  return PtxOf(ProductBody(p, dtype, open), target);
 }
 
 int CountOf(const std::string& text, const std::string& part) {
@@ -106,7 +110,8 @@ TEST(TensorCore, Batches) {
     for (bool tb : {false, true}) {
       CheckProduct({{3}, 24, 40, 48, ta, tb}, kNarrow[i % 2], kTargets[i / 2 % 2]);
       CheckProduct({{2, 2}, 11, 13, 9, ta, tb}, kNarrow[i % 2], kTargets[i / 2 % 2]);
-      CheckProduct({{3}, 24, 40, 48, ta, tb, true}, kNarrow[++i % 2], kTargets[i / 2 % 2]);
+      ++i;
+      CheckProduct({{3}, 24, 40, 48, ta, tb, true}, kNarrow[i % 2], kTargets[i / 2 % 2]);
       CheckProduct({{2}, 40, 16, 24, ta, tb}, kNarrow[i % 2], kTargets[0], "b");
     }
   }
@@ -115,9 +120,11 @@ TEST(TensorCore, Batches) {
 // The same code for sizes whose rows are aligned and for others.
 TEST(TensorCore, OpenSizes) {
   int i = 0;
-  for (const char* open : {"m", "n", "k", "mnk", "mk"}) {
+  for (const std::string open : {"m", "n", "k", "mnk", "mk"}) {
     for (bool transposed : {false, true}) {
       for (int64_t size : {0, 1, 8, 24, 37}) {
+        // The others say enough of sizes that are known.
+        if (open.size() == 1 && (size == 1 || size == 8)) continue;
         CheckProduct({{}, size + 3, size + 8, size, transposed, transposed}, kNarrow[i % 2],
                      kTargets[0], open);
         CheckProduct({{}, size, size, size + 16, transposed, !transposed}, kNarrow[i % 2],
@@ -131,20 +138,58 @@ TEST(TensorCore, OpenSizes) {
   CheckProduct({{3}, 20, 32, 40}, DataType::kBF16, kTargets[0], "bm");
 }
 
-// Each shape of tile, more steps of depth than stages, and tiles that are not whole.
+// Each shape of tile, with so many steps of depth that each stage is filled again, and tiles that
+// are not whole.
 TEST(TensorCore, EveryTile) {
-  CheckProduct({{}, 1000, 1016, 168}, DataType::kBF16, kTargets[0]);
-  CheckProduct({{}, 1016, 504, 104, true, true}, DataType::kF16, kTargets[0]);
-  CheckProduct({{}, 60, 8192, 104}, DataType::kBF16, kTargets[0]);
-  CheckProduct({{}, 500, 512, 168, false, true}, DataType::kF16, kTargets[0]);
-  CheckProduct({{}, 30, 4096, 168}, DataType::kBF16, kTargets[0]);
-  CheckProduct({{}, 30, 60, 400}, DataType::kF16, kTargets[0]);
+  struct Case {
+    std::pair<int64_t, int64_t> tile;
+    const char* target;
+    Product product;
+  };
+  int i = 0;
+  for (const Case& c : {Case{{128, 128}, kTargets[0], {{}, 840, 968, 104}},
+                        Case{{128, 64}, kTargets[0], {{}, 584, 648, 136, true, true}},
+                        Case{{64, 128}, kTargets[0], {{}, 776, 968, 136}},
+                        Case{{64, 64}, kTargets[1], {{}, 232, 1032, 168, false, true}},
+                        Case{{32, 64}, kTargets[0], {{}, 136, 680, 168}},
+                        Case{{32, 32}, kTargets[1], {{}, 30, 60, 168, true}}}) {
+    const Product& p = c.product;
+    ContractionShape shape;
+    shape.batches = shape.segments = 1;
+    shape.rows = p.m;
+    shape.columns = p.n;
+    shape.depth = p.k;
+    const TensorTiling tiling = ChooseTensorTiling(shape, *Target::Parse(c.target));
+    EXPECT_EQ(std::pair(tiling.rows, tiling.columns), c.tile);
+    EXPECT_GT(p.k, tiling.stages * TensorTiling::kDepth);
+    CheckProduct(p, kNarrow[i++ % 2], c.target);
+  }
+}
+
+// Windows whose lines lie in one piece and others, groups, pixels without a neighbour; channels
+// that allow each width of copies; and the gradient of each filter, whose rows are the neighbours.
+TEST(TensorCore, Convolutions) {
+  int i = 0;
+  for (const Conv& conv :
+       {Conv{{2, 6, 7, 16}, {3, 3, 16, 24}}, Conv{{1, 9, 9, 16}, {3, 2, 16, 40}, {2, 1}, {1, 2}},
+        Conv{{1, 5, 6, 32}, {2, 2, 16, 48}, {1, 1}, {1, 1}, 2},
+        Conv{{1, 5, 6, 6}, {2, 2, 3, 10}, {1, 1}, {1, 1}, 2}, Conv{{2, 7, 5, 12}, {2, 3, 12, 20}},
+        Conv{{1, 6, 5, 6}, {3, 3, 6, 10}}, Conv{{1, 9, 8, 1}, {3, 3, 1, 5}},
+        Conv{{2, 5, 5, 24}, {1, 1, 24, 16}}, Conv{{2, 5, 6, 8}, {1, 1, 8, 16}, {2, 3}}}) {
+    CheckConv(conv, kNarrow[i % 2], kTargets[i / 2 % 2], false);
+    CheckConv(conv, kNarrow[(i + 1) % 2], kTargets[i / 2 % 2], true);
+    ++i;
+  }
+  // As many channels as a chunk has elements, or a multiple: all copies are whole chunks.
+  EXPECT_THAT(
+      PtxOf(ConvBody({{2, 6, 7, 16}, {3, 3, 16, 24}}, DataType::kF16, true), kTargets[0]),
+      AllOf(HasSubstr("cp.async.cg"), Not(HasSubstr("cp.async.ca")), Not(HasSubstr("ld.global"))));
 }
 
 // Copies and loads of fragments touch each bank once, however the operands lie.
 TEST(TensorCore, NoBankConflicts) {
   for (const auto& [m, n, k] :
-       {std::array<int64_t, 3>{1024, 1024, 64}, std::array<int64_t, 3>{512, 512, 64},
+       {std::array<int64_t, 3>{896, 1024, 32}, std::array<int64_t, 3>{320, 704, 64},
         std::array<int64_t, 3>{64, 64, 64}}) {
     for (bool ta : {false, true}) {
       for (bool tb : {false, true}) {
@@ -231,19 +276,21 @@ TEST(TensorCore, Epilogue) {
 // and all that a thread has under way stays in registers.
 TEST(TensorCore, TheAssemblerKeepsAllInRegisters) {
   if (std::system("ptxas --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "no ptxas";
-  struct Case {
-    Product product;
-    const char* open = "";
-  };
   int i = 0;
-  for (const Case& c :
-       {Case{{{}, 4096, 4096, 4096}}, Case{{{}, 4096, 4096, 4096, true, true}},
-        Case{{{}, 4096, 4096, 4100, false, true}}, Case{{{}, 4096, 512, 333}},
-        Case{{{}, 512, 512, 512}}, Case{{{}, 64, 64, 64, true}}, Case{{{2}, 64, 64, 64}, "bmnk"}}) {
+  for (const std::string& body :
+       {ProductBody({{}, 4096, 4096, 4096}, DataType::kF16, ""),
+        ProductBody({{}, 4096, 4096, 4096, true, true}, DataType::kBF16, ""),
+        ProductBody({{}, 4096, 4096, 4100, false, true}, DataType::kF16, ""),
+        ProductBody({{}, 4096, 512, 333}, DataType::kBF16, ""),
+        ProductBody({{}, 512, 512, 512}, DataType::kF16, ""),
+        ProductBody({{}, 64, 64, 64, true}, DataType::kBF16, ""),
+        ProductBody({{2}, 64, 64, 64}, DataType::kF16, "bmnk"),
+        ConvBody({{8, 56, 56, 64}, {3, 3, 64, 256}}, DataType::kBF16, true),
+        ConvBody({{8, 56, 56, 3}, {7, 7, 3, 64}, {2, 2}}, DataType::kF16, true)}) {
     for (const char* target : kTargets) {
       SCOPED_TRACE(absl::StrCat(i, " ", target));
       const std::string path = absl::StrCat(testing::TempDir(), "/kernel", i++, ".ptx");
-      std::ofstream(path) << PtxOf(c.product, kNarrow[i % 2], target, c.open);
+      std::ofstream(path) << PtxOf(body, target);
       const std::string command = absl::StrCat("ptxas -v -arch=", target + 5, " -o ", path,
                                                ".cubin ", path, " > ", path, ".log 2>&1");
       const int exit = std::system(command.c_str());

@@ -11,6 +11,10 @@
 
 namespace weft {
 
+std::string ArrayText(const Ints& values) {
+  return absl::StrCat("array<i64: ", absl::StrJoin(values, ", "), ">");
+}
+
 const char* ElementText(DataType dtype) {
   switch (dtype) {
     case DataType::kF32:
@@ -53,8 +57,7 @@ void ExpectEqual(const HostTensor& got, const HostTensor& want) {
   });
 }
 
-// "tensor<2x?xf32, ["", "n"]>"; a negative size is open dimension number -size of kSymbols.
-const char* const kSymbols[] = {"", "a", "b", "c", "d"};
+static const char* const kSymbols[] = {"", "a", "b", "c", "d"};
 std::string TensorTypeText(const Ints& shape, const std::string& element) {
   std::string text = "tensor<";
   bool open = false;
@@ -113,6 +116,62 @@ void CheckProduct(const Product& p, DataType dtype, const std::string& target,
   auto got = RunFusion("contraction", ProductBody(p, dtype, open), {a, b}, symbols, target);
   ASSERT_TRUE(got.ok()) << got.status();
   ExpectEqual((*got)[0], *reference::MatMul(a, b, p.ta, p.tb));
+}
+
+Ints OutputShape(const Conv& conv) {
+  Ints out = {conv.image[0], 0, 0, conv.filter[3]};
+  for (int i = 0; i < 2; ++i) {
+    const int64_t reach = conv.dilations[i] * (conv.filter[i] - 1) + 1;
+    out[i + 1] = (conv.image[i + 1] - reach) / conv.strides[i] + 1;
+  }
+  return out;
+}
+
+std::string ConvAttributes(const Conv& conv) {
+  return absl::StrCat("strides = ", ArrayText(conv.strides), ", padding = array<i64: 0, 0, 0, 0>",
+                      ", dilations = ", ArrayText(conv.dilations), ", groups = ", conv.groups,
+                      " : i64");
+}
+
+// `open`: their number is.
+static std::string ImagesText(Ints shape, DataType dtype, bool open) {
+  if (open) shape[0] = -1;
+  return TensorTypeText(shape, ElementText(dtype));
+}
+
+std::string ConvBody(const Conv& conv, DataType dtype, bool open) {
+  const std::string tx = ImagesText(conv.image, dtype, open);
+  const std::string tf = TensorTypeText(conv.filter, ElementText(dtype));
+  const std::string ty = ImagesText(OutputShape(conv), dtype, open);
+  return absl::StrCat("^bb0(%x: ", tx, ", %f: ", tf, "):\n%y = \"weft.conv2d\"(%x, %f) {",
+                      ConvAttributes(conv), "} : (", tx, ", ", tf, ") -> ", ty,
+                      "\n\"plan.yield\"(%y) : (", ty, ") -> ()");
+}
+
+void CheckConv(const Conv& conv, DataType dtype, const std::string& target, bool open) {
+  SCOPED_TRACE(absl::StrCat("image [", absl::StrJoin(conv.image, ","), "] filter [",
+                            absl::StrJoin(conv.filter, ","), "] ", ConvAttributes(conv), " ",
+                            ElementText(dtype), " ", target, open ? " open" : ""));
+  const HostTensor x = RandomHalves(dtype, conv.image, 1), f = RandomHalves(dtype, conv.filter, 2);
+  const HostTensor dy = RandomHalves(dtype, OutputShape(conv), 3);
+  const reference::Window window{conv.strides, {0, 0, 0, 0}, conv.dilations};
+  const std::map<std::string, int64_t> symbols = {{"a", conv.image[0]}};
+  auto got = RunFusion("contraction", ConvBody(conv, dtype, open), {x, f}, symbols, target);
+  ASSERT_TRUE(got.ok()) << got.status();
+  ExpectEqual((*got)[0], *reference::Conv2D(x, f, window, conv.groups));
+
+  const std::string tx = ImagesText(conv.image, dtype, open);
+  const std::string tf = TensorTypeText(conv.filter, ElementText(dtype));
+  const std::string ty = ImagesText(OutputShape(conv), dtype, open);
+  const Ints filter_size = {conv.filter[0], conv.filter[1]};
+  got = RunFusion("contraction",
+                  absl::StrCat("^bb0(%x: ", tx, ", %d: ", ty,
+                               "):\n%y = \"weft.conv2d_filter_grad\"(%x, %d) {filter_size = ",
+                               ArrayText(filter_size), ", ", ConvAttributes(conv), "} : (", tx,
+                               ", ", ty, ") -> ", tf, "\n\"plan.yield\"(%y) : (", tf, ") -> ()"),
+                  {x, dy}, symbols, target);
+  ASSERT_TRUE(got.ok()) << got.status();
+  ExpectEqual((*got)[0], *reference::Conv2DFilterGrad(x, dy, filter_size, window, conv.groups));
 }
 
 }  // namespace weft

@@ -1,4 +1,5 @@
-// For tests: matrix products as kernels and by the reference, on values whose sums are exact.
+// For tests: matrix products and convolutions as kernels and by the reference, on values whose sums
+// are exact.
 #ifndef WEFT_COMPILER_CODEGEN_TEST_CONTRACTION_H_
 #define WEFT_COMPILER_CODEGEN_TEST_CONTRACTION_H_
 
@@ -12,6 +13,8 @@ namespace weft {
 
 using Ints = std::vector<int64_t>;
 
+// "array<i64: 1, 2>".
+std::string ArrayText(const Ints& values);
 const char* ElementText(DataType dtype);
 
 // Small multiples of a half: sums are exact in f32, so equal means equal.
@@ -41,6 +44,22 @@ std::string ProductBody(const Product& p, DataType dtype, const std::string& ope
 // Runs one product, with the named sizes left open.
 void CheckProduct(const Product& p, DataType dtype, const std::string& target,
                   const std::string& open = "");
+
+struct Conv {
+  Ints image, filter;  // [n, h, w, c], [kh, kw, c / groups, o]
+  Ints strides = {1, 1}, dilations = {1, 1};
+  int64_t groups = 1;
+};
+
+Ints OutputShape(const Conv& conv);
+// Of weft.conv2d and its gradient; there is no padding.
+std::string ConvAttributes(const Conv& conv);
+
+// The body of a fusion that is the convolution; `open`: the number of images is left open as a.
+std::string ConvBody(const Conv& conv, DataType dtype, bool open);
+
+// Runs the convolution, and its filter's gradient.
+void CheckConv(const Conv& conv, DataType dtype, const std::string& target, bool open);
 
 }  // namespace weft
 

@@ -6,8 +6,8 @@
 
 namespace weft {
 
-// Whether tensor cores of the target multiply elements of this dtype and add up in f32, exactly as
-// far as the reference does.
+// Whether the target has tensor cores that multiply elements of this dtype exactly and add up in
+// f32, and asynchronous copies to shared memory.
 bool TensorCoresServe(DataType dtype, const Target& target);
 
 // Emits the tiles by mma.sync, and sets `spec.tiles` and the threads of a block.

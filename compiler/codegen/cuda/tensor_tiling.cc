@@ -1,6 +1,7 @@
 #include "compiler/codegen/cuda/tensor_tiling.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace weft {
 namespace {
@@ -8,7 +9,7 @@ namespace {
 // Shared memory of a block that its kernel names.
 constexpr int64_t kSharedBytes = 48 << 10;
 constexpr int64_t kMostStages = 4;
-constexpr int64_t kOpenSize = 1024;
+constexpr int64_t kOpenSize = 1024, kOpenBatches = 16;
 
 // Per cycle and multiprocessor: products, and bytes from the second-level cache. These and the
 // number of multiprocessors are of the largest GPUs of a generation.
@@ -26,14 +27,17 @@ constexpr TensorTiling kTilings[] = {
 
 double CyclesOfDepth(const ContractionShape& shape, const TensorTiling& tiling,
                      int64_t processors) {
+  // In doubles, which no size overflows.
   auto tiles = [](const DimExpr& size, int64_t tile) {
-    return (size.Constant().value_or(kOpenSize) + tile - 1) / tile;
+    return std::ceil(static_cast<double>(size.Constant().value_or(kOpenSize)) /
+                     static_cast<double>(tile));
   };
-  const int64_t blocks = shape.batches.Constant().value_or(1) * tiles(shape.rows, tiling.rows) *
-                         tiles(shape.columns, tiling.columns);
+  const auto batches = static_cast<double>(shape.batches.Constant().value_or(kOpenBatches));
+  const double blocks =
+      batches * tiles(shape.rows, tiling.rows) * tiles(shape.columns, tiling.columns);
   const double products = static_cast<double>(tiling.rows * tiling.columns) / kProducts;
   const double bytes = static_cast<double>(2 * (tiling.rows + tiling.columns)) / kCacheBytes;
-  const auto rounds = static_cast<double>((blocks + processors - 1) / processors);
+  const double rounds = std::ceil(blocks / static_cast<double>(processors));
   return std::max(rounds * std::max(products, bytes), kLeastCycles);
 }
 

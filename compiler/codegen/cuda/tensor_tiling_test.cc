@@ -1,5 +1,7 @@
 #include "compiler/codegen/cuda/tensor_tiling.h"
 
+#include <utility>
+
 #include "gtest/gtest.h"
 
 namespace weft {
@@ -41,6 +43,10 @@ TEST(TensorTilingTest, OpenSizesAreTakenForMiddling) {
   const DimExpr n = DimExpr::Symbol("n");
   EXPECT_EQ(TileOf(Choose("cuda:sm_80", n, 1024, 512)),
             TileOf(Choose("cuda:sm_80", 1024, 1024, 512)));
+  EXPECT_EQ(TileOf(Choose("cuda:sm_80", 128, 128, 64, n)),
+            TileOf(Choose("cuda:sm_80", 128, 128, 64, 16)));
+  EXPECT_NE(TileOf(Choose("cuda:sm_80", 128, 128, 64, n)),
+            TileOf(Choose("cuda:sm_80", 128, 128, 64, 1)));
   EXPECT_EQ(Choose("cuda:sm_80", 4096, 4096, n).stages, 3);
 }
 
