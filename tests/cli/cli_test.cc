@@ -66,6 +66,10 @@ TEST_F(Cli, WrongUsage) {
   EXPECT_THAT(Fails(2, std::string("train mlp --data ") + kCars + " --epochs"),
               HasSubstr("--epochs is given without a value"));
   EXPECT_THAT(Fails(2, "train mlp --data"), HasSubstr("--data is given without a value"));
+  EXPECT_THAT(Fails(2, std::string("train mlp --epochs 1 --epochs 2 --data ") + kCars),
+              HasSubstr("--epochs is given more than once"));
+  EXPECT_THAT(Fails(2, std::string("train mlp --checkpoint-every 5 --data ") + kCars),
+              HasSubstr("--checkpoint-every wants --checkpoint FOLDER"));
   EXPECT_EQ(Run("tools/weft").code, 2);
 }
 

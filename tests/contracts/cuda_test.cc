@@ -57,14 +57,7 @@ class CudaTest : public testing::Test {
   }
   ~CudaTest() override {
     device_ = nullptr;
-    const cuda::FakeDriverCounts counts = cuda::CountInFakeDriver();
-    EXPECT_EQ(counts.contexts, 0);
-    EXPECT_EQ(counts.modules, 0);
-    EXPECT_EQ(counts.allocations, 0);
-    EXPECT_EQ(counts.pinned, 0);
-    EXPECT_EQ(counts.streams, 0);
-    EXPECT_EQ(counts.events, 0);
-    EXPECT_EQ(counts.executable_graphs, 0);
+    EXPECT_EQ(cuda::LeftInFakeDriver(), "");
     EXPECT_EQ(cuda::FakeDriverComplains(), "");
   }
 

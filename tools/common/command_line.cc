@@ -134,10 +134,15 @@ std::string UsageMessage(const CLI::App& program, const CLI::ParseError& error,
         "did not expect '", rest.front(), "'",
         repeat ? absl::StrCat("; ", before, " takes one value each time it is given") : "", help);
   }
-  // "--epochs" as the last word.
+  // "--epochs" as the last word, and an option of one value that comes twice.
   if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ArgumentMismatch)) {
     const std::string text = error.what();
-    return absl::StrCat(text.substr(0, text.find(':')), " is given without a value", help);
+    const size_t end = text.find(':');
+    if (end != std::string::npos) {
+      const bool again = text.find("At Most", end) != std::string::npos;
+      return absl::StrCat(text.substr(0, end),
+                          again ? " is given more than once" : " is given without a value", help);
+    }
   }
   return absl::StrCat(error.what(), help);
 }

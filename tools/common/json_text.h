@@ -8,7 +8,7 @@
 namespace weft::cli {
 
 // On one line, or indented by so many columns. What is not UTF-8 (names from a table in another
-// encoding, say) becomes U+FFFD.
+// encoding, say) becomes U+FFFD; control characters, with those above ASCII, are escaped.
 std::string JsonText(const nlohmann::json& json, int indent = -1);
 // The same for text alone, as checkpoints hold it.
 std::string Utf8(const std::string& text);

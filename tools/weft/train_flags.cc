@@ -112,9 +112,13 @@ void AddTrainingOptions(CLI::App* app, TrainingOptions& training) {
       ->check(WholeNumber(0));
   app->add_option("--checkpoint", training.checkpoint_folder,
                   "Folder for last.safetensors, best.safetensors, history.json and, of mlp and "
-                  "cnn, model.weft, written every ten seconds (less often where that takes long), "
-                  "at the end, and after Ctrl-C")
+                  "cnn, model.weft, written now and then, at the end, and after Ctrl-C")
       ->type_name("FOLDER");
+  app->add_option("--checkpoint-every", training.checkpoint_every,
+                  "Time between two checkpoints; longer where writing one takes long")
+      ->capture_default_str()
+      ->type_name("SECONDS")
+      ->check(PositiveNumber());
   app->add_flag("--resume", training.resume, "Go on from what is in the folder of --checkpoint");
   app->add_option("--patience", training.patience,
                   "Stop after so many epochs without a lower validation loss")
@@ -141,6 +145,10 @@ absl::Status CheckFlags(const TrainFlags& flags) {
   if (!known.ok()) return known;
   if (flags.training.resume && flags.training.checkpoint_folder.empty()) {
     return UsageError("--resume wants --checkpoint FOLDER");
+  }
+  if (flags.training.checkpoint_every != TrainingOptions().checkpoint_every &&
+      flags.training.checkpoint_folder.empty()) {
+    return UsageError("--checkpoint-every wants --checkpoint FOLDER");
   }
   if (!flags.out.empty() && !IsStandardModel(flags.model)) {
     return UsageError(absl::StrCat("-o writes the graph of mlp or cnn; ", flags.model,

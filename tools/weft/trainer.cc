@@ -16,8 +16,6 @@
 namespace weft::cli {
 namespace {
 
-// Seconds between two checkpoints, besides those at the end.
-constexpr double kCheckpointInterval = 10;
 // Writing large checkpoints may take one part in so many of the time.
 constexpr double kWritingShare = 20;
 // Lines about epochs in all.
@@ -215,8 +213,8 @@ class Loop {
   }
 
   bool WriteIsDue() const {
-    return folder_.exists() &&
-           Now() - last_written_ > std::max(kCheckpointInterval, kWritingShare * write_seconds_);
+    return folder_.exists() && Now() - last_written_ > std::max(options_.checkpoint_every,
+                                                                kWritingShare * write_seconds_);
   }
 
   absl::Status Write() {

@@ -26,6 +26,7 @@ struct TrainingOptions {
   // Stops where the validation loss has not gone down for so many epochs; 0: never.
   int64_t patience = 0;
   std::string checkpoint_folder;  // empty: nothing is written
+  double checkpoint_every = 10;   // seconds, besides at the end
   bool resume = false;
   NamedTensors variables;  // set after a checkpoint is restored
   // Writes what the checkpoints are of: called with the first of them (checkpoint_folder.h), or
@@ -60,13 +61,13 @@ struct TrainingResult {
 // Trains with the signature train_step (outputs that are float scalars are metrics; `loss` is one),
 // and validates with eval_step after each epoch where there are rows for it. In `checkpoint_folder`
 // stand last.safetensors, best.safetensors and history.json, each written whole or not at all:
-// every ten seconds (less often where writing takes more than a twentieth of the time), in the
-// middle of an epoch as well, and at the end of all. Prints a line for an epoch now and then, and a
-// progress bar. SIGINT (Ctrl-C), SIGTERM and SIGHUP end the run after the step at hand; the
-// checkpoint says how far the epoch was, and a resumed run is, bit for bit, the one that was never
-// stopped. The folder is made before the first step. A run that did no step and no epoch writes
-// nothing into it; neither does any before its first checkpoint, so that what an earlier run left
-// there is whole until then.
+// every `checkpoint_every` seconds (less often where writing takes more than a twentieth of the
+// time), in the middle of an epoch as well, and at the end of all. Prints a line for an epoch now
+// and then, and a progress bar. SIGINT (Ctrl-C), SIGTERM and SIGHUP end the run after the step at
+// hand; the checkpoint says how far the epoch was, and a resumed run is, bit for bit, the one that
+// was never stopped. The folder is made before the first step. A run that did no step and no epoch
+// writes nothing into it; neither does any before its first checkpoint, so that what an earlier run
+// left there is whole until then.
 absl::StatusOr<TrainingResult> Train(Session& session, const Rows& training, const Rows& validation,
                                      const TrainingOptions& options);
 

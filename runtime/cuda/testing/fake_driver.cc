@@ -133,6 +133,20 @@ std::string FakeDriverComplains() {
   return Gpu().complaints;
 }
 
+std::string LeftInFakeDriver() {
+  const FakeDriverCounts counts = CountInFakeDriver();
+  std::string left;
+  const std::pair<const char*, int64_t> things[] = {
+      {"contexts", counts.contexts},       {"modules", counts.modules},
+      {"allocations", counts.allocations}, {"pinned", counts.pinned},
+      {"streams", counts.streams},         {"events", counts.events},
+      {"graphs", counts.graphs},           {"executable graphs", counts.executable_graphs}};
+  for (const auto& [what, count] : things) {
+    if (count != 0) left += std::to_string(count) + " " + what + "\n";
+  }
+  return left;
+}
+
 namespace {
 
 CUresult cuInit(unsigned) {

@@ -45,6 +45,8 @@ void ConfigureFakeDriver(const FakeDriverOptions& options = {});
 FakeDriverCounts CountInFakeDriver();
 // What no program may do with a driver and this one did: a line each; empty if there is nothing.
 std::string FakeDriverComplains();
+// What was made and is still there, a line each.
+std::string LeftInFakeDriver();
 
 }  // namespace weft::cuda
 
