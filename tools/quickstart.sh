@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From nothing to a model in production: sets up, builds, trains a network on handwritten digits, compiles it ahead of time, and runs it
-# three ways. Takes a while the first time (set-up and build), a minute later on. Results go to quickstart in this
+# four ways. Takes a while the first time (set-up and build), a minute later on. Results go to quickstart in this
 # checkout, or to the folder named.
 set -euo pipefail
 export LC_ALL=C
@@ -52,6 +52,10 @@ $bin/weft-run "$out/digits.weftpkg" --feed x="$out/test/x.npy" --out "$out/from_
   --out-probabilities="$out/from_executable_probabilities.npy"
 $bin/examples/digits_show "$out/test/x.npy" "$out/test/y.npy" "$out/from_graph.npz" "$out/from_package.npz" \
   "$out/from_executable_class.npy" "$out/from_executable_probabilities.npy" | tee "$out/digits.txt"
+
+say "the shared library, from C (tools/examples/digits_from_c.c)"
+clang-22 -O2 -I "$out" tools/examples/digits_from_c.c "$out/libdigits.so" -Wl,-rpath,"$out" -o "$out/digits_from_c"
+"$out/digits_from_c" "$out/test/x.npy" "$out/from_executable_class.npy" "$out/from_executable_probabilities.npy"
 
 say "peak memory against the certificate: weft-run on the 359 test images"
 cat "$out/memory.txt"

@@ -133,6 +133,6 @@ print(f"allocations in the second and later runs of a session ({', '.join(counte
 stripped = f"{args.folder}/weft-run"
 shutil.copyfile(WEFT_RUN, stripped)
 subprocess.run(["strip", stripped], check=True)
-size = os.path.getsize(stripped) / 2**20
-print(f"weft-run, stripped: {size:.2f} MiB (asked: 2) {judge(size <= 2)}")
+size = os.path.getsize(stripped) / 1e6
+print(f"weft-run, stripped: {size:.2f} MB (asked: 2) {judge(size <= 2)}")
 print(f"{sum(verdicts)} of {len(verdicts)} rows met")

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <regex>
 #include <string>
 
 #include "proto/npy.h"
@@ -42,15 +43,48 @@ TEST_F(CliExamples, TransformerLearns) {
               HasSubstr("expected 4 kB of text or more"));
 }
 
-// As in a checkout that has been built.
-TEST_F(CliExamples, RegressionFromATable) {
-  fs::create_directories(Path("bin"));
-  WriteFile(Path("bin/bazel"), "#!/bin/sh\nexec true\n");
-  fs::permissions(Path("bin/bazel"), fs::perms::owner_all);
-  fs::create_directory_symlink(fs::current_path() / "tools", Path("tools"));
-  fs::create_directory_symlink(fs::current_path(), Path("bazel-bin"));
-  const Ended ended = Run("PATH=" + Path("bin") + ":$PATH " +
-                          Path("tools/examples/csv_regression.sh") + " " + Path("cars"));
+// In a checkout that has been set up and built.
+class CliScripts : public CliTest {
+ protected:
+  void SetUp() override {
+    CliTest::SetUp();
+    fs::create_directories(Path("bin"));
+    fs::create_directories(Path("tools"));
+    for (const auto& entry : fs::directory_iterator("tools")) {
+      fs::create_symlink(fs::absolute(entry.path()), folder_ / entry.path());
+    }
+    fs::create_directory_symlink(fs::current_path(), Path("bazel-bin"));
+    for (const char* done : {"bin/bazel", "tools/setup.sh"}) {
+      WriteFile(Path(done), "#!/bin/sh\nexec true\n");
+      fs::permissions(Path(done), fs::perms::owner_all);
+    }
+  }
+  Ended Script(const std::string& line) const {
+    return Run("PATH=" + Path("bin") + ":$PATH " + Path(line));
+  }
+};
+
+TEST_F(CliScripts, Quickstart) {
+  const Ended ended = Script("tools/quickstart.sh " + Path("out"));
+  if (ended.code != 0) {
+    // Which is for the machine to say, not for a test.
+    ASSERT_THAT(ended.err, HasSubstr("expected training in less than 20 s")) << ended.out;
+  }
+  const std::regex accuracy(R"(test accuracy ([0-9.]+) %)");
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(ended.out, match, accuracy)) << ended.out;
+  EXPECT_GE(std::stod(match[1]), 98);
+  EXPECT_THAT(
+      ended.out,
+      AllOf(HasSubstr("graph file, package and executable agree bit for bit on 359 test images"),
+            HasSubstr("agrees bit for bit on 359 images"), HasSubstr("memory: certificate "),
+            HasSubstr("weft-run, stripped")));
+  EXPECT_GT(fs::file_size(Path("out/report.html")), 10'000u);
+  EXPECT_GT(fs::file_size(Path("out/graph.html")), 10'000u);
+}
+
+TEST_F(CliScripts, RegressionFromATable) {
+  const Ended ended = Script("tools/examples/csv_regression.sh " + Path("cars"));
   ASSERT_EQ(ended.code, 0) << ended.err;
   EXPECT_THAT(ended.out, AllOf(HasSubstr("test "), HasSubstr("cars/report.html")));
   const auto predicted = LoadNpy(Path("cars/predicted.npy")),

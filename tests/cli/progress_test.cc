@@ -67,6 +67,27 @@ TEST_F(CliProgress, CompilingElsewhere) {
                           Not(HasSubstr("\r")), Not(HasSubstr("\x1b"))));
 }
 
+// The step, and what it is worth, of a training that goes on until it is seen.
+TEST_F(CliProgress, Training) {
+  const std::string train =
+      "train mlp --data tools/examples/data/auto_mpg.csv --target mpg "
+      "--hidden 8 --epochs 100000 ";
+  const auto until_seen = [&](const std::string& command, const std::string& seen) {
+    const std::string log = Path("log");
+    Run("{ " + command + " > " + log + " 2>&1 & until grep -q '" + seen + "' " + log +
+        "; do kill -0 $! || break; sleep 0.05; done; kill -TERM $!; wait $!; }");
+    return ReadFile(log);
+  };
+  const std::string bar =
+      "training +[0-9]+ % │[^\r]*│ 0:0[0-9][^\r]*epoch [0-9]+/100000  loss [0-9]";
+  EXPECT_THAT(until_seen("TERM=xterm script -qefc 'tools/weft " + train + "' /dev/null </dev/null",
+                         "training .*epoch .*loss"),
+              ContainsRegex(bar));
+  const std::string plain = until_seen("tools/weft " + train, "training .*epoch .*loss");
+  EXPECT_THAT(plain, ContainsRegex("training [0-9]+/[0-9]+ \\([0-9]+ %\\), epoch "));
+  EXPECT_THAT(plain, AllOf(Not(HasSubstr("\r")), Not(HasSubstr("\x1b"))));
+}
+
 TEST_F(CliProgress, Measuring) {
   const std::string bench = "bench " + model_ + " --seconds 1.5 --threads 1 --json";
   const Ended terminal = OnTerminal(bench + " > " + Path("out.json"));

@@ -287,12 +287,14 @@ Command AddCompile(CLI::App& program) {
       "FILE.npz with all, to put into it with what the reference evaluators make of them, "
       "which weft verify and weft-run --verify compare with; repeatable")
       ->type_name("INPUT");
+  CLI::AsSizeValue size(/*kb_is_1000=*/false);
+  size.description("");  // the option's says what is taken
   app->add_option("--memory-budget", flags->memory_budget,
                   "Bytes that arena and scratch may take, such as 64MiB: where a signature needs "
                   "more, values are computed again instead of being kept; no limit if not given")
       ->type_name("BYTES")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
-      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 62));
+      ->transform(size)
+      ->check(WholeNumber(1));
   app->add_option("--threads", flags->threads, "Threads that compile at once; 0: one per core")
       ->type_name("N")
       ->check(WholeNumber(0, kMaxThreads));

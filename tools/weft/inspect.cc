@@ -3,8 +3,10 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +18,7 @@
 #include "tools/common/command_line.h"
 #include "tools/common/memory.h"
 #include "tools/common/outputs.h"
+#include "tools/progress/progress.h"
 #include "tools/report/page.h"
 #include "tools/weft/command.h"
 #include "tools/weft/graph_view.h"
@@ -161,10 +164,12 @@ absl::Status Run(const Flags& flags) {
     return UsageError(absl::StrCat("a package is shown as text or json, not as ", format,
                                    "; give the graph file it was made from"));
   }
+  std::optional<Progress> progress(std::in_place, "looking into " + FileName(flags.model));
   absl::StatusOr<std::string> text =
       *package
           ? PackageText(flags.model, {flags.signature, flags.sizes, format == "json", flags.nodes})
           : GraphText(flags, format);
+  progress.reset();
   if (!text.ok()) return text.status();
   if (!flags.out.empty() && flags.out != "-") return WriteFileAtomically(flags.out, *text);
   std::fwrite(text->data(), 1, text->size(), stdout);
