@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -21,6 +22,27 @@ namespace weft {
 class HostTensor {
  public:
   HostTensor() = default;  // dtype kInvalid, no elements
+  HostTensor(const HostTensor&) = default;
+  HostTensor& operator=(const HostTensor&) = default;
+  // What is moved from is as a new one.
+  HostTensor(HostTensor&& other) noexcept
+      : dtype_(std::exchange(other.dtype_, DataType::kInvalid)),
+        shape_(std::exchange(other.shape_, {})),
+        num_elements_(std::exchange(other.num_elements_, 0)),
+        data_(std::exchange(other.data_, nullptr)),
+        owner_(std::move(other.owner_)),
+        own_(std::exchange(other.own_, false)) {}
+  HostTensor& operator=(HostTensor&& other) noexcept {
+    HostTensor moved(std::move(other));
+    std::swap(dtype_, moved.dtype_);
+    shape_.swap(moved.shape_);
+    std::swap(num_elements_, moved.num_elements_);
+    std::swap(data_, moved.data_);
+    owner_.swap(moved.owner_);
+    std::swap(own_, moved.own_);
+    return *this;
+  }
+  ~HostTensor() = default;
   // Zeros. Error: InvalidArgument where a dimension is negative, OutOfRange where the size in bytes
   // passes 2^48, ResourceExhausted where memory is short.
   static absl::StatusOr<HostTensor> Create(DataType dtype, absl::Span<const int64_t> shape);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 namespace weft {
 namespace {
 
@@ -30,6 +32,26 @@ TEST(HostTensor, AnEmptyDimensionMakesTheProductZero) {
   auto n = CheckedNumElements({int64_t{1} << 40, int64_t{1} << 40, 0});
   ASSERT_TRUE(n.ok());
   EXPECT_EQ(*n, 0);
+}
+
+TEST(HostTensor, WhatIsMovedFromIsAsNew) {
+  for (const bool assigned : {false, true}) {
+    HostTensor a = HostTensor::Scalar<float>(3), b;
+    if (assigned) {
+      b = std::move(a);
+    } else {
+      b = HostTensor(std::move(a));
+    }
+    EXPECT_EQ(b.values<float>()[0], 3);
+    EXPECT_TRUE(b.is_own());
+    EXPECT_EQ(a.dtype(), DataType::kInvalid);  // NOLINT: that it was moved from is what is asked
+    EXPECT_EQ(a.num_elements(), 0);
+    EXPECT_EQ(a.data(), nullptr);
+    EXPECT_FALSE(a.is_own());
+  }
+  HostTensor self = HostTensor::Scalar<float>(5), &same = self;
+  self = std::move(same);
+  EXPECT_EQ(self.values<float>()[0], 5);
 }
 
 TEST(HostTensor, CopiesShareAndClonesDoNot) {

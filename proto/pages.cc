@@ -6,6 +6,9 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
+#include <optional>
+#include <string_view>
 
 namespace weft {
 namespace {
@@ -13,6 +16,44 @@ namespace {
 void* Map(size_t size) {
   void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   return data == MAP_FAILED ? nullptr : data;
+}
+
+using File = std::unique_ptr<FILE, int (*)(FILE*)>;
+
+File Open(const std::string& path) { return File(std::fopen(path.c_str(), "re"), std::fclose); }
+
+// The number behind a name in a file of lines; where the name is empty, the number that the file
+// begins with. Nothing where there is none ("max").
+std::optional<uint64_t> NumberOf(const std::string& path, std::string_view name) {
+  const File file = Open(path);
+  char line[256];
+  while (file && std::fgets(line, sizeof(line), file.get()) != nullptr) {
+    unsigned long long number = 0;
+    if (std::string_view(line).substr(0, name.size()) == name &&
+        std::sscanf(line + name.size(), "%llu", &number) == 1) {
+      return number;
+    }
+  }
+  return std::nullopt;
+}
+
+// Where the system says what a group of processes may take, and has.
+struct MemoryGroup {
+  const char *folder, *limit, *usage, *reclaimable;
+};
+constexpr MemoryGroup kUnified = {"/sys/fs/cgroup", "/memory.max", "/memory.current",
+                                  "inactive_file "};
+constexpr MemoryGroup kFirstVersion = {"/sys/fs/cgroup/memory", "/memory.limit_in_bytes",
+                                       "/memory.usage_in_bytes", "total_inactive_file "};
+
+// What pages of files hold that nobody uses goes back to whoever needs memory.
+uint64_t LeftIn(const MemoryGroup& group, const std::string& folder) {
+  const auto limit = NumberOf(folder + group.limit, "");
+  if (!limit) return UINT64_MAX;
+  const uint64_t usage = NumberOf(folder + group.usage, "").value_or(0);
+  const uint64_t back = NumberOf(folder + "/memory.stat", group.reclaimable).value_or(0);
+  const uint64_t taken = usage - std::min(usage, back);
+  return *limit - std::min(*limit, taken);
 }
 
 }  // namespace
@@ -41,20 +82,30 @@ void* MapZeroPages(size_t size) {
 
 void UnmapPages(void* data, size_t size) { munmap(data, size); }
 
-uint64_t AvailableMemory() {
-  unsigned long long available = 32ull << 30, most = 0;
-  if (FILE* memory = fopen("/proc/meminfo", "re")) {
-    char line[128];
-    while (fgets(line, sizeof(line), memory) != nullptr) {
-      unsigned long long kilobytes = 0;
-      if (sscanf(line, "MemAvailable: %llu kB", &kilobytes) == 1) available = kilobytes << 10;
+uint64_t AvailableMemory(const std::string& root) {
+  uint64_t available = uint64_t{32} << 30;
+  if (const auto free = NumberOf(root + "/proc/meminfo", "MemAvailable:")) available = *free << 10;
+  // Of containers, each of which may lie in others. A container may see its own group as the root
+  // of all, and the path that it has elsewhere.
+  const File groups = Open(root + "/proc/self/cgroup");
+  char line[4096];
+  while (groups && std::fgets(line, sizeof(line), groups.get()) != nullptr) {
+    std::string_view text(line);
+    if (!text.empty() && text.back() == '\n') text.remove_suffix(1);
+    const size_t first = text.find(':'), second = text.find(':', first + 1);
+    if (first == text.npos || second == text.npos) continue;
+    const std::string_view controllers = text.substr(first + 1, second - first - 1);
+    std::string_view path = text.substr(second + 1);
+    const MemoryGroup* group = controllers.empty()       ? &kUnified
+                               : controllers == "memory" ? &kFirstVersion
+                                                         : nullptr;
+    if (group == nullptr) continue;
+    while (true) {
+      while (!path.empty() && path.back() == '/') path.remove_suffix(1);
+      available = std::min(available, LeftIn(*group, root + group->folder + std::string(path)));
+      if (path.empty()) break;
+      path = path.substr(0, path.rfind('/') + 1);
     }
-    fclose(memory);
-  }
-  // Of a container; "max" where there is no limit.
-  if (FILE* group = fopen("/sys/fs/cgroup/memory.max", "re")) {
-    if (fscanf(group, "%llu", &most) == 1) available = std::min(available, most);
-    fclose(group);
   }
   return available;
 }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace weft {
 
@@ -18,8 +19,9 @@ void* MapZeroPages(size_t size);
 void UnmapPages(void* data, size_t size);
 
 // Bytes that this process could still take, of the machine or of its container; a guess, as others
-// take some as well. For limits on what a file may make of itself.
-uint64_t AvailableMemory();
+// take some as well. For limits on what a file may make of itself. `root` is where the system's
+// files are.
+uint64_t AvailableMemory(const std::string& root = "");
 
 }  // namespace weft
 

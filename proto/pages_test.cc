@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -47,6 +48,61 @@ TEST(Pages, WhatIsTooMuchIsNull) {
   errno = 0;
   EXPECT_EQ(MapZeroPages(SIZE_MAX - 100), nullptr);
   EXPECT_EQ(errno, ENOMEM);
+}
+
+// A machine's files, as far as they say what memory is left.
+class Available : public testing::Test {
+ protected:
+  void Write(const std::string& path, const std::string& text) {
+    const std::filesystem::path file = root_ + path;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << text;
+  }
+  void SetUp() override {
+    root_ =
+        testing::TempDir() + "/" + testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(root_);
+    Write("/proc/meminfo", "MemTotal: 16000 kB\nMemAvailable:    8000 kB\nSwapFree: 0 kB\n");
+  }
+  uint64_t InKilobytes() const { return AvailableMemory(root_) >> 10; }
+
+  std::string root_;
+};
+
+TEST_F(Available, OfTheMachine) {
+  EXPECT_EQ(InKilobytes(), 8000u);
+  EXPECT_GT(AvailableMemory(), 0u);
+}
+
+TEST_F(Available, OfGroupsInGroups) {
+  Write("/proc/self/cgroup", "0::/slice/of:it/unit\n");
+  Write("/sys/fs/cgroup/slice/of:it/unit/memory.max", "max\n");
+  EXPECT_EQ(InKilobytes(), 8000u);
+  Write("/sys/fs/cgroup/slice/memory.max", "6144000\n");
+  Write("/sys/fs/cgroup/slice/memory.current", "2048000\n");
+  EXPECT_EQ(InKilobytes(), 4000u);
+  Write("/sys/fs/cgroup/slice/memory.stat", "anon 1\ninactive_file 1024000\nactive_file 5\n");
+  EXPECT_EQ(InKilobytes(), 5000u);
+  Write("/sys/fs/cgroup/slice/of:it/unit/memory.max", "1024000\n");
+  EXPECT_EQ(InKilobytes(), 1000u);
+  Write("/sys/fs/cgroup/slice/of:it/unit/memory.current", "9999999\n");
+  EXPECT_EQ(InKilobytes(), 0u);
+}
+
+// The path is the one outside; inside, the group is the root of all.
+TEST_F(Available, OfAContainerThatSeesItselfAsTheRoot) {
+  Write("/proc/self/cgroup", "0::/../../outside\n");
+  Write("/sys/fs/cgroup/memory.max", "2048000\n");
+  EXPECT_EQ(InKilobytes(), 2000u);
+}
+
+TEST_F(Available, OfTheFirstVersionOfGroups) {
+  Write("/proc/self/cgroup", "5:cpu,cpuacct:/x\n4:memory:/x/y\n0::/\n");
+  Write("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  Write("/sys/fs/cgroup/memory/x/y/memory.limit_in_bytes", "3072000\n");
+  Write("/sys/fs/cgroup/memory/x/y/memory.usage_in_bytes", "2048000\n");
+  Write("/sys/fs/cgroup/memory/x/y/memory.stat", "inactive_file 1\ntotal_inactive_file 512000\n");
+  EXPECT_EQ(InKilobytes(), 1500u);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "proto/dtype.h"
 #include "proto/plan.pb.h"
+#include "proto/printable.h"
 
 namespace weft {
 namespace {
@@ -304,7 +305,7 @@ class PlanTablesBuilder {
       default:
         Fail("is of an unknown kind");
     }
-    step.message = tables_->Keep(message == nullptr ? std::string() : *message);
+    step.message = tables_->Keep(message == nullptr ? std::string() : PrintableLines(*message));
     step.num_args = static_cast<uint32_t>(tables_->args_.size()) - step.first_arg;
     step.num_sizes = static_cast<uint32_t>(tables_->sizes_.size()) - step.first_size;
     if (!status_.ok()) return;

@@ -207,6 +207,18 @@ TEST(PlanTables, InputsAndConstantsAreNotWritten) {
   }
 }
 
+// A package's messages go to a terminal.
+TEST(PlanTables, MessagesAreEscapedLineByLine) {
+  PlanBuilder b("says");
+  const uint32_t p = b.Input("p", DataType::kBool, {});
+  b.Assert(0, p, "a\x1b[2J\nb");
+  b.Print(0, p, DataType::kBool, {}, "\xc2\x9b", 1);
+  const auto tables = PlanTables::Build(b.Build(), kCode, kConstants);
+  ASSERT_TRUE(tables.ok()) << tables.status();
+  EXPECT_STREQ((*tables)->plan().steps[0].message, "a\\x1b[2J\nb");
+  EXPECT_STREQ((*tables)->plan().steps[1].message, "\\xc2\\x9b");
+}
+
 // Whatever reads a variable needs it among those that the plan reads, since others may have no
 // value and no memory. Only a run that assigns it may read it without, once that is done.
 TEST(PlanTables, VariablesThatAreReadHaveAValue) {

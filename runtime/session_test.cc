@@ -92,6 +92,16 @@ TEST(Session, RunsIntoTensorsOfTheCaller) {
   ASSERT_TRUE(session->RunInto("predict", {{"x", x}}, &outputs).ok());
   EXPECT_EQ(x.values<float>()[7], 24.0f);
   EXPECT_EQ(x.values<float>()[0], 10.5f);
+  // One that the caller took away, which was a scalar.
+  NamedTensors counts;
+  std::vector<HostTensor> taken;
+  for (int64_t i = 1; i <= 3; ++i) {
+    ASSERT_TRUE(session->RunInto("count", {{"limit", HostTensor::Scalar(i)}}, &counts).ok());
+    taken.push_back(std::move(counts.at("n")));
+  }
+  for (int64_t i = 1; i <= 3; ++i) {
+    EXPECT_EQ(taken[static_cast<size_t>(i - 1)].values<int64_t>()[0], i);
+  }
   // What fails leaves the caller its tensors.
   outputs["other"] = Floats({1});
   RunOptions past;

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "proto/printable.h"
 #include "runtime/core/cpu.h"
 #include "tools/common/command_line.h"
 #include "tools/common/json_text.h"
@@ -116,7 +117,7 @@ absl::Status Run(const Flags& flags) {
   for (size_t i = 0; i < feeds->size() && status.ok(); ++i) {
     status = (*call)->Feed(static_cast<int>(i), (*feeds)[i]);
   }
-  std::optional<Progress> progress(std::in_place, "warming up " + signature->name);
+  std::optional<Progress> progress(std::in_place, "warming up " + Printable(signature->name));
   // Warm up: caches, page tables, threads.
   const auto warm_start = Clock::now();
   for (int i = 0; status.ok() && (i < 3 || Since(warm_start) < 0.1 * flags.seconds); ++i) {
@@ -127,7 +128,7 @@ absl::Status Run(const Flags& flags) {
   // is measured: from here on between runs alone, and seldom.
   ProgressScreen screen = ProgressScreen::StandardError();
   screen.timer = false;
-  progress.emplace("measuring " + signature->name, 0, screen);
+  progress.emplace("measuring " + Printable(signature->name), 0, screen);
   const auto start = Clock::now();
   double next_update = 0;
   while (status.ok() && (times.size() < 5 || Since(start) < flags.seconds)) {
@@ -183,8 +184,9 @@ absl::Status Run(const Flags& flags) {
     std::printf("%s\n", JsonText(json).c_str());
     return absl::OkStatus();
   }
-  std::printf("%s, %d thread%s, %zu runs; load %.1f ms, prepare %.1f ms\n", signature->name.c_str(),
-              threads, threads == 1 ? "" : "s", times.size(), 1e3 * load, 1e3 * prepare);
+  std::printf("%s, %d thread%s, %zu runs; load %.1f ms, prepare %.1f ms\n",
+              Printable(signature->name).c_str(), threads, threads == 1 ? "" : "s", times.size(),
+              1e3 * load, 1e3 * prepare);
   std::printf("latency   min %.4f  median %.4f  90 %% %.4f  99 %% %.4f  max %.4f ms\n",
               1e3 * times.front(), 1e3 * median, 1e3 * Percentile(times, 0.9),
               1e3 * Percentile(times, 0.99), 1e3 * times.back());

@@ -234,66 +234,65 @@ absl::Status CheckSignature(const std::string& signature, const PackageManifest&
       absl::StrCat("there is no signature '", signature, "'", Suggestion(signature, names)));
 }
 
+// Text of the package in one line: a name cannot look like a line of what is shown.
+std::string Text(const json& text) { return Printable(text.get<std::string>()); }
+
 std::string Line(const char* kind, const json& values) {
   std::string text;
   for (const json& value : values) {
-    absl::StrAppend(&text, "  ", kind, " ", value["name"].get<std::string>(), " ",
-                    value["type"].get<std::string>(), "\n");
+    absl::StrAppend(&text, "  ", kind, " ", Text(value["name"]), " ", Text(value["type"]), "\n");
   }
   return text;
 }
 
 std::string TextOf(const json& package, bool steps) {
-  std::string text = absl::StrCat("package ", package["name"].get<std::string>(), ", ",
+  std::string text = absl::StrCat("package ", Text(package["name"]), ", ",
                                   ByteText(package["bytes"].get<double>()), ", made by ",
-                                  package["producer"].get<std::string>(), "\n");
+                                  Text(package["producer"]), "\n");
   for (const json& signature : package.value("signatures", json::array())) {
-    absl::StrAppend(&text, "\nsignature ", signature["name"].get<std::string>(), "\n",
+    absl::StrAppend(&text, "\nsignature ", Text(signature["name"]), "\n",
                     Line("in  ", signature["inputs"]), Line("out ", signature["outputs"]));
     if (const auto memory = signature.find("memory"); memory != signature.end()) {
-      const std::string sizes = (*memory)["sizes"];
+      const std::string sizes = Text((*memory)["sizes"]);
       const std::string at = sizes.empty() ? "" : absl::StrCat(" at ", sizes);
       if (memory->contains("bytes")) {
         absl::StrAppend(&text, "  memory ", ByteText((*memory)["bytes"].get<double>()),
                         " of arena and scratch", at, "\n");
       } else {
-        absl::StrAppend(&text, "  memory unknown", at, ": ", (*memory)["error"].get<std::string>(),
-                        "\n");
+        absl::StrAppend(&text, "  memory unknown", at, ": ", Text((*memory)["error"]), "\n");
       }
     }
   }
   if (const auto memory = package.find("memory"); memory != package.end()) {
-    absl::StrAppend(&text, "\nmemory unknown: ", (*memory)["error"].get<std::string>(), "\n");
+    absl::StrAppend(&text, "\nmemory unknown: ", Text((*memory)["error"]), "\n");
   }
   if (!package["variables"].empty()) absl::StrAppend(&text, "\nvariables\n");
   for (const json& variable : package["variables"]) {
-    absl::StrAppend(&text, "  ", variable["name"].get<std::string>(), " ",
-                    variable["type"].get<std::string>(),
+    absl::StrAppend(&text, "  ", Text(variable["name"]), " ", Text(variable["type"]),
                     variable["has_value"].get<bool>() ? "" : " (no value)", "\n");
   }
   absl::StrAppend(&text, "\nsections\n");
   for (const json& section : package.value("sections", json::array())) {
-    absl::StrAppend(&text, "  ", section["name"].get<std::string>(), " ",
+    absl::StrAppend(&text, "  ", Text(section["name"]), " ",
                     ByteText(section["bytes"].get<double>()), "\n");
   }
   for (const json& target : package.value("targets", json::array())) {
-    absl::StrAppend(&text, "\ntarget ", target["target"].get<std::string>(), "\n");
+    absl::StrAppend(&text, "\ntarget ", Text(target["target"]), "\n");
     for (const json& plan : target["plans"]) {
-      absl::StrAppend(&text, "  plan ", plan["signature"].get<std::string>());
+      absl::StrAppend(&text, "  plan ", Text(plan["signature"]));
       if (plan.contains("specialization")) {
-        absl::StrAppend(&text, " for ", plan["specialization"].dump());
+        absl::StrAppend(&text, " for ", JsonText(plan["specialization"]));
       }
       absl::StrAppend(&text, ": ", plan["num_steps"].get<int>(), " steps, ",
                       plan["kernels"].get<int>(), " kernels, ", plan["arena_buffers"].get<int>(),
                       " buffers in the arena\n");
       if (!steps) continue;
       for (const json& step : plan["steps"]) {
-        absl::StrAppend(&text, "    ", step["label"].get<std::string>());
+        absl::StrAppend(&text, "    ", Text(step["label"]));
         if (step.contains("flops")) {
-          absl::StrAppend(&text, "  flops ", step["flops"].get<std::string>(), "  bytes ",
-                          step["bytes"].get<std::string>());
+          absl::StrAppend(&text, "  flops ", Text(step["flops"]), "  bytes ", Text(step["bytes"]));
         }
-        absl::StrAppend(&text, "  ", step["source"].get<std::string>(), "\n");
+        absl::StrAppend(&text, "  ", Text(step["source"]), "\n");
       }
     }
   }
@@ -339,7 +338,7 @@ absl::StatusOr<std::string> PackageText(const std::string& path,
     package["memory"] = {{"error", std::string(session.status().message())}};
   }
   if (options.json) return JsonText(package, 1) + "\n";
-  return PrintableLines(TextOf(package, options.steps));
+  return TextOf(package, options.steps);
 }
 
 }  // namespace weft::cli
