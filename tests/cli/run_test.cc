@@ -127,6 +127,30 @@ TEST_F(CliRun, OnTheEmulator) {
   EXPECT_THAT(Fails(3, changed("\tret;", "\tretour;")), HasSubstr("retour"));
 }
 
+// What a package says of itself stays in its line.
+TEST_F(CliRun, PackagesForgeNoLines) {
+  const std::string package = Path("model.weftpkg");
+  Ok("compile " + model_ + " -o " + package);
+  const auto container = Container::Open(Bytes::Of(ReadFile(package)));
+  ASSERT_TRUE(container.ok()) << container.status();
+  std::string manifest(container->Section("manifest").value());
+  const std::string said = Ok("inspect " + package);
+  const size_t by = said.find(", made by ");
+  ASSERT_NE(by, std::string::npos) << said;
+  const std::string producer = said.substr(by + 10, said.find('\n', by) - by - 10);
+  ASSERT_GT(producer.size(), 2u);
+  const size_t at = manifest.find(producer);
+  ASSERT_NE(at, std::string::npos);
+  manifest[at + 1] = '\n';
+  std::vector<SectionToWrite> sections = container->Sections();
+  for (SectionToWrite& section : sections) {
+    if (section.name == "manifest") section.bytes = manifest;
+  }
+  WriteFile(package, WriteContainer(sections));
+  EXPECT_THAT(Ok("inspect " + package), HasSubstr(", made by " + producer.substr(0, 1) + "\\x0a" +
+                                                  producer.substr(2) + "\n"));
+}
+
 TEST_F(CliRun, Profiles) {
   const auto table = AllOf(HasSubstr("ms/run  share    runs"),
                            ContainsRegex("fusion\\(matmul[^\n]*tools/weft/models.cc:[0-9]+"));
