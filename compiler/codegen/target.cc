@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -47,8 +48,27 @@ void ReadCaches(Target* target) {
 }
 
 constexpr char kCpuTargets[] =
-    "cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4, with +feature for each one added";
+    "cpu:native, cpu:x86-64-v3 or cpu:x86-64-v4, with +feature for each one added, and +l2=1M and "
+    "the like where caches are of other sizes";
 constexpr char kCudaTargets[] = "cuda:sm_70, cuda:sm_80, cuda:sm_90 or cuda:sm_90a";
+
+// "l2=1280K": true where the text is the size of a cache. A core has 4 KiB to 1 GiB of it.
+bool ParseCache(const std::string& text, Target* target) {
+  int64_t* const caches[] = {&target->l1_bytes, &target->l2_bytes, &target->l3_bytes};
+  if (text.size() < 5 || text[0] != 'l' || text[1] < '1' || text[1] > '3' || text[2] != '=') {
+    return false;
+  }
+  const int shift = text.back() == 'K' ? 10 : text.back() == 'M' ? 20 : -1;
+  int64_t number = 0;
+  if (shift < 0 || !absl::SimpleAtoi(text.substr(3, text.size() - 4), &number) || number < 1 ||
+      number > int64_t{1} << 20) {
+    return false;
+  }
+  const int64_t bytes = number << shift;
+  if (bytes < 4 << 10 || bytes > 1 << 30) return false;
+  *caches[text[1] - '1'] = bytes;
+  return true;
+}
 
 absl::Status Invalid(const std::string& name, const std::string& problem,
                      const std::string& targets = kCpuTargets) {
@@ -121,6 +141,7 @@ absl::StatusOr<Target> Target::Parse(std::string_view text) {
   std::unique_ptr<llvm::MCSubtargetInfo> subtarget(
       llvm_target->createMCSubtargetInfo(triple, target.cpu, ""));
   for (size_t i = 1; i < parts.size(); ++i) {
+    if (ParseCache(parts[i], &target)) continue;
     auto known = subtarget->getAllProcessorFeatures();
     if (std::none_of(known.begin(), known.end(), [&](const llvm::SubtargetFeatureKV& feature) {
           return parts[i] == feature.Key;

@@ -43,7 +43,8 @@ struct Target {
   int Lanes(int bytes) const { return vector_bits / 8 / bytes; }
 
   // "cpu:LEVEL[+feature...]" where LEVEL is x86-64-v3, x86-64-v4, or native (this machine's
-  // processor and caches), and a feature is one of LLVM's. Error (InvalidArgument) where the name
+  // processor and caches), and a feature is one of LLVM's, or the size of a cache: "+l2=1280K",
+  // "+l3=32M" (K and M are powers of two). Error (InvalidArgument) where the name
   // is none of those, where the processor lacks AVX2, FMA or F16C, which all generated code uses,
   // or where the features contradict it. "cuda:sm_70", sm_80, sm_90 and sm_90a are NVIDIA's GPUs
   // of those generations and, but for sm_90a, all later ones.

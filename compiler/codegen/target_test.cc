@@ -34,6 +34,24 @@ TEST(Target, FeaturesAreAdded) {
   EXPECT_FALSE(Target::Parse("cpu:x86-64-v4")->Has("avx512vnni"));
 }
 
+TEST(Target, CachesAreNamed) {
+  const auto target = Target::Parse("cpu:x86-64-v3+l1=48K+avx512f+l2=1280K+l3=32M");
+  ASSERT_TRUE(target.ok()) << target.status();
+  EXPECT_EQ(target->l1_bytes, 48 << 10);
+  EXPECT_EQ(target->l2_bytes, 1280 << 10);
+  EXPECT_EQ(target->l3_bytes, 32 << 20);
+  EXPECT_TRUE(target->Has("avx512f"));
+  EXPECT_EQ(target->features, "+avx512f");
+  // The code generator asks these fields alone.
+  EXPECT_EQ(Target::Parse("cpu:native+l2=1M")->l2_bytes, 1 << 20);
+  for (const char* cache : {"l2", "l2=", "l2=K", "l2=0K", "l2=1G", "l2=-1M", "l4=1M", "l2=1.5M",
+                            "l2=3K", "l2=2000M", "l2=99999999999999999999K", "l2=1048576M"}) {
+    EXPECT_EQ(Target::Parse(std::string("cpu:x86-64-v3+") + cache).status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << cache;
+  }
+}
+
 TEST(Target, NativeIsThisMachine) {
   if (!__builtin_cpu_supports("avx2")) GTEST_SKIP() << "this machine has no AVX2";
   auto target = Target::Parse("cpu:native");

@@ -268,8 +268,9 @@ Command AddCompile(CLI::App& program) {
       ->type_name("KIND");
   AddRepeatable(
       app, "--target", flags->targets,
-      "cpu:x86-64-v3, cpu:x86-64-v4, cpu:native, +FEATURE for each one added; cuda:sm_70, sm_80, "
-      "sm_90, sm_90a; repeatable, or separated by commas: the best that the machine can run is "
+      "cpu:x86-64-v3, cpu:x86-64-v4, cpu:native, +FEATURE for each one added, +l2=1M for a cache's "
+      "size; cuda:sm_70, sm_80, sm_90, sm_90a; repeatable, or separated by commas: the best that "
+      "the machine can run is "
       "picked there. For artifacts both levels, for text this machine, if not given")
       ->type_name("TARGET");
   AddRepeatable(app, "--signature", flags->signatures,
