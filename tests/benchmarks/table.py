@@ -128,7 +128,7 @@ training = f"{args.folder}/training.weftpkg"
 subprocess.run([WEFT, "compile", f"{args.folder}/digits.weft", "-o", training], check=True, stderr=subprocess.DEVNULL)
 counted = subprocess.run([ALLOCATIONS, training, "batch=32"], check=True, capture_output=True, text=True).stdout.split()
 allocations = sum(int(count) for count in counted[1::2])
-print(f"allocations in the second and later runs of a session ({', '.join(counted[::2])}; 100 runs each): {allocations} (asked: 0) {judge(allocations == 0)}")
+print(f"allocations in the second and later RunInto of a session ({', '.join(counted[::2])}; 100 runs each): {allocations} (asked: 0) {judge(allocations == 0)}")
 
 stripped = f"{args.folder}/weft-run"
 shutil.copyfile(WEFT_RUN, stripped)
