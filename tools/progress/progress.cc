@@ -23,21 +23,27 @@ namespace {
 constexpr double kFirst = 1.0;        // seconds before anything is shown
 constexpr double kBarInterval = 0.1;  // seconds between two drawings
 constexpr double kLineInterval = 10.0;
-constexpr int kBarCells = 24;
+constexpr int kFewestCells = 8;
 
 // Drawn in eighths of a cell.
-std::string Cells(double fraction) {
+std::string Cells(double fraction, int count) {
   static const char* const kEighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-  const int eighths = static_cast<int>(fraction * kBarCells * 8);
+  const int eighths = static_cast<int>(fraction * count * 8);
   std::string cells;
   for (int i = 0; i < eighths / 8; ++i) cells += "█";
   cells += kEighths[eighths % 8];
   const int used = eighths / 8 + (eighths % 8 != 0);
-  cells.append(static_cast<size_t>(kBarCells - used), ' ');
+  cells.append(static_cast<size_t>(count - used), ' ');
   return cells;
 }
 
-// Cut to `columns` characters (not bytes) of UTF-8.
+// Characters (not bytes) of UTF-8.
+int Columns(std::string_view text) {
+  return static_cast<int>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+// Cut to so many of them.
 std::string Cut(std::string text, int columns) {
   int seen = 0;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -150,14 +156,17 @@ std::string Progress::Plain(double now) const {
   return text;
 }
 
-std::string Progress::Bar(double now) const {
+std::string Progress::Bar(double now) {
   const double share = DoneShare();
   if (share < 0) return Cut(Plain(now), screen_.width - 1);
-  std::string text = absl::StrFormat("%s %3.0f %% │%s│ %s", label_, 100 * share, Cells(share),
-                                     Duration(now - start_));
-  if (share > 0) absl::StrAppend(&text, " +", Duration((now - start_) / share * (1 - share)));
-  if (!note_.empty()) absl::StrAppend(&text, "  ", note_);
-  return Cut(std::move(text), screen_.width - 1);
+  const std::string before = absl::StrFormat("%s %3.0f %% │", label_, 100 * share);
+  std::string behind = absl::StrCat("│ ", Duration(now - start_));
+  if (share > 0) absl::StrAppend(&behind, " +", Duration((now - start_) / share * (1 - share)));
+  if (!note_.empty()) absl::StrAppend(&behind, "  ", note_);
+  const int columns = screen_.width - 1;
+  // Never longer again: where a note's length comes and goes, the bar would tremble.
+  cells_ = std::clamp(columns - Columns(before) - Columns(behind), kFewestCells, cells_);
+  return Cut(absl::StrCat(before, Cells(share, cells_), behind), columns);
 }
 
 bool Progress::IsShown(double now) const {
@@ -192,6 +201,7 @@ void Progress::Phase(std::string label, int64_t total) {
   total_ = total;
   done_ = 0;
   share_ = -1;
+  cells_ = kMostCells;
   start_ = screen_.seconds();
   Draw();
 }

@@ -53,7 +53,7 @@ class Progress {
  private:
   // All of these with the lock held.
   std::string Plain(double now) const;
-  std::string Bar(double now) const;
+  std::string Bar(double now);
   double DoneShare() const;
   bool IsShown(double now) const;
   void Draw();
@@ -64,6 +64,9 @@ class Progress {
   std::string label_, note_;
   int64_t total_, done_ = 0;
   double share_ = -1;  // where it is told; otherwise below 0
+  // The bar leaves room for what stands behind it, as far as that goes.
+  static constexpr int kMostCells = 24;
+  int cells_ = kMostCells;
   const ProgressScreen screen_;
   double begin_;  // of all
   double start_;  // of this phase

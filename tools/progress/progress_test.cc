@@ -71,6 +71,24 @@ TEST(Progress, NeverWiderThanTheTerminal) {
   EXPECT_EQ(fake.text, "\ra long la\x1b[K");
 }
 
+TEST(Progress, TheBarLeavesRoomForTheNote) {
+  FakeScreen fake;
+  Progress progress("training", 100, fake.Screen(true, 80));
+  fake.now += 10;
+  progress.Update(50, "epoch 1/1  loss 0.5977, accuracy 0.8125");
+  EXPECT_EQ(
+      fake.text,
+      "\rtraining  50 % │█████     │ 0:10 +0:10  epoch 1/1  loss 0.5977, accuracy 0.8125\x1b[K");
+  fake.text.clear();
+  fake.now += 10;
+  progress.Update(100, "epoch 1/1");  // it does not tremble
+  EXPECT_EQ(fake.text, "\rtraining 100 % │██████████│ 0:20 +0:00  epoch 1/1\x1b[K");
+  fake.text.clear();
+  fake.now += 10;
+  progress.Update(100, std::string(100, 'x'));
+  EXPECT_THAT(fake.text, HasSubstr("│████████│"));
+}
+
 TEST(Progress, LinesElsewhere) {
   FakeScreen fake;
   Progress progress("train", 100, fake.Screen(false));
