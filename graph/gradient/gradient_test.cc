@@ -349,6 +349,57 @@ TEST(Gradients, OfControlFlowDoNotPrintAgain) {
   EXPECT_EQ(Count(graph, "stack_push"), pushes + 1);
 }
 
+// What the gradient of an author's prints runs for the first time there, once for each iteration;
+// what its function prints ran before.
+TEST(Gradients, OfTheAuthorsPrintInControlFlow) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {});
+  auto square = [](bool prints) {
+    return [prints](const std::vector<Tensor>& v) {
+      return CustomGradient(
+          {v[0]},
+          [prints](const auto& in) {
+            return std::vector{prints ? Print(in[0], "forward") * in[0] : in[0] * in[0]};
+          },
+          [](const auto& in, const auto&, const auto& dy) {
+            return std::vector{Print(dy[0], "back") * in[0] * 2.0};
+          });
+    };
+  };
+  auto loop = [&](bool prints) {
+    return While({x}, [](const auto& v) { return Less(v[0], 9.0); }, square(prints), 5)[0];
+  };
+  auto branch = [&](bool prints) {
+    auto then_body = [&] { return square(prints)({x}); };
+    return Cond(Greater(x, 1.0), then_body, [&] { return std::vector{x}; })[0];
+  };
+  // Of 2: 4, 16; and 4.
+  auto expect = [&](const Tensor& y, bool prints, int times, double derivative) {
+    const Tensor dx = Gradients(y, {x})[0];
+    // Where the function prints nothing, the gradient does not need it to run.
+    EXPECT_EQ(Count(graph, "stop_gradient") > 0, prints);
+    for (const std::vector<Tensor>& wanted : {std::vector{dx}, {y, dx}}) {
+      testing::internal::CaptureStderr();
+      const auto values = EvaluateGraph(graph, {{"x", HostTensor::Scalar<double>(2)}}, wanted);
+      const std::string printed = testing::internal::GetCapturedStderr();
+      ASSERT_TRUE(values.ok()) << values.status();
+      EXPECT_EQ(values->back().values<double>()[0], derivative);
+      auto lines = [&](const std::string& message) {
+        int count = 0;
+        for (size_t at = 0; (at = printed.find(message, at)) != printed.npos; ++at) ++count;
+        return count;
+      };
+      EXPECT_EQ(lines("back"), times) << printed;
+      EXPECT_EQ(lines("forward"), prints ? times : 0) << printed;
+    }
+  };
+  for (const bool prints : {false, true}) {
+    SCOPED_TRACE(prints);
+    expect(loop(prints), prints, 2, 4 * 8);
+    expect(branch(prints), prints, 1, 2 * 2);
+  }
+}
+
 TEST(Gradients, ErrorsSayWhatAndWhere) {
   auto expect = [](const Graph& graph, const std::string& part) {
     EXPECT_NE(std::string(graph.status().message()).find(part), std::string::npos)

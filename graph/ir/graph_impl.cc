@@ -324,11 +324,10 @@ std::vector<Tensor> InlineRegion(GraphImpl* graph, mlir::Region& region,
       SetRecompute(copy, graph->recompute);
     }
     if (prints == Prints::kDrop) {
-      copy->walk([](mlir::Operation* inner) {
-        if (!IsOp(inner, "print")) return;
-        inner->getResult(0).replaceAllUsesWith(inner->getOperand(0));
-        inner->erase();
-      });
+      for (mlir::Operation* print : PrintsOf(copy)) {
+        print->getResult(0).replaceAllUsesWith(print->getOperand(0));
+        print->erase();
+      }
     }
     std::string name =
         body.names.Unique(std::string(scope) + std::string(NodeNameOf(copy->getLoc())));
@@ -340,6 +339,18 @@ std::vector<Tensor> InlineRegion(GraphImpl* graph, mlir::Region& region,
     results.push_back(graph->Wrap(mapping.lookup(value)));
   }
   return results;
+}
+
+std::vector<mlir::Operation*> PrintsOf(mlir::Operation* op) {
+  std::vector<mlir::Operation*> prints;
+  if (IsOp(op, "print")) prints.push_back(op);
+  const unsigned regions = IsOp(op, "custom_gradient") ? 1 : op->getNumRegions();
+  for (unsigned i = 0; i < regions; ++i) {
+    for (mlir::Operation& inner : op->getRegion(i).getOps()) {
+      for (mlir::Operation* print : PrintsOf(&inner)) prints.push_back(print);
+    }
+  }
+  return prints;
 }
 
 }  // namespace weft::ir

@@ -150,10 +150,15 @@ mlir::Value ValueOf(const Tensor& tensor);
 // Copies the nodes of a region's block to the end of the body under construction, with `arguments`
 // for its block arguments; gives what the block yields. For gradients of control flow. Without
 // prints, what is printed is handed on as it is: a line that a forward pass writes is not written
-// again where the pass is repeated. Nodes without a mark to be computed again get the graph's.
+// again where the pass is repeated, but what the gradient of a custom_gradient prints, which has
+// not run. Nodes without a mark to be computed again get the graph's.
 enum class Prints { kKeep, kDrop };
 std::vector<Tensor> InlineRegion(GraphImpl* graph, mlir::Region& region,
                                  const std::vector<Tensor>& arguments, Prints prints);
+
+// The prints that running `op` runs: itself, and those in its regions, but for the adjoints of
+// custom_gradients, which are run by their gradients alone.
+std::vector<mlir::Operation*> PrintsOf(mlir::Operation* op);
 
 }  // namespace weft::ir
 

@@ -80,14 +80,8 @@ bool AdjointReads(mlir::Region& body, int index) {
 // forward op, and what that prints would be lost. So a result of one that prints, which is what
 // this gives, is captured by the op that is the gradient.
 Tensor ResultOfPrints(const GradientContext& c) {
-  const bool prints = OpOf(c)
-                          ->walk([](mlir::Operation* op) {
-                            return ir::IsOp(op, "print") ? mlir::WalkResult::interrupt()
-                                                         : mlir::WalkResult::advance();
-                          })
-                          .wasInterrupted();
   // Through which no gradient flows.
-  return prints ? StopGradient(c.result(0)) : Tensor();
+  return ir::PrintsOf(OpOf(c)).empty() ? Tensor() : StopGradient(c.result(0));
 }
 
 // In a body: makes the value, if there is one, an operand of the op around it.
