@@ -383,7 +383,15 @@ class Builder : public PackageBuilder {
     absl::StatusOr<Plan> built =
         BuildPlan(function, StorageOptionsOf(options_), table_, kernels, constants);
     if (!built.ok()) return built.status();
-    return PeakBytes(*built, sizes);
+    absl::StatusOr<int64_t> peak = PeakBytes(*built, sizes);
+    if (peak.ok()) return peak;
+    // Sizes that nobody may have named.
+    return absl::Status(
+        peak.status().code(),
+        absl::StrCat(peak.status().message(),
+                     " (where the memory budget is judged: at the largest sizes to specialize for, "
+                     "else at ",
+                     kTypicalSize, ")"));
   }
 
   bool Recomputes() const {
@@ -407,17 +415,14 @@ class Builder : public PackageBuilder {
   }
 
   absl::Status OverBudget(const PlanSource& plan, int64_t needed, const std::string& held) {
-    std::string at;
-    for (const auto& [symbol, size] : plan.budget_sizes) {
-      absl::StrAppend(&at, at.empty() ? ", at " : ", ", symbol, "=", size);
-    }
+    const std::string at = AtSizes(plan.budget_sizes);
     return absl::ResourceExhaustedError(
         absl::StrCat("signature '", plan.name, "': expected at most ", options_.memory_budget,
                      " bytes (the memory budget), needs ", needed, ", ",
                      needed - options_.memory_budget, " more, with ",
                      Recomputes() ? "all computed again that helps"
                                   : "nothing computed again (no rematerialize)",
-                     at, "; ", held));
+                     at.empty() ? "" : ", ", at, "; ", held));
   }
 
   static void FillValue(PackageValue* to, const std::string& name, mlir::Value value) {

@@ -319,5 +319,22 @@ TEST(RematerializeTest, SaysByHowMuchABudgetIsMissed) {
   EXPECT_EQ(CompilePackage(graph, options).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+// Nobody has named the sizes that a budget is judged at, nor feeds anything.
+TEST(RematerializeTest, SaysAtWhichSizesABudgetCannotBeJudged) {
+  Graph graph;
+  const DimExpr n = DimExpr::Symbol("n");
+  Tensor x = graph.Input("x", DataType::kF32, {n});
+  graph.AddSignature("f", {{"y", Broadcast(Exp(x), {n, n, n, n, n, n, n, n})}});
+  CompileOptions options;
+  options.memory_budget = 1 << 20;
+  const absl::Status status = CompilePackage(graph, options).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange) << status;
+  for (const char* part : {"out of bounds at n=64 ", "output 'y'", "where the memory budget is "}) {
+    EXPECT_NE(status.message().find(part), std::string::npos) << part << " in " << status;
+  }
+  options.specialize = {{"n", {2, 3}}};
+  EXPECT_TRUE(CompilePackage(graph, options).ok()) << CompilePackage(graph, options).status();
+}
+
 }  // namespace
 }  // namespace weft

@@ -78,23 +78,22 @@ std::string PlaceOfFormula(const PlanTables& tables, uint32_t formula) {
   return "a size";
 }
 
-absl::Status SizesError(const PlanTables& tables, int result, const WeftError& error) {
+absl::Status SizesError(const PlanTables& tables, int result, const WeftError& error,
+                        const SizesText& sizes) {
   const WeftPlan& plan = tables.plan();
   const std::string where = absl::StrCat("signature '", plan.signature, "': ");
   switch (result) {
     case WEFT_ERROR_STEP_SIZE:
-      return absl::InvalidArgumentError(
-          absl::StrCat(where, PlaceOfStep(plan.steps[error.index]),
-                       " has a size out of bounds with these shapes"));
+      return absl::InvalidArgumentError(absl::StrCat(where, PlaceOfStep(plan.steps[error.index]),
+                                                     " has a size out of bounds ", sizes.at));
     case WEFT_ERROR_TILE_WORK:
       return absl::InvalidArgumentError(absl::StrCat(
           where, PlaceOfStep(plan.steps[error.index]), ": expected at most ", error.expected,
-          " operations in a piece of work that nothing can stop, got ", error.got,
-          " with these shapes; feed smaller tensors, or reduce in two steps, the first of which "
-          "gives many results"));
+          " operations in a piece of work that nothing can stop, got ", error.got, " ", sizes.at,
+          "; ", sizes.advice, ", or reduce in two steps, the first of which gives many results"));
     default:
       return absl::OutOfRangeError(absl::StrCat(
-          where, "a size is out of bounds with these shapes (bytes have to stay below 2^48), of ",
+          where, "a size is out of bounds ", sizes.at, " (bytes have to stay below 2^48), of ",
           result == WEFT_ERROR_SIZE ? PlaceOfBuffer(tables, error.index)
                                     : PlaceOfFormula(tables, error.index)));
   }

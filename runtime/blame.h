@@ -18,10 +18,16 @@ std::string PlaceOfBuffer(const PlanTables& tables, uint32_t buffer);
 std::string PlaceOfOutput(const PlanTables& tables, uint32_t output);
 // The first buffer or step of which a size depends on the formula.
 std::string PlaceOfFormula(const PlanTables& tables, uint32_t formula);
+// How an error speaks of the sizes that open dimensions have, and what makes them smaller.
+struct SizesText {
+  std::string at = "with these shapes";
+  std::string advice = "feed smaller tensors";
+};
 // Why weft_instance_create gives no instance, `result` and `error` being what it said:
 // InvalidArgument where a step has a size out of bounds or too much work at once, OutOfRange where
 // memory has.
-absl::Status SizesError(const PlanTables& tables, int result, const WeftError& error);
+absl::Status SizesError(const PlanTables& tables, int result, const WeftError& error,
+                        const SizesText& sizes = {});
 // What takes most of arena and scratch: "the largest part is 4096 bytes for a value of node ...";
 // empty where they are.
 std::string LargestPart(const PlanTables& tables, const WeftInstance* instance, int scratch_copies);

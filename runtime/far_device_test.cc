@@ -107,8 +107,9 @@ TEST_F(FarDeviceTest, GetsTheConstantsOfItsOwnPlansAlone) {
   // There are fewer bytes from there on.
   package.constants.resize(package.constants.size() / 64 * 64 + 4);
   constant->set_constant_offset(package.constants.size() - 4);
+  constant->set_node("half");
   EXPECT_THAT(std::string(Session::FromPackage(package.Bytes(), options).status().message()),
-              HasSubstr("reaches past the package's constants"));
+              HasSubstr("a constant of node 'half' reaches past the package's constants"));
 }
 
 }  // namespace

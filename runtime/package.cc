@@ -13,6 +13,7 @@
 #include "proto/parse_message.h"
 #include "proto/plan.pb.h"
 #include "proto/safetensors.h"
+#include "runtime/blame.h"
 
 namespace weft {
 namespace {
@@ -139,7 +140,8 @@ absl::Status Package::CopyConstants() {
         bytes = size.value < 0 ? UINT64_MAX : static_cast<uint64_t>(size.value);
       }
       if (bytes > left) {
-        return Malformed(container_, absl::StrCat("signature '", loaded.signature, "': buffer ", i,
+        return Malformed(container_, absl::StrCat("signature '", loaded.signature,
+                                                  "': ", PlaceOfBuffer(*loaded.tables, i),
                                                   " reaches past the package's constants"));
       }
       uint64_t& end = ends[buffer.constant_offset];

@@ -1,6 +1,7 @@
 #include "compiler/plan/peak.h"
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -31,8 +32,21 @@ absl::StatusOr<int64_t> PeakBytes(const Plan& plan, const std::map<std::string, 
   WeftError error = {};
   const int result =
       weft_instance_create(&table, symbols.data(), memory->data(), &instance, &error);
-  if (result != WEFT_OK) return SizesError(**tables, result, error);
+  if (result != WEFT_OK) {
+    SizesText text;
+    if (!sizes.empty()) text.at = AtSizes(sizes);
+    text.advice = "take smaller sizes";
+    return SizesError(**tables, result, error, text);
+  }
   return weft_arena_bytes(instance) + weft_scratch_bytes(instance);
+}
+
+std::string AtSizes(const std::map<std::string, int64_t>& sizes) {
+  std::string text;
+  for (const auto& [symbol, size] : sizes) {
+    absl::StrAppend(&text, text.empty() ? "at " : ", ", symbol, "=", size);
+  }
+  return text;
 }
 
 }  // namespace weft

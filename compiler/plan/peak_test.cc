@@ -38,7 +38,9 @@ TEST(PeakBytes, SaysWhatIsMissingOrTooLarge) {
   for (const int64_t size : {int64_t{1} << 24, int64_t{1} << 32, INT64_MAX}) {
     const absl::Status status = PeakBytes(b.Build(), {{"n", size}}).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
-    EXPECT_THAT(std::string(status.message()), HasSubstr("bytes have to stay below 2^48"));
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("out of bounds at n=" + std::to_string(size) +
+                          " (bytes have to stay below 2^48)"));
   }
 }
 
@@ -53,8 +55,29 @@ TEST(PeakBytes, SaysWhichStepHasASizeOutOfBounds) {
   const absl::Status status = PeakBytes(b.Build(), {{"n", 10}}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("signature 'f': scale"), HasSubstr("a size out of bounds"),
+              AllOf(HasSubstr("signature 'f': scale"), HasSubstr("a size out of bounds at n=10"),
                     Not(HasSubstr("memory"))));
+}
+
+TEST(PeakBytes, SaysWhichTileHasTooMuchWork) {
+  PlanBuilder b("f");
+  const Dim n = b.Symbol("n", 0, 0);
+  b.Input("x", DataType::kI8, {n});
+  Step& step = b.Launch(0, b.Kernel("k", 0), {}, {}, b.Constant(2), {0, n.formula, 0});
+  step.set_label("reduce");
+  step.mutable_launch()->set_max_tile_flops(50);
+  EXPECT_EQ(PeakBytes(b.Build(), {{"n", 100}}).value_or(-1), 0);
+  const absl::Status status = PeakBytes(b.Build(), {{"n", 102}}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  // Nothing is fed to a compiler.
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("signature 'f': reduce"), HasSubstr("at most 50 operations"),
+                    HasSubstr("got 51 at n=102; take smaller sizes"), Not(HasSubstr("feed"))));
+}
+
+TEST(PeakBytes, ListsSizes) {
+  EXPECT_EQ(AtSizes({}), "");
+  EXPECT_EQ(AtSizes({{"n", 7}, {"batch", 64}}), "at batch=64, n=7");
 }
 
 }  // namespace
