@@ -3,10 +3,11 @@
 
 namespace weft {
 
-// dy / b and -dy y / b, with y = a / b. The second is within range wherever its result is, and 0
-// for a dy of 0, whichever of the operands is large: where b is at least 1, the larger of dy and y
-// is divided by it, so that nothing grows; else the smaller, so that what grows is multiplied by
-// what is no larger.
+// dy / b and -dy y / b, with y = a / b. Where y is within range, the second is wherever its value
+// is, and 0 for a dy of 0, whichever of the operands is large: where b is at least 1, the larger of
+// dy and y is divided by it, so that nothing grows; else the smaller, so that what grows is
+// multiplied by what is no larger. But where b is so small that 1 / b is infinite (a subnormal
+// number), a quotient that is multiplied by a number below 1 may be infinite before it is.
 absl::Status GradientDiv(GradientContext& c) {
   const DataType dtype = c.operand(1).dtype(), wide = WideType(dtype);
   Tensor b = As(c.operand(1), wide), dy = As(c.dy(0), wide);

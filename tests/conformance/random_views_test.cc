@@ -1,7 +1,7 @@
 // Random graphs of ops that move elements, in whole numbers: every shape is another, dimensions of
-// one view do not nest with those of the next, and results are exact. In half of them some
-// dimensions are open, and one package is run at several sizes, 0 among them. Compiled code agrees
-// with the reference evaluator. A failure names the seed.
+// one view do not nest with those of the next, and results are exact. Where some dimensions are
+// open, one package is run at several sizes, 0 among them. Compiled code agrees with the reference
+// evaluator. A failure names the seed.
 #include <algorithm>
 #include <map>
 #include <numeric>
