@@ -285,7 +285,7 @@ int64_t PreparedCall::held_bytes() const {
   for (const OutputSlot& output : outputs_) {
     copies += output.tensor.size_bytes() + output.on_device.size();
   }
-  return peak_bytes_ + static_cast<int64_t>(copies);
+  return peak_bytes_ + static_cast<int64_t>(copies) + queue_->held_bytes();
 }
 
 absl::Status PreparedCall::Feed(int index, const HostTensor& tensor) {
@@ -360,6 +360,7 @@ absl::Status PreparedCall::RunLocked(const RunLimits& limits) {
   } else if (!finished.ok()) {
     result = WEFT_ERROR_DEVICE;
   }
+  if (result == WEFT_ERROR_DEVICE && !queue_->may_have_written()) error.committed = 0;
   for (size_t i = 0; i < variables_.size(); ++i) {
     if ((tables_->variables[i].flags & WEFT_VARIABLE_ASSIGNED) == 0) continue;
     if (result == WEFT_OK) variables_[i]->defined = true;

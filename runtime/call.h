@@ -83,7 +83,8 @@ class PreparedCall final : public Call {
   absl::Status AllocateOutputs();
   // For feeds that the device cannot use where they lie.
   absl::Status AllocateStaging();
-  // All bytes that stay with the call: peak_bytes, and copies of feeds and outputs.
+  // All bytes that stay with the call: peak_bytes, copies of feeds and outputs, and what its queue
+  // keeps.
   int64_t held_bytes() const;
   // For Session::Run, around it and Feed: lets an output be written to a tensor of the caller's,
   // where that has its type and lies well; and gives the output to the caller, or, after an error,

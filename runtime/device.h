@@ -74,8 +74,13 @@ class DeviceQueue {
   // end that, until the run commits: DeadlineExceeded or Cancelled from any function then, and host
   // memory is the caller's again.
   virtual void Bind(WeftRunArgs* args) = 0;
-  // Waits until all is done. Error: whatever failed since the last Finish.
+  // Waits until all is done. Error: whatever failed since the last Finish; then work that was
+  // started may still be under way, and comes before whatever is given next.
   virtual absl::Status Finish() = 0;
+  // After an error of Finish: whether what the run gave after its commit may have been started.
+  virtual bool may_have_written() const { return true; }
+  // Bytes, about, that it keeps so that runs to come are faster.
+  virtual int64_t held_bytes() const { return 0; }
 };
 
 // Thread-safe.
@@ -96,7 +101,7 @@ class Device {
   virtual absl::StatusOr<std::unique_ptr<DeviceCode>> Load(const Container& container,
                                                            const std::string& section) = 0;
 
-  // Zeros. ResourceExhausted where memory is short.
+  // Zeros, for runs and copies that begin afterwards. ResourceExhausted where memory is short.
   virtual absl::StatusOr<DeviceMemory> Allocate(size_t size) = 0;
   // These wait until the copy is made.
   virtual absl::Status CopyIn(void* device, const void* host, size_t bytes) = 0;

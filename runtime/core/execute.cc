@@ -209,12 +209,19 @@ void Record(const Run& run, uint32_t index, int64_t nanoseconds) {
   }
 }
 
-// From here on nothing stops the run.
-void Commit(Run& run) {
+// From here on nothing stops the run. A device may have done nothing yet of what it was given:
+// while the run can be stopped, that is waited for.
+int Commit(Run& run) {
+  const WeftDeviceFunctions* device = run.args->device;
+  if (device != nullptr && run.interrupt.possible()) {
+    int result = weft::core::ReadBytes(*run.args, nullptr, nullptr, 0);
+    if (result == WEFT_OK) result = Interrupted(run.interrupt);
+    if (result != WEFT_OK) return result;
+  }
   run.interrupt = kNoInterrupt;
   run.error->committed = 1;
-  const WeftDeviceFunctions* device = run.args->device;
   if (device != nullptr && device->commit != nullptr) device->commit(run.args->queue);
+  return WEFT_OK;
 }
 
 int RunBlock(Run& run, uint32_t block) {
@@ -223,8 +230,8 @@ int RunBlock(Run& run, uint32_t block) {
     const uint32_t index = steps.first_step + i;
     const WeftStep& step = run.plan->steps[index];
     int result = Interrupted(run.interrupt);
+    if (result == WEFT_OK && block == 0 && i == run.plan->commit_step) result = Commit(run);
     if (result == WEFT_OK) {
-      if (block == 0 && i == run.plan->commit_step) Commit(run);
       if (run.args->profile == nullptr) {
         result = RunStep(run, step);
       } else {
@@ -243,6 +250,10 @@ int RunBlock(Run& run, uint32_t block) {
 }
 
 }  // namespace
+
+WEFT_CORE_DEFINITION int weft_interrupted(int64_t deadline, const uint8_t* cancel) {
+  return Interrupted({deadline, cancel});
+}
 
 WEFT_CORE_DEFINITION int weft_run(WeftInstance* instance, const WeftRunArgs* args,
                                   WeftError* error) {

@@ -132,7 +132,8 @@ typedef struct WeftDeviceFunctions {
   /* Waits until all work given so far is done, then copies bytes (which may be 0) to the host. */
   int (*read)(void* queue, void* host, const void* source, int64_t bytes);
   /* Null, or called before the first step that may write a variable, if there is one: from here on
-   * neither deadline nor cancellation ends the run. */
+   * neither deadline nor cancellation ends the run. Where it has one of them, a `read` of no bytes
+   * comes before, so that what was given so far can still be given up. */
   void (*commit)(void* queue);
 } WeftDeviceFunctions;
 
@@ -152,6 +153,10 @@ typedef struct WeftRunArgs {
   const WeftDeviceFunctions* device;
   void* queue;
 } WeftRunArgs;
+
+/* For what waits itself: WEFT_OK, WEFT_ERROR_DEADLINE or WEFT_ERROR_CANCELLED, by these two of
+ * WeftRunArgs. */
+WEFT_CORE_API int weft_interrupted(int64_t deadline, const uint8_t* cancel);
 
 /* Errors: ASSERT, LIMIT, DEADLINE, CANCELLED: no variable was written then. DEVICE: the values of
  * assigned variables are lost where the run had committed. Deadline and cancellation are looked at

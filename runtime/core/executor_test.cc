@@ -254,12 +254,12 @@ TEST(Run, DevicesMayGiveUpALaunchThatIsNotCommitted) {
     std::vector<std::pair<int64_t, const uint8_t*>> limits;
     int result = 0;
   };
-  const WeftDeviceFunctions functions = {[](void* queue, const WeftLaunch* launch) {
-                                           static_cast<Queue*>(queue)->limits.emplace_back(
-                                               launch->deadline, launch->cancel);
-                                           return static_cast<Queue*>(queue)->result;
-                                         },
-                                         nullptr, nullptr, nullptr};
+  const WeftDeviceFunctions functions = {
+      [](void* queue, const WeftLaunch* launch) {
+        static_cast<Queue*>(queue)->limits.emplace_back(launch->deadline, launch->cancel);
+        return static_cast<Queue*>(queue)->result;
+      },
+      nullptr, [](void*, void*, const void*, int64_t) { return 0; }, nullptr};
   PlanBuilder b("commit");
   const uint32_t w = b.Variable("w", DataType::kF32, {1}, false, true);
   const uint32_t y = b.Output("y", DataType::kF32, {});
@@ -287,6 +287,52 @@ TEST(Run, DevicesMayGiveUpALaunchThatIsNotCommitted) {
     EXPECT_EQ(program.Run({}, {&output}, {&value}), expected);
     EXPECT_EQ(program.error().index, 0u);
   }
+}
+
+// What came before the commit step is waited for while the run may still be stopped: on a device it
+// may not have been started.
+TEST(Run, WaitsBeforeItCommitsWhereItHasLimits) {
+  struct Queue {
+    std::string calls = "";
+    int read_result = WEFT_OK;
+    uint8_t cancel = 0, cancel_in_read = 0;
+  };
+  const WeftDeviceFunctions functions = {
+      [](void* queue, const WeftLaunch*) {
+        static_cast<Queue*>(queue)->calls += "launch ";
+        return 0;
+      },
+      nullptr,
+      [](void* queue, void*, const void*, int64_t bytes) {
+        auto* self = static_cast<Queue*>(queue);
+        self->calls += "read " + std::to_string(bytes) + " ";
+        self->cancel = self->cancel_in_read;
+        return self->read_result;
+      },
+      [](void* queue) { static_cast<Queue*>(queue)->calls += "commit "; }};
+  PlanBuilder b("commit");
+  const uint32_t w = b.Variable("w", DataType::kF32, {1}, false, true);
+  const uint32_t y = b.Output("y", DataType::kF32, {});
+  const uint32_t one = b.Constant(1), fill = b.Kernel("fill", 0);
+  b.Launch(0, fill, {y}, {one, one}, one);
+  b.Commit();
+  b.Launch(0, fill, {w}, {one, one}, one);
+  Program program(b.Build(), {test_fill});
+  ASSERT_EQ(program.Create(), WEFT_OK);
+  float value = 0, output = 0;
+  program.args.device = &functions;
+  const auto run = [&](Queue queue, bool limited, int expected) {
+    program.args.queue = &queue;
+    program.args.cancel = limited ? &queue.cancel : nullptr;
+    EXPECT_EQ(program.Run({}, {&output}, {&value}), expected);
+    EXPECT_EQ(program.error().committed, expected == WEFT_OK ? 1u : 0u);
+    return queue.calls;
+  };
+  EXPECT_EQ(run({}, false, WEFT_OK), "launch commit launch ");
+  EXPECT_EQ(run({}, true, WEFT_OK), "launch read 0 commit launch ");
+  EXPECT_EQ(run({.read_result = WEFT_ERROR_DEADLINE}, true, WEFT_ERROR_DEADLINE), "launch read 0 ");
+  EXPECT_EQ(run({.read_result = 1}, true, WEFT_ERROR_DEVICE), "launch read 0 ");
+  EXPECT_EQ(run({.cancel_in_read = 1}, true, WEFT_ERROR_CANCELLED), "launch read 0 ");
 }
 
 TEST(Run, PrintsTensors) {
