@@ -1,7 +1,5 @@
 #include "runtime/ptx_emulator/emulator_device.h"
 
-#include <time.h>
-
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/blame.h"
 #include "runtime/cuda/capability.h"
+#include "runtime/gpu_kernel.h"
 #include "runtime/ptx_emulator/buffer_launch.h"
 
 namespace weft {
@@ -23,7 +22,7 @@ uint64_t AddressOf(const void* pointer) { return reinterpret_cast<uint64_t>(poin
 struct EmulatedKernel {
   ptx::FunctionHandle function;
   uint32_t block_threads = 0;
-  size_t num_parameters = 0;
+  int64_t num_parameters = 0;
 };
 
 constexpr uint32_t kMaxBlockThreads = 1024;
@@ -40,21 +39,14 @@ class EmulatorCode final : public DeviceCode {
   absl::StatusOr<WeftKernel> Find(const KernelEntry& kernel) override {
     absl::StatusOr<ptx::FunctionHandle> function = emulator_->GetFunction(module_, kernel.name);
     if (!function.ok()) return absl::InvalidArgumentError(function.status().message());
-    // Pointers and sizes.
-    const std::vector<ptx::ParameterInfo> parameters = emulator_->Parameters(*function);
-    for (const ptx::ParameterInfo& parameter : parameters) {
-      if (parameter.bytes == 8) continue;
-      return absl::InvalidArgumentError(absl::StrCat("kernel '", kernel.name,
-                                                     "': expected parameters of 8 bytes, got '",
-                                                     parameter.name, "' of ", parameter.bytes));
+    std::vector<size_t> parameters;
+    for (const ptx::ParameterInfo& parameter : emulator_->Parameters(*function)) {
+      parameters.push_back(parameter.bytes);
     }
-    if (kernel.block_threads == 0 || kernel.block_threads > kMaxBlockThreads) {
-      return absl::InvalidArgumentError(absl::StrCat("kernel '", kernel.name, "': expected 1 to ",
-                                                     kMaxBlockThreads, " threads in a block, got ",
-                                                     kernel.block_threads));
-    }
+    absl::Status status = CheckGpuKernel(kernel, kMaxBlockThreads, parameters);
+    if (!status.ok()) return status;
     kernels_.push_back(std::make_unique<EmulatedKernel>(
-        EmulatedKernel{*function, kernel.block_threads, parameters.size()}));
+        EmulatedKernel{*function, kernel.block_threads, static_cast<int64_t>(parameters.size())}));
     return reinterpret_cast<WeftKernel>(kernels_.back().get());
   }
 
@@ -112,12 +104,8 @@ class EmulatorQueue final : public DeviceQueue {
 
   int Do(const WeftLaunch& launch) {
     const auto* kernel = reinterpret_cast<const EmulatedKernel*>(launch.kernel);
-    if (kernel->num_parameters != size_t{launch.num_buffers} + launch.num_sizes) {
-      return Keep(absl::InvalidArgumentError(
-          absl::StrCat("expected a kernel of ", launch.num_buffers, " buffers and ",
-                       launch.num_sizes, " sizes, got one of ", kernel->num_parameters,
-                       " parameters; in ", PlaceOfStep(*launch.step))));
-    }
+    absl::Status status = CheckGpuLaunch(launch, kernel->num_parameters);
+    if (!status.ok()) return Keep(std::move(status));
     ptx::BufferLaunch checked;
     checked.function = kernel->function;
     for (uint32_t i = 0; i < launch.num_buffers; ++i) {
@@ -132,7 +120,7 @@ class EmulatorQueue final : public DeviceQueue {
       checked.interrupt = [&launch] { return Interruption(launch); };
     }
     emulator_->ClearFindings();
-    absl::Status status = ptx::LaunchOnBuffers(*emulator_, checked);
+    status = ptx::LaunchOnBuffers(*emulator_, checked);
     if (absl::IsCancelled(status)) return WEFT_ERROR_CANCELLED;
     if (absl::IsDeadlineExceeded(status)) return WEFT_ERROR_DEADLINE;
     if (!status.ok()) {
@@ -143,15 +131,14 @@ class EmulatorQueue final : public DeviceQueue {
   }
 
   static absl::Status Interruption(const WeftLaunch& launch) {
-    if (launch.cancel != nullptr && __atomic_load_n(launch.cancel, __ATOMIC_ACQUIRE) != 0) {
-      return absl::CancelledError("");
+    switch (weft_interrupted(launch.deadline, launch.cancel)) {
+      case WEFT_ERROR_CANCELLED:
+        return absl::CancelledError("");
+      case WEFT_ERROR_DEADLINE:
+        return absl::DeadlineExceededError("");
+      default:
+        return absl::OkStatus();
     }
-    timespec now;
-    if (launch.deadline != INT64_MAX && clock_gettime(CLOCK_MONOTONIC, &now) == 0 &&
-        int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec >= launch.deadline) {
-      return absl::DeadlineExceededError("");
-    }
-    return absl::OkStatus();
   }
 
   const std::shared_ptr<ptx::Emulator> emulator_;
@@ -202,10 +189,7 @@ class EmulatorDevice final : public Device {
 
   int scratch_copies() const override { return 0; }
   absl::StatusOr<std::unique_ptr<DeviceQueue>> NewQueue(int64_t scratch_bytes) override {
-    if (scratch_bytes > 0) {
-      return absl::InvalidArgumentError(
-          "a GPU's kernels have no scratch, but the plan states some");
-    }
+    if (absl::Status status = CheckGpuScratch(scratch_bytes); !status.ok()) return status;
     return std::make_unique<EmulatorQueue>(emulator_);
   }
 

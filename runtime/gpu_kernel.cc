@@ -1,0 +1,49 @@
+#include "runtime/gpu_kernel.h"
+
+#include "absl/strings/str_cat.h"
+#include "runtime/blame.h"
+
+namespace weft {
+namespace {
+
+// In one dimension of a grid.
+constexpr int64_t kMaxBlocks = 0x7fffffff;
+
+}  // namespace
+
+absl::Status CheckGpuKernel(const KernelEntry& kernel, int64_t max_block_threads,
+                            std::span<const size_t> parameter_bytes) {
+  for (size_t i = 0; i < parameter_bytes.size(); ++i) {
+    if (parameter_bytes[i] == 8) continue;
+    return absl::InvalidArgumentError(absl::StrCat("kernel '", kernel.name,
+                                                   "': expected parameters of 8 bytes, got one of ",
+                                                   parameter_bytes[i], " (number ", i + 1, ")"));
+  }
+  if (kernel.block_threads == 0 || int64_t{kernel.block_threads} > max_block_threads) {
+    return absl::InvalidArgumentError(absl::StrCat("kernel '", kernel.name, "': expected 1 to ",
+                                                   max_block_threads, " threads in a block, got ",
+                                                   kernel.block_threads));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckGpuLaunch(const WeftLaunch& launch, int64_t num_parameters) {
+  if (num_parameters >= 0 && num_parameters != int64_t{launch.num_buffers} + launch.num_sizes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "expected a kernel of ", launch.num_buffers, " buffers and ", launch.num_sizes,
+        " sizes, got one of ", num_parameters, " parameters; in ", PlaceOfStep(*launch.step)));
+  }
+  if (launch.tiles > kMaxBlocks) {
+    return absl::ResourceExhaustedError(absl::StrCat("expected at most ", kMaxBlocks,
+                                                     " blocks, got ", launch.tiles, "; in ",
+                                                     PlaceOfStep(*launch.step)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckGpuScratch(int64_t scratch_bytes) {
+  if (scratch_bytes <= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError("a GPU's kernels have no scratch, but the plan states some");
+}
+
+}  // namespace weft

@@ -1,0 +1,27 @@
+// What holds for plans' kernels on any GPU, in hardware or emulated.
+#ifndef WEFT_RUNTIME_GPU_KERNEL_H_
+#define WEFT_RUNTIME_GPU_KERNEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "absl/status/status.h"
+#include "runtime/core/executor.h"
+#include "runtime/device.h"
+
+namespace weft {
+
+// InvalidArgument where a block has no threads, or more than the device takes, or where a parameter
+// is neither a pointer nor a size: `parameter_bytes` are their sizes.
+absl::Status CheckGpuKernel(const KernelEntry& kernel, int64_t max_block_threads,
+                            std::span<const size_t> parameter_bytes);
+// InvalidArgument where the kernel has another number of parameters than the launch gives it
+// (negative: that is not known); ResourceExhausted where it has too many blocks.
+absl::Status CheckGpuLaunch(const WeftLaunch& launch, int64_t num_parameters);
+// InvalidArgument where plans state scratch.
+absl::Status CheckGpuScratch(int64_t scratch_bytes);
+
+}  // namespace weft
+
+#endif  // WEFT_RUNTIME_GPU_KERNEL_H_
