@@ -40,8 +40,9 @@ class Package {
   // Verifies the container, the manifest and all plans of all targets, and loads the code of the
   // best target that the device can run, and the constants. Error: InvalidArgument or DataLoss for
   // a damaged file, FailedPrecondition where the file asks for a newer runtime or no target suits
-  // the device. A package is native code: one from an untrusted source is as safe as any program
-  // from there.
+  // the device; what the device itself refuses is Unavailable (its driver is too old),
+  // ResourceExhausted or Internal. A package is native code: one from an untrusted source is as
+  // safe as any program from there.
   static absl::StatusOr<std::shared_ptr<const Package>> Open(std::shared_ptr<const Bytes> bytes,
                                                              std::shared_ptr<Device> device);
   Package(const Package&) = delete;

@@ -4,12 +4,13 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "runtime/cuda/context.h"
+#include "runtime/cuda/ptx_text.h"
 #include "runtime/device.h"
 
 namespace weft::cuda {
@@ -24,21 +25,21 @@ struct Kernel {
 
 class Code final : public DeviceCode {
  public:
-  // `image` is PTX text, or a cubin. InvalidArgument with the driver's words where it takes
-  // neither; FailedPrecondition where a newer driver might.
+  // `ptx` is text; nothing else reaches the driver. InvalidArgument with the driver's words where
+  // it does not take that; Unavailable where a newer driver might.
   static absl::StatusOr<std::unique_ptr<Code>> Load(std::shared_ptr<Context> context,
-                                                    std::string_view image);
+                                                    std::string_view ptx);
   ~Code() override;
   absl::StatusOr<WeftKernel> Find(const KernelEntry& kernel) override;
 
  private:
-  Code(std::shared_ptr<Context> context, CUmodule module)
-      : context_(std::move(context)), module_(module) {}
+  Code(std::shared_ptr<Context> context, CUmodule module, PtxText text)
+      : context_(std::move(context)), module_(module), text_(std::move(text)) {}
   absl::StatusOr<Kernel> Look(const KernelEntry& entry);
 
   const std::shared_ptr<Context> context_;
   const CUmodule module_;
-  std::mutex mutex_;
+  const PtxText text_;
   std::vector<std::unique_ptr<Kernel>> kernels_;
 };
 

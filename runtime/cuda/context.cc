@@ -12,31 +12,14 @@ namespace {
 // The first generation that the compiler makes code for.
 constexpr int kMinCapability = 70;
 
-// After these the driver refuses everything else in the context.
-bool EndsContext(CUresult result) {
-  constexpr CUresult kErrors[] = {
-      CUDA_ERROR_ECC_UNCORRECTABLE,
-      CUDA_ERROR_NVLINK_UNCORRECTABLE,
-      CUDA_ERROR_CONTAINED,
-      CUDA_ERROR_ILLEGAL_ADDRESS,
-      CUDA_ERROR_LAUNCH_TIMEOUT,
-      CUDA_ERROR_CONTEXT_IS_DESTROYED,
-      CUDA_ERROR_ASSERT,
-      CUDA_ERROR_HARDWARE_STACK_ERROR,
-      CUDA_ERROR_ILLEGAL_INSTRUCTION,
-      CUDA_ERROR_MISALIGNED_ADDRESS,
-      CUDA_ERROR_INVALID_ADDRESS_SPACE,
-      CUDA_ERROR_INVALID_PC,
-      CUDA_ERROR_LAUNCH_FAILED,
-      CUDA_ERROR_EXTERNAL_DEVICE,
-      CUDA_ERROR_UNKNOWN,
-  };
-  return std::find(std::begin(kErrors), std::end(kErrors), result) != std::end(kErrors);
-}
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Context>> Context::Open(const Driver* driver, int ordinal) {
+  static std::mutex& mutex = *new std::mutex;
+  static auto& opened = *new std::map<std::pair<const Driver*, int>, std::weak_ptr<Context>>;
+  std::lock_guard<std::mutex> lock(mutex);
+  std::weak_ptr<Context>& known = opened[{driver, ordinal}];
+  if (std::shared_ptr<Context> context = known.lock(); context != nullptr) return context;
   std::shared_ptr<Context> context(new Context(driver));
   if (absl::Status status = context->Describe(ordinal); !status.ok()) return status;
   CUcontext primary = nullptr;
@@ -44,7 +27,18 @@ absl::StatusOr<std::shared_ptr<Context>> Context::Open(const Driver* driver, int
       driver->api().cuDevicePrimaryCtxRetain(&primary, context->device_), "taking its context");
   if (!status.ok()) return status;
   context->context_ = primary;
+  if (status = context->MakeStream(); !status.ok()) return status;
+  known = context;
   return context;
+}
+
+absl::Status Context::MakeStream() {
+  const Current current(*this);
+  if (!current.ok()) return current.status();
+  absl::Status status =
+      StatusOf(api().cuStreamCreate(&clearing_, CU_STREAM_NON_BLOCKING), "making a stream");
+  if (!status.ok()) return status;
+  return StatusOf(api().cuEventCreate(&cleared_, CU_EVENT_DISABLE_TIMING), "making an event");
 }
 
 absl::Status Context::Describe(int ordinal) {
@@ -71,7 +65,6 @@ absl::Status Context::Describe(int ordinal) {
   attribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
   attribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
   attribute(&max_block_threads_, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
-  attribute(&max_shared_bytes_, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
   if (status.ok()) {
     status =
         StatusOf(driver_api.cuDeviceGetName(model, sizeof(model) - 1, device_), "looking at it");
@@ -91,22 +84,38 @@ Context::~Context() {
   if (context_ == nullptr) return;
   {
     const Current current(*this);
-    staging_.Clear(api());
+    if (current.ok()) {
+      for (const Abandoned& abandoned : abandoned_) {
+        (void)api().cuEventSynchronize(abandoned.event);
+      }
+      for (const Deferred& deferred : deferred_) deferred.release(api());
+      staging_.Clear(api());
+      if (cleared_ != nullptr) (void)api().cuEventDestroy_v2(cleared_);
+      if (clearing_ != nullptr) (void)api().cuStreamDestroy_v2(clearing_);
+    }
   }
   (void)api().cuDevicePrimaryCtxRelease_v2(device_);
 }
 
-absl::Status Context::StatusOf(CUresult result, const std::string& doing) {
+absl::Status Context::StatusOf(CUresult result, const std::string& doing, bool waiting) {
   if (result == CUDA_SUCCESS) return absl::OkStatus();
-  const std::string text = absl::StrCat(name_, ": ", doing, ": ", driver_->Describe(result));
-  if (EndsContext(result)) {
+  const std::string said = driver_->Describe(result);
+  if (EndsContext(result, waiting)) {
     std::lock_guard<std::mutex> lock(mutex_);
+    std::string running;
+    for (const auto& [queue, launches] : under_way_) {
+      if (launches.count == 0) continue;
+      absl::StrAppend(&running, running.empty() ? "running " : ", or at the same time ",
+                      launches.Describe());
+    }
+    const std::string text =
+        absl::StrCat(name_, ": ", running.empty() ? doing : running, ": ", said);
     if (lost_.empty()) lost_ = text;
     return absl::InternalError(text);
   }
   return absl::Status(result == CUDA_ERROR_OUT_OF_MEMORY ? absl::StatusCode::kResourceExhausted
                                                          : absl::StatusCode::kInternal,
-                      text);
+                      absl::StrCat(name_, ": ", doing, ": ", said));
 }
 
 absl::Status Context::Usable() const {
@@ -116,31 +125,90 @@ absl::Status Context::Usable() const {
       "this process cannot use the GPU any more and has to be started anew, after: ", lost_));
 }
 
-void Context::Abandon(CUevent event) {
+void Context::SetUnderWay(const void* queue, const Launches& launches) {
   std::lock_guard<std::mutex> lock(mutex_);
-  abandoned_.push_back(event);
+  under_way_[queue] = launches;
+}
+
+void Context::ForgetUnderWay(const void* queue) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  under_way_.erase(queue);
+}
+
+void Context::Abandon(CUevent event) {
+  std::lock_guard<std::mutex> lock(abandoned_mutex_);
+  ++last_number_;
+  // Recorded anew it is done later, and what waits for it as it was waits longer.
+  for (const Abandoned& abandoned : abandoned_) {
+    if (abandoned.event == event) return;
+  }
+  abandoned_.push_back({event, last_number_});
 }
 
 void Context::Settle(CUevent event) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  abandoned_.erase(std::remove(abandoned_.begin(), abandoned_.end(), event), abandoned_.end());
+  std::lock_guard<std::mutex> lock(abandoned_mutex_);
+  std::erase_if(abandoned_, [&](const Abandoned& abandoned) { return abandoned.event == event; });
 }
 
-bool Context::has_abandoned() const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  return !abandoned_.empty();
+void Context::ForgetDone() {
+  // After an error nothing is under way any more.
+  std::erase_if(abandoned_, [&](const Abandoned& abandoned) {
+    return api().cuEventQuery(abandoned.event) != CUDA_ERROR_NOT_READY;
+  });
 }
 
-absl::Status Context::WaitForAbandoned(CUstream stream) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  for (const CUevent event : abandoned_) {
-    const CUresult result = api().cuStreamWaitEvent(stream, event, 0);
-    if (result != CUDA_SUCCESS) {
-      return absl::InternalError(
-          absl::StrCat(name_, ": waiting for abandoned work: ", driver_->Describe(result)));
-    }
+absl::Status Context::WaitForAbandoned(CUstream stream, bool* waits) {
+  std::lock_guard<std::mutex> lock(abandoned_mutex_);
+  ForgetDone();
+  for (const Abandoned& abandoned : abandoned_) {
+    *waits = true;
+    absl::Status status = StatusOf(api().cuStreamWaitEvent(stream, abandoned.event, 0),
+                                   "waiting for work that was given up");
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
+}
+
+void Context::ReleaseLater(std::function<void(const DriverApi&)> release) {
+  {
+    std::lock_guard<std::mutex> lock(abandoned_mutex_);
+    deferred_.push_back({std::move(release), last_number_});
+  }
+  Release();
+}
+
+void Context::Release() {
+  std::vector<Deferred> done;
+  {
+    std::lock_guard<std::mutex> lock(abandoned_mutex_);
+    if (deferred_.empty()) return;
+    ForgetDone();
+    uint64_t first = UINT64_MAX;
+    for (const Abandoned& abandoned : abandoned_) first = std::min(first, abandoned.number);
+    const auto kept =
+        std::partition(deferred_.begin(), deferred_.end(),
+                       [&](const Deferred& deferred) { return deferred.number < first; });
+    done.assign(std::make_move_iterator(deferred_.begin()), std::make_move_iterator(kept));
+    deferred_.erase(deferred_.begin(), kept);
+  }
+  for (const Deferred& deferred : done) deferred.release(api());
+}
+
+absl::Status Context::Clear(CUdeviceptr address, size_t bytes) {
+  std::lock_guard<std::mutex> lock(clearing_mutex_);
+  absl::Status status =
+      StatusOf(api().cuMemsetD8Async(address, 0, bytes, clearing_), "clearing memory");
+  if (!status.ok()) return status;
+  if (api().cuEventRecord(cleared_, clearing_) == CUDA_SUCCESS) {
+    Abandon(cleared_);
+    return absl::OkStatus();
+  }
+  return StatusOf(api().cuStreamSynchronize(clearing_), "clearing memory", /*waiting=*/true);
+}
+
+void Context::FinishClearing() {
+  (void)api().cuStreamSynchronize(clearing_);
+  Release();
 }
 
 }  // namespace weft::cuda

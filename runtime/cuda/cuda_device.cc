@@ -11,14 +11,14 @@
 #include "runtime/cuda/context.h"
 #include "runtime/cuda/driver.h"
 #include "runtime/cuda/queue.h"
+#include "runtime/gpu_kernel.h"
 
 namespace weft {
 namespace {
 
 class CudaDevice final : public Device {
  public:
-  CudaDevice(std::shared_ptr<cuda::Context> context, std::unique_ptr<cuda::Queue> queue)
-      : context_(std::move(context)), queue_(std::move(queue)) {}
+  explicit CudaDevice(std::shared_ptr<cuda::Context> context) : context_(std::move(context)) {}
 
   std::string_view name() const override { return "cuda"; }
   // The latest generation up to this one that the compiler knows.
@@ -48,24 +48,28 @@ class CudaDevice final : public Device {
   absl::StatusOr<DeviceMemory> Allocate(size_t size) override {
     if (size == 0) return DeviceMemory();
     if (absl::Status usable = context_->Usable(); !usable.ok()) return usable;
+    const cuda::Context::Current current(*context_);
+    if (!current.ok()) return current.status();
     const cuda::DriverApi& api = context_->api();
+    context_->Release();
     cuda::CUdeviceptr address = 0;
-    {
-      const cuda::Context::Current current(*context_);
-      const cuda::CUresult result = api.cuMemAlloc_v2(&address, size);
-      size_t free = 0, total = 0;
-      if (result == cuda::CUDA_ERROR_OUT_OF_MEMORY &&
-          api.cuMemGetInfo_v2(&free, &total) == cuda::CUDA_SUCCESS) {
-        return absl::ResourceExhaustedError(absl::StrCat(context_->name(), ": expected ", size,
-                                                         " bytes of memory in one piece, ", free,
-                                                         " of ", total, " are free"));
-      }
-      absl::Status status = context_->StatusOf(result, absl::StrCat("allocating ", size, " bytes"));
-      if (!status.ok()) return status;
+    cuda::CUresult result = api.cuMemAlloc_v2(&address, size);
+    if (result == cuda::CUDA_ERROR_OUT_OF_MEMORY) {
+      // Some may be free but for what is cleared yet.
+      context_->FinishClearing();
+      result = api.cuMemAlloc_v2(&address, size);
     }
+    size_t free = 0, total = 0;
+    if (result == cuda::CUDA_ERROR_OUT_OF_MEMORY &&
+        api.cuMemGetInfo_v2(&free, &total) == cuda::CUDA_SUCCESS) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(context_->name(), ": expected ", size, " bytes of memory in one piece, ",
+                       free, " of ", total, " are free: ", context_->driver().Describe(result)));
+    }
+    absl::Status status = context_->StatusOf(result, absl::StrCat("allocating ", size, " bytes"));
+    if (!status.ok()) return status;
     DeviceMemory memory(this, reinterpret_cast<void*>(static_cast<uintptr_t>(address)), size);
-    absl::Status status =
-        InQueue([&](cuda::Queue& queue) { return queue.Zero(memory.data(), size); });
+    status = context_->Clear(address, size);
     if (!status.ok()) return status;
     return memory;
   }
@@ -78,34 +82,46 @@ class CudaDevice final : public Device {
 
   int scratch_copies() const override { return 0; }
   absl::StatusOr<std::unique_ptr<DeviceQueue>> NewQueue(int64_t scratch_bytes) override {
-    if (scratch_bytes > 0) {
-      return absl::InvalidArgumentError(
-          "a GPU's kernels have no scratch, but the plan states some");
-    }
+    if (absl::Status status = CheckGpuScratch(scratch_bytes); !status.ok()) return status;
     return cuda::Queue::Make(context_);
   }
 
  private:
-  // Gives the device's own queue work, and waits for it.
+  // Gives a queue of the device's own work, and waits for it. There are as many as threads do this
+  // at once.
   template <typename Function>
   absl::Status InQueue(const Function& function) {
+    std::unique_ptr<cuda::Queue> queue;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (!idle_.empty()) {
+        queue = std::move(idle_.back());
+        idle_.pop_back();
+      }
+    }
+    if (queue == nullptr) {
+      absl::StatusOr<std::unique_ptr<cuda::Queue>> made = cuda::Queue::Make(context_);
+      if (!made.ok()) return made.status();
+      queue = *std::move(made);
+    }
+    absl::Status status = function(*queue);
+    status.Update(queue->Finish());
     std::lock_guard<std::mutex> lock(mutex_);
-    absl::Status status = function(*queue_);
-    status.Update(queue_->Finish());
+    idle_.push_back(std::move(queue));
     return status;
   }
 
   void Free(void* data, size_t) override {
-    if (context_->has_abandoned()) {
-      InQueue([](cuda::Queue& queue) { return queue.WaitForOthers(); }).IgnoreError();
-    }
     const cuda::Context::Current current(*context_);
-    (void)context_->api().cuMemFree_v2(cuda::AddressOf(data));
+    if (!current.ok()) return;
+    context_->ReleaseLater([address = cuda::AddressOf(data)](const cuda::DriverApi& api) {
+      (void)api.cuMemFree_v2(address);
+    });
   }
 
   const std::shared_ptr<cuda::Context> context_;
-  std::mutex mutex_;  // guards the queue
-  const std::unique_ptr<cuda::Queue> queue_;
+  std::mutex mutex_;  // guards these
+  std::vector<std::unique_ptr<cuda::Queue>> idle_;
 };
 
 }  // namespace
@@ -116,9 +132,7 @@ absl::StatusOr<std::shared_ptr<Device>> MakeCudaDevice(const CudaOptions& option
   absl::StatusOr<std::shared_ptr<cuda::Context>> context =
       cuda::Context::Open(*driver, options.ordinal);
   if (!context.ok()) return context.status();
-  absl::StatusOr<std::unique_ptr<cuda::Queue>> queue = cuda::Queue::Make(*context);
-  if (!queue.ok()) return queue.status();
-  return std::make_shared<CudaDevice>(*std::move(context), *std::move(queue));
+  return std::make_shared<CudaDevice>(*std::move(context));
 }
 
 }  // namespace weft

@@ -16,16 +16,19 @@ struct CudaOptions {
   std::string driver_library = "libcuda.so.1";
 };
 
-// Runs code for cuda targets up to the GPU's compute capability. Loading hands the PTX to the
-// driver, which compiles it (and keeps what it made in a cache of its own); a cubin goes as it is.
+// Runs code for cuda targets up to the GPU's compute capability. Loading hands the PTX, and nothing
+// but text, to the driver, which compiles it (and keeps what it made in a cache of its own).
 //
 // A run's launches are collected and given to the GPU when something waits for them, or at its end.
 // The second time that the same are to be done, they are captured as a CUDA graph, and from the
-// third on one call starts all of them. Feeds and outputs cross in pinned memory.
+// third on one call starts all of them, where the driver makes a graph of them. Feeds and outputs
+// cross in pinned memory. Memory is cleared on the GPU while the host goes on.
 //
 // A deadline or cancellation ends a run's waiting, not the kernels that were started: they run to
-// their end, whatever comes next on the GPU waits for them there, and their results go nowhere. A
-// run that has begun to write variables is waited for.
+// their end, whatever comes next on the GPU waits for them there, and their results go nowhere.
+// What they use is given back after them, and nobody waits for that. A run that has begun to write
+// variables is waited for; where it has a deadline or can be cancelled, all that comes before that
+// is waited for first.
 //
 // An error of a kernel (an illegal address and the like) ends what this process can do with the
 // GPU: each later call is FailedPrecondition and says what was the first error. After a fork, only

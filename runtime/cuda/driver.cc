@@ -15,6 +15,45 @@ namespace {
 // The first that instantiates graphs as we do (cuGraphInstantiateWithFlags).
 constexpr int kMinVersion = 11040;
 
+struct Advice {
+  CUresult result;
+  const char* text;
+};
+constexpr Advice kAdvice[] = {
+    {CUDA_ERROR_OUT_OF_MEMORY,
+     "feed smaller batches, or end other programs on the GPU (nvidia-smi lists them)"},
+    {CUDA_ERROR_STUB_LIBRARY,
+     "this is the toolkit's stub of the driver: take its folder out of the library path"},
+    {CUDA_ERROR_DEVICE_UNAVAILABLE,
+     "another process has the GPU for itself, or its compute mode allows none (nvidia-smi)"},
+    {CUDA_ERROR_NO_DEVICE,
+     "see what nvidia-smi lists and whether the environment's CUDA_VISIBLE_DEVICES hides it"},
+    {CUDA_ERROR_JIT_COMPILER_NOT_FOUND,
+     "install the driver's libnvidia-ptxjitcompiler.so.1 (in a container: the capability compute)"},
+    {CUDA_ERROR_JIT_COMPILATION_DISABLED, "take CUDA_DISABLE_PTX_JIT out of the environment"},
+    {CUDA_ERROR_OPERATING_SYSTEM, "see the kernel's log (dmesg)"},
+    {CUDA_ERROR_SYSTEM_NOT_READY,
+     "start the service of the links between GPUs (nvidia-fabricmanager), of the driver's version"},
+    {CUDA_ERROR_SYSTEM_DRIVER_MISMATCH,
+     "the driver in the kernel and its library are of different versions: restart the machine "
+     "after "
+     "an update of the driver"},
+    {CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE,
+     "take the folder of cuda-compat out of the library path"},
+    {CUDA_ERROR_UNKNOWN,
+     "see the kernel's log (dmesg), and whether its module nvidia_uvm is loaded"},
+};
+
+const char* AdviceFor(CUresult result) {
+  for (const Advice& advice : kAdvice) {
+    if (advice.result == result) return advice.text;
+  }
+  // All of these are the same service's.
+  const bool mps =
+      result >= CUDA_ERROR_MPS_CONNECTION_FAILED && result <= CUDA_ERROR_MPS_CLIENT_TERMINATED;
+  return mps ? "see the log of the MPS server (nvidia-cuda-mps-control)" : nullptr;
+}
+
 template <typename Function>
 bool FindSymbol(void* handle, const char* symbol, Function* function) {
   *function = reinterpret_cast<Function>(dlsym(handle, symbol));
@@ -51,7 +90,14 @@ absl::StatusOr<const Driver*> Driver::Load(const std::string& library) {
 absl::Status Driver::Find(void* handle, const std::string& library) {
   // The version comes first: it says why something else is missing.
   if (FindSymbol(handle, "cuDriverGetVersion", &api_.cuDriverGetVersion)) {
-    if (api_.cuDriverGetVersion(&version_) != CUDA_SUCCESS) version_ = 0;
+    const CUresult result = api_.cuDriverGetVersion(&version_);
+    if (result != CUDA_SUCCESS) {
+      // Not in the library's own words: those of a stub cannot be called.
+      const char* advice = AdviceFor(result);
+      return absl::FailedPreconditionError(absl::StrCat(
+          "cuda: expected NVIDIA's driver, but ", library, " does not tell its version (error ",
+          static_cast<int>(result), "); ", advice == nullptr ? "install the driver" : advice));
+    }
     if (version_ < kMinVersion) {
       return absl::FailedPreconditionError(
           absl::StrCat("cuda: expected a driver for CUDA ", VersionText(kMinVersion),
@@ -76,35 +122,50 @@ absl::Status Driver::Find(void* handle, const std::string& library) {
 
 absl::Status Driver::Initialize() {
   const CUresult result = api_.cuInit(0);
+  if (result == CUDA_SUCCESS) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("cuda: the driver cannot be initialised: ", Describe(result)));
+}
+
+bool EndsContext(CUresult result, bool waiting) {
   switch (result) {
-    case CUDA_SUCCESS:
-      return absl::OkStatus();
-    case CUDA_ERROR_NO_DEVICE:
-      return absl::FailedPreconditionError(
-          "cuda: the driver finds no GPU; see what nvidia-smi lists and whether the environment's "
-          "CUDA_VISIBLE_DEVICES hides it");
-    case CUDA_ERROR_STUB_LIBRARY:
-      return absl::FailedPreconditionError(
-          "cuda: expected NVIDIA's driver, got the toolkit's stub of it; take its folder out of "
-          "the library path");
-    case CUDA_ERROR_SYSTEM_DRIVER_MISMATCH:
-      return absl::FailedPreconditionError(
-          "cuda: the driver in the kernel and its library are of different versions; restart the "
-          "machine after an update of the driver");
+    case CUDA_ERROR_ECC_UNCORRECTABLE:
+    case CUDA_ERROR_NVLINK_UNCORRECTABLE:
+    case CUDA_ERROR_CONTAINED:
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+    case CUDA_ERROR_LAUNCH_TIMEOUT:
+    case CUDA_ERROR_CONTEXT_IS_DESTROYED:
+    case CUDA_ERROR_ASSERT:
+    case CUDA_ERROR_HARDWARE_STACK_ERROR:
+    case CUDA_ERROR_ILLEGAL_INSTRUCTION:
+    case CUDA_ERROR_MISALIGNED_ADDRESS:
+    case CUDA_ERROR_INVALID_ADDRESS_SPACE:
+    case CUDA_ERROR_INVALID_PC:
+    case CUDA_ERROR_LAUNCH_FAILED:
+    case CUDA_ERROR_TENSOR_MEMORY_LEAK:
+    case CUDA_ERROR_MPS_CLIENT_TERMINATED:
+    case CUDA_ERROR_EXTERNAL_DEVICE:
+      return true;
+    case CUDA_ERROR_UNKNOWN:
+      return waiting;
     default:
-      return absl::FailedPreconditionError(
-          absl::StrCat("cuda: the driver cannot be initialised: ", Describe(result)));
+      return false;
   }
 }
 
 std::string Driver::Describe(CUresult result) const {
   const char* name = nullptr;
   const char* text = nullptr;
+  std::string described;
   if (api_.cuGetErrorName(result, &name) != CUDA_SUCCESS || name == nullptr) {
-    return absl::StrCat("error ", static_cast<int>(result));
+    described = absl::StrCat("error ", static_cast<int>(result));
+  } else if (api_.cuGetErrorString(result, &text) != CUDA_SUCCESS || text == nullptr) {
+    described = name;
+  } else {
+    described = absl::StrCat(text, " (", name, ")");
   }
-  if (api_.cuGetErrorString(result, &text) != CUDA_SUCCESS || text == nullptr) return name;
-  return absl::StrCat(text, " (", name, ")");
+  const char* advice = AdviceFor(result);
+  return advice == nullptr ? described : absl::StrCat(described, "; ", advice);
 }
 
 }  // namespace weft::cuda

@@ -20,7 +20,8 @@ class Driver {
   const DriverApi& api() const { return api_; }
   // The newest CUDA that it supports, as it says itself: 12040 for 12.4.
   int version() const { return version_; }
-  // "out of memory (CUDA_ERROR_OUT_OF_MEMORY)".
+  // "out of memory (CUDA_ERROR_OUT_OF_MEMORY); feed smaller batches, or ...": what to do where
+  // something is known.
   std::string Describe(CUresult result) const;
 
  private:
@@ -31,6 +32,10 @@ class Driver {
   DriverApi api_;
   int version_ = 0;
 };
+
+// Whether the driver refuses everything else in a context after this. CUDA_ERROR_UNKNOWN counts
+// where it is told to somebody who waits for work: there it is a fault of the GPU.
+bool EndsContext(CUresult result, bool waiting);
 
 // "12.4" of 12040.
 std::string VersionText(int version);

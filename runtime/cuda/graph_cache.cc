@@ -1,9 +1,9 @@
 #include "runtime/cuda/graph_cache.h"
 
 #include <algorithm>
-#include <string>
+#include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "runtime/cuda/driver.h"
 
 namespace weft::cuda {
 namespace {
@@ -13,79 +13,114 @@ namespace {
 constexpr size_t kMaxEntries = 32;
 // A graph of one launch costs what the launch does.
 constexpr int64_t kMinSize = 2;
-
-absl::Status IssueError(Context& context, CUresult result, const Launches& failed) {
-  const std::string what = failed.Describe();
-  return context.StatusOf(result, what.empty() ? "starting a copy" : "launching " + what);
-}
+// Of a node, in the driver and on the GPU; nothing states it.
+constexpr int64_t kBytesOfNode = 1024;
 
 }  // namespace
 
-GraphCache::Entry* GraphCache::Find(const Work& work) {
+GraphCache::Entry* GraphCache::Find(const Work& work, uint64_t hash) {
   for (size_t i = 0; i < entries_.size(); ++i) {
     const size_t at = (next_ + i) % entries_.size();
-    if (!(entries_[at].work == work)) continue;
+    Entry& entry = entries_[at];
+    if (entry.hash != hash) continue;
+    if (entry.graph != nullptr && !(entry.work == work)) continue;
     next_ = at + 1;
-    return &entries_[at];
+    return &entry;
   }
   return nullptr;
 }
 
-absl::Status GraphCache::Start(Context& context, const Work& work, CUstream stream) {
-  const DriverApi& api = context.api();
-  Entry* entry = work.size() < kMinSize ? nullptr : Find(work);
+void GraphCache::Remember(const DriverApi& api, uint64_t hash) {
+  if (entries_.size() == kMaxEntries) {
+    const auto oldest =
+        std::min_element(entries_.begin(), entries_.end(),
+                         [](const Entry& a, const Entry& b) { return a.last_use < b.last_use; });
+    Drop(api, *oldest);
+    entries_.erase(oldest);
+  }
+  Entry& entry = entries_.emplace_back();
+  entry.hash = hash;
+  entry.last_use = ++uses_;
+  next_ = entries_.size();
+}
+
+Issued GraphCache::Start(const DriverApi& api, const Work& work, CUstream stream) {
+  if (work.size() < kMinSize) return work.Issue(api, stream);
+  const uint64_t hash = work.Hash();
+  Entry* entry = Find(work, hash);
   if (entry == nullptr) {
-    Launches failed;
-    const CUresult result = work.Issue(api, stream, &failed);
-    if (result != CUDA_SUCCESS) return IssueError(context, result, failed);
-    if (work.size() < kMinSize) return absl::OkStatus();
-    if (entries_.size() == kMaxEntries) {
-      const auto oldest =
-          std::min_element(entries_.begin(), entries_.end(),
-                           [](const Entry& a, const Entry& b) { return a.last_use < b.last_use; });
-      // The driver keeps a graph that is under way until it is done.
-      if (oldest->graph != nullptr) (void)api.cuGraphExecDestroy(oldest->graph);
-      entries_.erase(oldest);
-    }
-    entries_.push_back({work, nullptr, ++uses_});
-    next_ = entries_.size();
-    return absl::OkStatus();
+    Issued issued = work.Issue(api, stream);
+    if (issued.result == CUDA_SUCCESS) Remember(api, hash);
+    return issued;
   }
   entry->last_use = ++uses_;
-  if (entry->graph == nullptr) {
-    if (absl::Status status = Capture(context, stream, *entry); !status.ok()) return status;
+  Issued issued;
+  if (entry->graph == nullptr && !entry->refused) {
+    issued.result = Capture(api, work, stream, *entry);
   }
-  return context.StatusOf(api.cuGraphLaunch(entry->graph, stream),
-                          absl::StrCat("launching a graph, ", work.launches().Describe()));
+  if (entry->graph != nullptr) {
+    issued.result = api.cuGraphLaunch(entry->graph, stream);
+    if (issued.result == CUDA_SUCCESS) {
+      issued.size = work.size();
+      issued.launches = work.launches();
+      return issued;
+    }
+    // Nothing of it was started.
+    Drop(api, *entry);
+    entry->refused = true;
+  }
+  return EndsContext(issued.result, /*waiting=*/false) ? issued : work.Issue(api, stream);
 }
 
-absl::Status GraphCache::Capture(Context& context, CUstream stream, Entry& entry) {
-  const DriverApi& api = context.api();
-  // What other threads call meanwhile is no matter of the capture's.
-  absl::Status status =
-      context.StatusOf(api.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
-                       "beginning to capture a graph");
-  if (!status.ok()) return status;
-  Launches failed;
-  const CUresult issued = entry.work.Issue(api, stream, &failed);
-  if (issued != CUDA_SUCCESS) status = IssueError(context, issued, failed);
-  CUgraph graph = nullptr;
-  // Also after an error: the stream captures until then.
-  const CUresult ended = api.cuStreamEndCapture(stream, &graph);
-  if (status.ok()) status = context.StatusOf(ended, "capturing a graph");
-  if (status.ok()) {
-    status = context.StatusOf(api.cuGraphInstantiateWithFlags(&entry.graph, graph, 0),
-                              absl::StrCat("making a graph of ", entry.work.size(), " nodes"));
-    if (!status.ok()) entry.graph = nullptr;
+CUresult GraphCache::Capture(const DriverApi& api, const Work& work, CUstream stream,
+                             Entry& entry) {
+  while (nodes_ + work.size() > kMaxNodes) {
+    Entry* oldest = nullptr;
+    for (Entry& other : entries_) {
+      if (other.graph == nullptr) continue;
+      if (oldest == nullptr || other.last_use < oldest->last_use) oldest = &other;
+    }
+    if (oldest == nullptr) {
+      entry.refused = true;
+      return CUDA_SUCCESS;
+    }
+    Drop(api, *oldest);
   }
-  if (graph != nullptr) (void)api.cuGraphDestroy(graph);
-  return status;
+  // What other threads call meanwhile is no matter of the capture's.
+  CUresult result = api.cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);
+  if (result == CUDA_SUCCESS) {
+    result = work.Issue(api, stream).result;
+    CUgraph graph = nullptr;
+    // Also after an error: the stream captures until then.
+    const CUresult ended = api.cuStreamEndCapture(stream, &graph);
+    if (result == CUDA_SUCCESS) result = ended;
+    if (result == CUDA_SUCCESS) {
+      result = api.cuGraphInstantiateWithFlags(&entry.graph, graph, 0);
+      if (result != CUDA_SUCCESS) entry.graph = nullptr;
+    }
+    if (graph != nullptr) (void)api.cuGraphDestroy(graph);
+  }
+  entry.refused = result != CUDA_SUCCESS;
+  if (result == CUDA_SUCCESS) {
+    entry.work = work;
+    nodes_ += work.size();
+  }
+  return result;
 }
+
+void GraphCache::Drop(const DriverApi& api, Entry& entry) {
+  if (entry.graph == nullptr) return;
+  nodes_ -= entry.work.size();
+  // The driver keeps a graph that is under way until it is done.
+  (void)api.cuGraphExecDestroy(entry.graph);
+  entry.graph = nullptr;
+  entry.work = Work();
+}
+
+int64_t GraphCache::bytes() const { return nodes_ * kBytesOfNode; }
 
 void GraphCache::Clear(const DriverApi& api) {
-  for (const Entry& entry : entries_) {
-    if (entry.graph != nullptr) (void)api.cuGraphExecDestroy(entry.graph);
-  }
+  for (Entry& entry : entries_) Drop(api, entry);
   entries_.clear();
 }
 

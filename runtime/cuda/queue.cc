@@ -1,57 +1,74 @@
 #include "runtime/cuda/queue.h"
 
-#include <time.h>
-
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "runtime/blame.h"
+#include "runtime/gpu_kernel.h"
 
 namespace weft::cuda {
 namespace {
 
-// Work that waits to be given to the GPU, in words of work.h, so that memory is bounded.
+// Work that waits to be given to the GPU, in words and entries of work.h, so that memory and graphs
+// are bounded.
 constexpr size_t kMaxWords = size_t{1} << 16;
-constexpr int64_t kMaxBlocks = 0x7fffffff;
+constexpr int64_t kMaxSize = 512;
+// A stream takes about 1000 launches; to give it more waits inside the driver, where nothing ends
+// that.
+constexpr int64_t kMaxUnderWay = 512;
 
-// A wait looks at the stream without a pause for so long (in nanoseconds), since most work is
-// short, and then after pauses of an eighth of what it has waited.
-constexpr int64_t kWithoutPause = 300'000, kLongestPause = 500'000;
-
-int64_t Now() {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
+// A wait looks at the stream without a pause for so long, since most work is short, and then after
+// pauses of an eighth of what it has waited.
+constexpr std::chrono::nanoseconds kWithoutPause(300'000), kLongestPause(500'000);
 
 }  // namespace
+
+void Queue::Resources::Release(const DriverApi& api) {
+  graphs.Clear(api);
+  if (abandonment != nullptr) (void)api.cuEventDestroy_v2(abandonment);
+  if (stream != nullptr) (void)api.cuStreamDestroy_v2(stream);
+  if (small != nullptr) (void)api.cuMemFreeHost(small);
+}
 
 absl::StatusOr<std::unique_ptr<Queue>> Queue::Make(std::shared_ptr<Context> context) {
   if (absl::Status usable = context->Usable(); !usable.ok()) return usable;
   std::unique_ptr<Queue> queue(new Queue(std::move(context)));
   Context& shared = *queue->context_;
+  Resources& made = *queue->resources_;
   const Context::Current current(shared);
+  if (!current.ok()) return current.status();
   absl::Status status = shared.StatusOf(
-      shared.api().cuStreamCreate(&queue->stream_, CU_STREAM_NON_BLOCKING), "making a stream");
+      shared.api().cuStreamCreate(&made.stream, CU_STREAM_NON_BLOCKING), "making a stream");
   if (!status.ok()) return status;
-  status = shared.StatusOf(
-      shared.api().cuEventCreate(&queue->abandonment_, CU_EVENT_DISABLE_TIMING), "making an event");
+  status = shared.StatusOf(shared.api().cuEventCreate(&made.abandonment, CU_EVENT_DISABLE_TIMING),
+                           "making an event");
   if (!status.ok()) return status;
+  // Now, since a run that has begun to write variables must not fail for want of it.
+  void* memory = nullptr;
+  status = shared.StatusOf(shared.api().cuMemHostAlloc(&memory, kSmallBytes, 0),
+                           absl::StrCat("pinning ", kSmallBytes, " bytes of the host"));
+  if (!status.ok()) return status;
+  made.small = static_cast<char*>(memory);
   return queue;
 }
 
 Queue::~Queue() {
   const Context::Current current(*context_);
-  const DriverApi& api = context_->api();
-  if (in_flight_) (void)api.cuStreamSynchronize(stream_);
-  if (abandoned_) context_->Settle(abandonment_);
-  graphs_.Clear(api);
-  if (abandonment_ != nullptr) (void)api.cuEventDestroy_v2(abandonment_);
-  if (stream_ != nullptr) (void)api.cuStreamDestroy_v2(stream_);
-  if (small_ != nullptr) (void)api.cuMemFreeHost(small_);
+  if (current.ok()) {
+    if (in_flight_) Abandon();
+    context_->ReleaseLater(
+        [resources = resources_](const DriverApi& api) { resources->Release(api); });
+  }
+  // Plans do not outlive their queues.
+  context_->ForgetUnderWay(this);
+}
+
+int64_t Queue::held_bytes() const {
+  return static_cast<int64_t>(kSmallBytes) + resources_->graphs.bytes();
 }
 
 void Queue::Bind(WeftRunArgs* args) {
@@ -61,6 +78,7 @@ void Queue::Bind(WeftRunArgs* args) {
   deadline_ = args->deadline;
   cancel_ = args->cancel;
   committed_ = false;
+  may_have_written_ = false;
 }
 
 absl::Status Queue::Begin() {
@@ -70,34 +88,25 @@ absl::Status Queue::Begin() {
     // Pinned memory and the arena are still in use.
     if (absl::Status status = Wait(nullptr); !status.ok()) return status;
   }
-  if (absl::Status status = context_->WaitForAbandoned(stream_); !status.ok()) return status;
-  begun_ = true;
-  return absl::OkStatus();
+  absl::Status status = context_->WaitForAbandoned(stream(), &in_flight_);
+  begun_ = status.ok();
+  return status;
 }
 
-absl::Status Queue::TakeSmall(size_t bytes, char** pinned) {
-  *pinned = nullptr;
-  if (small_ == nullptr) {
-    void* memory = nullptr;
-    absl::Status status =
-        context_->StatusOf(context_->api().cuMemHostAlloc(&memory, kSmallBytes, 0),
-                           absl::StrCat("pinning ", kSmallBytes, " bytes of the host"));
-    if (!status.ok()) return status;
-    small_ = static_cast<char*>(memory);
-  }
-  if (bytes > kSmallBytes - small_used_) return absl::OkStatus();
-  *pinned = small_ + small_used_;
+char* Queue::TakeSmall(size_t bytes) {
+  if (bytes > kSmallBytes - small_used_) return nullptr;
+  char* pinned = resources_->small + small_used_;
   small_used_ = std::min(kSmallBytes, small_used_ + (bytes + 63) / 64 * 64);
-  return absl::OkStatus();
+  return pinned;
 }
 
 absl::Status Queue::CopyIn(void* device, const void* host, size_t bytes) {
   if (bytes == 0) return absl::OkStatus();
   const Context::Current current(*context_);
+  if (!current.ok()) return current.status();
   if (absl::Status status = Begin(); !status.ok()) return status;
   if (absl::Status status = CopyOutLarge(); !status.ok()) return status;
-  char* pinned = nullptr;
-  if (absl::Status status = TakeSmall(bytes, &pinned); !status.ok()) return status;
+  char* pinned = TakeSmall(bytes);
   if (pinned == nullptr) {
     return CopyInLarge(AddressOf(device), static_cast<const char*>(host), bytes);
   }
@@ -109,9 +118,9 @@ absl::Status Queue::CopyIn(void* device, const void* host, size_t bytes) {
 absl::Status Queue::CopyOut(void* host, const void* device, size_t bytes) {
   if (bytes == 0) return absl::OkStatus();
   const Context::Current current(*context_);
+  if (!current.ok()) return current.status();
   if (absl::Status status = Begin(); !status.ok()) return status;
-  char* pinned = nullptr;
-  if (absl::Status status = TakeSmall(bytes, &pinned); !status.ok()) return status;
+  char* pinned = TakeSmall(bytes);
   if (pinned == nullptr) {
     large_results_.push_back({static_cast<char*>(host), AddressOf(device), bytes});
     return absl::OkStatus();
@@ -119,20 +128,6 @@ absl::Status Queue::CopyOut(void* host, const void* device, size_t bytes) {
   work_.CopyOut(pinned, AddressOf(device), bytes);
   small_results_.push_back({host, pinned, bytes});
   return absl::OkStatus();
-}
-
-absl::Status Queue::Zero(void* device, size_t bytes) {
-  const Context::Current current(*context_);
-  if (absl::Status status = Begin(); !status.ok()) return status;
-  in_flight_ = true;
-  return context_->StatusOf(context_->api().cuMemsetD8Async(AddressOf(device), 0, bytes, stream_),
-                            "clearing memory");
-}
-
-absl::Status Queue::WaitForOthers() {
-  const Context::Current current(*context_);
-  absl::Status status = context_->WaitForAbandoned(stream_);
-  return status.ok() ? Wait(nullptr) : status;
 }
 
 absl::Status Queue::TakeRing() {
@@ -148,7 +143,10 @@ absl::Status Queue::Drain(StagingRing::Slot& slot, Piece& piece) {
     if (absl::Status status = Wait(slot.event); !status.ok()) return status;
     slot.in_flight = false;
   }
-  if (piece.host != nullptr) memcpy(piece.host, slot.host, piece.bytes);
+  if (piece.host != nullptr) {
+    memcpy(piece.host, slot.host, piece.bytes);
+    delivering_ = true;
+  }
   piece = {};
   return absl::OkStatus();
 }
@@ -165,10 +163,10 @@ absl::Status Queue::CopyInLarge(CUdeviceptr device, const char* host, size_t byt
     const size_t size = std::min(bytes, StagingRing::kSlotBytes);
     memcpy(slot.host, host, size);
     in_flight_ = slot.in_flight = true;
-    status = context_->StatusOf(api.cuMemcpyHtoDAsync_v2(device, slot.host, size, stream_),
+    status = context_->StatusOf(api.cuMemcpyHtoDAsync_v2(device, slot.host, size, stream()),
                                 "copying to it");
     if (!status.ok()) break;
-    status = context_->StatusOf(api.cuEventRecord(slot.event, stream_), "recording an event");
+    status = context_->StatusOf(api.cuEventRecord(slot.event, stream()), "recording an event");
     device += size;
     host += size;
     bytes -= size;
@@ -178,8 +176,16 @@ absl::Status Queue::CopyInLarge(CUdeviceptr device, const char* host, size_t byt
 
 absl::Status Queue::CopyOutLarge() {
   if (large_results_.empty()) return absl::OkStatus();
-  absl::Status status = Flush();
-  if (status.ok()) status = TakeRing();
+  if (absl::Status status = Flush(); !status.ok()) return status;
+  absl::Status status = TakeRing();
+  if (absl::IsResourceExhausted(status)) {
+    // More slowly, since what the run computed is not to be lost for that.
+    for (const LargeResult& result : std::exchange(large_results_, {})) {
+      status = ReadPieces(result.host, result.device, result.bytes, /*is_result=*/true);
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
   if (!status.ok()) return status;
   const DriverApi& api = context_->api();
   std::array<Piece, StagingRing::kSlots> pieces;
@@ -192,10 +198,10 @@ absl::Status Queue::CopyOutLarge() {
       if (status = Drain(slot, piece_of(slot)); !status.ok()) return status;
       const size_t size = std::min(result.bytes, StagingRing::kSlotBytes);
       in_flight_ = slot.in_flight = true;
-      status = context_->StatusOf(api.cuMemcpyDtoHAsync_v2(slot.host, result.device, size, stream_),
-                                  "copying from it");
+      status = context_->StatusOf(
+          api.cuMemcpyDtoHAsync_v2(slot.host, result.device, size, stream()), "copying from it");
       if (!status.ok()) return status;
-      status = context_->StatusOf(api.cuEventRecord(slot.event, stream_), "recording an event");
+      status = context_->StatusOf(api.cuEventRecord(slot.event, stream()), "recording an event");
       if (!status.ok()) return status;
       piece_of(slot) = {result.host, size};
       result.device += size;
@@ -215,36 +221,57 @@ absl::Status Queue::CopyOutLarge() {
 absl::Status Queue::Flush() {
   if (work_.size() == 0) return absl::OkStatus();
   if (absl::Status status = Begin(); !status.ok()) return status;
-  // Whatever comes of it, some of it may have been started.
+  if (interruptible() && launched_.count >= kMaxUnderWay) {
+    if (absl::Status status = Wait(nullptr); !status.ok()) return status;
+  }
   in_flight_ = true;
-  launched_.Add(work_.launches());
-  absl::Status status = graphs_.Start(*context_, work_, stream_);
+  const Launches before = launched_;
+  Launches all = before;
+  all.Add(work_.launches());
+  // Whoever is told of an error while this is given has to know of all of it.
+  SetUnderWay(all);
+  const Issued issued = resources_->graphs.Start(context_->api(), work_, stream());
+  if (committed_ && issued.size > committed_at_) may_have_written_ = true;
+  committed_at_ = 0;
   work_.Clear();
-  return status;
+  if (issued.result == CUDA_SUCCESS) return absl::OkStatus();
+  // What was not given is not to blame.
+  all = before;
+  all.Add(issued.launches);
+  SetUnderWay(all);
+  const std::string refused = issued.refused.Describe();
+  return context_->StatusOf(issued.result,
+                            refused.empty() ? "starting work" : "launching " + refused);
+}
+
+void Queue::SetUnderWay(const Launches& launches) {
+  launched_ = launches;
+  context_->SetUnderWay(this, launches);
 }
 
 absl::Status Queue::Interruption() const {
-  if (!interruptible()) return absl::OkStatus();
-  if (cancel_ != nullptr && __atomic_load_n(cancel_, __ATOMIC_ACQUIRE) != 0) {
-    return absl::CancelledError("cancelled");
+  switch (interruptible() ? weft_interrupted(deadline_, cancel_) : WEFT_OK) {
+    case WEFT_ERROR_CANCELLED:
+      return absl::CancelledError("cancelled");
+    case WEFT_ERROR_DEADLINE:
+      return absl::DeadlineExceededError("the deadline passed");
+    default:
+      return absl::OkStatus();
   }
-  if (Now() >= deadline_) return absl::DeadlineExceededError("the deadline passed");
-  return absl::OkStatus();
 }
 
 CUresult Queue::Poll(CUevent event, absl::Status* interruption) const {
+  using Clock = std::chrono::steady_clock;
   const DriverApi& api = context_->api();
-  const int64_t start = Now();
+  const Clock::time_point start = Clock::now();
   for (;;) {
-    const CUresult result = event != nullptr ? api.cuEventQuery(event) : api.cuStreamQuery(stream_);
+    const CUresult result =
+        event != nullptr ? api.cuEventQuery(event) : api.cuStreamQuery(stream());
     if (result != CUDA_ERROR_NOT_READY) return result;
     *interruption = Interruption();
     if (!interruption->ok()) return result;
-    const int64_t now = Now();
-    if (now - start < kWithoutPause) continue;
-    const int64_t pause = std::min({(now - start) / 8, kLongestPause, deadline_ - now});
-    const struct timespec time = {0, std::max<int64_t>(pause, 1)};
-    nanosleep(&time, nullptr);
+    const std::chrono::nanoseconds waited = Clock::now() - start;
+    if (waited >= kWithoutPause) std::this_thread::sleep_for(std::min(waited / 8, kLongestPause));
   }
 }
 
@@ -256,39 +283,42 @@ absl::Status Queue::Wait(CUevent event) {
     result = Poll(event, &interruption);
     if (!interruption.ok()) {
       interrupted_ = true;
-      return Abandon(std::move(interruption));
+      Abandon();
+      return interruption;
     }
   } else {
-    result = event != nullptr ? api.cuEventSynchronize(event) : api.cuStreamSynchronize(stream_);
+    result = event != nullptr ? api.cuEventSynchronize(event) : api.cuStreamSynchronize(stream());
   }
   if (result != CUDA_SUCCESS) {
     const std::string what = launched_.Describe();
-    return context_->StatusOf(result, what.empty() ? "copying" : "running " + what);
+    return context_->StatusOf(result, what.empty() ? "copying" : "running " + what,
+                              /*waiting=*/true);
   }
   if (event != nullptr) return absl::OkStatus();
-  launched_ = {};
+  SetUnderWay({});
   in_flight_ = false;
-  if (abandoned_) context_->Settle(abandonment_);
+  if (abandoned_) context_->Settle(resources_->abandonment);
   abandoned_ = false;
   return absl::OkStatus();
 }
 
-absl::Status Queue::Abandon(absl::Status interruption) {
-  if (abandoned_ || !in_flight_) return interruption;
-  absl::Status status = context_->StatusOf(context_->api().cuEventRecord(abandonment_, stream_),
-                                           "recording an event");
-  if (!status.ok()) return status;
-  context_->Abandon(abandonment_);
-  abandoned_ = true;
-  return interruption;
+void Queue::Abandon() {
+  if (abandoned_ || !in_flight_) return;
+  if (context_->api().cuEventRecord(resources_->abandonment, stream()) == CUDA_SUCCESS) {
+    context_->Abandon(resources_->abandonment);
+    abandoned_ = true;
+    return;
+  }
+  // Of a lost context nothing is under way; of another one nobody else could know when it is done.
+  (void)context_->api().cuStreamSynchronize(stream());
+  SetUnderWay({});
+  in_flight_ = false;
 }
 
 absl::Status Queue::Complete() {
   if (!status_.ok()) return std::exchange(status_, absl::OkStatus());
   if (interrupted_) return absl::OkStatus();  // that was said
-  if (absl::Status interruption = Interruption(); !interruption.ok()) {
-    return Abandon(std::move(interruption));
-  }
+  if (absl::Status interruption = Interruption(); !interruption.ok()) return interruption;
   if (absl::Status status = Flush(); !status.ok()) return status;
   if (absl::Status status = CopyOutLarge(); !status.ok()) return status;
   if (in_flight_) {
@@ -302,20 +332,21 @@ absl::Status Queue::Complete() {
 
 absl::Status Queue::Finish() {
   const Context::Current current(*context_);
-  absl::Status status = Complete();
-  if (!status.ok() && in_flight_ && !abandoned_) {
-    // What was started before the error still uses memory.
-    (void)context_->api().cuStreamSynchronize(stream_);
-    launched_ = {};
-    in_flight_ = false;
+  absl::Status status = current.ok() ? Complete() : current.status();
+  if (!status.ok()) {
+    if (current.ok()) Abandon();
+    // What variables hold is not to be had any more.
+    if (committed_ && !context_->Usable().ok()) may_have_written_ = true;
   }
+  status_ = absl::OkStatus();
   if (ring_ != nullptr) context_->staging().Return(std::move(ring_));
   work_.Clear();
   small_results_.clear();
   large_results_.clear();
   small_used_ = kReadBytes;
-  begun_ = interrupted_ = false;
+  begun_ = interrupted_ = delivering_ = false;
   committed_ = true;
+  committed_at_ = 0;
   deadline_ = INT64_MAX;
   cancel_ = nullptr;
   return status;
@@ -332,28 +363,22 @@ int Queue::Keep(absl::Status status) {
 absl::Status Queue::MoveLargeResults() {
   if (large_results_.empty()) return absl::OkStatus();
   const Context::Current current(*context_);
-  return CopyOutLarge();
+  return current.ok() ? CopyOutLarge() : current.status();
 }
 
 absl::Status Queue::Record(const WeftLaunch& launch) {
   const auto* kernel = reinterpret_cast<const Kernel*>(launch.kernel);
-  const int64_t parameters = int64_t{launch.num_buffers} + launch.num_sizes;
-  if (kernel->num_parameters >= 0 && kernel->num_parameters != parameters) {
-    return absl::InvalidArgumentError(absl::StrCat("expected a kernel of ", launch.num_buffers,
-                                                   " buffers and ", launch.num_sizes,
-                                                   " sizes, got one of ", kernel->num_parameters,
-                                                   " parameters; in ", PlaceOfStep(*launch.step)));
-  }
-  if (launch.tiles > kMaxBlocks) {
-    return absl::ResourceExhaustedError(absl::StrCat("expected at most ", kMaxBlocks,
-                                                     " blocks, got ", launch.tiles, "; in ",
-                                                     PlaceOfStep(*launch.step)));
-  }
-  if (absl::Status status = MoveLargeResults(); !status.ok()) return status;
+  absl::Status status = CheckGpuLaunch(launch, kernel->num_parameters);
+  if (status.ok()) status = MoveLargeResults();
+  if (!status.ok()) return status;
   work_.Launch(*kernel, launch);
-  if (work_.words() < kMaxWords) return absl::OkStatus();
+  return FlushWhereFull();
+}
+
+absl::Status Queue::FlushWhereFull() {
+  if (work_.words() < kMaxWords && work_.size() < kMaxSize) return absl::OkStatus();
   const Context::Current current(*context_);
-  return Flush();
+  return current.ok() ? Flush() : current.status();
 }
 
 int Queue::Launch(void* queue, const WeftLaunch* launch) {
@@ -366,24 +391,21 @@ int Queue::CopyWithin(void* queue, void* destination, const void* source, int64_
   if (bytes <= 0) return 0;
   if (absl::Status status = self->MoveLargeResults(); !status.ok()) return self->Keep(status);
   self->work_.CopyWithin(AddressOf(destination), AddressOf(source), static_cast<size_t>(bytes));
-  return 0;
+  return self->Keep(self->FlushWhereFull());
 }
 
-absl::Status Queue::ReadPieces(char* host, const void* source, size_t bytes) {
-  const Context::Current current(*context_);
-  // `small_` is there.
-  char* unused = nullptr;
+absl::Status Queue::ReadPieces(char* host, CUdeviceptr source, size_t bytes, bool is_result) {
   absl::Status status = Begin();
-  if (status.ok()) status = TakeSmall(0, &unused);
   for (bool first = true; status.ok() && (first || bytes > 0); first = false) {
     const size_t size = std::min(bytes, kReadBytes);
-    if (size > 0) work_.CopyOut(small_, AddressOf(source), size);
+    if (size > 0) work_.CopyOut(resources_->small, source, size);
     status = Flush();
     if (status.ok() && in_flight_) status = Wait(nullptr);
     if (!status.ok()) break;
-    if (size > 0) memcpy(host, small_, size);
+    if (size > 0) memcpy(host, resources_->small, size);
+    delivering_ = delivering_ || is_result;
     host += size;
-    source = static_cast<const char*>(source) + size;
+    source += size;
     bytes -= size;
   }
   return status;
@@ -391,10 +413,17 @@ absl::Status Queue::ReadPieces(char* host, const void* source, size_t bytes) {
 
 int Queue::Read(void* queue, void* host, const void* source, int64_t bytes) {
   auto* self = static_cast<Queue*>(queue);
-  return self->Keep(self->ReadPieces(static_cast<char*>(host), source,
-                                     static_cast<size_t>(std::max<int64_t>(bytes, 0))));
+  const Context::Current current(*self->context_);
+  if (!current.ok()) return self->Keep(current.status());
+  return self->Keep(self->ReadPieces(static_cast<char*>(host), AddressOf(source),
+                                     static_cast<size_t>(std::max<int64_t>(bytes, 0)),
+                                     /*is_result=*/false));
 }
 
-void Queue::Commit(void* queue) { static_cast<Queue*>(queue)->committed_ = true; }
+void Queue::Commit(void* queue) {
+  auto* self = static_cast<Queue*>(queue);
+  self->committed_ = true;
+  self->committed_at_ = self->work_.size();
+}
 
 }  // namespace weft::cuda

@@ -24,7 +24,7 @@ namespace weft::cuda {
 class Queue final : public DeviceQueue {
  public:
   static absl::StatusOr<std::unique_ptr<Queue>> Make(std::shared_ptr<Context> context);
-  // Waits for whatever was abandoned.
+  // What is under way is abandoned: all that it uses is released afterwards.
   ~Queue() override;
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
@@ -33,11 +33,8 @@ class Queue final : public DeviceQueue {
   absl::Status CopyOut(void* host, const void* device, size_t bytes) override;
   void Bind(WeftRunArgs* args) override;
   absl::Status Finish() override;
-
-  // Done by the next Finish.
-  absl::Status Zero(void* device, size_t bytes);
-  // Until what other queues abandoned is done.
-  absl::Status WaitForOthers();
+  bool may_have_written() const override { return may_have_written_; }
+  int64_t held_bytes() const override;
 
  private:
   // Of a tensor that goes through `small_`, and of all of them together.
@@ -61,8 +58,17 @@ class Queue final : public DeviceQueue {
     char* host = nullptr;  // null: none
     size_t bytes = 0;
   };
+  // What work that is under way uses.
+  struct Resources {
+    CUstream stream = nullptr;
+    CUevent abandonment = nullptr;
+    char* small = nullptr;
+    GraphCache graphs;
+    void Release(const DriverApi& api);
+  };
 
-  explicit Queue(std::shared_ptr<Context> context) : context_(std::move(context)) {}
+  explicit Queue(std::shared_ptr<Context> context)
+      : context_(std::move(context)), resources_(std::make_shared<Resources>()) {}
 
   // The three functions of a run, and its commit.
   static int Launch(void* queue, const WeftLaunch* launch);
@@ -71,9 +77,11 @@ class Queue final : public DeviceQueue {
   static void Commit(void* queue);
 
   absl::Status Record(const WeftLaunch& launch);
+  absl::Status FlushWhereFull();
   // Before anything that may overwrite large results: they cross now.
   absl::Status MoveLargeResults();
-  absl::Status ReadPieces(char* host, const void* source, size_t bytes);
+  // Through the first bytes of `small`, waiting for each piece.
+  absl::Status ReadPieces(char* host, CUdeviceptr source, size_t bytes, bool is_result);
   // What a function of the run returns: the error is kept for Finish.
   int Keep(absl::Status status);
 
@@ -86,25 +94,27 @@ class Queue final : public DeviceQueue {
   absl::Status CopyInLarge(CUdeviceptr device, const char* host, size_t bytes);
   absl::Status CopyOutLarge();
   absl::Status TakeRing();
-  absl::Status TakeSmall(size_t bytes, char** pinned);
+  // A place of its own for so many bytes; null where there is none left.
+  char* TakeSmall(size_t bytes);
   // Until the piece in the slot is where it belongs, and the slot free.
   absl::Status Drain(StagingRing::Slot& slot, Piece& piece);
   // Until the event, or, where that is null, all of the stream is done; or the run's limits end it:
   // then what was started is abandoned.
   absl::Status Wait(CUevent event);
   CUresult Poll(CUevent event, absl::Status* interruption) const;
-  absl::Status Abandon(absl::Status interruption);
+  // Nobody waits for what is under way.
+  void Abandon();
+  // What the queue has given the stream and not seen done.
+  void SetUnderWay(const Launches& launches);
   // DeadlineExceeded or Cancelled, where so and allowed.
   absl::Status Interruption() const;
   bool interruptible() const {
-    return !committed_ && (deadline_ != INT64_MAX || cancel_ != nullptr);
+    return !committed_ && !delivering_ && (deadline_ != INT64_MAX || cancel_ != nullptr);
   }
+  CUstream stream() const { return resources_->stream; }
 
   const std::shared_ptr<Context> context_;
-  CUstream stream_ = nullptr;
-  CUevent abandonment_ = nullptr;
-  GraphCache graphs_;
-  char* small_ = nullptr;  // null until something small crosses
+  const std::shared_ptr<Resources> resources_;
 
   // Of the run.
   Work work_;
@@ -119,6 +129,10 @@ class Queue final : public DeviceQueue {
   bool abandoned_ =
       false;  // what an earlier run, or this one, started: so it is until all of the stream is done
   bool committed_ = true;  // nothing ends its waiting
+  // Some of a large result is in the caller's memory: the rest will be.
+  bool delivering_ = false;
+  int64_t committed_at_ = 0;  // how much of work_ came before the commit
+  bool may_have_written_ = false;
   int64_t deadline_ = INT64_MAX;
   const uint8_t* cancel_ = nullptr;
   absl::Status status_;

@@ -8,6 +8,13 @@
 namespace weft::cuda {
 namespace {
 
+bool IsInFlight(const DriverApi& api, const StagingRing& ring) {
+  for (const StagingRing::Slot& slot : ring.slots) {
+    if (slot.in_flight && api.cuEventQuery(slot.event) == CUDA_ERROR_NOT_READY) return true;
+  }
+  return false;
+}
+
 void Free(const DriverApi& api, StagingRing& ring) {
   for (StagingRing::Slot& slot : ring.slots) {
     if (slot.event != nullptr) (void)api.cuEventDestroy_v2(slot.event);
@@ -19,15 +26,17 @@ void Free(const DriverApi& api, StagingRing& ring) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StagingRing>> StagingPool::Take(Context& context) {
+  const DriverApi& api = context.api();
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (!free_.empty()) {
-      std::unique_ptr<StagingRing> ring = std::move(free_.back());
-      free_.pop_back();
+    for (auto at = free_.begin(); at != free_.end(); ++at) {
+      // A run that was given up may have left it in use for long.
+      if (IsInFlight(api, **at)) continue;
+      std::unique_ptr<StagingRing> ring = std::move(*at);
+      free_.erase(at);
       return ring;
     }
   }
-  const DriverApi& api = context.api();
   auto ring = std::make_unique<StagingRing>();
   constexpr size_t kBytes = StagingRing::kSlots * StagingRing::kSlotBytes;
   void* memory = nullptr;

@@ -35,7 +35,8 @@ struct StagingRing {
 // need the context current.
 class StagingPool {
  public:
-  // ResourceExhausted where the system gives no pinned memory.
+  // One that the GPU is done with, if there is one. ResourceExhausted where the system gives no
+  // pinned memory.
   absl::StatusOr<std::unique_ptr<StagingRing>> Take(Context& context);
   // Slots may be in flight; whoever uses them next waits.
   void Return(std::unique_ptr<StagingRing> ring);

@@ -1,8 +1,5 @@
 #include "runtime/cuda/work.h"
 
-#include "absl/strings/str_cat.h"
-#include "runtime/blame.h"
-
 namespace weft::cuda {
 namespace {
 
@@ -24,20 +21,6 @@ Pointer PointerOf(uint64_t word) {
 }
 
 }  // namespace
-
-void Launches::Add(const Launches& more) {
-  if (count == 0) first = more.first;
-  if (more.count > 0) last = more.last;
-  count += more.count;
-}
-
-std::string Launches::Describe() const {
-  if (count == 0) return "";
-  if (count == 1) return PlaceOfStep(*first);
-  return absl::StrCat("one of ", count, " launches, from ", PlaceOfStep(*first), " to ",
-                      PlaceOfStep(*last),
-                      " (with profiling, weft run --profile, each is waited for and named)");
-}
 
 void Work::Launch(const Kernel& kernel, const WeftLaunch& launch) {
   const uint64_t num_parameters = uint64_t{launch.num_buffers} + launch.num_sizes;
@@ -69,45 +52,58 @@ void Work::CopyOut(void* to, CUdeviceptr from, size_t bytes) {
   Copy(kCopyOut, WordOf(to), from, bytes);
 }
 
-CUresult Work::Issue(const DriverApi& api, CUstream stream, Launches* failed) const {
-  for (size_t i = 0; i < words_.size();) {
+Issued Work::Issue(const DriverApi& api, CUstream stream) const {
+  Issued issued;
+  for (size_t i = 0; i < words_.size(); ++issued.size) {
     const uint64_t* entry = words_.data() + i;
-    CUresult result = CUDA_SUCCESS;
+    Launches launch;
     switch (entry[0] & ((uint64_t{1} << kKindBits) - 1)) {
       case kLaunch: {
         size_t bytes = 8 * (entry[0] >> kKindBits);
+        const auto* step = PointerOf<const WeftStep*>(entry[4]);
+        launch = {1, step, step};
         // The driver copies the parameters, as many as there are, whatever the kernel declares.
         void* extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER,
                          const_cast<uint64_t*>(entry + kLaunchWords), CU_LAUNCH_PARAM_BUFFER_SIZE,
                          &bytes, CU_LAUNCH_PARAM_END};
-        result =
+        issued.result =
             api.cuLaunchKernel(PointerOf<CUfunction>(entry[1]), static_cast<unsigned>(entry[2]), 1,
                                1, static_cast<unsigned>(entry[3]), 1, 1, 0, stream, nullptr,
                                bytes == 0 ? nullptr : extra);
-        if (result != CUDA_SUCCESS) {
-          const auto* step = PointerOf<const WeftStep*>(entry[4]);
-          *failed = {1, step, step};
-        }
         i += kLaunchWords + bytes / 8;
         break;
       }
       case kCopyWithin:
-        result = api.cuMemcpyDtoDAsync_v2(entry[1], entry[2], entry[3], stream);
+        issued.result = api.cuMemcpyDtoDAsync_v2(entry[1], entry[2], entry[3], stream);
         i += kCopyWords;
         break;
       case kCopyIn:
-        result =
+        issued.result =
             api.cuMemcpyHtoDAsync_v2(entry[1], PointerOf<const void*>(entry[2]), entry[3], stream);
         i += kCopyWords;
         break;
       default:
-        result = api.cuMemcpyDtoHAsync_v2(PointerOf<void*>(entry[1]), entry[2], entry[3], stream);
+        issued.result =
+            api.cuMemcpyDtoHAsync_v2(PointerOf<void*>(entry[1]), entry[2], entry[3], stream);
         i += kCopyWords;
         break;
     }
-    if (result != CUDA_SUCCESS) return result;
+    if (issued.result != CUDA_SUCCESS) {
+      issued.refused = launch;
+      return issued;
+    }
+    issued.launches.Add(launch);
   }
-  return CUDA_SUCCESS;
+  return issued;
+}
+
+uint64_t Work::Hash() const {
+  uint64_t hash = words_.size();
+  for (const uint64_t word : words_) {
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15;  // odd, with bits everywhere
+    hash ^= hash >> 32;
+  }
+  return hash;
 }
 
 void Work::Clear() {

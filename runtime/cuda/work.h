@@ -4,12 +4,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "runtime/core/executor.h"
 #include "runtime/cuda/code.h"
 #include "runtime/cuda/driver_api.h"
+#include "runtime/cuda/launches.h"
 
 namespace weft::cuda {
 
@@ -17,15 +17,12 @@ inline CUdeviceptr AddressOf(const void* device) {
   return static_cast<CUdeviceptr>(reinterpret_cast<uintptr_t>(device));
 }
 
-// Launches, for messages about them.
-struct Launches {
-  int64_t count = 0;
-  const WeftStep* first = nullptr;
-  const WeftStep* last = nullptr;
-
-  void Add(const Launches& more);
-  // "exp at y (m.cc:3)", "one of 3 launches, from ... to ...; ..."; empty if there are none.
-  std::string Describe() const;
+// How far giving work to a stream came.
+struct Issued {
+  CUresult result = CUDA_SUCCESS;
+  int64_t size = 0;   // entries before the one that was refused
+  Launches launches;  // among them
+  Launches refused;   // the launch that `result` is about, if it is about one
 };
 
 // Launches and copies, in order, in one row of words: lists are compared at the cost of comparing
@@ -38,12 +35,14 @@ class Work {
   void CopyIn(CUdeviceptr to, const void* from, size_t bytes);
   void CopyOut(void* to, CUdeviceptr from, size_t bytes);
 
-  // Gives all of it to a stream. After an error, `failed` has the launch that it is about.
-  CUresult Issue(const DriverApi& api, CUstream stream, Launches* failed) const;
+  // Gives all of it to a stream, or what comes before an error.
+  Issued Issue(const DriverApi& api, CUstream stream) const;
 
   // Launches and copies.
   int64_t size() const { return size_; }
   size_t words() const { return words_.size(); }
+  // Of everything in it: of others it is another, almost always.
+  uint64_t Hash() const;
   const Launches& launches() const { return launches_; }
   void Clear();
   friend bool operator==(const Work& a, const Work& b) { return a.words_ == b.words_; }

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -26,6 +27,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::string PackageOf(const Graph& graph) {
   CompileOptions options;
@@ -245,31 +247,119 @@ TEST_F(CudaTest, MemoryOfConstantsAndVariablesIsNamed) {
       HasSubstr("variable 'v': cuda:0 (Emulated GPU, sm_80): expected 400 bytes"));
 }
 
-TEST_F(CudaTest, DeadlinesEndRunsThatWriteNoVariables) {
-  Graph graph("state");
-  Tensor x = graph.Input("x", DataType::kF32, {100});
-  Variable v = graph.AddVariable("v", *HostTensor::Create(DataType::kF32, {100}));
-  graph.AddSignature("set", {}, {v.Assign(x)});
-  graph.AddSignature("get", {{"y", Exp(v.Read()) + x}});
-  ASSERT_TRUE(graph.status().ok()) << graph.status();
-  const auto session = Open(PackageOf(graph), device_);
-  const auto feed = [](float value) {
-    return NamedTensors{{"x", HostTensor::Of<float>({100}, std::vector<float>(100, value))}};
-  };
-  ASSERT_TRUE(session->Run("set", feed(0)).ok());
-  cuda::ConfigureFakeDriver({.busy = true});
-  const auto soon = [] { return RunOptions{.deadline = absl::Now() + absl::Milliseconds(30)}; };
-  const auto late = session->Run("get", feed(5), soon());
-  EXPECT_EQ(late.status().code(), absl::StatusCode::kDeadlineExceeded) << late.status();
+// "set" writes its variable, after work that is under way for long.
+class CudaStateTest : public CudaTest {
+ protected:
+  CudaStateTest() {
+    Graph graph("state");
+    Tensor x = graph.Input("x", DataType::kF32, {"n"});
+    Variable v = graph.AddVariable("v", *HostTensor::Create(DataType::kF32, {100}));
+    Variable w = graph.AddVariable("w", *HostTensor::Create(DataType::kF32, {50}));
+    const Tensor total = ReduceSum(x, {0});
+    graph.AddSignature("set", {{"sum", ReduceSum(Exp(x), {0})}},
+                       {v.Assign(CumSum(Broadcast(total, {DimExpr(100)}), 0)),
+                        w.Assign(CumSum(Broadcast(total, {DimExpr(50)}), 0))});
+    graph.AddSignature("get", {{"y", Exp(v.Read()) + ReduceSum(x, {0})}});
+    EXPECT_TRUE(graph.status().ok()) << graph.status();
+    session_ = Open(PackageOf(graph), device_);
+    EXPECT_TRUE(session_->Run("set", Feed(0.25f)).ok());
+  }
+
+  static NamedTensors Feed(float value, int64_t n = 1) {
+    return {{"x", HostTensor::Of<float>({n}, std::vector<float>(static_cast<size_t>(n), value))}};
+  }
+  // The GPU is busy from now on, and a run with these options cancelled when it waits for it.
+  RunOptions CancelledWhenItWaits() {
+    asked_ = false;
+    cuda::ConfigureFakeDriver({.busy = true, .asked = &asked_});
+    RunOptions options;
+    options.cancel = &asked_;
+    return options;
+  }
+  float First() {
+    const auto values = session_->GetVariable("v");
+    EXPECT_TRUE(values.ok()) << values.status();
+    return values.ok() ? values->values<float>()[0] : 0;
+  }
+
+  std::atomic<bool> asked_ = false;
+  std::unique_ptr<Session> session_;
+};
+
+TEST_F(CudaStateTest, LimitsEndRunsThatWriteNoVariables) {
+  const auto late = session_->Run("get", Feed(5), CancelledWhenItWaits());
+  EXPECT_EQ(late.status().code(), absl::StatusCode::kCancelled) << late.status();
   EXPECT_THAT(std::string(late.status().message()),
               HasSubstr("before the end of what was started on the device"));
   // It reads the variable, whenever it comes to that; it is the old value, and the next writer
-  // comes after it, and is waited for.
-  EXPECT_TRUE(session->Run("set", feed(1), soon()).ok());
+  // comes after it.
+  EXPECT_TRUE(session_->Run("set", Feed(1)).ok());
+  EXPECT_EQ(First(), 1);
+}
+
+// Before they write: so they end in time, too, and change nothing.
+TEST_F(CudaStateTest, LimitsEndRunsThatWriteVariables) {
+  for (const int64_t n : {1, 1, 1, 3}) {  // the same again, and other shapes
+    const auto late = session_->Run("set", Feed(7, n), CancelledWhenItWaits());
+    EXPECT_EQ(late.status().code(), absl::StatusCode::kCancelled) << late.status();
+    EXPECT_THAT(std::string(late.status().message()), HasSubstr("signature 'set'"));
+    EXPECT_EQ(cuda::CountInFakeDriver().blocked, 0);
+    RunOptions soon;
+    soon.deadline = absl::Now() + absl::Milliseconds(10);
+    EXPECT_EQ(session_->Run("set", Feed(7, n), soon).status().code(),
+              absl::StatusCode::kDeadlineExceeded);
+    EXPECT_EQ(cuda::CountInFakeDriver().blocked, 0);
+  }
   cuda::ConfigureFakeDriver();
-  const auto now = session->Run("get", feed(0));
-  ASSERT_TRUE(now.ok()) << now.status();
-  EXPECT_NEAR(now->at("y").values<float>()[0], 2.71828f, 1e-5);
+  EXPECT_EQ(First(), 0.25f);
+  ASSERT_TRUE(session_->Run("set", Feed(1)).ok());
+  EXPECT_EQ(First(), 1);
+}
+
+// A run that is given up stops nobody from preparing calls for other shapes.
+TEST_F(CudaStateTest, OtherShapesArePreparedMeanwhile) {
+  EXPECT_EQ(session_->Run("get", Feed(5), CancelledWhenItWaits()).status().code(),
+            absl::StatusCode::kCancelled);
+  for (int64_t n = 2; n < 40; ++n) {
+    EXPECT_EQ(session_->Run("get", Feed(5, n), CancelledWhenItWaits()).status().code(),
+              absl::StatusCode::kCancelled);
+    EXPECT_EQ(cuda::CountInFakeDriver().blocked, 0);
+  }
+}
+
+// What the driver refuses before anything was started costs no variable its value: neither a graph
+// that it cannot make (then the run goes on without), nor a launch.
+TEST_F(CudaStateTest, RefusalsCostNoVariables) {
+  const cuda::FakeDriverOptions refusals[] = {
+      {.fail_capture = 1}, {.fail_instantiate = 1}, {.fail_graph_launch = 1}, {.no_pinned = true}};
+  int64_t n = 1;
+  for (const cuda::FakeDriverOptions& refusal : refusals) {
+    ++n;
+    for (int i = 1; i < 5; ++i) {
+      cuda::ConfigureFakeDriver(i > 1 ? refusal : cuda::FakeDriverOptions());
+      const auto run = session_->Run("set", Feed(static_cast<float>(i), n));
+      ASSERT_TRUE(run.ok()) << run.status();
+      cuda::ConfigureFakeDriver();
+      EXPECT_EQ(First(), static_cast<float>(i * n));
+    }
+  }
+  cuda::ConfigureFakeDriver();
+  ASSERT_TRUE(session_->Run("set", Feed(4, n = 19)).ok());
+  const int64_t launches = cuda::CountInFakeDriver().launches;
+  ASSERT_GE(launches, 3);
+  cuda::ConfigureFakeDriver({.fail_launch = 1});
+  const auto refused = session_->Run("set", Feed(3, 20));
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(refused.status().message()),
+              AllOf(HasSubstr("LAUNCH_OUT_OF_RESOURCES"), Not(HasSubstr("no value"))));
+  cuda::ConfigureFakeDriver();
+  EXPECT_EQ(First(), static_cast<float>(4 * n));
+  // One of the two was written.
+  cuda::ConfigureFakeDriver({.fail_launch = launches});
+  const auto lost = session_->Run("set", Feed(3, 21));
+  EXPECT_THAT(std::string(lost.status().message()), HasSubstr("no value"));
+  EXPECT_EQ(session_->GetVariable("v").status().code(), absl::StatusCode::kFailedPrecondition);
+  cuda::ConfigureFakeDriver();
 }
 
 TEST_F(CudaTest, PackagesForLaterGpusAreRefused) {

@@ -17,7 +17,7 @@
 namespace weft::cuda {
 namespace {
 
-constexpr int kMaxThreads = 1024, kMaxShared = 164 << 10;
+constexpr int kMaxThreads = 1024;
 
 using Lock = std::lock_guard<std::mutex>;
 
@@ -30,6 +30,20 @@ FakeGpu& Gpu() { return FakeGpu::Get(); }
 CUresult Ready() {
   if (current.empty() || current.back() == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
   return Gpu().lost;
+}
+
+// Handles are of the context in which they were made.
+void CheckContext(CUcontext context, const char* what) {
+  if (!current.empty() && current.back() == context) return;
+  Gpu().Complain(std::string(what) + " of another context is used");
+}
+
+// What gives back does nothing after an error: the context's end gives it back.
+CUresult ReadyToRelease() { return Gpu().lost; }
+
+// What waits on the host.
+void CountBlocked(bool is_done) {
+  if (Gpu().options.busy && !is_done) ++Gpu().counts.blocked;
 }
 
 // The same for what a thread must not do while it captures.
@@ -46,6 +60,12 @@ CUresult ReadyOutsideCapture(const char* what) {
 
 FakeStream* Of(CUstream stream) { return reinterpret_cast<FakeStream*>(stream); }
 FakeEvent* Of(CUevent event) { return reinterpret_cast<FakeEvent*>(event); }
+
+CUresult Add(CUstream stream, FakeWork work) {
+  if (Gpu().streams.count(Of(stream)) == 0) return CUDA_ERROR_INVALID_HANDLE;
+  CheckContext(Of(stream)->context, "a stream");
+  return Gpu().Add(Of(stream), std::move(work));
+}
 
 // "7.8" as 78; 0 where the text states none.
 int PtxVersion(const std::string& text) {
@@ -108,7 +128,8 @@ void ConfigureFakeDriver(const FakeDriverOptions& options) {
   gpu.complaints.clear();
   FakeDriverCounts& counts = gpu.counts;
   counts.launches = counts.captures = counts.graph_launches = counts.kernels = 0;
-  counts.copied_in = counts.copied_out = 0;
+  counts.copied_in = counts.copied_out = counts.blocked = counts.event_waits = 0;
+  gpu.was_lost = gpu.was_lost || gpu.lost != CUDA_SUCCESS;
   gpu.lost = CUDA_SUCCESS;
   if (gpu.contexts.empty()) gpu.emulator.reset();
 }
@@ -125,6 +146,10 @@ FakeDriverCounts CountInFakeDriver() {
   gpu.counts.events = size(gpu.events);
   gpu.counts.graphs = size(gpu.graphs);
   gpu.counts.executable_graphs = size(gpu.executable_graphs);
+  gpu.counts.nodes = 0;
+  for (const FakeGraph* graph : gpu.executable_graphs) {
+    gpu.counts.nodes += static_cast<int64_t>(graph->work.size());
+  }
   return gpu.counts;
 }
 
@@ -156,28 +181,23 @@ CUresult cuInit(unsigned) {
 
 CUresult cuDriverGetVersion(int* version) {
   const Lock lock(Gpu().mutex);
-  *version = Gpu().options.version;
-  return CUDA_SUCCESS;
+  const auto result = static_cast<CUresult>(Gpu().options.version_result);
+  if (result == CUDA_SUCCESS) *version = Gpu().options.version;
+  return result;
 }
 
 CUresult cuGetErrorName(CUresult error, const char** text) {
-  switch (error) {
-    case CUDA_ERROR_OUT_OF_MEMORY:
-      *text = "CUDA_ERROR_OUT_OF_MEMORY";
-      return CUDA_SUCCESS;
-    case CUDA_ERROR_INVALID_PTX:
-      *text = "CUDA_ERROR_INVALID_PTX";
-      return CUDA_SUCCESS;
-    case CUDA_ERROR_ILLEGAL_ADDRESS:
-      *text = "CUDA_ERROR_ILLEGAL_ADDRESS";
-      return CUDA_SUCCESS;
-    case CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES:
-      *text = "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES";
-      return CUDA_SUCCESS;
-    default:
-      *text = nullptr;
-      return CUDA_ERROR_INVALID_VALUE;
-  }
+  const Lock lock(Gpu().mutex);
+  // A stub has none of this.
+  if (Gpu().options.version_result == CUDA_ERROR_STUB_LIBRARY) std::abort();
+  *text = nullptr;
+#define WEFT_NAME(name, value) \
+  if (error == name) *text = #name;
+  WEFT_CUDA_RESULTS(WEFT_NAME)
+  WEFT_CUDA_RESULTS_OF_12_8(WEFT_NAME)
+  WEFT_CUDA_RESULTS_OF_12_9(WEFT_NAME)
+#undef WEFT_NAME
+  return *text == nullptr ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 
 CUresult cuGetErrorString(CUresult error, const char** text) {
@@ -215,9 +235,6 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
       *value = Gpu().options.sm % 10;
       return CUDA_SUCCESS;
-    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
-      *value = kMaxShared;
-      return CUDA_SUCCESS;
   }
   return CUDA_ERROR_INVALID_VALUE;
 }
@@ -225,6 +242,7 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
 CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
   FakeGpu& gpu = Gpu();
   const Lock lock(gpu.mutex);
+  if (gpu.options.retain_result != 0) return static_cast<CUresult>(gpu.options.retain_result);
   if (!gpu.emulator) {
     ptx::EmulatorOptions options;
     options.sm = gpu.options.sm;
@@ -245,16 +263,29 @@ CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
     return CUDA_ERROR_INVALID_CONTEXT;
   }
   if (--context->second.retained == 0) gpu.contexts.erase(context);
+  if (gpu.contexts.empty()) gpu.EndOfContexts();
   return CUDA_SUCCESS;
 }
 
 CUresult cuCtxPushCurrent_v2(CUcontext context) {
+  const Lock lock(Gpu().mutex);
+  if (Gpu().options.push_result != 0) return static_cast<CUresult>(Gpu().options.push_result);
+  const auto is_it = [&](const auto& known) {
+    return reinterpret_cast<CUcontext>(const_cast<FakeContext*>(&known.second)) == context;
+  };
+  if (std::none_of(Gpu().contexts.begin(), Gpu().contexts.end(), is_it)) {
+    return CUDA_ERROR_INVALID_CONTEXT;
+  }
   current.push_back(context);
   return CUDA_SUCCESS;
 }
 
 CUresult cuCtxPopCurrent_v2(CUcontext* context) {
-  if (current.empty()) return CUDA_ERROR_INVALID_CONTEXT;
+  if (current.empty()) {
+    const Lock lock(Gpu().mutex);
+    Gpu().Complain("a context is popped that was not pushed");
+    return CUDA_ERROR_INVALID_CONTEXT;
+  }
   *context = current.back();
   current.pop_back();
   return CUDA_SUCCESS;
@@ -266,6 +297,14 @@ CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned num_op
   const Lock lock(gpu.mutex);
   if (const CUresult result = ReadyOutsideCapture("a load"); result != CUDA_SUCCESS) return result;
   std::string text = static_cast<const char*>(image);
+  // Machine code in one of its containers, whose header a driver would believe.
+  for (const char* magic : {"\x7f"
+                            "ELF",
+                            "\x50\xed\x55\xba", "\xb1\x43\x62\x46"}) {
+    if (text.rfind(magic, 0) != 0) continue;
+    gpu.Complain("an image that is no text");
+    return CUDA_ERROR_INVALID_IMAGE;
+  }
   if (FakeGpu::Fails(&gpu.options.fail_load)) {
     WriteLog(
         "ptxas application ptx input, line 7; error : told to fail\x01\n" + std::string(20000, '!'),
@@ -283,7 +322,7 @@ CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned num_op
              values);
     return CUDA_ERROR_INVALID_PTX;
   }
-  auto* made = new FakeModule{*loaded};
+  auto* made = new FakeModule{*loaded, current.back()};
   gpu.modules.insert(made);
   *module = reinterpret_cast<CUmodule>(made);
   return CUDA_SUCCESS;
@@ -292,7 +331,9 @@ CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned num_op
 CUresult cuModuleUnload(CUmodule module) {
   FakeGpu& gpu = Gpu();
   const Lock lock(gpu.mutex);
+  if (const CUresult ready = ReadyToRelease(); ready != CUDA_SUCCESS) return ready;
   auto* made = reinterpret_cast<FakeModule*>(module);
+  CheckContext(made->context, "a module");
   if (gpu.modules.erase(made) == 0) {
     gpu.Complain("a module is unloaded that is not there");
     return CUDA_ERROR_INVALID_HANDLE;
@@ -332,9 +373,6 @@ CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfuncti
     case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
       *value = Gpu().options.threads_of_kernels;
       return CUDA_SUCCESS;
-    case CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES:
-      *value = 0;
-      return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_NUM_REGS:
       *value = 65536 / Gpu().options.threads_of_kernels;
       return CUDA_SUCCESS;
@@ -372,6 +410,7 @@ CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
 CUresult cuMemFree_v2(CUdeviceptr address) {
   FakeGpu& gpu = Gpu();
   const Lock lock(gpu.mutex);
+  if (const CUresult ready = ReadyToRelease(); ready != CUDA_SUCCESS) return ready;
   const auto found = gpu.allocations.find(address);
   if (found == gpu.allocations.end()) {
     gpu.Complain("memory is freed that was not allocated");
@@ -397,7 +436,8 @@ CUresult cuMemHostAlloc(void** address, size_t bytes, unsigned) {
   FakeGpu& gpu = Gpu();
   const Lock lock(gpu.mutex);
   if (const CUresult ready = ReadyOutsideCapture("pinning"); ready != CUDA_SUCCESS) return ready;
-  if (FakeGpu::Fails(&gpu.options.fail_pinning)) return CUDA_ERROR_OUT_OF_MEMORY;
+  if (gpu.options.no_pinned || FakeGpu::Fails(&gpu.options.fail_pinning))
+    return CUDA_ERROR_OUT_OF_MEMORY;
   *address = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   gpu.pinned[static_cast<char*>(*address)] = bytes;
   return CUDA_SUCCESS;
@@ -406,6 +446,7 @@ CUresult cuMemHostAlloc(void** address, size_t bytes, unsigned) {
 CUresult cuMemFreeHost(void* address) {
   FakeGpu& gpu = Gpu();
   const Lock lock(gpu.mutex);
+  if (const CUresult ready = ReadyToRelease(); ready != CUDA_SUCCESS) return ready;
   const auto found = gpu.pinned.find(static_cast<char*>(address));
   if (found == gpu.pinned.end()) {
     gpu.Complain("pinned memory is freed that is not there");
@@ -427,7 +468,7 @@ CUresult cuMemsetD8Async(CUdeviceptr address, unsigned char value, size_t bytes,
   work.to = address;
   work.value = value;
   work.bytes = bytes;
-  return Gpu().Add(Of(stream), std::move(work));
+  return Add(stream, std::move(work));
 }
 
 CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) {
@@ -438,7 +479,7 @@ CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, CU
   work.to = to;
   work.host = const_cast<void*>(from);
   work.bytes = bytes;
-  return Gpu().Add(Of(stream), std::move(work));
+  return Add(stream, std::move(work));
 }
 
 CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstream stream) {
@@ -449,7 +490,7 @@ CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstream
   work.host = to;
   work.from = from;
   work.bytes = bytes;
-  return Gpu().Add(Of(stream), std::move(work));
+  return Add(stream, std::move(work));
 }
 
 CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
@@ -460,13 +501,14 @@ CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CU
   work.to = to;
   work.from = from;
   work.bytes = bytes;
-  return Gpu().Add(Of(stream), std::move(work));
+  return Add(stream, std::move(work));
 }
 
 CUresult cuStreamCreate(CUstream* stream, unsigned) {
   const Lock lock(Gpu().mutex);
   if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
   auto* made = new FakeStream;
+  made->context = current.back();
   Gpu().streams.insert(made);
   *stream = reinterpret_cast<CUstream>(made);
   return CUDA_SUCCESS;
@@ -475,6 +517,7 @@ CUresult cuStreamCreate(CUstream* stream, unsigned) {
 CUresult cuStreamDestroy_v2(CUstream stream) {
   FakeGpu& gpu = Gpu();
   const Lock lock(gpu.mutex);
+  if (const CUresult ready = ReadyToRelease(); ready != CUDA_SUCCESS) return ready;
   if (gpu.streams.count(Of(stream)) == 0) {
     gpu.Complain("a stream is destroyed that is not there");
     return CUDA_ERROR_INVALID_HANDLE;
@@ -493,6 +536,7 @@ CUresult cuStreamQuery(CUstream stream) {
   const CUresult ready = ReadyOutsideCapture("a question");
   if (ready != CUDA_SUCCESS) return ready;
   if (Of(stream)->work.empty()) return gpu.lost;
+  if (gpu.options.asked != nullptr) *gpu.options.asked = true;
   if (!gpu.options.busy) gpu.Step(*Of(stream));
   return gpu.lost != CUDA_SUCCESS ? gpu.lost : CUDA_ERROR_NOT_READY;
 }
@@ -502,6 +546,7 @@ CUresult cuStreamSynchronize(CUstream stream) {
   const Lock lock(gpu.mutex);
   const CUresult ready = ReadyOutsideCapture("waiting");
   if (ready != CUDA_SUCCESS) return ready;
+  CountBlocked(Of(stream)->work.empty());
   gpu.Drain(*Of(stream));
   return gpu.lost;
 }
@@ -513,16 +558,18 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned) {
   const auto found = gpu.events.find(Of(event));
   if (found == gpu.events.end()) return CUDA_ERROR_INVALID_HANDLE;
   FakeWork work;
+  ++gpu.counts.event_waits;
   work.kind = FakeWork::kWait;
   work.event = found->second;
   work.record = found->second->recorded;
-  return gpu.Add(Of(stream), std::move(work));
+  return Add(stream, std::move(work));
 }
 
 CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode) {
   const Lock lock(Gpu().mutex);
   if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
   if (Of(stream)->capture != nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (FakeGpu::Fails(&Gpu().options.fail_capture)) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   Of(stream)->capture = std::make_unique<FakeGraph>();
   Of(stream)->capturing_thread = std::this_thread::get_id();
   Of(stream)->invalidated = false;
@@ -546,7 +593,9 @@ CUresult cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph, unsigned 
   FakeGpu& gpu = Gpu();
   const Lock lock(gpu.mutex);
   if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  if (FakeGpu::Fails(&gpu.options.fail_instantiate)) return CUDA_ERROR_OUT_OF_MEMORY;
   auto* made = new FakeGraph(*reinterpret_cast<const FakeGraph*>(graph));
+  for (FakeWork& work : made->work) work.of_graph = true;
   gpu.executable_graphs.insert(made);
   *exec = reinterpret_cast<CUgraphExec>(made);
   return CUDA_SUCCESS;
@@ -560,9 +609,10 @@ CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream) {
   if (gpu.executable_graphs.count(const_cast<FakeGraph*>(graph)) == 0) {
     return CUDA_ERROR_INVALID_HANDLE;
   }
+  if (FakeGpu::Fails(&gpu.options.fail_graph_launch)) return CUDA_ERROR_OUT_OF_MEMORY;
   ++gpu.counts.graph_launches;
   for (const FakeWork& work : graph->work) {
-    const CUresult result = gpu.Add(Of(stream), work);
+    const CUresult result = Add(stream, work);
     if (result != CUDA_SUCCESS) return result;
   }
   return CUDA_SUCCESS;
@@ -570,6 +620,7 @@ CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream) {
 
 CUresult cuGraphDestroy(CUgraph graph) {
   const Lock lock(Gpu().mutex);
+  if (const CUresult ready = ReadyToRelease(); ready != CUDA_SUCCESS) return ready;
   auto* made = reinterpret_cast<FakeGraph*>(graph);
   if (Gpu().graphs.erase(made) == 0) return CUDA_ERROR_INVALID_HANDLE;
   delete made;
@@ -578,6 +629,7 @@ CUresult cuGraphDestroy(CUgraph graph) {
 
 CUresult cuGraphExecDestroy(CUgraphExec exec) {
   const Lock lock(Gpu().mutex);
+  if (const CUresult ready = ReadyToRelease(); ready != CUDA_SUCCESS) return ready;
   auto* made = reinterpret_cast<FakeGraph*>(exec);
   if (Gpu().executable_graphs.erase(made) == 0) return CUDA_ERROR_INVALID_HANDLE;
   delete made;
@@ -588,6 +640,7 @@ CUresult cuEventCreate(CUevent* event, unsigned) {
   const Lock lock(Gpu().mutex);
   if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
   auto made = std::make_shared<FakeEvent>();
+  made->context = current.back();
   *event = reinterpret_cast<CUevent>(made.get());
   Gpu().events[made.get()] = made;
   return CUDA_SUCCESS;
@@ -602,9 +655,11 @@ CUresult cuEventRecord(CUevent event, CUstream stream) {
   FakeWork work;
   work.kind = FakeWork::kRecord;
   work.event = found->second;
+  if (FakeGpu::Fails(&gpu.options.fail_record)) return CUDA_ERROR_OUT_OF_MEMORY;
+  CheckContext(found->second->context, "an event");
   work.record = ++found->second->recorded;
   found->second->stream = Of(stream);
-  return gpu.Add(Of(stream), std::move(work));
+  return Add(stream, std::move(work));
 }
 
 CUresult cuEventQuery(CUevent event) {
@@ -612,6 +667,7 @@ CUresult cuEventQuery(CUevent event) {
   const Lock lock(gpu.mutex);
   const CUresult ready = ReadyOutsideCapture("a question");
   if (ready != CUDA_SUCCESS) return ready;
+  CheckContext(Of(event)->context, "an event");
   if (Of(event)->done == Of(event)->recorded) return gpu.lost;
   if (!gpu.options.busy) gpu.Step(*Of(event)->stream);
   return gpu.lost != CUDA_SUCCESS ? gpu.lost : CUDA_ERROR_NOT_READY;
@@ -622,6 +678,7 @@ CUresult cuEventSynchronize(CUevent event) {
   const Lock lock(gpu.mutex);
   const CUresult ready = ReadyOutsideCapture("waiting");
   if (ready != CUDA_SUCCESS) return ready;
+  CountBlocked(Of(event)->done == Of(event)->recorded);
   while (gpu.lost == CUDA_SUCCESS && Of(event)->done < Of(event)->recorded) {
     gpu.Step(*Of(event)->stream);
   }
@@ -630,6 +687,7 @@ CUresult cuEventSynchronize(CUevent event) {
 
 CUresult cuEventDestroy_v2(CUevent event) {
   const Lock lock(Gpu().mutex);
+  if (const CUresult ready = ReadyToRelease(); ready != CUDA_SUCCESS) return ready;
   if (Gpu().events.erase(Of(event)) == 0) {
     Gpu().Complain("an event is destroyed that is not there");
     return CUDA_ERROR_INVALID_HANDLE;
@@ -643,7 +701,11 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
   FakeGpu& gpu = Gpu();
   const Lock lock(gpu.mutex);
   if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
-  if (Of(stream)->capture == nullptr) ++gpu.counts.launches;
+  if (Of(stream)->capture == nullptr) {
+    ++gpu.counts.launches;
+    gpu.MakeRoom(*Of(stream));
+    if (gpu.lost != CUDA_SUCCESS) return gpu.lost;
+  }
   if (FakeGpu::Fails(&gpu.options.fail_launch)) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
   FakeWork work;
   work.function = reinterpret_cast<const FakeFunction*>(function);
@@ -654,7 +716,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
       !ReadParameters(*work.function, parameters, extra, &work.parameters)) {
     return CUDA_ERROR_INVALID_VALUE;
   }
-  return gpu.Add(Of(stream), std::move(work));
+  return Add(stream, std::move(work));
 }
 
 }  // namespace

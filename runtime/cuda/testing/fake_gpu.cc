@@ -1,6 +1,7 @@
 #include "runtime/cuda/testing/fake_gpu.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -54,17 +55,55 @@ CUresult FakeGpu::Add(FakeStream* stream, FakeWork work) {
     Complain("an asynchronous copy of host memory that is not pinned");
   }
   if (stream->capture != nullptr) {
+    if (work.kind == FakeWork::kWait) {
+      Complain("a captured stream waits for an event of another");
+      stream->invalidated = true;
+      return CUDA_ERROR_STREAM_CAPTURE_ISOLATION;
+    }
     stream->capture->work.push_back(std::move(work));
-  } else {
-    stream->work.push_back(std::move(work));
+    return CUDA_SUCCESS;
   }
+  stream->work.push_back(std::move(work));
+  if (options.eager) Drain(*stream);
   return CUDA_SUCCESS;
+}
+
+void FakeGpu::MakeRoom(FakeStream& stream) {
+  constexpr int64_t kMaxLaunches = 1024;
+  const auto launches = [&] {
+    return std::count_if(stream.work.begin(), stream.work.end(), [](const FakeWork& work) {
+      return work.kind == FakeWork::kLaunch && !work.of_graph;
+    });
+  };
+  if (launches() < kMaxLaunches) return;
+  if (options.busy) ++counts.blocked;
+  while (launches() >= kMaxLaunches) Step(stream);
+}
+
+void FakeGpu::EndOfContexts() {
+  const auto drop = [&](auto& left, const char* what, const auto& free) {
+    // After an error the driver gives nothing back on its own.
+    if (!left.empty() && !was_lost) {
+      Complain(std::to_string(left.size()) + " " + what + " are left");
+    }
+    for (const auto& each : left) free(each);
+    left.clear();
+  };
+  drop(streams, "streams", [](FakeStream* stream) { delete stream; });
+  drop(events, "events", [](const auto&) {});
+  drop(graphs, "graphs", [](FakeGraph* graph) { delete graph; });
+  drop(executable_graphs, "executable graphs", [](FakeGraph* graph) { delete graph; });
+  functions.clear();
+  drop(modules, "modules", [](FakeModule* module) { delete module; });
+  drop(allocations, "allocations", [](const auto&) {});
+  drop(pinned, "pieces of pinned memory", [](const auto& range) { std::free(range.first); });
+  was_lost = false;
 }
 
 void FakeGpu::Launch(const FakeWork& work) {
   ++counts.kernels;
   if (Fails(&options.fail_kernel)) {
-    lost = CUDA_ERROR_ILLEGAL_ADDRESS;
+    lost = static_cast<CUresult>(options.kernel_result);
     return;
   }
   std::vector<const void*> parameters;
@@ -104,7 +143,11 @@ void FakeGpu::Step(FakeStream& stream) {
   if (stream.work.empty()) return;
   const FakeWork work = std::move(stream.work.front());
   stream.work.pop_front();
-  if (lost != CUDA_SUCCESS) return;
+  if (lost != CUDA_SUCCESS) {
+    // Nothing is done any more, and nothing under way.
+    if (work.kind == FakeWork::kRecord) work.event->done = work.record;
+    return;
+  }
   absl::Status status;
   switch (work.kind) {
     case FakeWork::kLaunch:
@@ -119,6 +162,7 @@ void FakeGpu::Step(FakeStream& stream) {
       break;
     case FakeWork::kCopyOut:
       counts.copied_out += static_cast<int64_t>(work.bytes);
+      if (Fails(&options.copied_at)) *options.copied = true;
       status = emulator->CopyToHost(work.host, work.from, work.bytes);
       break;
     case FakeWork::kCopyWithin:

@@ -26,6 +26,7 @@ struct FakeContext {
 
 struct FakeModule {
   int module;
+  CUcontext context;
 };
 
 struct FakeFunction {
@@ -37,6 +38,7 @@ struct FakeFunction {
 struct FakeStream;
 
 struct FakeEvent {
+  CUcontext context = nullptr;
   FakeStream* stream = nullptr;
   int64_t recorded = 0, done = 0;  // how many times
 };
@@ -54,6 +56,7 @@ struct FakeWork {
   std::vector<std::vector<uint8_t>> parameters;
   std::shared_ptr<FakeEvent> event;
   int64_t record = 0;  // which one of the event
+  bool of_graph = false;
 };
 
 struct FakeGraph {
@@ -61,6 +64,7 @@ struct FakeGraph {
 };
 
 struct FakeStream {
+  CUcontext context = nullptr;
   std::deque<FakeWork> work;
   std::unique_ptr<FakeGraph> capture;  // while it captures
   std::thread::id capturing_thread;
@@ -75,6 +79,10 @@ class FakeGpu {
   // Work for a stream, or for the graph that it captures. Complains where host memory is not
   // pinned.
   CUresult Add(FakeStream* stream, FakeWork work);
+  // Counts and waits: a launch finds no place in the stream.
+  void MakeRoom(FakeStream& stream);
+  // With the last context: complains of what is left, and drops it.
+  void EndOfContexts();
   // Does the stream's first piece of work.
   void Step(FakeStream& stream);
   void Drain(FakeStream& stream);
@@ -92,6 +100,7 @@ class FakeGpu {
   FakeDriverCounts counts = {};
   std::string complaints;
   CUresult lost = CUDA_SUCCESS;  // the error that every call gives from then on
+  bool was_lost = false;         // so what was not given back is nobody's fault
   std::optional<ptx::Emulator> emulator;
   std::map<int, FakeContext> contexts;  // by device
   std::set<FakeModule*> modules;

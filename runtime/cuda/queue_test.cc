@@ -1,0 +1,401 @@
+// Queues of the device on a driver made for tests: the order of what they do, graphs, and errors.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "runtime/cuda/driver_api.h"
+#include "runtime/cuda/testing/device_fixture.h"
+#include "runtime/cuda/testing/test_driver.h"
+
+namespace weft {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TEST_F(QueueTest, TheSameWorkIsCapturedAndReplayed) {
+  const DeviceMemory a = Numbers(0), b = Numbers(0);
+  const auto queue = device().NewQueue(0).value();
+  const WeftLaunch up = Increment(a, b);
+  for (int i = 0; i < 5; ++i) {
+    cuda::ConfigureFakeDriver();
+    const std::vector<float> feed(kCount, static_cast<float>(10 * i));
+    std::vector<float> result(kCount);
+    Run run(*queue);
+    ASSERT_TRUE(queue->CopyIn(a.data(), feed.data(), kBytes).ok());
+    for (int j = 0; j < 3; ++j) {
+      ASSERT_EQ(run.Launch(up), 0);
+      ASSERT_EQ(run.Copy(a, b), 0);
+    }
+    ASSERT_TRUE(queue->CopyOut(result.data(), b.data(), kBytes).ok());
+    EXPECT_THAT(result, Each(0));  // nobody waited
+    ASSERT_TRUE(queue->Finish().ok());
+    EXPECT_THAT(result, Each(10 * i + 3));
+    const cuda::FakeDriverCounts counts = cuda::CountInFakeDriver();
+    EXPECT_EQ(counts.kernels, 3);
+    EXPECT_EQ(counts.launches, i == 0 ? 3 : 0) << i;
+    EXPECT_EQ(counts.captures, i == 1 ? 1 : 0) << i;
+    EXPECT_EQ(counts.graph_launches, i == 0 ? 0 : 1) << i;
+    EXPECT_EQ(counts.graphs, 0);
+    EXPECT_EQ(counts.executable_graphs, i == 0 ? 0 : 1);
+  }
+}
+
+TEST_F(QueueTest, OtherWorkIsAnotherGraphAndThereAreNotTooMany) {
+  const DeviceMemory a = Numbers(0);
+  std::vector<DeviceMemory> others;
+  std::vector<WeftLaunch> launches;
+  for (int i = 0; i < 40; ++i) {
+    others.push_back(Numbers(0));
+    launches.push_back(Increment(a, others.back()));
+  }
+  const auto queue = device().NewQueue(0).value();
+  for (int round = 0; round < 3; ++round) {
+    for (const WeftLaunch& launch : launches) {
+      for (int twice = 0; twice < 2; ++twice) {
+        Run run(*queue);
+        ASSERT_EQ(run.Launch(launch), 0);
+        ASSERT_EQ(run.Launch(launch), 0);
+        ASSERT_TRUE(queue->Finish().ok());
+      }
+    }
+    EXPECT_EQ(cuda::CountInFakeDriver().executable_graphs, 32);
+  }
+  for (const DeviceMemory& other : others) EXPECT_THAT(ValuesOf(other), Each(1));
+}
+
+TEST_F(QueueTest, ReadingWaitsForWhatCameBefore) {
+  const DeviceMemory a = Numbers(1), b = Numbers(0);
+  const auto queue = device().NewQueue(0).value();
+  Run run(*queue);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_EQ(run.Launch(Increment(a, b)), 0);
+    ASSERT_EQ(run.Launch(Increment(b, a)), 0);
+    float first = 0;
+    ASSERT_EQ(run.Read(&first, a, sizeof first), 0);
+    EXPECT_EQ(first, 2 * i + 3);
+    ASSERT_EQ(run.Read(nullptr, a, 0), 0);
+  }
+  ASSERT_TRUE(queue->Finish().ok());
+}
+
+// More than goes through at a time, both ways, and large after small and small after large.
+TEST_F(QueueTest, LargeTensorsKeepTheirPlaceInTheOrder) {
+  constexpr size_t kLarge = (size_t{5} << 20) + 12;
+  const DeviceMemory large = device().Allocate(kLarge).value(), small = Numbers(0);
+  const auto queue = device().NewQueue(0).value();
+  for (int i = 1; i < 4; ++i) {
+    const std::vector<char> feed(kLarge, static_cast<char>(i));
+    std::vector<char> result(kLarge);
+    std::vector<float> numbers(kCount, static_cast<float>(i)), after(kCount);
+    Run run(*queue);
+    ASSERT_TRUE(queue->CopyIn(small.data(), numbers.data(), kBytes).ok());
+    ASSERT_TRUE(queue->CopyIn(large.data(), feed.data(), kLarge).ok());
+    ASSERT_TRUE(queue->CopyOut(result.data(), large.data(), kLarge).ok());
+    // Over the start of what goes out: that has to be gone.
+    ASSERT_EQ(run.Copy(large, small), 0);
+    ASSERT_TRUE(queue->CopyOut(after.data(), large.data(), kBytes).ok());
+    ASSERT_TRUE(queue->Finish().ok());
+    EXPECT_EQ(result, feed);
+    EXPECT_EQ(after, numbers);
+  }
+}
+
+TEST_F(QueueTest, LaunchesThatTheDriverRefuses) {
+  const DeviceMemory a = Numbers(0), b = Numbers(0);
+  const auto queue = device().NewQueue(0).value();
+  const auto fails = [&](WeftLaunch launch) {
+    Run run(*queue);
+    const int result = run.Launch(launch);
+    const absl::Status status = queue->Finish();
+    EXPECT_EQ(result == 0, status.code() == absl::StatusCode::kInternal);
+    return Message(status);
+  };
+  cuda::ConfigureFakeDriver({.fail_launch = 1});
+  EXPECT_THAT(fails(Increment(a, b, "here")),
+              AllOf(HasSubstr("launching fusion(add) at here (model.cc:12)"),
+                    HasSubstr("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES")));
+  WeftLaunch wide = Increment(a, b, "wide");
+  wide.tiles = int64_t{1} << 31;
+  EXPECT_THAT(fails(wide), AllOf(HasSubstr("at most 2147483647 blocks, got 2147483648"),
+                                 HasSubstr("wide (model.cc:12)")));
+  WeftLaunch short_of_one = Increment(a, b);
+  short_of_one.num_sizes = 0;
+  EXPECT_THAT(fails(short_of_one), HasSubstr("a kernel of 2 buffers and 0 sizes, got one of 3"));
+}
+
+// A graph makes things faster; where there is none, they are done one by one.
+TEST_F(QueueTest, WhatNoGraphIsMadeOfIsDoneOneByOne) {
+  const cuda::FakeDriverOptions failures[] = {
+      {.fail_launch = 2}, {.fail_capture = 1}, {.fail_instantiate = 1}, {.fail_graph_launch = 1}};
+  for (const cuda::FakeDriverOptions& failure : failures) {
+    const DeviceMemory a = Numbers(0), b = Numbers(0);
+    const auto queue = device().NewQueue(0).value();
+    const WeftLaunch first = Increment(a, b, "first"), second = Increment(b, a, "second");
+    for (int i = 0; i < 4; ++i) {
+      cuda::ConfigureFakeDriver(i == 1 ? failure : cuda::FakeDriverOptions());
+      Run run(*queue);
+      ASSERT_EQ(run.Launch(first), 0);
+      run.Commit();
+      ASSERT_EQ(run.Launch(second), 0);
+      const absl::Status status = queue->Finish();
+      EXPECT_TRUE(status.ok()) << status;
+      const cuda::FakeDriverCounts counts = cuda::CountInFakeDriver();
+      EXPECT_EQ(counts.kernels, 2);
+      EXPECT_EQ(counts.graph_launches, 0);
+      EXPECT_EQ(counts.executable_graphs, 0);
+      if (i > 1) EXPECT_EQ(counts.captures, 0);  // it is not tried again
+    }
+    EXPECT_THAT(ValuesOf(a), Each(8));
+  }
+}
+
+// What a run gives after its commit changes variables, once it is started; what is refused before
+// that changes none.
+TEST_F(QueueTest, KnowsWhetherVariablesMayBeWritten) {
+  const DeviceMemory a = Numbers(0), b = Numbers(0);
+  const auto queue = device().NewQueue(0).value();
+  const WeftLaunch up = Increment(a, b);
+  WeftLaunch short_of_one = up;
+  short_of_one.num_sizes = 0;
+  const auto may_have_written = [&](const std::vector<const WeftLaunch*>& after,
+                                    const cuda::FakeDriverOptions& options) {
+    cuda::ConfigureFakeDriver(options);
+    Run run(*queue);
+    EXPECT_EQ(run.Launch(up), 0);
+    run.Commit();
+    for (const WeftLaunch* launch : after) {
+      if (run.Launch(*launch) != 0) break;
+    }
+    EXPECT_FALSE(queue->Finish().ok());
+    return queue->may_have_written();
+  };
+  EXPECT_FALSE(may_have_written({&up, &up}, {.fail_launch = 1}));
+  EXPECT_FALSE(may_have_written({&up, &up}, {.fail_launch = 2}));
+  EXPECT_TRUE(may_have_written({&up, &up}, {.fail_launch = 3}));
+  EXPECT_FALSE(may_have_written({&up, &short_of_one}, {}));
+  // More than is collected before it is started.
+  std::vector<const WeftLaunch*> many(2000, &up);
+  many.push_back(&short_of_one);
+  EXPECT_TRUE(may_have_written(many, {}));
+  // The GPU is lost, and with it all that it holds.
+  EXPECT_TRUE(may_have_written({&up}, {.fail_kernel = 1}));
+  ForgetLostContext();
+}
+
+TEST_F(QueueTest, LargeOutputsArriveWherePinnedMemoryIsShort) {
+  constexpr size_t kLarge = (size_t{1} << 20) + 12;
+  const DeviceMemory large = device().Allocate(kLarge).value(), small = Numbers(3);
+  const auto queue = device().NewQueue(0).value();
+  std::vector<char> result(kLarge, 1);
+  std::vector<float> numbers(kCount);
+  cuda::ConfigureFakeDriver({.no_pinned = true});
+  Run run(*queue);
+  ASSERT_EQ(run.Launch(Increment(small, small)), 0);
+  run.Commit();
+  ASSERT_TRUE(queue->CopyOut(result.data(), large.data(), kLarge).ok());
+  ASSERT_TRUE(queue->CopyOut(numbers.data(), small.data(), kBytes).ok());
+  const absl::Status status = queue->Finish();
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(result, std::vector<char>(kLarge));
+  EXPECT_THAT(numbers, Each(4));
+}
+
+TEST_F(QueueTest, WorkThatCannotBeRecordedAsUnderWayIsWaitedFor) {
+  const DeviceMemory a = Numbers(0);
+  const auto queue = device().NewQueue(0).value();
+  cuda::ConfigureFakeDriver({.fail_launch = 2, .fail_record = 1});
+  Run run(*queue);
+  ASSERT_EQ(run.Launch(Increment(a, a)), 0);
+  ASSERT_EQ(run.Launch(Increment(a, a)), 0);
+  EXPECT_EQ(queue->Finish().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(cuda::CountInFakeDriver().kernels, 1);
+}
+
+TEST_F(QueueTest, AKernelThatFailsEndsTheUseOfTheGpu) {
+  const DeviceMemory a = Numbers(0), b = Numbers(0);
+  {
+    const auto queue = device().NewQueue(0).value();
+    cuda::ConfigureFakeDriver({.fail_kernel = 1});
+    Run run(*queue);
+    ASSERT_EQ(run.Launch(Increment(a, b, "bad")), 0);
+    const absl::Status status = queue->Finish();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+    EXPECT_THAT(Message(status),
+                AllOf(HasSubstr("running fusion(add) at bad (model.cc:12)"),
+                      HasSubstr("CUDA_ERROR_ILLEGAL_ADDRESS"), Not(HasSubstr("one of"))));
+    std::vector<float> values(kCount);
+    const absl::Status later[] = {device().Allocate(100).status(),
+                                  device().NewQueue(0).status(),
+                                  device().Load(CodeOf(kIncrement), "code").status(),
+                                  device().CopyIn(a.data(), values.data(), kBytes),
+                                  device().CopyOut(values.data(), a.data(), kBytes),
+                                  queue->CopyIn(a.data(), values.data(), kBytes)};
+    for (const absl::Status& each : later) {
+      EXPECT_EQ(each.code(), absl::StatusCode::kFailedPrecondition) << each;
+      EXPECT_THAT(Message(each), AllOf(HasSubstr("started anew, after: cuda:0"),
+                                       HasSubstr("running fusion(add) at bad")));
+    }
+  }
+  ForgetLostContext();
+}
+
+TEST_F(QueueTest, OfSeveralLaunchesTheErrorNamesTheRange) {
+  const DeviceMemory a = Numbers(0), b = Numbers(0);
+  {
+    const auto queue = device().NewQueue(0).value();
+    Run run(*queue);
+    ASSERT_EQ(run.Launch(Increment(a, b, "waited_for")), 0);
+    ASSERT_EQ(run.Read(nullptr, a, 0), 0);
+    cuda::ConfigureFakeDriver({.fail_kernel = 2});
+    for (const char* name : {"first", "bad", "last"}) {
+      ASSERT_EQ(run.Launch(Increment(a, b, name)), 0);
+    }
+    float value = 0;
+    EXPECT_EQ(run.Read(&value, b, sizeof value), WEFT_ERROR_DEVICE);
+    EXPECT_THAT(Message(queue->Finish()),
+                AllOf(HasSubstr("one of 3 launches, from fusion(add) at first"),
+                      HasSubstr("to fusion(add) at last"), HasSubstr("--profile")));
+  }
+  ForgetLostContext();
+}
+
+// An error of a kernel comes back from any call after it, of any queue: those are not to blame.
+class BlameTest : public QueueTest {
+ protected:
+  static constexpr size_t kLarge = size_t{2} << 20;
+  static constexpr char kBad[] =
+      "cuda:0 (Emulated GPU, sm_80): running fusion(add) at bad (model.cc:12): something failed "
+      "(CUDA_ERROR_ILLEGAL_ADDRESS)";
+
+  BlameTest() {
+    EXPECT_EQ(ValuesOf(numbers_), std::vector<float>(kCount));  // nothing is cleared any more
+    cuda::ConfigureFakeDriver({.fail_kernel = 1, .eager = true});
+  }
+  ~BlameTest() override { ForgetLostContext(); }
+
+  const DeviceMemory numbers_ = Numbers(0), large_ = device().Allocate(kLarge).value();
+  const std::unique_ptr<DeviceQueue> queue_ = device().NewQueue(0).value();
+};
+
+TEST_F(BlameTest, TheNextLaunchIsNotToBlame) {
+  Run run(*queue_);
+  ASSERT_EQ(run.Launch(Increment(numbers_, numbers_, "bad")), 0);
+  ASSERT_EQ(run.Launch(Increment(numbers_, numbers_, "innocent")), 0);
+  EXPECT_EQ(Message(queue_->Finish()), kBad);
+  EXPECT_EQ(Message(device().Allocate(1).status()),
+            std::string("this process cannot use the GPU any more and has to be started anew, "
+                        "after: ") +
+                kBad);
+}
+
+TEST_F(BlameTest, ACopyIsNotToBlame) {
+  std::vector<char> result(kLarge);
+  Run run(*queue_);
+  ASSERT_EQ(run.Launch(Increment(numbers_, numbers_, "bad")), 0);
+  ASSERT_TRUE(queue_->CopyOut(result.data(), large_.data(), kLarge).ok());
+  EXPECT_EQ(Message(queue_->Finish()), kBad);
+}
+
+TEST_F(BlameTest, AllocatingIsNotToBlame) {
+  cuda::ConfigureFakeDriver();
+  const auto other = device().NewQueue(0).value();
+  GiveUp(*other, Increment(numbers_, numbers_, "bad"));
+  cuda::ConfigureFakeDriver({.fail_kernel = 1, .eager = true});
+  {
+    // Waits for the other's.
+    Run run(*queue_);
+    ASSERT_EQ(run.Launch(Increment(numbers_, numbers_, "innocent")), 0);
+    EXPECT_THAT(Message(queue_->Finish()),
+                AllOf(HasSubstr("fusion(add) at bad"), HasSubstr("ILLEGAL_ADDRESS")));
+  }
+  EXPECT_THAT(Message(device().Allocate(1).status()), HasSubstr("fusion(add) at bad"));
+}
+
+// All who open the GPU know.
+TEST_F(BlameTest, AnotherDeviceOfTheSameGpuIsLostAsWell) {
+  Run run(*queue_);
+  ASSERT_EQ(run.Launch(Increment(numbers_, numbers_, "bad")), 0);
+  EXPECT_EQ(Message(queue_->Finish()), kBad);
+  const auto other = cuda::FakeCudaDevice();
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_THAT(Message((*other)->Allocate(1).status()), HasSubstr(kBad));
+}
+
+TEST_F(BlameTest, AnUnknownErrorOfAWaitIsTheGpus) {
+  cuda::ConfigureFakeDriver({.fail_kernel = 1, .kernel_result = cuda::CUDA_ERROR_UNKNOWN});
+  Run run(*queue_);
+  ASSERT_EQ(run.Launch(Increment(numbers_, numbers_, "bad")), 0);
+  EXPECT_THAT(Message(queue_->Finish()), HasSubstr("running fusion(add) at bad"));
+  EXPECT_EQ(device().Allocate(1).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// Graphs take memory of the driver's: all of a queue's have so many nodes at most, and count.
+TEST_F(QueueTest, GraphsAreBounded) {
+  constexpr int kRows = 12, kCopies = 500;
+  const DeviceMemory from = Numbers(1);
+  std::vector<DeviceMemory> memory;
+  const auto queue = device().NewQueue(0).value();
+  const int64_t before = queue->held_bytes();
+  for (int i = 0; i < kRows; ++i) {
+    memory.push_back(Numbers(0));
+    for (int j = 0; j < 3; ++j) {
+      Run run(*queue);
+      for (int k = 0; k < kCopies; ++k) ASSERT_EQ(run.Copy(memory.back(), from), 0);
+      ASSERT_TRUE(queue->Finish().ok());
+    }
+    const cuda::FakeDriverCounts counts = cuda::CountInFakeDriver();
+    EXPECT_EQ(counts.executable_graphs, std::min(i + 1, 4096 / kCopies));
+    EXPECT_EQ(counts.nodes, counts.executable_graphs * kCopies);
+    EXPECT_GE(queue->held_bytes(), before + 100 * counts.nodes);
+  }
+  // Nor is any of them longer than that.
+  Run run(*queue);
+  for (int k = 0; k < 3 * kCopies; ++k) ASSERT_EQ(run.Copy(memory.back(), from), 0);
+  ASSERT_TRUE(queue->Finish().ok());
+  EXPECT_GT(cuda::CountInFakeDriver().captures, kRows);
+  for (const DeviceMemory& each : memory) EXPECT_THAT(ValuesOf(each), Each(1));
+}
+
+TEST_F(QueueTest, ManyThreads) {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      const auto code = device_->Load(CodeOf(kIncrement), "code").value();
+      const WeftKernel kernel = code->Find({"increment", 0, 32}).value();
+      const DeviceMemory from = device_->Allocate(kBytes).value();
+      const DeviceMemory to = device_->Allocate(kBytes).value();
+      void* const buffers[] = {from.data(), to.data()};
+      WeftStep step = {};
+      step.label = step.nodes = step.location = step.message = "";
+      const WeftLaunch launch = {kernel, buffers, &kSize,  2,         1,      4,
+                                 0,      &step,   nullptr, INT64_MAX, nullptr};
+      const auto queue = device_->NewQueue(0).value();
+      for (int i = 0; i < 20; ++i) {
+        const auto value = static_cast<float>(100 * t + i);
+        const std::vector<float> feed(kCount, value);
+        std::vector<float> result(kCount);
+        Run run(*queue);
+        ASSERT_TRUE(queue->CopyIn(from.data(), feed.data(), kBytes).ok());
+        ASSERT_EQ(run.Launch(launch), 0);
+        ASSERT_TRUE(queue->CopyOut(result.data(), to.data(), kBytes).ok());
+        ASSERT_TRUE(queue->Finish().ok());
+        EXPECT_THAT(result, Each(value + 1));
+        ASSERT_TRUE(device_->CopyOut(result.data(), from.data(), kBytes).ok());
+        EXPECT_THAT(result, Each(value));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace
+}  // namespace weft
