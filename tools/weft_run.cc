@@ -62,10 +62,10 @@ absl::Status Run(const RunFlags& flags, bool list, bool verify) {
     options.device = *std::move(device);
   }
   absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(flags.model, options);
-  if (!session.ok()) return AsBadInput(session.status());
+  if (!session.ok()) return OfFile(session.status());
   if (!flags.checkpoint.empty()) {
     auto restored = (*session)->RestoreCheckpoint(flags.checkpoint);
-    if (!restored.ok()) return AsBadInput(restored.status());
+    if (!restored.ok()) return OfFile(restored.status());
   }
   if (golden) return Verify(**session, flags, *golden);
   if (list) {

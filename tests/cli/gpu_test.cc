@@ -44,6 +44,15 @@ TEST_F(CliGpu, RunsAPackageAsTheEmulatorDoes) {
   EXPECT_EQ(ReadFile(Path("gpu.safetensors")), ReadFile(Path("emulator.safetensors")));
 }
 
+// A file is not invalid because the GPU cannot take it.
+TEST_F(CliGpu, AGpuWithoutMemoryIsNoFaultOfTheFile) {
+  EXPECT_THAT(FailsBy("FAKE_GPU_BYTES=2 " + (kDriver + std::string(kRun)), "weft-run: ", 1,
+                      arguments_ + " --device cuda:0"),
+              HasSubstr("variable 'sum': cuda:0 (Emulated GPU, sm_80): expected 4 bytes"));
+  WriteFile(Path("gpu.weftpkg"), "no package");
+  FailsBy(kDriver + std::string(kRun), "weft-run: ", 3, arguments_ + " --device cuda:0");
+}
+
 TEST_F(CliGpu, AGpuThatIsNotThere) {
   EXPECT_THAT(
       FailsBy(std::string(kDriver) + kRun, "weft-run: ", 2, arguments_ + " --device cuda:3"),

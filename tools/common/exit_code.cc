@@ -39,6 +39,12 @@ absl::Status OfDevice(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? AsUsage(status) : status;
 }
 
+absl::Status OfFile(const absl::Status& status) {
+  const bool machine =
+      absl::IsResourceExhausted(status) || absl::IsInternal(status) || absl::IsUnavailable(status);
+  return machine ? status : AsBadInput(status);
+}
+
 absl::Status UsageError(const std::string& message) {
   return AsUsage(absl::InvalidArgumentError(message));
 }
@@ -67,7 +73,8 @@ void PrintError(const absl::Status& status, const char* program) {
   // A message from below may hold more lines (a compiler's notes); the first two say what is wrong.
   const std::vector<std::string> lines = absl::StrSplit(status.message(), '\n');
   std::string message = Printable(lines[0], kMaxLength);
-  if (lines.size() > 1) absl::StrAppend(&message, "\n", Printable(lines[1], kMaxLength));
+  if (lines.size() > 1 && !lines[1].empty())
+    absl::StrAppend(&message, "\n", Printable(lines[1], kMaxLength));
   std::fprintf(stderr, "%s: %s\n", program, message.c_str());
 }
 

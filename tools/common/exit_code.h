@@ -20,6 +20,9 @@ absl::Status UsageError(const std::string& message);
 // What making a device of --device gave: a name that is none is wrong usage, a GPU that cannot be
 // used is not.
 absl::Status OfDevice(const absl::Status& status);
+// What opening a file with a device gave: what the machine refuses (memory, the GPU's driver) is no
+// fault of the file, everything else is.
+absl::Status OfFile(const absl::Status& status);
 absl::Status InterruptedError(const std::string& message, int signal);
 int ExitCodeOf(const absl::Status& status);
 // The error in other words; how it ends the program stays.

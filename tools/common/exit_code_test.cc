@@ -22,6 +22,7 @@ std::string Printed(const std::string& message) {
 TEST(PrintError, IsAtMostTwoLines) {
   EXPECT_EQ(Printed("what is wrong"), "weft: what is wrong\n");
   EXPECT_EQ(Printed("what is wrong\nwhere\nand more"), "weft: what is wrong\nwhere\n");
+  EXPECT_EQ(Printed("what is wrong\n"), "weft: what is wrong\n");
 }
 
 // Names from a file may hold anything; C1's control characters are of two bytes.
@@ -34,6 +35,22 @@ TEST(PrintError, LeavesOutTheMiddleOfALongMessage) {
   const std::string printed = Printed("begins" + std::string(100'000, 'x') + "at node 'n'");
   EXPECT_LT(printed.size(), 1600u);
   EXPECT_THAT(printed, AllOf(StartsWith("weft: begins"), HasSubstr(" ... "), EndsWith("'n'\n")));
+}
+
+// A file is invalid, or the machine cannot do with it what others can.
+TEST(ExitCode, OfFiles) {
+  EXPECT_EQ(ExitCodeOf(OfFile(absl::OkStatus())), kOk);
+  for (const absl::Status& status :
+       {absl::InvalidArgumentError("damaged"), absl::DataLossError("checksum"),
+        absl::NotFoundError("no such file"),
+        absl::FailedPreconditionError("no code for the cpu")}) {
+    EXPECT_EQ(ExitCodeOf(OfFile(status)), kBadInput) << status;
+  }
+  for (const absl::Status& status :
+       {absl::ResourceExhaustedError("no memory"), absl::InternalError("the driver's compiler"),
+        absl::UnavailableError("the driver is too old")}) {
+    EXPECT_EQ(ExitCodeOf(OfFile(status)), kRunFailed) << status;
+  }
 }
 
 }  // namespace

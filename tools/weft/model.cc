@@ -119,7 +119,7 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
     if (!session_options.ok()) return session_options.status();
     const Progress progress("reading " + FileName(path));
     session = Session::Load(path, *session_options);
-    if (!session.ok()) return AsBadInput(NamingFile(session.status(), path));
+    if (!session.ok()) return OfFile(NamingFile(session.status(), path));
   } else {
     absl::StatusOr<Graph> graph = LoadGraph(path);
     if (!graph.ok()) return graph.status();
@@ -131,7 +131,7 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
   if (!options.checkpoint.empty()) {
     const Progress progress("reading " + FileName(options.checkpoint));
     auto restored = model.session->RestoreCheckpoint(options.checkpoint);
-    if (!restored.ok()) return AsBadInput(NamingFile(restored.status(), options.checkpoint));
+    if (!restored.ok()) return OfFile(NamingFile(restored.status(), options.checkpoint));
     if (model.graph) NoteOtherGraph(*restored, options.checkpoint, *model.graph, path);
   }
   return model;
