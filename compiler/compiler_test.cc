@@ -115,6 +115,40 @@ TEST(CompilerTest, FusionsAcrossReshapes) {
   }
 }
 
+// Each shape's products are short expressions, but not what lies between boundaries of several.
+TEST(CompilerTest, ShapesThatNoKernelCanJoin) {
+  for (const size_t length : {size_t{1}, size_t{100}}) {
+    const DimExpr a = DimExpr::Symbol(std::string(length, 'a')), k = DimExpr::Symbol("k");
+    const DimExpr b = DimExpr::Min(a, k);
+    const DimExpr A = a - b, B = a + b, C = a * a + b * b, D = a * a * a * a + b * b * b * b;
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {D, 1, 1, 1});
+    Tensor row = graph.Input("row", DataType::kF32, {B, 1});
+    Tensor turned = Transpose(Reshape(Broadcast(x, {D, B, A, C}), {B * D, A, C}), {2, 1, 0});
+    graph.AddSignature("f", {{"y", Add(row, Reshape(turned, {C, A, B, D}))},
+                             {"a", Neg(graph.Input("a", DataType::kF32, {a}))},
+                             {"k", Neg(graph.Input("k", DataType::kF32, {k}))}});
+    for (const std::vector<std::string>& disabled : {std::vector<std::string>(), {"fuse"}}) {
+      CompileOptions options;
+      options.disabled_passes = disabled;
+      if (length == 1) {
+        ExpectAgrees(graph,
+                     {{"x", Random(DataType::kF32, {17, 1, 1, 1}, 1)},
+                      {"row", Random(DataType::kF32, {3, 1}, 2)},
+                      {"a", Random(DataType::kF32, {2}, 3)},
+                      {"k", Random(DataType::kF32, {1}, 4)}},
+                     options);
+        continue;
+      }
+      const absl::Status status = CompilePackage(graph, options).status();
+      EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << status;
+      for (const char* part : {"compiler_test.cc:", "give them shorter names"}) {
+        EXPECT_NE(status.message().find(part), std::string::npos) << status;
+      }
+    }
+  }
+}
+
 TEST(CompilerTest, EpiloguesWithOddOperands) {
   Graph graph;
   Tensor a = graph.Input("a", DataType::kF32, {6, 4}), b = graph.Input("b", DataType::kF32, {4, 4});

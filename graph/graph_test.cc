@@ -91,6 +91,35 @@ TEST(Builder, NamesAndScopes) {
   EXPECT_THAT(Message(g), HasSubstr("did you mean 'layer/out'?"));
 }
 
+// Kernels take neighbouring dimensions together, so their products are expressions as well, even
+// where that of all is short: a^8 - b^8 here.
+TEST(Builder, ProductsOfNeighboursMayNotBeTooLong) {
+  const DimExpr a = DimExpr::Symbol(std::string(100, 'a'));
+  const DimExpr b = DimExpr::Min(a, DimExpr::Symbol("k"));
+  const DimExpr c = a * a + b * b, d = a * a * a * a + b * b * b * b;
+  ASSERT_TRUE((c * d * (a + b)).IsOverflow());
+  ASSERT_FALSE((c * d).IsOverflow() || NumElements({a - b, a + b, c, d}).IsOverflow());
+  auto accepts = [](const Shape& shape) {
+    Graph g;
+    const bool valid = g.Input("x", DataType::kF32, {shape.begin(), shape.end()}).valid();
+    if (!valid) {
+      EXPECT_THAT(Message(g), HasSubstr("dimensions whose products, of all and of any neighbours"));
+    }
+    return valid;
+  };
+  EXPECT_TRUE(accepts({c, a - b, a + b, d}) && accepts({d, a + b, a - b, c}));
+  EXPECT_FALSE(accepts({a - b, a + b, c, d}));
+  EXPECT_FALSE(accepts({a + b, c, d, a - b}));
+  EXPECT_FALSE(accepts({0, a + b, c, 0, d}));
+  // That of many is found out in no time.
+  Shape many(1000, DimExpr::Symbol("n"));
+  EXPECT_TRUE(accepts(many));
+  many.resize(100000, 1);
+  EXPECT_TRUE(accepts(many));
+  many.resize(200000, DimExpr::Symbol("n"));
+  EXPECT_FALSE(accepts(many));
+}
+
 TEST(Builder, BadNames) {
   for (const char* name : {"", "a b", "a:b", "a%b", "\xc3\xa9"}) {
     Graph g;

@@ -41,6 +41,7 @@ bool ColumnEmitter::Analyze() {
                  at.begin() + static_cast<int64_t>(ends[1]));
         for (Value result : f_.results) f_.values.Evaluate(result, at, {});
       });
+  if (f_.values.failed()) return false;
   // The space is the outer extents, the reduced ones, and the inner ones.
   size_t inner = space.size();
   DimExpr product = 1;

@@ -17,8 +17,8 @@ class ColumnEmitter {
 
   explicit ColumnEmitter(FusionEmitter& f) : f_(f), kernel_(f.kernel) {}
 
-  // Finds out all that is declared below, by a dry run. False where there are no results: the
-  // kernel then has no tiles.
+  // Finds out all that is declared below, by a dry run. False where there are no results (the
+  // kernel then has no tiles), and where the dry run failed.
   bool Analyze();
 
   // The values of all reductions, which loops carry.

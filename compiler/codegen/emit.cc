@@ -36,6 +36,14 @@ absl::Status Broken(mlir::Operation* op, absl::string_view problem) {
       absl::StrCat("fusion breaks its contract: ", problem, ", at ", ir::Describe(op->getLoc())));
 }
 
+// Of a size that a kernel needs: a product of coordinates that shapes which meet in it give.
+absl::Status TooLong(plan::FusionOp fusion) {
+  return absl::UnimplementedError(absl::StrCat(
+      "expected open dimensions whose products are expressions of at most 4096 characters, got "
+      "longer ones where shapes meet in one kernel, at ",
+      ir::Describe(fusion.getLoc()), "; give them shorter names"));
+}
+
 absl::Status CheckBody(plan::FusionOp fusion, bool reductions) {
   for (mlir::Operation& op : fusion.body()->without_terminator()) {
     if (IsLoopOp(&op) || (reductions && IsReduction(&op))) continue;
@@ -83,12 +91,7 @@ absl::StatusOr<KernelSpec> EmitOfKind(plan::FusionOp fusion, const Target& targe
   if (kind == plan::kScan) return EmitScan(fusion, target, kernels);
   FusionEmitter f(fusion, target, kernels);
   absl::Status emitted = Emit(f);
-  if (emitted.ok() && f.values.failed()) {
-    emitted = absl::UnimplementedError(absl::StrCat(
-        "expected sizes of dimensions that are short expressions, got reshapes between ones too "
-        "long to be divided, at ",
-        ir::Describe(fusion.getLoc()), "; disable the pass 'fuse' to compute its ops one by one"));
-  }
+  if (emitted.ok() && f.values.failed()) emitted = TooLong(fusion);
   if (!emitted.ok()) {
     f.kernel.function().erase();
     return emitted;
@@ -104,6 +107,12 @@ absl::StatusOr<KernelSpec> EmitOfKind(plan::FusionOp fusion, const Target& targe
 absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& target,
                                       mlir::ModuleOp kernels) {
   absl::StatusOr<KernelSpec> spec = EmitOfKind(fusion, target, kernels);
+  // It could be launched at no sizes.
+  if (spec.ok() && (spec->tiles.IsOverflow() || spec->scratch_bytes.IsOverflow() ||
+                    llvm::any_of(spec->sizes, [](const DimExpr& e) { return e.IsOverflow(); }))) {
+    kernels.lookupSymbol(spec->symbol)->erase();
+    return TooLong(fusion);
+  }
   if (!spec.ok() || target.kind != Target::Kind::kCuda) return spec;
   const size_t buffers = fusion->getNumOperands() + fusion->getNumResults();
   if (8 * (buffers + spec->sizes.size()) > kMaxCudaParameters) {

@@ -34,6 +34,7 @@ class Loop {
     const std::vector<DimExpr> space = f_.values.SplitSpace({total}, [&](const Index& index) {
       for (Value result : f_.results) f_.values.Evaluate(result, index, {});
     });
+    if (f_.values.failed()) return;
     for (size_t i = 0; i < space.size(); ++i) {
       if (space[i].Constant() == 1) continue;
       space_.push_back(space[i]);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "compiler/codegen/test_fusion.h"
 #include "gmock/gmock.h"
 #include "graph/ops/op_info.h"
@@ -545,6 +546,46 @@ TEST(Loop, BoundariesWithoutEnd) {
   for (size_t i = 1; i < sums.size(); ++i) sum = f.Op("add", {sum, sums[i]});
   f.Finish("loop", {sum});
   for (int64_t n : {1, 3}) f.Check({{"batch", 2}, {"n", n}});
+}
+
+// Boundaries of four shapes meet in one kernel, and between two of them lies a product of
+// dimensions that are neighbours in none: too long an expression, so that there is no kernel.
+TEST(Loop, ProductsThatAreTooLongAreErrors) {
+  for (const size_t length : {size_t{1}, size_t{100}}) {
+    const std::string a(length, 'a'), b = "min(" + a + ",k)";
+    const std::string A = a + "-" + b, B = a + "+" + b, C = a + "*" + a + "+" + b + "*" + b,
+                      D = a + "*" + a + "*" + a + "*" + a + "+" + b + "*" + b + "*" + b + "*" + b;
+    auto shape = [](const std::vector<std::string>& dims) {
+      std::vector<std::string> texts;
+      for (const std::string& dim : dims) texts.push_back(DimExpr::Parse(dim)->Text());
+      return "shape = [\"" + absl::StrJoin(texts, "\", \"") + "\"]";
+    };
+    // Of "tiles", boundaries can be made, but a coordinate has no number.
+    for (const std::string kind : {"loop", "row", "column", "tiles"}) {
+      SCOPED_TRACE(absl::StrCat(kind, " ", length));
+      TestFusion f;
+      mlir::Value x = f.Input(DataType::kI32, {D, "1", "1", "1"});
+      mlir::Value row = f.Input(DataType::kI32, {B, "1"});
+      x = f.Op("broadcast", {x}, shape({D, B, A, C}));
+      x = f.Op("reshape", {x}, shape({"(" + B + ")*(" + D + ")", A, C}));
+      x = f.Op("transpose", {x}, "permutation = array<i64: 2, 1, 0>");
+      x = f.Op("reshape", {x}, shape({C, A, B, D}));
+      mlir::Value y = f.Op("add", {f.Op("broadcast", {row}, shape({C, A, B, D})), x});
+      if (kind == "tiles") y = x;
+      if (kind == "row") y = f.Op("reduce_sum", {y}, "axes = array<i64: 3>");
+      if (kind == "column") y = f.Op("reduce_sum", {y}, "axes = array<i64: 0>");
+      const absl::Status status = f.TryFinish(kind == "tiles" ? "loop" : kind, {y});
+      if (length == 1) {
+        ASSERT_TRUE(status.ok()) << status;
+        for (const int64_t k : {0, 1, 2}) f.Check({{a, 2}, {"k", k}}, 0, 0, -99, 99);
+        continue;
+      }
+      EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+      EXPECT_THAT(std::string(status.message()),
+                  testing::AllOf(testing::HasSubstr("of at most 4096 characters, got longer ones"),
+                                 testing::HasSubstr("shorter names")));
+    }
+  }
 }
 
 TEST(Loop, NothingAtAll) {

@@ -54,6 +54,7 @@ bool RowEmitter::Analyze() {
         const Index row(at.begin(), at.begin() + static_cast<int64_t>(boundary));
         for (size_t i : row_results_) f_.values.Evaluate(f_.results[i], row, {});
       });
+  if (f_.values.failed()) return false;
   // The space is the rows' extents and then the columns'.
   DimExpr product = 1;
   size_t split = space.size();

@@ -25,8 +25,8 @@ class RowEmitter {
     int level;  // the pass that computes it
   };
 
-  // Finds out all that is declared below, by a dry run. False where there are no rows: the kernel
-  // then has no tiles.
+  // Finds out all that is declared below, by a dry run. False where there are no rows (the kernel
+  // then has no tiles), and where the dry run failed.
   bool Analyze();
   // Stands for the values of finished reductions; a derived class may know of more.
   virtual std::optional<Element> Lookup(mlir::Value value, const Index& index);

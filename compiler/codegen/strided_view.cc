@@ -31,7 +31,7 @@ std::optional<DimExpr> StridedView::Merged(size_t begin, size_t end) const {
     if (shape[i] == DimExpr(1)) continue;
     if (!inner) {
       inner = strides[i];
-    } else if (strides[i] != *next) {
+    } else if (strides[i] != *next || next->IsOverflow()) {  // any overflow equals any other
       return std::nullopt;
     }
     next = strides[i] * shape[i];

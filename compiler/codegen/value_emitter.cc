@@ -116,8 +116,14 @@ size_t ValueEmitter::Boundary(Index& index, const DimExpr& suffix) {
     index.insert(index.begin() + static_cast<int64_t>(i) + 1, right);
     return i + 1;
   };
+  auto fail = [&] {
+    failed_ = true;
+    return size_t{0};
+  };
+  // Any overflow equals any other.
+  if (suffix.IsOverflow()) return fail();
   DimExpr product = 1;
-  for (size_t i = index.size();; --i) {
+  for (size_t i = index.size(); !product.IsOverflow(); --i) {
     if (product == suffix) return i;
     if (i == 0) break;
     const DimExpr& extent = index[i - 1].extent;
@@ -146,16 +152,16 @@ size_t ValueEmitter::Boundary(Index& index, const DimExpr& suffix) {
     nests = DimExpr::DivideExactly(product, suffix).has_value();
     begin = i;
   }
+  // All coordinates together nest with it, but their product may be too long an expression.
+  if (!nests) return fail();
   const IndexEntry crossing = Merged(index, begin, end);
+  const auto inner = DimExpr::DivideExactly(suffix, right);
+  const auto outer = inner ? DimExpr::DivideExactly(crossing.extent, *inner) : std::nullopt;
+  if (!outer) return fail();
   index.erase(index.begin() + static_cast<int64_t>(begin) + 1,
               index.begin() + static_cast<int64_t>(end));
   index[begin] = crossing;
-  const auto inner = DimExpr::DivideExactly(suffix, right);
-  const auto outer = inner ? DimExpr::DivideExactly(crossing.extent, *inner) : std::nullopt;
-  if (nests && outer) return split(begin, *outer, *inner);
-  // All coordinates together nest with it, but their product may be too long an expression.
-  failed_ = true;
-  return split(begin, DimExpr(1), crossing.extent);
+  return split(begin, *outer, *inner);
 }
 
 std::vector<size_t> ValueEmitter::Boundaries(Index& index, const std::vector<DimExpr>& suffixes) {
@@ -163,6 +169,8 @@ std::vector<size_t> ValueEmitter::Boundaries(Index& index, const std::vector<Dim
   for (const DimExpr& suffix : suffixes) Boundary(index, suffix);
   std::vector<size_t> positions;
   for (const DimExpr& suffix : suffixes) positions.push_back(Boundary(index, suffix));
+  // Not all are there, but callers take what lies between two of them.
+  if (failed_) positions.assign(suffixes.size(), 0);
   return positions;
 }
 

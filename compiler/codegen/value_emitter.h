@@ -61,7 +61,7 @@ class ValueEmitter {
   Coord Offset(const Index& index);
   // Puts an end between coordinates wherever those after it have a product of `suffixes`, each of
   // which divides, or is divided by, each other one; positions of the first coordinates after them,
-  // in the order of `suffixes`.
+  // in the order of `suffixes`. All are 0 once it has failed.
   std::vector<size_t> Boundaries(Index& index, const std::vector<DimExpr>& suffixes);
   // All coordinates as one.
   IndexEntry Merged(const Index& index, size_t begin, size_t end);
@@ -84,7 +84,9 @@ class ValueEmitter {
   // Where it read operands: each operand and index once. Entries have no coordinates; those that
   // are coordinates of the iteration space unchanged have their roots.
   const std::vector<std::pair<int, Index>>& reads() const { return reads_; }
-  // Whether sizes were too long to be divided: then what was emitted is of no use.
+  // Whether some boundary could not be made, since products of coordinates where the shapes of one
+  // kernel meet are too long for expressions. Then what was emitted is of no use: emitters stop
+  // after SplitSpace.
   bool failed() const { return failed_; }
   // Ops that the last dry run met.
   const std::set<mlir::Operation*>& visited() const { return visited_; }

@@ -96,8 +96,10 @@ bool FusionDomain::Join(const FusionDomain& other) {
   const auto product = [](const FusionDomain& domain, size_t begin, size_t end) {
     return NumElements(domain.extents_, begin, end);
   };
-  return product(*this, 0, begin_) == product(other, 0, other.begin_) &&
-         product(*this, begin_, end_) == product(other, other.begin_, other.end_) &&
+  const DimExpr before = product(*this, 0, begin_), reduced = product(*this, begin_, end_);
+  // One overflow, of extents that other shapes have split, equals any other.
+  return !before.IsOverflow() && before == product(other, 0, other.begin_) &&
+         !reduced.IsOverflow() && reduced == product(other, other.begin_, other.end_) &&
          Cover(other.extents_);
 }
 

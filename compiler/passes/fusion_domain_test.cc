@@ -1,5 +1,7 @@
 #include "compiler/passes/fusion_domain.h"
 
+#include <string>
+
 #include "gtest/gtest.h"
 
 namespace weft {
@@ -68,6 +70,18 @@ TEST(FusionDomainTest, ColumnsKeepWhatIsOnBothSides) {
   EXPECT_TRUE(column.Cover({2, 2, n, 3, 2}));
   EXPECT_TRUE(column.Join(FusionDomain({4, n, 3, 2}, 1, 2)));
   EXPECT_FALSE(column.Join(FusionDomain({4, n, 6}, 0, 1)));
+}
+
+// A product that is too long an expression equals another: nothing is known of either.
+TEST(FusionDomainTest, ProductsThatAreTooLongAreNotCompared) {
+  const DimExpr a = DimExpr::Symbol(std::string(100, 'a')),
+                b = DimExpr::Symbol(std::string(100, 'b'));
+  const Shape shape = {2, a + b, a * a + b * b, a * a * a * a + b * b * b * b, 3};
+  ASSERT_TRUE(NumElements(shape, 1, 4).IsOverflow() && NumElements(shape, 1, 5).IsOverflow());
+  FusionDomain column(shape, 1, 4);
+  EXPECT_FALSE(column.Join(FusionDomain(shape, 1, 5)));
+  FusionDomain row(shape, 3, 5);
+  EXPECT_TRUE(row.Join(FusionDomain(shape, 3, 5)));
 }
 
 }  // namespace

@@ -1,6 +1,10 @@
 #include "graph/ops/infer.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -10,6 +14,47 @@ namespace weft {
 std::string TensorType::ToString() const {
   return std::string(NameOf(dtype)) + weft::ToString(shape);
 }
+
+namespace {
+
+// Whether it has several terms.
+bool IsSum(const DimExpr& e) {
+  char top = 0;  // what is combined last
+  e.Emit([](int64_t) { return 0u; }, [](std::string_view) { return 0u; },
+         [&](char op, uint32_t, uint32_t) {
+           top = op;
+           return 0u;
+         });
+  return top == '+' || top == '-';
+}
+
+// Whether the product of any neighbouring dimensions is an expression, from whichever end they are
+// multiplied. That of all may be where that of some is not, since sums cancel: (a-b) * (a+b). 0 is
+// no factor: another 0 is no excuse for a size that cannot be.
+bool ProductsFit(const Shape& shape) {
+  // Dimensions of one term are taken together: there may be many, but each makes a product longer.
+  Shape factors = {1};
+  bool is_sum = false;
+  for (const DimExpr& dim : shape) {
+    if (dim == DimExpr(0) || dim == DimExpr(1)) continue;
+    const bool after_sum = std::exchange(is_sum, IsSum(dim));
+    if (is_sum || after_sum) {
+      factors.push_back(dim);
+    } else {
+      factors.back() = factors.back() * dim;
+    }
+  }
+  for (size_t begin = 0; begin < factors.size(); ++begin) {
+    const size_t last = factors.size() - 1 - begin;
+    DimExpr forward = factors[begin], backward = factors[last];
+    for (size_t i = begin + 1; i < factors.size(); ++i) forward = forward * factors[i];
+    for (size_t i = last; i-- > 0;) backward = backward * factors[i];
+    if (forward.IsOverflow() || backward.IsOverflow()) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 absl::Status CheckSizes(const TensorType& type) {
   constexpr int64_t kMaxBytes = int64_t{1} << 48;
@@ -29,8 +74,15 @@ absl::Status CheckSizes(const TensorType& type) {
     }
     if (dim.IsConstant() && dim != DimExpr(0)) known = known * dim;
   }
-  if (known.IsOverflow() || *known.Constant() > kMaxBytes || NumElements(type.shape).IsOverflow()) {
+  if (known.IsOverflow() || *known.Constant() > kMaxBytes) {
     return error("a tensor of at most 2^48 bytes", type.ToString());
+  }
+  // Kernels go over neighbouring dimensions by one loop, and compare such products.
+  if (!ProductsFit(type.shape)) {
+    return error(
+        "dimensions whose products, of all and of any neighbours, are expressions of at most 4096 "
+        "characters and numbers of 64 bits (give open dimensions shorter names)",
+        type.ToString());
   }
   return absl::OkStatus();
 }

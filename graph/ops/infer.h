@@ -98,7 +98,9 @@ class InferContext {
   std::vector<NewAttribute> new_attributes_;
 };
 
-// That sizes are never negative and fit: the sizes that are known make at most 2^48 bytes.
+// That sizes are never negative and fit: the sizes that are known make at most 2^48 bytes, and the
+// product of any neighbouring dimensions is no overflow, so that NumElements of any part of the
+// shape may be compared.
 absl::Status CheckSizes(const TensorType& type);
 
 // max(e, 0) where e may be negative: the size that a formula gives for open dimensions.
