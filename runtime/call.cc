@@ -140,7 +140,8 @@ absl::Status PreparedCall::Instantiate(const Shapes& shapes) {
     if (buffer.space != WEFT_SPACE_CONSTANT) continue;
     const auto size = static_cast<uint64_t>(weft_formula_value(instance_, buffer.size));
     if (size > package_->constants_bytes() - buffer.constant_offset) {
-      return absl::InvalidArgumentError(absl::StrCat("signature '", plan.signature, "': buffer ", i,
+      return absl::InvalidArgumentError(absl::StrCat("signature '", plan.signature,
+                                                     "': ", PlaceOfBuffer(*plan_->tables, i),
                                                      " reaches past the package's constants"));
     }
   }

@@ -27,12 +27,14 @@ struct SessionOptions {
   // Plans kept that were compiled for particular shapes; the one longest unused goes first.
   int max_cached_plans = 64;
   // Arena and scratch of a run's shapes are kept for the next run of the same shapes, and so are
-  // copies of feeds where they had to be made; altogether so many bytes, beside those of the
-  // run that ended last. Those longest unused go first.
+  // copies of feeds where they had to be made, and on a device outputs, pinned memory of the host
+  // and graphs (runtime/cuda/README.md); altogether so many bytes, beside those of the run that
+  // ended last. Those longest unused go first.
   int64_t max_cached_bytes = int64_t{1} << 30;
   // Arena and scratch (Call::peak_bytes) of everything that is under way, was prepared, or is kept
   // never pass this together; 0: no limit. What is kept makes room; where that is not enough, a run
-  // is refused with ResourceExhausted. Variables, constants and tensors are not counted.
+  // is refused with ResourceExhausted. Variables, constants and tensors are not counted, nor what a
+  // run that was given up still holds on a GPU until its work there ends.
   int64_t max_memory_bytes = 0;
   // Where plans run and variables live (runtime/device.h); null: this processor, with `threads`.
   std::shared_ptr<Device> device = nullptr;

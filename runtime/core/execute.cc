@@ -230,7 +230,10 @@ int RunBlock(Run& run, uint32_t block) {
     const uint32_t index = steps.first_step + i;
     const WeftStep& step = run.plan->steps[index];
     int result = Interrupted(run.interrupt);
-    if (result == WEFT_OK && block == 0 && i == run.plan->commit_step) result = Commit(run);
+    if (result == WEFT_OK && block == 0 && i == run.plan->commit_step) {
+      // What it waits for is before this step, and may be any.
+      if (const int committed = Commit(run); committed != WEFT_OK) return committed;
+    }
     if (result == WEFT_OK) {
       if (run.args->profile == nullptr) {
         result = RunStep(run, step);

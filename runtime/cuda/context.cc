@@ -194,6 +194,20 @@ void Context::Release() {
   for (const Deferred& deferred : done) deferred.release(api());
 }
 
+absl::StatusOr<void*> Context::Pin(size_t bytes) {
+  void* memory = nullptr;
+  const CUresult result = api().cuMemHostAlloc(&memory, bytes, 0);
+  if (result == CUDA_SUCCESS) return memory;
+  // What helps where the GPU's own memory is short does not help here.
+  if (result == CUDA_ERROR_OUT_OF_MEMORY) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        name_, ": expected ", bytes,
+        " bytes of the host's memory that can be pinned, got none; see "
+        "what is free and what may be locked (ulimit -l), or keep fewer calls (max_cached_bytes)"));
+  }
+  return StatusOf(result, absl::StrCat("pinning ", bytes, " bytes of the host"));
+}
+
 absl::Status Context::Clear(CUdeviceptr address, size_t bytes) {
   std::lock_guard<std::mutex> lock(clearing_mutex_);
   absl::Status status =

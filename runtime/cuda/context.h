@@ -79,6 +79,9 @@ class Context {
   // when somebody calls this or Release after it is done, or with the context's end.
   void ReleaseLater(std::function<void(const DriverApi&)> release);
   void Release();
+  // Memory of the host that the GPU can reach; given back by cuMemFreeHost. ResourceExhausted where
+  // the system has no more of it.
+  absl::StatusOr<void*> Pin(size_t bytes);
   // Makes memory zero on the GPU, as work that is abandoned.
   absl::Status Clear(CUdeviceptr address, size_t bytes);
   // Waits until all memory is clear, so that what waits for no more than that is released.

@@ -48,11 +48,9 @@ absl::StatusOr<std::unique_ptr<Queue>> Queue::Make(std::shared_ptr<Context> cont
                            "making an event");
   if (!status.ok()) return status;
   // Now, since a run that has begun to write variables must not fail for want of it.
-  void* memory = nullptr;
-  status = shared.StatusOf(shared.api().cuMemHostAlloc(&memory, kSmallBytes, 0),
-                           absl::StrCat("pinning ", kSmallBytes, " bytes of the host"));
-  if (!status.ok()) return status;
-  made.small = static_cast<char*>(memory);
+  absl::StatusOr<void*> memory = shared.Pin(kSmallBytes);
+  if (!memory.ok()) return memory.status();
+  made.small = static_cast<char*>(*memory);
   return queue;
 }
 
@@ -349,6 +347,8 @@ absl::Status Queue::Finish() {
   committed_at_ = 0;
   deadline_ = INT64_MAX;
   cancel_ = nullptr;
+  // What others gave back meanwhile.
+  if (current.ok()) context_->Release();
   return status;
 }
 

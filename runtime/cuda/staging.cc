@@ -39,12 +39,12 @@ absl::StatusOr<std::unique_ptr<StagingRing>> StagingPool::Take(Context& context)
   }
   auto ring = std::make_unique<StagingRing>();
   constexpr size_t kBytes = StagingRing::kSlots * StagingRing::kSlotBytes;
-  void* memory = nullptr;
-  absl::Status status = context.StatusOf(api.cuMemHostAlloc(&memory, kBytes, 0),
-                                         absl::StrCat("pinning ", kBytes, " bytes of the host"));
+  absl::StatusOr<void*> memory = context.Pin(kBytes);
+  if (!memory.ok()) return memory.status();
+  absl::Status status;
   for (size_t i = 0; i < StagingRing::kSlots && status.ok(); ++i) {
     StagingRing::Slot& slot = ring->slots[i];
-    slot.host = static_cast<char*>(memory) + i * StagingRing::kSlotBytes;
+    slot.host = static_cast<char*>(*memory) + i * StagingRing::kSlotBytes;
     status = context.StatusOf(api.cuEventCreate(&slot.event, CU_EVENT_DISABLE_TIMING),
                               "making an event");
   }

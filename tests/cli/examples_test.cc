@@ -50,14 +50,15 @@ class CliScripts : public CliTest {
     CliTest::SetUp();
     fs::create_directories(Path("bin"));
     fs::create_directories(Path("tools"));
-    for (const auto& entry : fs::directory_iterator("tools")) {
-      fs::create_symlink(fs::absolute(entry.path()), folder_ / entry.path());
-    }
-    fs::create_directory_symlink(fs::current_path(), Path("bazel-bin"));
     for (const char* done : {"bin/bazel", "tools/setup.sh"}) {
       WriteFile(Path(done), "#!/bin/sh\nexec true\n");
       fs::permissions(Path(done), fs::perms::owner_all);
     }
+    for (const auto& entry : fs::directory_iterator("tools")) {
+      const fs::path link = folder_ / entry.path();
+      if (!fs::exists(link)) fs::create_symlink(fs::absolute(entry.path()), link);
+    }
+    fs::create_directory_symlink(fs::current_path(), Path("bazel-bin"));
   }
   Ended Script(const std::string& line) const {
     return Run("PATH=" + Path("bin") + ":$PATH " + Path(line));

@@ -20,6 +20,7 @@ absl::Status EmitCudaLoop(FusionEmitter& f) {
   const std::vector<DimExpr> split = f.values.SplitSpace({total}, [&](const Index& index) {
     for (Value result : f.results) f.values.Evaluate(result, index, {});
   });
+  if (f.values.failed()) return absl::OkStatus();
   std::vector<DimExpr> space;
   int last = -1;  // the root of the innermost coordinate
   for (size_t i = 0; i < split.size(); ++i) {
