@@ -9,7 +9,7 @@
 extern "C" const char* __tsan_default_suppressions() {
   return "race:libMLIR.so\n"
          "race:libLLVM.so\n"
-         "race:absl::*::Status::UnrefNonInlined\n"
+         "race:absl::*::Status::Unref\n"
          "race:llvm::PassBuilder::~PassBuilder\n";
 }
 #endif
