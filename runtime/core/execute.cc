@@ -111,9 +111,7 @@ int Launch(const Run& run, const WeftStep& step) {
                                &instance,
                                run.interrupt.deadline,
                                run.interrupt.cancel};
-    const int result = run.args->device->launch(run.args->queue, &launch);
-    const bool given_up = result == WEFT_ERROR_DEADLINE || result == WEFT_ERROR_CANCELLED;
-    return given_up ? result : FromDevice(result);
+    return FromDevice(run.args->device->launch(run.args->queue, &launch));
   }
   const int64_t by_bytes = AtLeastZero(instance.values[step.bytes]) / kBytesPerNanosecond;
   const int64_t by_flops = AtLeastZero(instance.values[step.flops]) / kFlopsPerNanosecond;
