@@ -1,6 +1,7 @@
 // --device cuda:N as people type it: without a driver, and with one made for tests.
 #include <gmock/gmock.h>
 
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "compiler/api.h"
@@ -14,6 +15,7 @@ using ::testing::HasSubstr;
 
 constexpr char kDriver[] = "LD_LIBRARY_PATH=runtime/cuda/testing/driver ";
 constexpr char kRun[] = "tests/cli/weft-run-on-fake-driver";
+constexpr char kWeft[] = "tests/cli/weft-on-fake-driver ";
 
 class CliGpu : public CliTest {
  protected:
@@ -42,6 +44,40 @@ TEST_F(CliGpu, RunsAPackageAsTheEmulatorDoes) {
   EXPECT_THAT(run.out, HasSubstr("y f32[] 2.648"));
   EXPECT_THAT(run.err, HasSubstr("exp"));
   EXPECT_EQ(ReadFile(Path("gpu.safetensors")), ReadFile(Path("emulator.safetensors")));
+}
+
+// A graph is compiled for the device. Rates are held against copies within it, if there is room.
+TEST_F(CliGpu, CompilesForItAndMeasures) {
+  const std::string model = " " + Path("gpu.weft"), on_gpu = " --device cuda:0 --signature run";
+  const auto bench = [&](const std::string& memory) {
+    const Ended run =
+        Run(memory + kDriver + kWeft + "bench" + model + on_gpu + " --seconds 0.01 --json");
+    EXPECT_EQ(run.code, 0) << run.err;
+    return run.code == 0 ? nlohmann::json::parse(run.out) : nlohmann::json();
+  };
+  const nlohmann::json json = bench("");
+  EXPECT_EQ(json["device"], "cuda:0");
+  EXPECT_GT(json["peak_gbs"], 0);
+  EXPECT_TRUE(json["peak_gflops"].is_null()) << json;
+  EXPECT_TRUE(bench("FAKE_GPU_BYTES=100000000 ")["peak_gbs"].is_null());
+
+  // Its first run, as the package's on the emulator.
+  const std::string emulated =
+      Ok("run" + arguments_ + " --device emulator:sm_80 --save-checkpoint " + Path("there"));
+  const Ended here = Run(kDriver + std::string(kWeft) + "run" + model + on_gpu +
+                         " --init --feed x=0.5 --save-checkpoint " + Path("here"));
+  EXPECT_EQ(here.code, 0) << here.err;
+  EXPECT_EQ(here.out, emulated);
+  EXPECT_EQ(ReadFile(Path("here")), ReadFile(Path("there")));
+}
+
+// Whatever this machine has, here is a driver that is none.
+TEST_F(CliGpu, TheCheckOnAGpuSaysWhereThereIsNone) {
+  WriteFile(Path("libcuda.so.1"), "");
+  const Ended check = Run("LD_LIBRARY_PATH=" + folder_.string() + " tools/gpu_check.sh");
+  EXPECT_EQ(check.code, 1);
+  EXPECT_THAT(check.err, HasSubstr("gpu_check: "));
+  EXPECT_EQ(Run("tools/gpu_check.sh gpu").code, 2);
 }
 
 // A file is not invalid because the GPU cannot take it.

@@ -26,7 +26,7 @@ namespace weft::cli {
 namespace {
 
 struct Flags {
-  std::string model, signature, checkpoint;
+  std::string model, signature, checkpoint, device = "cpu";
   std::vector<std::string> feeds, sizes, disabled_passes;
   double seconds = 2;
   int threads = 0;
@@ -88,10 +88,29 @@ double Percentile(const std::vector<double>& sorted, double share) {
   return sorted[std::min(sorted.size() - 1, static_cast<size_t>(share * sorted.size()))];
 }
 
+// What to compare with: of this processor, or where sessions have another device, how fast that
+// copies within its memory. Of an emulated one nothing would tell.
+absl::StatusOr<MachinePeaks> PeaksOf(Device* device, int threads) {
+  if (device == nullptr || device->is_host()) return MeasurePeaks(threads);
+  MachinePeaks peaks;
+  if (device->name() == "emulator") return peaks;
+  absl::StatusOr<double> copy = MeasureCopy(*device);
+  if (copy.ok()) peaks.copy_gbs = *copy;
+  // Where the model leaves too little memory for the copies, they are done without.
+  return copy.ok() || absl::IsResourceExhausted(copy.status()) ? absl::StatusOr<MachinePeaks>(peaks)
+                                                               : copy.status();
+}
+
+nlohmann::json OrNull(double value) {
+  return value > 0 ? nlohmann::json(value) : nlohmann::json(nullptr);
+}
+
 absl::Status Run(const Flags& flags) {
   const auto load_start = Clock::now();
-  absl::StatusOr<Model> model =
-      OpenModel(flags.model, {flags.threads, flags.disabled_passes, flags.checkpoint});
+  absl::StatusOr<Model> model = OpenModel(flags.model, {.threads = flags.threads,
+                                                        .disabled_passes = flags.disabled_passes,
+                                                        .checkpoint = flags.checkpoint,
+                                                        .device = flags.device});
   if (!model.ok()) return model.status();
   Session& session = *model->session;
   absl::StatusOr<Session::SignatureInfo> signature = FindSignature(session, flags.signature);
@@ -159,13 +178,15 @@ absl::Status Run(const Flags& flags) {
   const int threads = flags.threads > 0 ? flags.threads : weft_num_cores();  // as the session
   // Before the measurement of the machine, which takes memory of its own.
   const int64_t resident = PeakResidentBytes();
-  const MachinePeaks peaks = MeasurePeaks(threads);
+  absl::StatusOr<MachinePeaks> peaks = PeaksOf(model->device.get(), threads);
   progress.reset();
+  if (!peaks.ok()) return peaks.status();
   const double median = Percentile(times, 0.5);
   const double gflops = flops / median / 1e9, gbs = bytes / median / 1e9;
   if (flags.profile) PrintProfile(profile);
   if (flags.json) {
     const nlohmann::json json = {{"signature", signature->name},
+                                 {"device", flags.device},
                                  {"threads", threads},
                                  {"runs", times.size()},
                                  {"load_ms", 1e3 * load},
@@ -177,26 +198,35 @@ absl::Status Run(const Flags& flags) {
                                  {"max_ms", 1e3 * times.back()},
                                  {"gflops", gflops},
                                  {"gbs", gbs},
-                                 {"peak_gflops", peaks.gflops},
-                                 {"peak_gbs", peaks.copy_gbs},
+                                 {"peak_gflops", OrNull(peaks->gflops)},
+                                 {"peak_gbs", OrNull(peaks->copy_gbs)},
                                  {"certificate_bytes", (*call)->peak_bytes()},
                                  {"resident_bytes", resident}};
     std::printf("%s\n", JsonText(json).c_str());
     return absl::OkStatus();
   }
-  std::printf("%s, %d thread%s, %zu runs; load %.1f ms, prepare %.1f ms\n",
-              Printable(signature->name).c_str(), threads, threads == 1 ? "" : "s", times.size(),
-              1e3 * load, 1e3 * prepare);
+  const std::string where = model->device == nullptr || model->device->is_host()
+                                ? absl::StrCat(threads, " thread", threads == 1 ? "" : "s")
+                                : Printable(flags.device);
+  std::printf("%s, %s, %zu runs; load %.1f ms, prepare %.1f ms\n",
+              Printable(signature->name).c_str(), where.c_str(), times.size(), 1e3 * load,
+              1e3 * prepare);
   std::printf("latency   min %.4f  median %.4f  90 %% %.4f  99 %% %.4f  max %.4f ms\n",
               1e3 * times.front(), 1e3 * median, 1e3 * Percentile(times, 0.9),
               1e3 * Percentile(times, 0.99), 1e3 * times.back());
-  // What stays in caches moves faster than memory copies.
-  const std::string of_memory =
-      gbs > peaks.copy_gbs
-          ? absl::StrFormat("from caches; memory copies at %.1f", peaks.copy_gbs)
-          : absl::StrFormat("of %.1f (%.1f %%)", peaks.copy_gbs, 100 * gbs / peaks.copy_gbs);
-  std::printf("rate      %.2f GFLOP/s of %.0f (%.1f %%), %.2f GB/s %s\n", gflops, peaks.gflops,
-              100 * gflops / peaks.gflops, gbs, of_memory.c_str());
+  std::string of_peak, of_memory;
+  if (peaks->gflops > 0) {
+    of_peak = absl::StrFormat(" of %.0f (%.1f %%)", peaks->gflops, 100 * gflops / peaks->gflops);
+  }
+  if (peaks->copy_gbs > 0) {
+    // What stays in caches moves faster than memory copies.
+    of_memory =
+        gbs > peaks->copy_gbs
+            ? absl::StrFormat(" from caches; memory copies at %.1f", peaks->copy_gbs)
+            : absl::StrFormat(" of %.1f (%.1f %%)", peaks->copy_gbs, 100 * gbs / peaks->copy_gbs);
+  }
+  std::printf("rate      %.2f GFLOP/s%s, %.2f GB/s%s\n", gflops, of_peak.c_str(), gbs,
+              of_memory.c_str());
   std::printf("memory    %s arena and scratch (certificate), %s process at its highest\n",
               ByteText(static_cast<double>((*call)->peak_bytes())).c_str(),
               ByteText(static_cast<double>(resident)).c_str());
@@ -208,7 +238,7 @@ absl::Status Run(const Flags& flags) {
 Command AddBench(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
   CLI::App* app = program.add_subcommand(
-      "bench", "Measures latency and rates against the machine's own limits");
+      "bench", "Measures latency and rates against the limits of machine or device");
   app->add_option("MODEL", flags->model, "Graph file or package")->required()->type_name("MODEL");
   app->add_option("--signature", flags->signature,
                   "What to run; predict, or the only one, if not given")
@@ -225,10 +255,14 @@ Command AddBench(CLI::App& program) {
       ->type_name("SECONDS")
       ->check(PositiveNumber());
   AddThreads(app, flags->threads);
+  AddDevice(app, flags->device);
   AddDisablePass(app, flags->disabled_passes);
   app->add_flag("--profile", flags->profile, "Time of each step, to standard error");
   app->add_flag("--json", flags->json, "Results as JSON");
-  app->footer("Example: weft bench digits.weftpkg --signature predict --size batch=32 --threads 1");
+  app->footer(
+      "A run on a GPU includes its feeds' way there and its outputs' way back.\n"
+      "Examples: weft bench digits.weftpkg --signature predict --size batch=32 --threads 1\n"
+      "          weft bench digits.weft --size batch=2 --device emulator:sm_80");
   return {app, [flags] { return Run(*flags); }};
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -17,6 +18,9 @@ constexpr int kChains = 12;  // independent multiply-adds: enough to hide their 
 constexpr long kRounds = 4'000'000;
 constexpr int kTries = 5;
 constexpr size_t kCopyBytes = size_t{128} << 20;
+// On a device: far more than its caches hold, and so many copies that starting them is nothing.
+constexpr size_t kDeviceCopyBytes = size_t{256} << 20;
+constexpr int kDeviceCopies = 8;
 
 template <int kLanes>
 struct Vector {
@@ -87,6 +91,30 @@ MachinePeaks MeasurePeaks(int threads) {
   sink = to[kCopyBytes / 2];
   peaks.copy_gbs = 2.0 * static_cast<double>(part) * threads / best / 1e9;
   return peaks;
+}
+
+absl::StatusOr<double> MeasureCopy(Device& device) {
+  absl::StatusOr<DeviceMemory> from = device.Allocate(kDeviceCopyBytes);
+  if (!from.ok()) return from.status();
+  absl::StatusOr<DeviceMemory> to = device.Allocate(kDeviceCopyBytes);
+  if (!to.ok()) return to.status();
+  absl::StatusOr<std::unique_ptr<DeviceQueue>> queue = device.NewQueue(/*scratch_bytes=*/0);
+  if (!queue.ok()) return queue.status();
+  WeftRunArgs args = {};
+  args.deadline = INT64_MAX;
+  double best = 1e9;
+  for (int i = 0; i < kTries; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    (*queue)->Bind(&args);
+    // What fails is Finish's to say.
+    for (int copy = 0; copy < kDeviceCopies; ++copy) {
+      if (args.device->copy(args.queue, to->data(), from->data(), kDeviceCopyBytes) != 0) break;
+    }
+    if (absl::Status status = (*queue)->Finish(); !status.ok()) return status;
+    best = std::min(
+        best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return 2.0 * kDeviceCopyBytes * kDeviceCopies / best / 1e9;
 }
 
 }  // namespace weft::cli

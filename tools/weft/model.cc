@@ -42,6 +42,27 @@ absl::StatusOr<SessionOptions> SessionOptionsOf(const std::string& device, int t
   return options;
 }
 
+// Compiles for what those sessions run on.
+absl::StatusOr<std::unique_ptr<Session>> CompilingSession(const Graph& graph,
+                                                          const OpenOptions& options,
+                                                          const SessionOptions& session) {
+  CompileOptions compile;
+  compile.disabled_passes = options.disabled_passes;
+  if (session.device != nullptr) compile.targets = {session.device->target()};
+  if (absl::Status valid = CheckOptions(compile); !valid.ok()) return AsUsage(valid);
+  absl::StatusOr<Planner> planner = MakePlanner(graph, compile);
+  if (!planner.ok()) return planner.status();
+  // One plan at a time, whose parts are too few to count.
+  return Session::WithPlanner(
+      [planner = *std::move(planner)](const PlanRequest& request) {
+        const Progress progress(absl::StrCat(
+            "compiling ", request.fetches_size() > 0 ? absl::StrJoin(request.fetches(), ", ")
+                                                     : request.signature()));
+        return planner(request);
+      },
+      session);
+}
+
 }  // namespace
 
 void AddDisablePass(CLI::App* app, std::vector<std::string>& passes) {
@@ -59,6 +80,13 @@ void AddSizes(CLI::App* app, std::vector<std::string>& sizes) {
   AddRepeatable(app, "--size", sizes,
                 "Size of an open dimension, such as batch=32 (1 if not given); repeatable")
       ->type_name("DIM=SIZE");
+}
+
+void AddDevice(CLI::App* app, std::string& device) {
+  app->add_option("--device", device,
+                  "cpu (if not given), cuda:0 and the like for a GPU, or emulator:sm_80 and the "
+                  "like: a GPU, emulated and checked")
+      ->type_name("NAME");
 }
 
 std::string FileName(const std::string& path) {
@@ -82,23 +110,9 @@ absl::StatusOr<Graph> LoadGraph(const std::string& path) {
 }
 
 absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const OpenOptions& options) {
-  CompileOptions compile;
-  compile.disabled_passes = options.disabled_passes;
   absl::StatusOr<SessionOptions> session = SessionOptionsOf(options.device, options.threads);
   if (!session.ok()) return session.status();
-  if (session->device != nullptr) compile.targets = {session->device->target()};
-  if (absl::Status valid = CheckOptions(compile); !valid.ok()) return AsUsage(valid);
-  absl::StatusOr<Planner> planner = MakePlanner(graph, compile);
-  if (!planner.ok()) return planner.status();
-  // One plan at a time, whose parts are too few to count.
-  return Session::WithPlanner(
-      [planner = *std::move(planner)](const PlanRequest& request) {
-        const Progress progress(absl::StrCat(
-            "compiling ", request.fetches_size() > 0 ? absl::StrJoin(request.fetches(), ", ")
-                                                     : request.signature()));
-        return planner(request);
-      },
-      *session);
+  return CompilingSession(graph, options, *session);
 }
 
 absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& options) {
@@ -106,7 +120,6 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
   model.path = path;
   absl::StatusOr<bool> package = IsPackage(path);
   if (!package.ok()) return package.status();
-  absl::StatusOr<std::unique_ptr<Session>> session;
   if (*package) {
     if (!options.disabled_passes.empty()) {
       return AsUsage(absl::InvalidArgumentError(absl::StrCat(
@@ -114,16 +127,20 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
           "--disable-pass ",
           options.disabled_passes.front(), "; give the graph file that ", path, " was made from")));
     }
-    absl::StatusOr<SessionOptions> session_options =
-        SessionOptionsOf(options.device, options.threads);
-    if (!session_options.ok()) return session_options.status();
+  }
+  absl::StatusOr<SessionOptions> session_options =
+      SessionOptionsOf(options.device, options.threads);
+  if (!session_options.ok()) return session_options.status();
+  model.device = session_options->device;
+  absl::StatusOr<std::unique_ptr<Session>> session;
+  if (*package) {
     const Progress progress("reading " + FileName(path));
     session = Session::Load(path, *session_options);
     if (!session.ok()) return OfFile(NamingFile(session.status(), path));
   } else {
     absl::StatusOr<Graph> graph = LoadGraph(path);
     if (!graph.ok()) return graph.status();
-    session = SessionOf(*graph, options);
+    session = CompilingSession(*graph, options, *session_options);
     if (!session.ok()) return NamingFile(session.status(), path);
     model.graph = *std::move(graph);
   }

@@ -25,6 +25,8 @@ namespace weft::cli {
 void AddDisablePass(CLI::App* app, std::vector<std::string>& passes);
 void AddThreads(CLI::App* app, int& threads);
 void AddSizes(CLI::App* app, std::vector<std::string>& sizes);
+// Where a model runs; names are those of runtime/devices.h.
+void AddDevice(CLI::App* app, std::string& device);
 
 // The last part of a path: what a file is called while it is worked on.
 std::string FileName(const std::string& path);
@@ -49,10 +51,12 @@ struct OpenOptions {
 // A model ready to run: a package as it is, a graph through the compiler.
 struct Model {
   std::string path;
-  std::optional<Graph> graph;  // absent of a package
+  std::optional<Graph> graph;      // absent of a package
+  std::shared_ptr<Device> device;  // of the session; null for this processor
   std::unique_ptr<Session> session;
 };
 absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& options);
+// A session with a compiler, for the device of the options; `checkpoint` is the caller's.
 absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const OpenOptions& options);
 
 // Variables from a safetensors file, checked for nothing but their form; where they are of another

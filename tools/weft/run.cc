@@ -61,8 +61,10 @@ absl::StatusOr<NamedTensors> Call(Model& model, const Flags& flags, const RunOpt
 absl::Status Run(const Flags& flags) {
   absl::Status status = CheckRunFlags(flags);
   if (!status.ok()) return status;
-  absl::StatusOr<Model> model = OpenModel(
-      flags.model, {flags.threads, flags.disabled_passes, flags.checkpoint, flags.device});
+  absl::StatusOr<Model> model = OpenModel(flags.model, {.threads = flags.threads,
+                                                        .disabled_passes = flags.disabled_passes,
+                                                        .checkpoint = flags.checkpoint,
+                                                        .device = flags.device});
   if (!model.ok()) return model.status();
   status = RunWith(*model->session, flags, [&](const RunOptions& options) {
     // What --memory measures is the run's alone.
@@ -88,17 +90,14 @@ Command AddRun(CLI::App& program) {
                 "Output of the signature or, of a graph, any node; all outputs if not given")
       ->type_name("NAME");
   AddRunOptions(app, *flags);
-  app->add_option(
-         "--device", flags->device,
-         "cpu (if not given), cuda:0 and the like for a GPU, or emulator:sm_80 and the like: "
-         "a GPU, emulated and checked")
-      ->type_name("NAME");
+  AddDevice(app, flags->device);
   AddDisablePass(app, flags->disabled_passes);
   app->footer(
       "Examples: weft run digits.weft --checkpoint run/best.safetensors --feed x=images.npy \\\n"
       "              --fetch class --out classes.npy\n"
       "          weft run digits.weft --signature train_step --checkpoint w.safetensors \\\n"
-      "              --feed x=images.npy --feed y=labels.npy --save-checkpoint w.safetensors");
+      "              --feed x=images.npy --feed y=labels.npy --save-checkpoint w.safetensors\n"
+      "          weft run digits.weft --init --feed x=images.npy --device emulator:sm_80");
   return {app, [flags] { return Run(*flags); }};
 }
 

@@ -181,8 +181,9 @@ absl::Status Run(TrainFlags flags) {
     // Those not given are not the default ones, but what the model has.
     if (before->count("options")) flags.training.metadata["options"] = before->at("options");
   }
-  absl::StatusOr<std::unique_ptr<Session>> session =
-      SessionOf(*graph, {flags.threads, flags.disabled_passes, ""});
+  absl::StatusOr<std::unique_ptr<Session>> session = SessionOf(
+      *graph,
+      {.threads = flags.threads, .disabled_passes = flags.disabled_passes, .device = flags.device});
   if (!session.ok()) return session.status();
   if (before && IsStandardModel(flags.model)) {
     status = PrepareResumed(loaded, task, *graph, **session, flags);
@@ -237,7 +238,9 @@ Command AddTrain(CLI::App& program) {
       "Examples: weft train mlp --data cars.csv --target mpg --epochs 200 --test 0.1 \\\n"
       "              --checkpoint run\n"
       "          weft train digits.weft --data images.idx.gz --data labels.idx.gz --epochs 40 \\\n"
-      "              --checkpoint run --report run/report.html");
+      "              --checkpoint run --report run/report.html\n"
+      "          weft train mlp --data cars.csv --target mpg --epochs 1 --batch 64 \\\n"
+      "              --device emulator:sm_80");
   return {app, [flags] { return Run(*flags); }};
 }
 

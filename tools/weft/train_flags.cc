@@ -205,6 +205,7 @@ void AddTrainOptions(CLI::App* app, TrainFlags& flags) {
   app->add_option("--save-test", flags.save_test, "The same for the test rows")
       ->type_name("FOLDER");
   AddThreads(app, flags.threads);
+  AddDevice(app, flags.device);
   AddDisablePass(app, flags.disabled_passes);
   app->add_flag("--json", flags.json, "The result as JSON");
   AddModelOptions(app, flags);

@@ -20,7 +20,7 @@ namespace {
 constexpr double kRelative = 1e-5, kAbsolute = 1e-6;
 
 struct Flags {
-  std::string model, signature, checkpoint;
+  std::string model, signature, checkpoint, device = "cpu";
   std::vector<std::string> inputs, expected;
   double rtol = kRelative, atol = kAbsolute;
   int threads = 0;
@@ -73,7 +73,9 @@ absl::Status Run(const Flags& flags, const std::optional<Tolerance>& tolerance) 
     if (!carried.ok()) return carried.status();
     golden = *std::move(carried);
   }
-  absl::StatusOr<Model> model = OpenModel(flags.model, {flags.threads, {}, flags.checkpoint});
+  absl::StatusOr<Model> model =
+      OpenModel(flags.model,
+                {.threads = flags.threads, .checkpoint = flags.checkpoint, .device = flags.device});
   if (!model.ok()) return model.status();
   if (given) {
     absl::StatusOr<Session::SignatureInfo> signature =
@@ -121,6 +123,7 @@ Command AddVerify(CLI::App& program) {
                                 ->type_name("NUMBER")
                                 ->check(NumberBetween(0, std::numeric_limits<double>::max()));
   AddThreads(app, flags->threads);
+  AddDevice(app, flags->device);
   app->add_flag("--json", flags->json, "Results as JSON");
   app->footer(
       "Without --expected, the golden values that weft compile --golden put into a package are "
@@ -129,7 +132,9 @@ Command AddVerify(CLI::App& program) {
       "is\n"
       "1 where outputs differ.\n"
       "Examples: weft verify digits.weftpkg\n"
-      "          weft verify digits.weftpkg --inputs in.npz --expected out.npz --rtol 1e-4");
+      "          weft verify digits.weftpkg --inputs in.npz --expected out.npz --rtol 1e-4\n"
+      "          weft verify digits.weft --checkpoint run/best.safetensors --inputs in.npz \\\n"
+      "              --expected out.npz --rtol 1e-4 --device emulator:sm_80");
   return {app, [flags, rtol, atol] {
             const bool given = rtol->count() > 0 || atol->count() > 0;
             return Run(*flags,

@@ -1,0 +1,138 @@
+// --device of weft train, verify and bench, on the emulated GPU, as weft run has it (run_test,
+// gpu_test): the same numbers as here, and the same words where a device cannot be had.
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "proto/npy.h"
+#include "tests/cli/cli.h"
+
+namespace weft {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr char kEmulator[] = " --device emulator:sm_80";
+
+class CliDevice : public CliTest {
+ protected:
+  // Rows with a line through them.
+  void SetUp() override {
+    CliTest::SetUp();
+    constexpr int64_t kRows = 48;
+    std::vector<float> x, y;
+    for (int64_t i = 0; i < kRows; ++i) {
+      for (int64_t j = 0; j < 3; ++j) {
+        x.push_back(static_cast<float>((i * (7 + 6 * j) + j) % 101) / 50 - 1);
+      }
+      y.push_back(2 * x[static_cast<size_t>(3 * i)] + 1);
+    }
+    const auto npz = WriteNpz(
+        {{"x", HostTensor::Of<float>({kRows, 3}, x)}, {"y", HostTensor::Of<float>({kRows, 1}, y)}});
+    ASSERT_TRUE(npz.ok());
+    WriteFile(Path("data.npz"), *npz);
+    train_ = "train mlp --hidden 5 --batch 16 --threads 1 --json --data " + Path("data.npz");
+  }
+
+  std::string train_;
+};
+
+// Also when one device takes up what another began.
+TEST_F(CliDevice, Trains) {
+  const auto losses = [&](const std::string& folder, const std::string& first,
+                          const std::string& second) {
+    const std::string train = train_ + " --checkpoint " + Path(folder);
+    Ok(train + " --epochs 1" + first);
+    const auto json = nlohmann::json::parse(Ok(train + " --epochs 2 --resume" + second));
+    std::vector<double> all;
+    for (const auto& epoch : json["history"]) {
+      for (const char* rows : {"training", "validation"}) all.push_back(epoch[rows]["loss"]);
+    }
+    EXPECT_EQ(all.size(), 4u);
+    return all;
+  };
+  const std::vector<double> here = losses("here", "", ""), there = losses("there", kEmulator, ""),
+                            taken_up = losses("taken_up", "", kEmulator);
+  ASSERT_EQ(there.size(), here.size());
+  ASSERT_EQ(taken_up.size(), here.size());
+  for (size_t i = 0; i < here.size(); ++i) {
+    // A few steps of sums of some dozens of products.
+    EXPECT_NEAR(there[i], here[i], 1e-5 * here[i]) << i;
+    EXPECT_NEAR(taken_up[i], here[i], 1e-5 * here[i]) << i;
+  }
+}
+
+TEST_F(CliDevice, VerifiesAndMeasures) {
+  Ok(train_ + " --epochs 1 --checkpoint " + Path("run") + " --save-validation " + Path("rows"));
+  const std::string model = Path("run/model.weft"),
+                    checkpoint = " --checkpoint " + Path("run/last.safetensors"),
+                    inputs = " --inputs x=" + Path("rows/x.npy");
+  Ok("run " + model + checkpoint + " --feed x=" + Path("rows/x.npy") + " --out " + Path("y.npy"));
+  const std::string verify =
+      "verify " + model + checkpoint + inputs + " --expected y=" + Path("y.npy") + kEmulator;
+  EXPECT_THAT(Ok(verify), HasSubstr("y: agrees: largest difference"));
+  const auto y = LoadNpy(Path("y.npy"));
+  ASSERT_TRUE(y.ok()) << y.status();
+  HostTensor other = y->Clone();
+  other.mutable_values<float>()[1] += 1;
+  ASSERT_TRUE(SaveNpy(Path("y.npy"), other).ok());
+  EXPECT_EQ(Weft(verify).code, 1);
+  // A package checks itself there, if it has code for it.
+  const std::string compile = "compile " + model + checkpoint +
+                              " --signature predict --golden x=" + Path("rows/x.npy") + " -o " +
+                              Path("model.weftpkg");
+  Ok(compile + " --target cpu:x86-64-v3,cuda:sm_80");
+  EXPECT_THAT(Ok("verify " + Path("model.weftpkg") + kEmulator), HasSubstr("y: agrees"));
+  Ok(compile);
+  EXPECT_THAT(Fails(3, "verify " + Path("model.weftpkg") + kEmulator),
+              HasSubstr("no code for the emulator"));
+
+  const std::string bench = "bench " + model + checkpoint + " --seconds 0.01 --size batch=3";
+  const auto json = nlohmann::json::parse(Ok(bench + kEmulator + " --json"));
+  EXPECT_EQ(json["device"], "emulator:sm_80");
+  EXPECT_GT(json["median_ms"], 0);
+  EXPECT_GT(json["gflops"], 0);
+  EXPECT_TRUE(json["peak_gflops"].is_null() && json["peak_gbs"].is_null()) << json;
+  EXPECT_THAT(Ok(bench + kEmulator),
+              AllOf(HasSubstr("predict, emulator:sm_80, "),
+                    ContainsRegex("rate      [0-9.]+ GFLOP/s, [0-9.]+ GB/s\n")));
+  EXPECT_THAT(Ok(bench + " --device cpu --threads 1"),
+              AllOf(HasSubstr("predict, 1 thread, "), ContainsRegex("GFLOP/s of [0-9]+ \\(")));
+}
+
+// Whatever is asked of a device that is not there, it is refused in the same words.
+TEST_F(CliDevice, RefusalsAreTheSame) {
+  Ok(train_ + " --epochs 1 --checkpoint " + Path("run") + " --save-validation " + Path("rows"));
+  const std::string model = Path("run/model.weft"), x = Path("rows/x.npy");
+  const std::vector<std::string> commands = {
+      "run " + model + " --init --feed x=" + x, train_ + " --epochs 1",
+      "verify " + model + " --inputs x=" + x + " --expected y=" + x, "bench " + model};
+  // Whatever driver this machine has, here is one that is none.
+  WriteFile(Path("libcuda.so.1"), "");
+  const std::string none = "LD_LIBRARY_PATH=" + folder_.string() + " tools/weft";
+  const struct {
+    const char* device;
+    int code;
+    const char* says;
+  } refusals[] = {{"emulator:sm_42", 2, "device 'emulator:sm_42': expected cpu, cuda:0 and the"},
+                  {"gpu", 2, "device 'gpu': expected cpu, cuda:0"},
+                  {"cuda:0", 1, "libcuda.so.1 cannot be loaded"}};
+  for (const auto& refusal : refusals) {
+    std::vector<std::string> messages;
+    for (const std::string& command : commands) {
+      messages.push_back(
+          FailsBy(none, "weft: ", refusal.code, command + " --device " + refusal.device));
+      EXPECT_THAT(messages.back(), HasSubstr(refusal.says)) << command;
+      EXPECT_EQ(messages.back(), messages.front()) << command;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace weft
