@@ -87,7 +87,7 @@ constexpr int64_t kMaxElements = 40000, kMaxElementsEmulated = 2500;
 bool IsTooLarge(const TensorMap& feeds) {
   int64_t elements = 0;
   for (const auto& [name, value] : feeds) elements += value.num_elements();
-  static const bool emulated = DeviceOfTest() != nullptr;
+  static const bool emulated = IsEmulated();
   return elements > (emulated ? kMaxElementsEmulated : kMaxElements);
 }
 

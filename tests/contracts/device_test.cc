@@ -19,6 +19,7 @@
 #include "runtime/devices.h"
 #include "runtime/ptx_emulator/emulator_device.h"
 #include "runtime/session.h"
+#include "tests/conformance/targets.h"
 #include "tests/contracts/small_network.h"
 
 namespace weft {
@@ -65,7 +66,7 @@ INSTANTIATE_TEST_SUITE_P(Threads, DevicesOfThreads, testing::Values(1, 4),
 // Sums are added up in another order there; random numbers are the same bits.
 TEST_P(DevicesOfThreads, TrainingAgreesWithThisProcessor) {
   const std::string package = PackageFor(SmallNetwork(), {"cuda:sm_80", "cpu:x86-64-v3"});
-  const auto here = Open(package), there = Open(package, Emulator("sm_80", GetParam()));
+  const auto here = Open(package), there = Open(package, DeviceFor("cuda:sm_80", GetParam()));
   ASSERT_TRUE(here.ok()) << here.status();
   ASSERT_TRUE(there.ok()) << there.status();
   for (Session* session : {here->get(), there->get()}) {
@@ -105,7 +106,7 @@ TEST(Devices, LoopsBranchesAndAssertions) {
       [&] { return std::vector{-halved[0]}; });
   graph.AddSignature("run", {{"y", CheckNumerics(chosen[0], "y must be finite")}});
   ASSERT_TRUE(graph.status().ok()) << graph.status();
-  const auto session = Open(PackageFor(graph, {"cuda:sm_70"}), Emulator("sm_90"));
+  const auto session = Open(PackageFor(graph, {"cuda:sm_70"}), DeviceFor("cuda:sm_90"));
   ASSERT_TRUE(session.ok()) << session.status();
   const auto run = [&](const std::vector<float>& values) {
     return (*session)->Run(

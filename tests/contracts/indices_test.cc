@@ -15,6 +15,7 @@
 #include "graph/graph.h"
 #include "graph/interpreter.h"
 #include "runtime/session.h"
+#include "tests/conformance/targets.h"
 
 namespace weft {
 namespace {
@@ -106,7 +107,7 @@ void ExpectTheSame() {
       absl::StatusOr<TensorMap> reference = interpreter.RunSignature("f", feeds);
       ASSERT_TRUE(reference.ok()) << reference.status();
       if (expected.empty()) expected = *reference;
-      for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
+      for (const char* target : {"cpu:native", "cpu:x86-64-v3", "cuda:sm_80"}) {
         for (const bool optimised : {true, false}) {
           SCOPED_TRACE(std::string(target) + (constant ? ", constant" : "") +
                        (open ? ", open" : "") + (optimised ? "" : ", without passes"));
@@ -115,7 +116,8 @@ void ExpectTheSame() {
           if (!optimised) options.disabled_passes = OptionalPasses();
           absl::StatusOr<std::string> package = CompilePackage(graph, options);
           ASSERT_TRUE(package.ok()) << package.status();
-          auto session = Session::FromPackage(*package, {.threads = 2});
+          auto session =
+              Session::FromPackage(*package, {.threads = 2, .device = DeviceFor(target)});
           ASSERT_TRUE(session.ok()) << session.status();
           NamedTensors needed;
           for (const auto& signature : (*session)->Signatures()) {
