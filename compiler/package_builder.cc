@@ -383,7 +383,8 @@ class Builder : public PackageBuilder {
     absl::StatusOr<Plan> built =
         BuildPlan(function, StorageOptionsOf(options_), table_, kernels, constants);
     if (!built.ok()) return built.status();
-    absl::StatusOr<int64_t> peak = PeakBytes(*built, sizes);
+    const int scratch_copies = target.kind == Target::Kind::kCuda ? 0 : 1;
+    absl::StatusOr<int64_t> peak = PeakBytes(*built, sizes, scratch_copies);
     if (peak.ok()) return peak;
     // Sizes that nobody may have named.
     return absl::Status(

@@ -125,4 +125,18 @@ std::string LargestPart(const PlanTables& tables, const WeftInstance* instance,
                                         : PlaceOfBuffer(tables, buffer));
 }
 
+std::string LargestScratch(const PlanTables& tables, const WeftInstance* instance) {
+  const WeftPlan& plan = tables.plan();
+  int64_t largest = 0;
+  std::string place;
+  for (uint32_t i = 0; i < plan.num_steps; ++i) {
+    if (plan.steps[i].kind != WEFT_STEP_LAUNCH) continue;
+    const int64_t bytes = weft_formula_value(instance, plan.steps[i].scratch);
+    if (bytes <= largest) continue;
+    largest = bytes;
+    place = PlaceOfStep(plan.steps[i]);
+  }
+  return place;
+}
+
 }  // namespace weft

@@ -31,6 +31,8 @@ absl::Status SizesError(const PlanTables& tables, int result, const WeftError& e
 // What takes most of arena and scratch: "the largest part is 4096 bytes for a value of node ...";
 // empty where they are.
 std::string LargestPart(const PlanTables& tables, const WeftInstance* instance, int scratch_copies);
+// The launch with most scratch; empty where none has any.
+std::string LargestScratch(const PlanTables& tables, const WeftInstance* instance);
 
 }  // namespace weft
 

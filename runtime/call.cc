@@ -187,9 +187,16 @@ absl::Status PreparedCall::NoMemory(const absl::Status& status) const {
 }
 
 absl::Status PreparedCall::SetPeak() {
+  const int64_t scratch = weft_scratch_bytes(instance_);
+  if (scratch > state_->device->max_scratch_bytes()) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "signature '", tables_->signature, "' needs ", scratch,
+        " bytes of scratch for one launch with these shapes, and the most on this device (",
+        std::string(state_->device->name()), ") is ", state_->device->max_scratch_bytes(),
+        "; it is for ", LargestScratch(*plan_->tables, instance_)));
+  }
   int64_t all_scratch = 0;
-  if (__builtin_mul_overflow(weft_scratch_bytes(instance_),
-                             int64_t{state_->device->scratch_copies()}, &all_scratch) ||
+  if (__builtin_mul_overflow(scratch, int64_t{state_->device->scratch_copies()}, &all_scratch) ||
       all_scratch > WEFT_MAX_BYTES) {
     return NoMemory(absl::OutOfRangeError("needs scratch memory that is out of bounds"));
   }

@@ -109,6 +109,8 @@ class Device {
 
   // How many times a queue holds the scratch that a plan states; 0 where it is on the chip.
   virtual int scratch_copies() const = 0;
+  // The most scratch of one launch.
+  virtual int64_t max_scratch_bytes() const { return INT64_MAX; }
   // `scratch_bytes`: what the plans that will run there state at most.
   virtual absl::StatusOr<std::unique_ptr<DeviceQueue>> NewQueue(int64_t scratch_bytes) = 0;
 

@@ -27,7 +27,8 @@ absl::Status CheckGpuKernel(const KernelEntry& kernel, int64_t max_block_threads
   return absl::OkStatus();
 }
 
-absl::Status CheckGpuLaunch(const WeftLaunch& launch, int64_t num_parameters) {
+absl::Status CheckGpuLaunch(const WeftLaunch& launch, int64_t num_parameters,
+                            int64_t max_scratch_bytes) {
   if (num_parameters >= 0 && num_parameters != int64_t{launch.num_buffers} + launch.num_sizes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "expected a kernel of ", launch.num_buffers, " buffers and ", launch.num_sizes,
@@ -38,12 +39,14 @@ absl::Status CheckGpuLaunch(const WeftLaunch& launch, int64_t num_parameters) {
                                                      " blocks, got ", launch.tiles, "; in ",
                                                      PlaceOfStep(*launch.step)));
   }
+  if (launch.scratch_bytes > max_scratch_bytes) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "expected at most ", max_scratch_bytes,
+        " bytes of scratch, the shared memory that the GPU has for a block of this kernel besides "
+        "what its code declares, got ",
+        launch.scratch_bytes, "; in ", PlaceOfStep(*launch.step)));
+  }
   return absl::OkStatus();
-}
-
-absl::Status CheckGpuScratch(int64_t scratch_bytes) {
-  if (scratch_bytes <= 0) return absl::OkStatus();
-  return absl::InvalidArgumentError("a GPU's kernels have no scratch, but the plan states some");
 }
 
 }  // namespace weft

@@ -17,10 +17,11 @@ namespace weft {
 absl::Status CheckGpuKernel(const KernelEntry& kernel, int64_t max_block_threads,
                             std::span<const size_t> parameter_bytes);
 // InvalidArgument where the kernel has another number of parameters than the launch gives it
-// (negative: that is not known); ResourceExhausted where it has too many blocks.
-absl::Status CheckGpuLaunch(const WeftLaunch& launch, int64_t num_parameters);
-// InvalidArgument where plans state scratch.
-absl::Status CheckGpuScratch(int64_t scratch_bytes);
+// (negative: that is not known); ResourceExhausted where it has too many blocks, or where its
+// scratch, which is shared memory of a block, is more than the `max_scratch_bytes` that the device
+// leaves it besides what its code declares.
+absl::Status CheckGpuLaunch(const WeftLaunch& launch, int64_t num_parameters,
+                            int64_t max_scratch_bytes);
 
 }  // namespace weft
 

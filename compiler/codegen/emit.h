@@ -30,7 +30,8 @@ struct KernelSpec {
   // a GPU, each is one block of `block_threads` threads, and all blocks are one launch.
   DimExpr tiles;
   int block_threads = 0;
-  // Scratch that each thread needs, in bytes.
+  // Scratch that each thread needs, in bytes; of a GPU, each block: shared memory besides what the
+  // code declares.
   DimExpr scratch_bytes;
   // Work and traffic of the whole launch, for reports and for deciding about threads.
   DimExpr flops, bytes;

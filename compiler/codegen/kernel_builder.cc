@@ -309,14 +309,23 @@ Value KernelBuilder::SharedMemory(int64_t bytes) {
   // Kernels that are equal but for their names have equal names for these: a variable belongs to
   // any kernel that mentions it, and each block has its own.
   const std::string name = "shared_" + std::to_string(num_shared_++) + "_" + std::to_string(bytes);
+  return SharedVariable(name, bytes, /*alignment=*/16);
+}
+
+Value KernelBuilder::BlockScratch() {
+  return SharedVariable("block_scratch", 0, /*alignment=*/1024);
+}
+
+Value KernelBuilder::SharedVariable(const std::string& name, int64_t bytes, unsigned alignment) {
   constexpr unsigned kSharedSpace = 3;
   auto module = function_->getParentOfType<mlir::ModuleOp>();
   if (!module.lookupSymbol(name)) {
     mlir::OpBuilder::InsertionGuard guard(b());
     b().setInsertionPointToStart(module.getBody());
     auto type = LLVM::LLVMArrayType::get(b().getI8Type(), static_cast<unsigned>(bytes));
-    LLVM::GlobalOp::create(b(), type, /*isConstant=*/false, LLVM::Linkage::Internal, name,
-                           mlir::Attribute(), /*alignment=*/16, kSharedSpace);
+    const LLVM::Linkage linkage = bytes == 0 ? LLVM::Linkage::External : LLVM::Linkage::Internal;
+    LLVM::GlobalOp::create(b(), type, /*isConstant=*/false, linkage, name, mlir::Attribute(),
+                           alignment, kSharedSpace);
   }
   return InPrologue([&] {
     return LLVM::AddressOfOp::create(

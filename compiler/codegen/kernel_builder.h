@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "compiler/codegen/emit.h"
@@ -110,6 +111,9 @@ class KernelBuilder : public CodeBuilder {
   // Of a GPU: memory that the threads of a block share, of that size and of its own, for as long as
   // the block runs; elements and vectors in it by number.
   mlir::Value SharedMemory(int64_t bytes);
+  // Of a GPU: the block's scratch (KernelSpec::scratch_bytes), one memory in the whole kernel,
+  // aligned to 1024 bytes. It may be larger than the 48 KB that code can declare.
+  mlir::Value BlockScratch();
   mlir::Value LoadShared(mlir::Type type, mlir::Value array, mlir::Value index);
   void StoreShared(mlir::Value value, mlir::Value array, mlir::Value index);
   // Conditions, one or per lane; null means true.
@@ -130,6 +134,9 @@ class KernelBuilder : public CodeBuilder {
   // A number that certainly divides the value.
   static int64_t KnownFactor(mlir::Value value);
   mlir::Value ShuffledReverse(mlir::Value value);
+  // A variable of the module in shared memory, made where it is not there yet. One of no bytes is
+  // the memory whose size a launch states.
+  mlir::Value SharedVariable(const std::string& name, int64_t bytes, unsigned alignment);
   mlir::Value VectorMask(const Guard& guard, int64_t lanes);
 
   plan::FusionOp fusion_;

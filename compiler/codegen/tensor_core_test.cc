@@ -47,18 +47,20 @@ TEST(TensorCore, LargeProductsAreMatrixInstructionsOnAsynchronousCopies) {
   const Product large{{}, 4096, 4096, 4096};
   const std::string ptx = PtxOf(large, DataType::kBF16, "cuda:sm_80");
   EXPECT_THAT(ptx, HasSubstr(".reqntid 256"));
-  // A warp's part of the tile is 4 by 4 products, twice in a step of depth.
-  EXPECT_EQ(CountOf(ptx, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"), 32);
+  // The stages are more than code can declare.
+  EXPECT_THAT(ptx, HasSubstr(".extern .shared .align 1024 .b8 block_scratch[]"));
+  // A warp's part of the tile is 4 by 8 products, twice in a step of depth.
+  EXPECT_EQ(CountOf(ptx, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"), 64);
   // All copies are of 16 bytes and none needs a size of its own, as the tiles divide the matrices.
   EXPECT_THAT(ptx, HasSubstr("cp.async.cg.shared.global"));
   EXPECT_THAT(ptx, AllOf(Not(HasSubstr("cp.async.ca")), Not(HasSubstr("ld.global"))));
   EXPECT_THAT(ptx, AllOf(HasSubstr("cp.async.commit_group"), HasSubstr("cp.async.wait_group")));
   // A's rows lie along the depth, B's along the columns.
   EXPECT_EQ(CountOf(ptx, "ldmatrix.sync.aligned.m8n8.x4.shared.b16"), 8);
-  EXPECT_EQ(CountOf(ptx, "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16"), 4);
+  EXPECT_EQ(CountOf(ptx, "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16"), 8);
   // Results are rounded and stored 16 bytes at a time.
   EXPECT_EQ(CountOf(ptx, "st.global"), CountOf(ptx, "st.global.v4.b32"));
-  EXPECT_EQ(CountOf(ptx, "st.global"), 8);
+  EXPECT_EQ(CountOf(ptx, "st.global"), 16);
   EXPECT_THAT(PtxOf(large, DataType::kF16, "cuda:sm_90a"),
               HasSubstr("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"));
 }
@@ -147,7 +149,9 @@ TEST(TensorCore, EveryTile) {
     Product product;
   };
   int i = 0;
-  for (const Case& c : {Case{{128, 128}, kTargets[0], {{}, 840, 968, 104}},
+  for (const Case& c : {Case{{128, 256}, kTargets[0], {{60}, 72, 200, 136}},
+                        Case{{256, 128}, kTargets[0], {{60}, 200, 72, 136, true, true}},
+                        Case{{128, 128}, kTargets[0], {{}, 840, 968, 136}},
                         Case{{128, 64}, kTargets[0], {{}, 584, 648, 136, true, true}},
                         Case{{64, 128}, kTargets[0], {{}, 776, 968, 136}},
                         Case{{64, 64}, kTargets[1], {{}, 232, 1032, 168, false, true}},
@@ -155,7 +159,8 @@ TEST(TensorCore, EveryTile) {
                         Case{{32, 32}, kTargets[1], {{}, 30, 60, 168, true}}}) {
     const Product& p = c.product;
     ContractionShape shape;
-    shape.batches = shape.segments = 1;
+    shape.batches = p.batch.empty() ? 1 : p.batch[0];
+    shape.segments = 1;
     shape.rows = p.m;
     shape.columns = p.n;
     shape.depth = p.k;
@@ -188,17 +193,17 @@ TEST(TensorCore, Convolutions) {
 
 // Copies and loads of fragments touch each bank once, however the operands lie.
 TEST(TensorCore, NoBankConflicts) {
-  for (const auto& [m, n, k] :
-       {std::array<int64_t, 3>{896, 1024, 32}, std::array<int64_t, 3>{320, 704, 64},
-        std::array<int64_t, 3>{64, 64, 64}}) {
+  for (Product p : {Product{{}, 896, 1024, 32}, Product{{}, 320, 704, 64}, Product{{}, 64, 64, 64},
+                    Product{{60}, 72, 200, 32}, Product{{60}, 200, 72, 32}}) {
     for (bool ta : {false, true}) {
       for (bool tb : {false, true}) {
-        SCOPED_TRACE(absl::StrCat(m, " ", n, " ", k, " ", ta, " ", tb));
+        SCOPED_TRACE(absl::StrCat(p.m, " ", p.n, " ", p.k, " ", ta, " ", tb));
         TestFusion fusion(kTargets[0]);
-        const Product p{{}, m, n, k, ta, tb};
+        p.ta = ta;
+        p.tb = tb;
         ASSERT_TRUE(fusion.TryText("contraction", ProductBody(p, DataType::kF16, "")).ok());
-        const HostTensor a = RandomHalves(DataType::kF16, Join({}, m, k, ta), 1);
-        const HostTensor b = RandomHalves(DataType::kF16, Join({}, k, n, tb), 2);
+        const HostTensor a = RandomHalves(DataType::kF16, Join(p.batch, p.m, p.k, ta), 1);
+        const HostTensor b = RandomHalves(DataType::kF16, Join(p.batch, p.k, p.n, tb), 2);
         ASSERT_TRUE(fusion.TryRun({a, b}, {}).ok());
         EXPECT_EQ(fusion.bank_conflicts(), 0);
       }

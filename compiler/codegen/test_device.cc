@@ -106,7 +106,6 @@ class Gpu : public TestDevice {
 
   absl::Status Run(const Launch& launch, const std::vector<HostTensor>& inputs,
                    std::vector<HostTensor>& results) override {
-    if (launch.scratch_bytes != 0) return absl::InternalError("a GPU's kernel has no scratch");
     absl::StatusOr<ptx::FunctionHandle> function = emulator_.GetFunction(module_, launch.symbol);
     if (!function.ok()) return function.status();
     ptx::BufferLaunch checked;
@@ -115,6 +114,9 @@ class Gpu : public TestDevice {
     checked.sizes = launch.sizes;
     checked.blocks = launch.tiles;
     checked.block_threads = static_cast<uint32_t>(launch.block_threads);
+    checked.dynamic_shared_bytes = static_cast<uint32_t>(launch.scratch_bytes);
+    absl::Status status =
+        emulator_.SetMaxDynamicShared(*function, static_cast<uint32_t>(launch.scratch_bytes));
     std::vector<uint64_t> allocated;
     const auto add = [&](uint64_t bytes, std::string name) {
       // One byte more than that of an empty buffer, which has an address as well.
@@ -125,7 +127,6 @@ class Gpu : public TestDevice {
       checked.buffers.push_back({*address, bytes});
       return absl::OkStatus();
     };
-    absl::Status status;
     for (size_t i = 0; i < inputs.size() && status.ok(); ++i) {
       const uint64_t bytes = inputs[i].size_bytes();
       status = add(bytes, absl::StrCat("operand ", i));

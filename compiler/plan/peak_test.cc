@@ -22,11 +22,15 @@ TEST(PeakBytes, IsWhatTheRuntimeTakes) {
   b.Arena(ten, {first});
   b.Launch(0, b.Kernel("k", 0), {}, {}, b.Constant(1), {0, 0, b.Constant(300)});
   b.Launch(0, b.Kernel("l", 0), {}, {}, b.Constant(1), {0, 0, n.formula});
-  const auto peak = [&](int64_t size) { return PeakBytes(b.Build(), {{"n", size}}).value_or(-1); };
+  const auto peak = [&](int64_t size) {
+    return PeakBytes(b.Build(), {{"n", size}}, 1).value_or(-1);
+  };
   // Offsets, and scratch, are multiples of 64; the end of the arena need not be.
   EXPECT_EQ(peak(1), 64 + 10 + 320);
   EXPECT_EQ(peak(65), 128 + 10 + 320);
   EXPECT_EQ(peak(330), 384 + 10 + 384);
+  // A GPU's scratch is not in memory.
+  EXPECT_EQ(PeakBytes(b.Build(), {{"n", 330}}, 0).value_or(-1), 384 + 10);
 }
 
 TEST(PeakBytes, SaysWhatIsMissingOrTooLarge) {
@@ -34,9 +38,10 @@ TEST(PeakBytes, SaysWhatIsMissingOrTooLarge) {
   const Dim n = b.Symbol("n", 0, 0);
   b.Input("x", DataType::kI8, {n});
   b.Arena(b.Mul(n.formula, n.formula));
-  EXPECT_EQ(PeakBytes(b.Build(), {}).status().message(), "signature 'f': expected a size of 'n'");
+  EXPECT_EQ(PeakBytes(b.Build(), {}, 1).status().message(),
+            "signature 'f': expected a size of 'n'");
   for (const int64_t size : {int64_t{1} << 24, int64_t{1} << 32, INT64_MAX}) {
-    const absl::Status status = PeakBytes(b.Build(), {{"n", size}}).status();
+    const absl::Status status = PeakBytes(b.Build(), {{"n", size}}, 1).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
     EXPECT_THAT(std::string(status.message()),
                 HasSubstr("out of bounds at n=" + std::to_string(size) +
@@ -52,7 +57,7 @@ TEST(PeakBytes, SaysWhichStepHasASizeOutOfBounds) {
   b.Launch(0, b.Kernel("k", 0), {}, {}, b.Constant(1), {0, n.formula, 0}).set_label("reduce");
   Step& step = b.Launch(0, b.Kernel("l", 0), {}, {}, b.Op(Formula::SUB, b.Constant(9), n.formula));
   step.set_label("scale");
-  const absl::Status status = PeakBytes(b.Build(), {{"n", 10}}).status();
+  const absl::Status status = PeakBytes(b.Build(), {{"n", 10}}, 1).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr("signature 'f': scale"), HasSubstr("a size out of bounds at n=10"),
@@ -66,8 +71,8 @@ TEST(PeakBytes, SaysWhichTileHasTooMuchWork) {
   Step& step = b.Launch(0, b.Kernel("k", 0), {}, {}, b.Constant(2), {0, n.formula, 0});
   step.set_label("reduce");
   step.mutable_launch()->set_max_tile_flops(50);
-  EXPECT_EQ(PeakBytes(b.Build(), {{"n", 100}}).value_or(-1), 0);
-  const absl::Status status = PeakBytes(b.Build(), {{"n", 102}}).status();
+  EXPECT_EQ(PeakBytes(b.Build(), {{"n", 100}}, 1).value_or(-1), 0);
+  const absl::Status status = PeakBytes(b.Build(), {{"n", 102}}, 1).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   // Nothing is fed to a compiler.
   EXPECT_THAT(std::string(status.message()),

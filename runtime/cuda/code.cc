@@ -113,6 +113,7 @@ absl::StatusOr<Kernel> Code::Look(const KernelEntry& entry) {
     status = context_->StatusOf(result, "looking at its parameters");
     parameters.push_back(bytes);
   }
+  if (status.ok()) status = AllowScratch(&kernel);
   if (!status.ok()) return failed(status);
   status = CheckGpuKernel(entry, context_->max_block_threads(), parameters);
   if (!status.ok()) return status;
@@ -128,6 +129,20 @@ absl::StatusOr<Kernel> Code::Look(const KernelEntry& entry) {
         " registers of ", context_->name(), ", got ", entry.block_threads)));
   }
   return kernel;
+}
+
+absl::Status Code::AllowScratch(Kernel* kernel) {
+  const DriverApi& api = context_->api();
+  int declared = 0;
+  absl::Status status = context_->StatusOf(
+      api.cuFuncGetAttribute(&declared, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, kernel->function),
+      "looking at it");
+  if (!status.ok()) return status;
+  kernel->max_scratch_bytes = std::max(0, context_->max_shared_bytes() - declared);
+  return context_->StatusOf(
+      api.cuFuncSetAttribute(kernel->function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                             kernel->max_scratch_bytes),
+      absl::StrCat("allowing it ", kernel->max_scratch_bytes, " bytes of shared memory"));
 }
 
 absl::StatusOr<WeftKernel> Code::Find(const KernelEntry& entry) {

@@ -21,6 +21,8 @@ struct Kernel {
   uint32_t block_threads = 0;
   // -1 where the driver is too old to tell.
   int num_parameters = -1;
+  // Shared memory that a launch may ask for besides what the code declares.
+  int max_scratch_bytes = 0;
 };
 
 class Code final : public DeviceCode {
@@ -36,6 +38,8 @@ class Code final : public DeviceCode {
   Code(std::shared_ptr<Context> context, CUmodule module, PtxText text)
       : context_(std::move(context)), module_(module), text_(std::move(text)) {}
   absl::StatusOr<Kernel> Look(const KernelEntry& entry);
+  // What the driver allows without this is 48 KB, whatever the GPU has.
+  absl::Status AllowScratch(Kernel* kernel);
 
   const std::shared_ptr<Context> context_;
   const CUmodule module_;

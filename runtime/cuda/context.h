@@ -55,6 +55,8 @@ class Context {
   const std::string& name() const { return name_; }
   int sm() const { return sm_; }
   int max_block_threads() const { return max_block_threads_; }
+  // Shared memory of a block whose kernel asks for as much as there is.
+  int max_shared_bytes() const { return max_shared_bytes_; }
 
   // The status of a call's result: "cuda:0 (...): DOING: what the driver says". Memory that is
   // short is ResourceExhausted. An error that the context does not outlive may come back from any
@@ -109,7 +111,7 @@ class Context {
   CUdevice device_ = 0;
   CUcontext context_ = nullptr;  // null: not retained
   std::string name_;
-  int sm_ = 0, max_block_threads_ = 0;
+  int sm_ = 0, max_block_threads_ = 0, max_shared_bytes_ = 0;
 
   mutable std::mutex mutex_;  // of these two
   std::string lost_;          // the first error that the context did not outlive

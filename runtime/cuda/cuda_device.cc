@@ -11,7 +11,6 @@
 #include "runtime/cuda/context.h"
 #include "runtime/cuda/driver.h"
 #include "runtime/cuda/queue.h"
-#include "runtime/gpu_kernel.h"
 
 namespace weft {
 namespace {
@@ -81,8 +80,8 @@ class CudaDevice final : public Device {
   }
 
   int scratch_copies() const override { return 0; }
-  absl::StatusOr<std::unique_ptr<DeviceQueue>> NewQueue(int64_t scratch_bytes) override {
-    if (absl::Status status = CheckGpuScratch(scratch_bytes); !status.ok()) return status;
+  int64_t max_scratch_bytes() const override { return context_->max_shared_bytes(); }
+  absl::StatusOr<std::unique_ptr<DeviceQueue>> NewQueue(int64_t) override {
     return cuda::Queue::Make(context_);
   }
 

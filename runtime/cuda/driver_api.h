@@ -81,11 +81,14 @@ enum CUdevice_attribute : int {
   CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 1,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
+  CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97,
 };
 
 enum CUfunction_attribute : int {
   CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 0,
+  CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES = 1,
   CU_FUNC_ATTRIBUTE_NUM_REGS = 4,
+  CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
 };
 
 // A buffer's option comes with one for its size; values are passed as pointers.
@@ -125,6 +128,7 @@ inline void* const CU_LAUNCH_PARAM_BUFFER_SIZE = reinterpret_cast<void*>(uintptr
   X(cuModuleUnload, (CUmodule module))                                                            \
   X(cuModuleGetFunction, (CUfunction * function, CUmodule module, const char* name))              \
   X(cuFuncGetAttribute, (int* value, CUfunction_attribute attribute, CUfunction function))        \
+  X(cuFuncSetAttribute, (CUfunction function, CUfunction_attribute attribute, int value))         \
   X(cuMemAlloc_v2, (CUdeviceptr * address, size_t bytes))                                         \
   X(cuMemFree_v2, (CUdeviceptr address))                                                          \
   X(cuMemGetInfo_v2, (size_t* free, size_t* total))                                               \

@@ -368,7 +368,7 @@ absl::Status Queue::MoveLargeResults() {
 
 absl::Status Queue::Record(const WeftLaunch& launch) {
   const auto* kernel = reinterpret_cast<const Kernel*>(launch.kernel);
-  absl::Status status = CheckGpuLaunch(launch, kernel->num_parameters);
+  absl::Status status = CheckGpuLaunch(launch, kernel->num_parameters, kernel->max_scratch_bytes);
   if (status.ok()) status = MoveLargeResults();
   if (!status.ok()) return status;
   work_.Launch(*kernel, launch);

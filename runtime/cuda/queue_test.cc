@@ -49,6 +49,55 @@ TEST_F(QueueTest, TheSameWorkIsCapturedAndReplayed) {
   }
 }
 
+// More shared memory than a driver gives without being asked, up to what the GPU has.
+TEST_F(QueueTest, ScratchIsSharedMemoryOfABlock) {
+  std::string text = kIncrement;
+  const std::string header = ".address_size 64\n", store = "  st.global.f32";
+  text.insert(text.find(header) + header.size(), ".extern .shared .align 16 .b8 scratch[];\n");
+  text.insert(text.find(store),
+              "mov.u32 %r1, scratch; mad.lo.u32 %r1, %r2, 4, %r1;\n"
+              "st.shared.f32 [%r1+99872], %f2; ld.shared.f32 %f2, [%r1+99872];\n");
+  const auto code = device().Load(CodeOf(text), "code").value();
+  const DeviceMemory a = Numbers(0), b = Numbers(0);
+  const auto queue = device().NewQueue(100000).value();
+  WeftLaunch launch = Increment(a, b);
+  launch.kernel = code->Find({"increment", 0, 32}).value();
+  launch.scratch_bytes = 100000;
+  // Alone, captured, and replayed.
+  for (int i = 1; i < 4; ++i) {
+    Run run(*queue);
+    ASSERT_EQ(run.Launch(launch), 0);
+    ASSERT_EQ(run.Copy(a, b), 0);
+    const absl::Status status = queue->Finish();
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_THAT(ValuesOf(b), Each(i));
+  }
+  EXPECT_EQ(cuda::CountInFakeDriver().graph_launches, 2);
+  EXPECT_EQ(device().max_scratch_bytes(), 163 << 10);
+  launch.scratch_bytes = (163 << 10) + 4;
+  Run run(*queue);
+  EXPECT_EQ(run.Launch(launch), WEFT_ERROR_DEVICE);
+  const absl::Status status = queue->Finish();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(Message(status), AllOf(HasSubstr("at most 166912 bytes of scratch"),
+                                     HasSubstr("got 166916"), HasSubstr("node (model.cc:12)")));
+}
+
+// Equal but for their scratch, launches are not the same work.
+TEST_F(QueueTest, ScratchIsPartOfTheWork) {
+  const DeviceMemory a = Numbers(0), b = Numbers(0);
+  const auto queue = device().NewQueue(0).value();
+  WeftLaunch launch = Increment(a, b);
+  for (const int64_t scratch : {0, 0, 64, 64}) {
+    launch.scratch_bytes = scratch;
+    Run run(*queue);
+    ASSERT_EQ(run.Launch(launch), 0);
+    ASSERT_EQ(run.Copy(a, b), 0);
+    ASSERT_TRUE(queue->Finish().ok());
+  }
+  EXPECT_EQ(cuda::CountInFakeDriver().executable_graphs, 2);
+}
+
 TEST_F(QueueTest, OtherWorkIsAnotherGraphAndThereAreNotTooMany) {
   const DeviceMemory a = Numbers(0);
   std::vector<DeviceMemory> others;

@@ -6,8 +6,9 @@ namespace {
 // The first word of an entry: its kind, and for a launch, above it, the number of parameters.
 enum Kind : uint64_t { kLaunch, kCopyWithin, kCopyIn, kCopyOut };
 constexpr int kKindBits = 8;
-// Words before a launch's parameters: kind, function, blocks, threads of a block, step.
-constexpr size_t kLaunchWords = 5;
+// Words before a launch's parameters: kind, function, blocks, threads and shared memory of a block,
+// step.
+constexpr size_t kLaunchWords = 6;
 // kind, to, from, bytes.
 constexpr size_t kCopyWords = 4;
 
@@ -28,6 +29,7 @@ void Work::Launch(const Kernel& kernel, const WeftLaunch& launch) {
   words_.push_back(WordOf(kernel.function));
   words_.push_back(static_cast<uint64_t>(launch.tiles));
   words_.push_back(kernel.block_threads);
+  words_.push_back(static_cast<uint64_t>(launch.scratch_bytes));
   words_.push_back(WordOf(launch.step));
   for (uint32_t i = 0; i < launch.num_buffers; ++i) words_.push_back(WordOf(launch.buffers[i]));
   for (uint32_t i = 0; i < launch.num_sizes; ++i) {
@@ -60,16 +62,16 @@ Issued Work::Issue(const DriverApi& api, CUstream stream) const {
     switch (entry[0] & ((uint64_t{1} << kKindBits) - 1)) {
       case kLaunch: {
         size_t bytes = 8 * (entry[0] >> kKindBits);
-        const auto* step = PointerOf<const WeftStep*>(entry[4]);
+        const auto* step = PointerOf<const WeftStep*>(entry[5]);
         launch = {1, step, step};
         // The driver copies the parameters, as many as there are, whatever the kernel declares.
         void* extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER,
                          const_cast<uint64_t*>(entry + kLaunchWords), CU_LAUNCH_PARAM_BUFFER_SIZE,
                          &bytes, CU_LAUNCH_PARAM_END};
-        issued.result =
-            api.cuLaunchKernel(PointerOf<CUfunction>(entry[1]), static_cast<unsigned>(entry[2]), 1,
-                               1, static_cast<unsigned>(entry[3]), 1, 1, 0, stream, nullptr,
-                               bytes == 0 ? nullptr : extra);
+        issued.result = api.cuLaunchKernel(
+            PointerOf<CUfunction>(entry[1]), static_cast<unsigned>(entry[2]), 1, 1,
+            static_cast<unsigned>(entry[3]), 1, 1, static_cast<unsigned>(entry[4]), stream, nullptr,
+            bytes == 0 ? nullptr : extra);
         i += kLaunchWords + bytes / 8;
         break;
       }

@@ -50,6 +50,7 @@ absl::Status LaunchOnBuffers(Emulator& emulator, const BufferLaunch& launch) {
     absl::Status status =
         emulator.Launch(launch.function, {.grid = {static_cast<uint32_t>(launch.blocks)},
                                           .block = {launch.block_threads},
+                                          .dynamic_shared_bytes = launch.dynamic_shared_bytes,
                                           .parameters = parameters,
                                           .regions = regions,
                                           .interrupt = launch.interrupt});

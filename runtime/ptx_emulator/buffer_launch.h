@@ -25,6 +25,7 @@ struct BufferLaunch {
   std::span<const int64_t> sizes;
   int64_t blocks = 0;  // 0: nothing is launched
   uint32_t block_threads = 0;
+  uint32_t dynamic_shared_bytes = 0;
   std::function<absl::Status()> interrupt;  // as in LaunchOptions
 };
 

@@ -19,7 +19,6 @@
 namespace weft::ptx {
 namespace {
 
-constexpr uint32_t kMaxSharedByDefault = 48 << 10;
 constexpr uint64_t kMaxMemoryByDefault = uint64_t{32} << 30;
 
 absl::Status OutOfMemory(const LaunchState& state) {
@@ -95,11 +94,11 @@ Emulator::Emulator(const EmulatorOptions& options)
 
 Emulator::~Emulator() = default;
 
-uint32_t Emulator::max_shared_bytes() const {
-  if (options_.sm >= 90) return 227 << 10;
-  if (options_.sm == 86 || options_.sm == 89) return 99 << 10;
-  if (options_.sm >= 80) return 163 << 10;
-  return options_.sm == 75 ? 64 << 10 : 96 << 10;
+uint32_t MaxSharedBytes(int sm) {
+  if (sm >= 120 || sm == 86 || sm == 89) return 99 << 10;
+  if (sm >= 90) return 227 << 10;
+  if (sm >= 80) return 163 << 10;
+  return sm == 75 ? 64 << 10 : 96 << 10;
 }
 
 absl::Status Emulator::PlaceVariables(LoadedModule& loaded) {
@@ -247,8 +246,12 @@ absl::StatusOr<std::pair<uint64_t, uint64_t>> Emulator::GetGlobal(int module,
   return absl::NotFoundError(Cat("no variable ", name, " in module ", module));
 }
 
+uint32_t Emulator::SharedBytes(FunctionHandle function) {
+  return static_cast<uint32_t>(function.kernel->shared_bytes);
+}
+
 absl::Status Emulator::SetMaxDynamicShared(FunctionHandle function, uint32_t bytes) {
-  if (function.kernel->shared_bytes + bytes > max_shared_bytes()) {
+  if (uint64_t{function.kernel->shared_bytes} + bytes > max_shared_bytes()) {
     return absl::InvalidArgumentError(Cat(function.kernel->name, ": expected at most ",
                                           max_shared_bytes(), " bytes of shared memory on sm_",
                                           options_.sm, ", got ", function.kernel->shared_bytes,
@@ -288,7 +291,7 @@ absl::Status Emulator::CheckLaunch(const Kernel& kernel, const LaunchOptions& op
       allowed == max_dynamic_shared_.end()
           ? kMaxSharedByDefault
           : std::max<uint64_t>(kMaxSharedByDefault, kernel.shared_bytes + allowed->second);
-  if (kernel.shared_bytes + options.dynamic_shared_bytes > limit) {
+  if (uint64_t{kernel.shared_bytes} + options.dynamic_shared_bytes > limit) {
     return error(Cat("at most ", limit, " bytes of shared memory"),
                  Cat(kernel.shared_bytes, " declared and ", options.dynamic_shared_bytes,
                      " dynamic; SetMaxDynamicShared allows up to ", max_shared_bytes()));

@@ -38,6 +38,11 @@ struct EmulatorOptions {
   int64_t step_limit = int64_t{1} << 28;
 };
 
+// The most shared memory of a block by compute capability, as the CUDA programming guide lists it,
+// and of a block that did not ask for more.
+uint32_t MaxSharedBytes(int sm);
+inline constexpr uint32_t kMaxSharedByDefault = 48 << 10;
+
 // A kernel of a loaded module; valid until the module is unloaded.
 struct FunctionHandle {
   const Kernel* kernel = nullptr;
@@ -79,6 +84,8 @@ class Emulator {
   std::vector<ParameterInfo> Parameters(FunctionHandle function) const;
   // Address and size of a .global variable.
   absl::StatusOr<std::pair<uint64_t, uint64_t>> GetGlobal(int module, std::string_view name) const;
+  // What the kernel's code declares of a block's shared memory.
+  static uint32_t SharedBytes(FunctionHandle function);
   // Allows launches with more than 48 KB of shared memory, as cuFuncSetAttribute does.
   // InvalidArgument above what the device has.
   absl::Status SetMaxDynamicShared(FunctionHandle function, uint32_t bytes);
@@ -118,8 +125,7 @@ class Emulator {
   // so far lost to conflicts.
   int64_t bank_conflicts() const;
 
-  // The most shared memory of a block on this device.
-  uint32_t max_shared_bytes() const;
+  uint32_t max_shared_bytes() const { return MaxSharedBytes(options_.sm); }
 
  private:
   struct LoadedModule;

@@ -1,5 +1,6 @@
 #include "runtime/ptx_emulator/emulator_device.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -23,6 +24,7 @@ struct EmulatedKernel {
   ptx::FunctionHandle function;
   uint32_t block_threads = 0;
   int64_t num_parameters = 0;
+  uint32_t max_scratch_bytes = 0;
 };
 
 constexpr uint32_t kMaxBlockThreads = 1024;
@@ -45,8 +47,13 @@ class EmulatorCode final : public DeviceCode {
     }
     absl::Status status = CheckGpuKernel(kernel, kMaxBlockThreads, parameters);
     if (!status.ok()) return status;
-    kernels_.push_back(std::make_unique<EmulatedKernel>(
-        EmulatedKernel{*function, kernel.block_threads, static_cast<int64_t>(parameters.size())}));
+    const uint32_t declared = ptx::Emulator::SharedBytes(*function);
+    const uint32_t most = emulator_->max_shared_bytes();
+    const uint32_t scratch = most - std::min(most, declared);
+    status = emulator_->SetMaxDynamicShared(*function, scratch);
+    if (!status.ok()) return status;
+    kernels_.push_back(std::make_unique<EmulatedKernel>(EmulatedKernel{
+        *function, kernel.block_threads, static_cast<int64_t>(parameters.size()), scratch}));
     return reinterpret_cast<WeftKernel>(kernels_.back().get());
   }
 
@@ -104,7 +111,7 @@ class EmulatorQueue final : public DeviceQueue {
 
   int Do(const WeftLaunch& launch) {
     const auto* kernel = reinterpret_cast<const EmulatedKernel*>(launch.kernel);
-    absl::Status status = CheckGpuLaunch(launch, kernel->num_parameters);
+    absl::Status status = CheckGpuLaunch(launch, kernel->num_parameters, kernel->max_scratch_bytes);
     if (!status.ok()) return Keep(std::move(status));
     ptx::BufferLaunch checked;
     checked.function = kernel->function;
@@ -116,6 +123,7 @@ class EmulatorQueue final : public DeviceQueue {
     checked.sizes = {launch.sizes, launch.num_sizes};
     checked.blocks = launch.tiles;
     checked.block_threads = kernel->block_threads;
+    checked.dynamic_shared_bytes = static_cast<uint32_t>(launch.scratch_bytes);
     if (launch.cancel != nullptr || launch.deadline != INT64_MAX) {
       checked.interrupt = [&launch] { return Interruption(launch); };
     }
@@ -188,8 +196,8 @@ class EmulatorDevice final : public Device {
   }
 
   int scratch_copies() const override { return 0; }
-  absl::StatusOr<std::unique_ptr<DeviceQueue>> NewQueue(int64_t scratch_bytes) override {
-    if (absl::Status status = CheckGpuScratch(scratch_bytes); !status.ok()) return status;
+  int64_t max_scratch_bytes() const override { return emulator_->max_shared_bytes(); }
+  absl::StatusOr<std::unique_ptr<DeviceQueue>> NewQueue(int64_t) override {
     return std::make_unique<EmulatorQueue>(emulator_);
   }
 

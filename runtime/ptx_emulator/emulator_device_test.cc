@@ -4,8 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "runtime/session.h"
@@ -14,6 +16,7 @@
 namespace weft {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -46,6 +49,71 @@ TEST(EmulatorDevice, RunsPlans) {
   const auto count = (*session)->Run("count", {{"limit", HostTensor::Scalar<int64_t>(7)}});
   ASSERT_TRUE(count.ok()) << count.status();
   EXPECT_EQ(count->at("n").values<int64_t>()[0], 7);
+}
+
+// The launch of "scale" states so many bytes of scratch, and its kernel uses what lies between 99744
+// and 100000 bytes of the memory that it gets.
+plan_testing::TestPackage PackageWithScratch(int64_t bytes) {
+  plan_testing::TestPackage package = plan_testing::MakeTestPackage();
+  plan_testing::AddGpuTarget(&package);
+  Plan& plan = *package.manifest.mutable_targets(1)->mutable_plans(0);
+  Formula* size = plan.add_formulas();
+  size->set_op(Formula::CONSTANT);
+  size->set_value(bytes);
+  for (Step& step : *plan.mutable_blocks(0)->mutable_steps()) {
+    if (step.label() != "scale") continue;
+    step.mutable_launch()->set_scratch(static_cast<uint32_t>(plan.formulas_size() - 1));
+  }
+  std::string& code = package.code.back().second;
+  const std::string header = ".address_size 64\n", sum = "add.rn.f32 %f, %f, %f;\n";
+  code.insert(code.find(header) + header.size(), ".extern .shared .align 16 .b8 scratch[];\n");
+  code.insert(code.find(sum) + sum.size(),
+              "mov.u32 %b, scratch; mad.lo.u32 %b, %t, 4, %b;\n"
+              "st.shared.f32 [%b+99744], %f; ld.shared.f32 %f, [%b+99744];\n");
+  return package;
+}
+
+TEST(EmulatorDevice, ScratchIsSharedMemoryOfABlock) {
+  const std::map<std::string, HostTensor> feeds = {
+      {"x", HostTensor::Of<float>({2, 4}, {1, 2, 3, 4, 5, 6, 7, 8})}};
+  const auto run = [&](int64_t bytes, int sm) -> absl::StatusOr<HostTensor> {
+    const auto session = Open(PackageWithScratch(bytes), {.sm = sm});
+    if (!session.ok()) return session.status();
+    const auto results = (*session)->Run("predict", feeds);
+    if (!results.ok()) return results.status();
+    return results->at("y");
+  };
+  const auto result = run(100000, 80);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(result->values<float>(), ElementsAre(2.5, 4.5, 6.5, 8.5, 10, 12, 14, 16));
+  EXPECT_THAT(std::string(run(99712, 80).status().message()),
+              AllOf(HasSubstr("writes 4 bytes"), HasSubstr("past the end of scratch (99712 bytes"),
+                    HasSubstr("node_scale")));
+  // What the device does not have is refused before anything runs.
+  for (const auto& [bytes, sm, most] : {std::tuple{200000, 80, "166912"}, {101440, 86, "101376"}}) {
+    const absl::Status status = run(bytes, sm).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr("'predict' needs " + std::to_string(bytes) + " bytes of scratch"),
+                      HasSubstr(std::string("on this device (emulator) is ") + most),
+                      HasSubstr("it is for scale at node_scale")));
+  }
+}
+
+// Shared memory that the code declares is of the same.
+TEST(EmulatorDevice, ScratchBesidesWhatTheCodeDeclares) {
+  plan_testing::TestPackage package = PackageWithScratch(101376);
+  std::string& code = package.code.back().second;
+  const std::string use = "mov.u32 %b, scratch;";
+  code.insert(code.find(use), ".shared .align 16 .b8 more[1024]; mov.u32 %b, more;\n");
+  const auto session = Open(package, {.sm = 86});
+  ASSERT_TRUE(session.ok()) << session.status();
+  const absl::Status status =
+      (*session)->Run("predict", {{"x", HostTensor::Of<float>({1, 4}, {1, 2, 3, 4})}}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << status;
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("at most 100352 bytes of scratch"), HasSubstr("got 101376"),
+                    HasSubstr("node_scale")));
 }
 
 // A kernel without an end is found, also without a deadline.

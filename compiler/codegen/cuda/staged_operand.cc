@@ -22,6 +22,8 @@ namespace NVVM = mlir::NVVM;
 namespace {
 
 constexpr int64_t kElementBytes = 2;
+// Of a row or column, in a step of depth.
+constexpr int64_t kStepBytes = TensorTiling::kDepth * kElementBytes;
 constexpr unsigned kGlobalSpace = 1;
 
 std::optional<int64_t> ConstantOf(Value value) { return CodeBuilder::ConstantOf(value); }
@@ -106,8 +108,10 @@ StagedOperand::StagedOperand(const ContractionTiles& tiles, const TensorTiling& 
       size_(size),
       threads_(tiling.threads()),
       source_(std::move(source)) {
-  stage_bytes_ = size_ * TensorTiling::kDepth * kElementBytes;
-  shared_ = kb_->SharedMemory(tiling.stages * stage_bytes_);
+  stage_bytes_ = size_ * kStepBytes;
+  // The stages of A, then those of B.
+  const int64_t before = is_left_ ? 0 : tiling.stages * tiling.rows * kStepBytes;
+  shared_ = kb_->At(kb_->BlockScratch(), before, kb_->b().getI8Type());
   row_chunks_ = (source_.along_depth ? TensorTiling::kDepth : size_) / kChunk;
   per_thread_ = stage_bytes_ / kChunkBytes / threads_;
   row_ = kb_->Div(thread_, row_chunks_);

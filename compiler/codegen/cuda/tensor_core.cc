@@ -42,6 +42,7 @@ class TensorCoreTiles {
 
     Values sums(static_cast<size_t>(rows() * columns() * kSums), kb_.Zero(b_.getF32Type()));
     if (CodeBuilder::ConstantOf(tiles_.depth()) != 0) {
+      spec.scratch_bytes = tiling_.shared_bytes();
       StagedOperand left = StagedOperand::Left(tiles_, tile, tiling_, thread);
       StagedOperand right = StagedOperand::Right(tiles_, tile, tiling_, thread);
       left.SetWarp(first_row, tiling_.warp_rows);

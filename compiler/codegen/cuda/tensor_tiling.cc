@@ -6,8 +6,6 @@
 namespace weft {
 namespace {
 
-// Shared memory of a block that its kernel names.
-constexpr int64_t kSharedBytes = 48 << 10;
 constexpr int64_t kMostStages = 4;
 constexpr int64_t kOpenSize = 1024, kOpenBatches = 16;
 
@@ -19,10 +17,16 @@ constexpr double kLeastCycles = 4;
 
 int64_t Multiprocessors(const Target& target) { return target.sm >= 90 ? 132 : 108; }
 
-// From large to small; a warp's part has at most 64 x 32 sums, 64 registers of each thread.
+// Shared memory of a block. Later generations run what is not for one alone, and the smallest GPUs
+// of them (8.6, 8.9, 12.0) have the least.
+int64_t SharedBytes(const Target& target) {
+  return (target.sm >= 90 && target.generation_only ? 227 : 99) << 10;
+}
+
+// From large to small; a warp's part has at most 64 x 64 sums, 128 registers of each thread.
 constexpr TensorTiling kTilings[] = {
-    {128, 128, 64, 32}, {128, 64, 64, 32}, {64, 128, 64, 32},
-    {64, 64, 32, 32},   {32, 64, 16, 32},  {32, 32, 16, 16},
+    {128, 256, 64, 64}, {256, 128, 64, 64}, {128, 128, 64, 32}, {128, 64, 64, 32},
+    {64, 128, 64, 32},  {64, 64, 32, 32},   {32, 64, 16, 32},   {32, 32, 16, 16},
 };
 
 double CyclesOfDepth(const ContractionShape& shape, const TensorTiling& tiling,
@@ -54,7 +58,7 @@ TensorTiling ChooseTensorTiling(const ContractionShape& shape, const Target& tar
   TensorTiling tiling = *best;
   tiling.stages = 1;
   const int64_t stage_bytes = tiling.shared_bytes();
-  tiling.stages = std::min(kMostStages, kSharedBytes / stage_bytes);
+  tiling.stages = std::min(kMostStages, SharedBytes(target) / stage_bytes);
   // No more than there are steps, and one to spare.
   const auto segments = shape.segments.Constant(), depth = shape.depth.Constant();
   if (segments && depth) {

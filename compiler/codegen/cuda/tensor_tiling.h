@@ -33,8 +33,9 @@ struct TensorTiling {
 // A step of depth costs the most of: its products at the tensor cores' rate; its operands, which
 // come from the second-level cache at so many bytes per cycle; and, however few tiles there are,
 // the latency of one warp's chain of instructions. Open sizes count as 1024, an open number of
-// batches as 16. Warps are as large as registers allow (64 of a thread's are sums), and stages as
-// many as fit into the 48 KB of shared memory that a block has without asking, up to 4.
+// batches as 16. Warps are as large as registers allow (128 of a thread's are sums at most), and
+// stages as many as fit into the shared memory that a block has on every GPU that runs code for the
+// target, up to 4.
 TensorTiling ChooseTensorTiling(const ContractionShape& shape, const Target& target);
 
 }  // namespace weft

@@ -24,9 +24,11 @@ std::pair<int64_t, int64_t> TileOf(const TensorTiling& tiling) {
 
 TEST(TensorTilingTest, LargeResultsHaveLargeTiles) {
   const TensorTiling tiling = Choose("cuda:sm_80", 4096, 4096, 4096);
-  EXPECT_EQ(tiling, (TensorTiling{128, 128, 64, 32, 3}));
+  EXPECT_EQ(tiling, (TensorTiling{128, 256, 64, 64, 4}));
   EXPECT_EQ(tiling.threads(), 256);
-  EXPECT_EQ(tiling.shared_bytes(), 48 << 10);
+  EXPECT_EQ(tiling.shared_bytes(), 96 << 10);
+  // Where few columns need no more than one tile.
+  EXPECT_EQ(TileOf(Choose("cuda:sm_80", 55296, 128, 64)), std::pair(int64_t{256}, int64_t{128}));
   EXPECT_EQ(TileOf(Choose("cuda:sm_80", 64, 128, 64, 4096)), std::pair(int64_t{64}, int64_t{128}));
 }
 
@@ -47,7 +49,18 @@ TEST(TensorTilingTest, OpenSizesAreTakenForMiddling) {
             TileOf(Choose("cuda:sm_80", 128, 128, 64, 16)));
   EXPECT_NE(TileOf(Choose("cuda:sm_80", 128, 128, 64, n)),
             TileOf(Choose("cuda:sm_80", 128, 128, 64, 1)));
-  EXPECT_EQ(Choose("cuda:sm_80", 4096, 4096, n).stages, 3);
+  EXPECT_EQ(Choose("cuda:sm_80", 4096, 4096, n).stages, 4);
+}
+
+// A block of any GPU that runs code for the target has so much shared memory.
+TEST(TensorTilingTest, WhatTheSmallestGpuHas) {
+  for (const char* target : {"cuda:sm_80", "cuda:sm_90", "cuda:sm_90a"}) {
+    for (int64_t rows = 1; rows < 10000; rows *= 3) {
+      for (int64_t columns = 1; columns < 10000; columns *= 3) {
+        EXPECT_LE(Choose(target, rows, columns, 4096).shared_bytes(), 99 << 10);
+      }
+    }
+  }
 }
 
 TEST(TensorTilingTest, NoMoreStagesThanSteps) {

@@ -235,6 +235,9 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
       *value = Gpu().options.sm % 10;
       return CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
+      *value = static_cast<int>(ptx::MaxSharedBytes(Gpu().options.sm));
+      return CUDA_SUCCESS;
   }
   return CUDA_ERROR_INVALID_VALUE;
 }
@@ -361,14 +364,15 @@ CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* 
   std::unique_ptr<FakeFunction>& entry = gpu.functions[{made, name}];
   if (entry == nullptr) {
     entry = std::make_unique<FakeFunction>(
-        FakeFunction{made, *found, gpu.emulator->Parameters(*found)});
+        FakeFunction{made, *found, gpu.emulator->Parameters(*found), std::nullopt});
   }
   *function = reinterpret_cast<CUfunction>(entry.get());
   return CUDA_SUCCESS;
 }
 
-CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfunction) {
+CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfunction function) {
   const Lock lock(Gpu().mutex);
+  const auto* made = reinterpret_cast<const FakeFunction*>(function);
   switch (attribute) {
     case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
       *value = Gpu().options.threads_of_kernels;
@@ -376,8 +380,27 @@ CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfuncti
     case CU_FUNC_ATTRIBUTE_NUM_REGS:
       *value = 65536 / Gpu().options.threads_of_kernels;
       return CUDA_SUCCESS;
+    case CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES:
+      *value = static_cast<int>(ptx::Emulator::SharedBytes(made->function));
+      return CUDA_SUCCESS;
+    case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES:
+      *value = static_cast<int>(made->MaxDynamicShared());
+      return CUDA_SUCCESS;
   }
   return CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  if (const CUresult result = Ready(); result != CUDA_SUCCESS) return result;
+  auto* made = reinterpret_cast<FakeFunction*>(function);
+  if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 ||
+      !gpu.emulator->SetMaxDynamicShared(made->function, static_cast<uint32_t>(value)).ok()) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  made->allowed_shared = static_cast<uint32_t>(value);
+  return CUDA_SUCCESS;
 }
 
 CUresult cuFuncGetParamInfo(CUfunction function, size_t index, size_t* offset, size_t* bytes) {
@@ -713,6 +736,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
   work.block = {block_x, block_y, block_z};
   work.shared_bytes = shared_bytes;
   if (work.grid.Count() == 0 || work.block.Count() == 0 || work.block.Count() > kMaxThreads ||
+      shared_bytes > work.function->MaxDynamicShared() ||
       !ReadParameters(*work.function, parameters, extra, &work.parameters)) {
     return CUDA_ERROR_INVALID_VALUE;
   }

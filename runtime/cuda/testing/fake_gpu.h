@@ -2,6 +2,7 @@
 #ifndef WEFT_RUNTIME_CUDA_TESTING_FAKE_GPU_H_
 #define WEFT_RUNTIME_CUDA_TESTING_FAKE_GPU_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -33,6 +34,15 @@ struct FakeFunction {
   const FakeModule* module;
   ptx::FunctionHandle function;
   std::vector<ptx::ParameterInfo> parameters;
+  // As cuFuncSetAttribute said.
+  std::optional<uint32_t> allowed_shared;
+
+  // Dynamic shared memory that a launch may have.
+  uint32_t MaxDynamicShared() const {
+    const uint32_t declared = ptx::Emulator::SharedBytes(function);
+    return allowed_shared.value_or(ptx::kMaxSharedByDefault -
+                                   std::min(ptx::kMaxSharedByDefault, declared));
+  }
 };
 
 struct FakeStream;
