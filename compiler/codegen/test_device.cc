@@ -3,11 +3,13 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "compiler/codegen/cuda/backend.h"
+#include "compiler/codegen/test_hardware.h"
 #include "compiler/codegen/test_kernel.h"
 #include "runtime/ptx_emulator/buffer_launch.h"
 #include "runtime/ptx_emulator/emulator.h"
@@ -163,6 +165,9 @@ absl::StatusOr<std::unique_ptr<TestDevice>> TestDevice::Compile(mlir::ModuleOp k
   if (target.kind == Target::Kind::kCuda) {
     absl::StatusOr<std::string> ptx = CompileToPtx(kernels, target);
     if (!ptx.ok()) return ptx.status();
+    if (const char* device = std::getenv("WEFT_TEST_DEVICE"); device != nullptr) {
+      return MakeHardwareTestDevice(device, *std::move(ptx));
+    }
     auto gpu = std::make_unique<Gpu>(*std::move(ptx), target.sm);
     if (absl::Status loaded = gpu->Load(); !loaded.ok()) return loaded;
     return gpu;

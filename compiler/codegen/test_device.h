@@ -1,4 +1,5 @@
-// For tests: runs compiled kernels, on this processor or, those for a GPU, on its emulator.
+// For tests: runs compiled kernels, on this processor or, those for a GPU, on its emulator; where
+// the environment's WEFT_TEST_DEVICE names a GPU ("cuda:0"), on that.
 #ifndef WEFT_COMPILER_CODEGEN_TEST_DEVICE_H_
 #define WEFT_COMPILER_CODEGEN_TEST_DEVICE_H_
 
