@@ -25,7 +25,6 @@ class HardwareGpu : public TestDevice {
 
   absl::Status Run(const Launch& launch, const std::vector<HostTensor>& inputs,
                    std::vector<HostTensor>& results) override {
-    if (launch.scratch_bytes != 0) return absl::InternalError("a GPU's kernel has no scratch");
     absl::StatusOr<WeftKernel> kernel =
         code_->Find({launch.symbol, 0, static_cast<uint32_t>(launch.block_threads)});
     if (!kernel.ok()) return kernel.status();
@@ -75,7 +74,7 @@ class HardwareGpu : public TestDevice {
  private:
   absl::Status Run(const Launch& launch, WeftKernel kernel, const std::vector<void*>& buffers) {
     if (launch.tiles == 0) return absl::OkStatus();
-    absl::StatusOr<std::unique_ptr<DeviceQueue>> queue = device_->NewQueue(/*scratch_bytes=*/0);
+    absl::StatusOr<std::unique_ptr<DeviceQueue>> queue = device_->NewQueue(launch.scratch_bytes);
     if (!queue.ok()) return queue.status();
     WeftStep step = {};
     step.label = launch.symbol.c_str();
@@ -87,6 +86,7 @@ class HardwareGpu : public TestDevice {
     work.num_buffers = static_cast<uint32_t>(buffers.size());
     work.num_sizes = static_cast<uint32_t>(launch.sizes.size());
     work.tiles = launch.tiles;
+    work.scratch_bytes = launch.scratch_bytes;
     work.step = &step;
     work.deadline = INT64_MAX;
     WeftRunArgs args = {};
