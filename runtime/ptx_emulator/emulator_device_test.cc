@@ -51,8 +51,8 @@ TEST(EmulatorDevice, RunsPlans) {
   EXPECT_EQ(count->at("n").values<int64_t>()[0], 7);
 }
 
-// The launch of "scale" states so many bytes of scratch, and its kernel uses what lies between 99744
-// and 100000 bytes of the memory that it gets.
+// The launch of "scale" states so many bytes of scratch, and its kernel uses what lies between
+// 99744 and 100000 bytes of the memory that it gets.
 plan_testing::TestPackage PackageWithScratch(int64_t bytes) {
   plan_testing::TestPackage package = plan_testing::MakeTestPackage();
   plan_testing::AddGpuTarget(&package);
