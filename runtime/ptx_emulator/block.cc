@@ -63,6 +63,7 @@ void Block::Run(Dim3 position, uint64_t number) {
   order_.Reset();
   async_->Reset();
   for (Barrier& barrier : barriers_) barrier = Barrier();
+  for (WarpgroupAgreement& agreement : agreements_) agreement = {};
   for (auto& warp : warps_) warp->Reset();
   int64_t left = launch_.step_limit;
   int idle_rounds = 0;
@@ -99,7 +100,20 @@ void Block::Run(Dim3 position, uint64_t number) {
     ReportDeadlock();
     return;
   }
+  CheckWarpgroups();
   async_->Finish();
+}
+
+// That no warp issued fewer products than the others of its warpgroup.
+void Block::CheckWarpgroups() {
+  for (auto& warp : warps_) {
+    const int rank = warp->index() % WarpgroupAgreement::kWarps;
+    const int64_t ahead = agreement(warp->index() / WarpgroupAgreement::kWarps).Ahead(rank);
+    if (ahead == 0) continue;
+    warp->Report(FindingKind::kMisuse, -1,
+                 Cat("ended ", ahead,
+                     " products of its warpgroup after another warp, which has to issue the same"));
+  }
 }
 
 void Block::ArriveAtBarrier(Warp& warp, int split, const Instruction& instruction, uint32_t mask) {
@@ -135,7 +149,7 @@ void Block::ArriveAtBarrier(Warp& warp, int split, const Instruction& instructio
   if (barrier.expected == 0) {
     barrier.expected = expected;
     barrier.operation = operation;
-    barrier.clock.fill(0);
+    barrier.clock = {};
   } else if (barrier.expected != expected) {
     warp.Report(FindingKind::kMisuse, -1,
                 Cat("barrier ", id, " for ", expected, " threads, at which others wait for ",

@@ -11,6 +11,7 @@
 #include "runtime/ptx_emulator/launch_state.h"
 #include "runtime/ptx_emulator/shared_memory.h"
 #include "runtime/ptx_emulator/warp.h"
+#include "runtime/ptx_emulator/wgmma.h"
 
 namespace weft::ptx {
 
@@ -47,6 +48,9 @@ class Block {
   SharedMemory& shared() { return *shared_; }
   HappensBefore& order() { return order_; }
   AsyncCopies& async() { return *async_; }
+  WarpgroupAgreement& agreement(int warpgroup) {
+    return agreements_[static_cast<size_t>(warpgroup)];
+  }
   // Instructions that the warps of this block ran, and passes over the banks of shared memory that
   // their accesses lost to conflicts.
   int64_t steps() const { return steps_; }
@@ -113,6 +117,7 @@ class Block {
 
   void Open(Barrier& barrier);
   void ReportDeadlock();
+  void CheckWarpgroups();
   bool CheckRegions(Warp& warp, int lane, uint64_t address, uint64_t bytes, bool write);
   struct LocalBytes {
     std::byte* data = nullptr;
@@ -132,6 +137,7 @@ class Block {
   std::unique_ptr<AsyncCopies> async_;
   std::vector<std::unique_ptr<Warp>> warps_;
   std::array<Barrier, kClusterBarrier + 1> barriers_;
+  std::array<WarpgroupAgreement, kMaxWarps / WarpgroupAgreement::kWarps> agreements_;
   // By instruction: the allocation it touched last.
   std::vector<std::shared_ptr<Allocation>> hints_;
   std::vector<uint32_t> region_hints_;

@@ -267,7 +267,7 @@ void StoreBulk(Warp& warp, const Instruction& instruction, uint32_t mask) {
                     Cat("stores bytes that were never written, ", shared.Describe(piece)), piece);
       }
       block.ReportRace(warp, lane, piece,
-                       shared.Read(block.order(), block.Accessor(warp, lane), piece, bytes));
+                       shared.AsyncRead(block.order(), block.Accessor(warp, lane), piece, bytes));
       shared.BeginAsync(piece, bytes, false);
     });
     auto taken = std::make_shared<std::vector<std::byte>>(request->bytes);

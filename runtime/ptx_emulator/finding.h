@@ -17,7 +17,8 @@ enum class FindingKind : uint8_t {
   kUninitializedMemory,  // a load of bytes that nobody wrote
   kUndefinedValue,  // a register that nobody wrote, or what was computed from it, used as address,
                     // predicate, or operand that decides
-  kRace,            // two threads of a block, the same byte of shared memory, no barrier between
+  kRace,            // two threads of a block, the same byte of shared memory, no barrier between;
+                    // or a thread and an asynchronous operation, and no proxy fence
   kInFlight,  // an access to what an asynchronous operation that was not waited for still reads or
               // writes
   kBarrierDivergence,

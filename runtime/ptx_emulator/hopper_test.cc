@@ -295,6 +295,8 @@ TEST(Hopper, ASwizzleReachesBehindTheBox) {
 // is bounded by it, as two may not write the same byte.)
 TEST(Hopper, OperationsThatNobodyWaitsFor) {
   const auto loop = [](std::string_view before, std::string_view body) {
+    // Products are of a warpgroup.
+    const uint32_t threads = body.starts_with("wgmma.mma") ? 128 : 32;
     TestDevice device;
     device.Load(Cat(Header(), R"(.visible .entry k(.param .u64 x) {
     .reg .pred %p, %q; .reg .b32 %r<9>; .reg .f32 %d<4>; .reg .b64 %rd<4>;
@@ -305,7 +307,7 @@ TEST(Hopper, OperationsThatNobodyWaitsFor) {
                     "\nadd.u32 %r1, %r1, 1; setp.lt.u32 %p, %r1, 20000; @%p bra L; ret; }"));
     const uint64_t x = device.Buffer(std::vector<uint8_t>(32768), "x");
     Outcome outcome;
-    outcome.status = device.Launch("k", {1}, {32}, 0, x);
+    outcome.status = device.Launch("k", {1}, {threads}, 0, x);
     outcome.findings = device.findings();
     return outcome;
   };

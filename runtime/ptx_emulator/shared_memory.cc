@@ -59,7 +59,7 @@ std::string SharedMemory::Describe(uint32_t address) const {
 
 bool SharedMemory::Ordered(const HappensBefore& order, const Accessor& by, int warp, int lane,
                            uint32_t clock) const {
-  if (warp == by.warp) return lane == by.lane || clock < order.Now(warp);
+  if (warp == by.warp) return lane == by.lane || clock < order.IntervalStart(warp);
   return order.Seen(by.warp, warp) >= clock;
 }
 
@@ -102,15 +102,16 @@ void SharedMemory::RecordWrite(const HappensBefore& order, const Accessor& by, C
   cell.write_lane = static_cast<uint8_t>(by.lane);
   cell.write_line = by.line;
   cell.write_atomic = atomic;
+  cell.write_fenced = false;
   cell.read_clock = 0;
   if (cell.readers != 0) free_reader_sets_.push_back(cell.readers);
   cell.readers = 0;
 }
 
 void SharedMemory::RecordRead(const HappensBefore& order, const Accessor& by, Cell& cell) {
-  const uint32_t now = order.Now(by.warp);
+  const uint32_t now = order.Now(by.warp), start = order.IntervalStart(by.warp);
   const auto merge = [&](uint32_t clock, uint8_t lane) -> uint8_t {
-    return clock == now && lane != by.lane ? kSeveralLanes : static_cast<uint8_t>(by.lane);
+    return clock >= start && lane != by.lane ? kSeveralLanes : static_cast<uint8_t>(by.lane);
   };
   cell.read_line = by.line;
   if (cell.readers != 0) {
@@ -183,6 +184,31 @@ std::string SharedMemory::Atomic(const HappensBefore& order, const Accessor& by,
     RecordWrite(order, by, cell, true);
   }
   return race;
+}
+
+std::string SharedMemory::AsyncRead(const HappensBefore& order, const Accessor& by,
+                                    uint32_t address, int bytes) {
+  std::string problem = Read(order, by, address, bytes);
+  for (int i = 0; i < bytes && problem.empty(); ++i) {
+    const Cell& cell = cells_[address + i];
+    const bool fenced =
+        cell.write_fenced || order.Fenced(by.warp, cell.write_warp) >= cell.write_clock;
+    if (cell.write_clock == 0 || fenced) continue;
+    problem =
+        Cat("reads ", Describe(address + i), " which thread ",
+            cell.write_warp * kWarpSize + cell.write_lane, " wrote at PTX line ", cell.write_line,
+            ", with no fence.proxy.async between: an asynchronous operation need not see it");
+  }
+  return problem;
+}
+
+void SharedMemory::FenceWrites(const HappensBefore& order, int warp, uint32_t lanes) {
+  for (Cell& cell : cells_) {
+    if (cell.write_warp == warp && cell.write_clock >= order.IntervalStart(warp) &&
+        cell.write_lane < kWarpSize && (lanes >> cell.write_lane & 1) != 0) {
+      cell.write_fenced = true;
+    }
+  }
 }
 
 bool SharedMemory::Written(uint32_t address, int bytes) const {

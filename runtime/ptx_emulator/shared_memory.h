@@ -9,46 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "runtime/ptx_emulator/happens_before.h"
 #include "runtime/ptx_emulator/program.h"
 
 namespace weft::ptx {
-
-inline constexpr int kMaxWarps = 32;
-
-// What each warp has seen of each other: entry w of warp v is the clock of w up to which all that w
-// did comes before what v does now.
-using VectorClock = std::array<uint32_t, kMaxWarps>;
-
-// The order between the warps of a block. A warp's own clock moves on at each of its
-// synchronisations.
-class HappensBefore {
- public:
-  void Reset() {
-    for (int w = 0; w < kMaxWarps; ++w) {
-      clocks_[w].fill(0);
-      clocks_[w][w] = 1;
-    }
-  }
-  uint32_t Now(int warp) const { return clocks_[warp][warp]; }
-  uint32_t Seen(int warp, int other) const { return clocks_[warp][other]; }
-  // Adds what `warp` did and saw to `clock`, and begins the warp's next interval.
-  void Publish(int warp, VectorClock& clock) {
-    for (int w = 0; w < kMaxWarps; ++w)
-      clock[w] = clock[w] > clocks_[warp][w] ? clock[w] : clocks_[warp][w];
-    ++clocks_[warp][warp];
-  }
-  // What is in `clock` comes before what `warp` does from now on.
-  void Observe(int warp, const VectorClock& clock) {
-    for (int w = 0; w < kMaxWarps; ++w) {
-      if (w != warp && clocks_[warp][w] < clock[w]) clocks_[warp][w] = clock[w];
-    }
-  }
-  // The lanes of the warp synchronise with one another.
-  void Advance(int warp) { ++clocks_[warp][warp]; }
-
- private:
-  std::array<VectorClock, kMaxWarps> clocks_;
-};
 
 // The shared memory of a block: bytes, whether they were written, which asynchronous operation is
 // under way on them, and for each byte who wrote and read it last, by which races are found.
@@ -82,6 +46,11 @@ class SharedMemory {
   std::string Write(const HappensBefore& order, const Accessor& by, uint32_t address, int bytes,
                     const std::byte* value);
   std::string Atomic(const HappensBefore& order, const Accessor& by, uint32_t address, int bytes);
+  // By an asynchronous operation of the thread: what others wrote has to have passed a proxy fence.
+  std::string AsyncRead(const HappensBefore& order, const Accessor& by, uint32_t address,
+                        int bytes);
+  // Some lanes of the warp, not all, are at a proxy fence.
+  void FenceWrites(const HappensBefore& order, int warp, uint32_t lanes);
 
   bool Written(uint32_t address, int bytes) const;
   void SetWritten(uint32_t address, int bytes, bool written);
@@ -109,6 +78,7 @@ class SharedMemory {
     uint8_t read_warp = 0;
     uint8_t read_lane = 0;
     bool write_atomic = false;
+    bool write_fenced = false;  // by its own thread alone
     uint32_t readers = 0;  // index of a set, where several warps read without order between them
   };
   struct Reader {

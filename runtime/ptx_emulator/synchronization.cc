@@ -10,9 +10,18 @@ namespace {
 
 void Nothing(Warp&, const Instruction&, uint32_t) {}
 
-// A fence orders the memory accesses of one thread; lanes and warps run here in an order in which
-// that is so already.
+// Between accesses of threads and those of asynchronous operations.
+void ProxyFence(Warp& warp, const Instruction&, uint32_t mask) {
+  Block& block = warp.block();
+  const bool all_lanes = mask == warp.live();
+  if (!all_lanes) block.shared().FenceWrites(block.order(), warp.index(), mask);
+  block.order().Fence(warp.index(), all_lanes);
+}
+
+// Any other fence orders the memory accesses of one thread; lanes and warps run here in an order in
+// which that is so already.
 void DecodeFence(StatementDecoder& d) {
+  bool proxy = false, to_async = false, elsewhere = false;
   while (!d.PeekNext().empty()) {
     const std::string_view next = d.TakeNext();
     constexpr std::string_view kKnown[] = {"sc",
@@ -40,8 +49,11 @@ void DecodeFence(StatementDecoder& d) {
     bool known = false;
     for (std::string_view name : kKnown) known |= name == next;
     if (!known) return d.Fail("expected a kind of fence or its scope");
+    proxy |= next == "proxy";
+    to_async |= next == "async" || next.starts_with("async::shared::");
+    elsewhere |= next == "global";
   }
-  d.Execute(&Nothing);
+  d.Execute(proxy && to_async && !elsewhere ? &ProxyFence : &Nothing);
 }
 
 void WarpBarrier(Warp& warp, const Instruction& instruction, uint32_t mask) {

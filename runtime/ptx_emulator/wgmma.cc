@@ -100,9 +100,39 @@ bool CheckReads(Warp& warp, const std::vector<uint32_t>& reads) {
                   address);
     }
     block.ReportRace(warp, 0, address,
-                     shared.Read(block.order(), block.Accessor(warp, 0), address, 16));
+                     shared.AsyncRead(block.order(), block.Accessor(warp, 0), address, 16));
   }
   return true;
+}
+
+// Whether the other warps of the warpgroup, as far as they have come, issue the same product.
+bool CheckAgreement(Warp& warp, const WarpgroupProducts::Product& product) {
+  Block& block = warp.block();
+  constexpr int kWarps = WarpgroupAgreement::kWarps;
+  const int first = warp.index() / kWarps * kWarps, rank = warp.index() - first;
+  if (static_cast<uint32_t>(first + kWarps) * kWarpSize > block.thread_count()) {
+    warp.Report(FindingKind::kMisuse, -1,
+                Cat("a product of a warpgroup, of which the block, of ", block.thread_count(),
+                    " threads, has no whole one here: expected a multiple of 128 threads"));
+    return false;
+  }
+  WarpgroupAgreement& agreement = block.agreement(first / kWarps);
+  if (agreement.Ahead(rank) >= static_cast<int64_t>(WarpgroupProducts::kMaxUnderWay)) {
+    warp.Report(FindingKind::kMisuse, -1,
+                Cat("expected the warps of a warpgroup at the same product, got one that is ",
+                    WarpgroupProducts::kMaxUnderWay, " products ahead"));
+    block.EndLaunch();
+    return false;
+  }
+  const WarpgroupAgreement::Product* other =
+      agreement.Add(rank, {product.instruction, product.a, product.b});
+  if (other == nullptr) return true;
+  warp.Report(FindingKind::kMisuse, -1,
+              other->instruction != product.instruction
+                  ? Cat("another warp of the warpgroup is at the product of PTX line ",
+                        other->instruction->line)
+                  : std::string("another warp of the warpgroup has other matrix descriptors"));
+  return false;
 }
 
 void Issue(Warp& warp, const Instruction& instruction, uint32_t mask) {
@@ -143,11 +173,17 @@ void Issue(Warp& warp, const Instruction& instruction, uint32_t mask) {
                          "to the swizzle's pattern");
     }
   }
-  if (!CheckReads(warp, product.reads) || !warp.products().MayBegin(warp)) return;
+  if (!CheckAgreement(warp, product) || !CheckReads(warp, product.reads) ||
+      !warp.products().MayBegin(warp)) {
+    return;
+  }
   for (uint32_t address : product.reads) warp.block().shared().BeginAsync(address, 16, false);
   if (product.accumulate) {
     for (int i = 0; i < instruction.result_count; ++i)
       warp.RequireDefined(instruction.results[i], mask, "an accumulator");
+  } else {
+    // They have values for the products that follow, and for others from the wait on.
+    warp.DefineResults(instruction, kAllLanes, mask);
   }
   warp.products().Issue(warp, std::move(product));
 }
@@ -242,6 +278,21 @@ void DecodeWarpgroup(StatementDecoder& d) {
 
 }  // namespace
 
+const WarpgroupAgreement::Product* WarpgroupAgreement::Add(int rank, const Product& product) {
+  const int64_t position = issued_[static_cast<size_t>(rank)]++ - first_;
+  if (position == static_cast<int64_t>(products_.size())) products_.push_back(product);
+  differs_ = products_[static_cast<size_t>(position)];
+  while (!products_.empty() && *std::min_element(issued_.begin(), issued_.end()) > first_) {
+    products_.pop_front();
+    ++first_;
+  }
+  return differs_ == product ? nullptr : &differs_;
+}
+
+int64_t WarpgroupAgreement::Ahead(int rank) const {
+  return issued_[static_cast<size_t>(rank)] - *std::min_element(issued_.begin(), issued_.end());
+}
+
 void WarpgroupProducts::Reset() { *this = WarpgroupProducts(); }
 
 void WarpgroupProducts::Issue(Warp& warp, Product product) {
@@ -283,8 +334,14 @@ bool WarpgroupProducts::Touches(const Instruction& instruction) const {
 void WarpgroupProducts::Complete(Warp& warp, const Product& product) {
   const Instruction& instruction = *product.instruction;
   const Shape& shape = ShapeOf(instruction);
-  SharedMemory& shared = warp.block().shared();
-  for (uint32_t address : product.reads) shared.EndAsync(address, 16, false);
+  Block& block = warp.block();
+  SharedMemory& shared = block.shared();
+  for (uint32_t address : product.reads) {
+    shared.EndAsync(address, 16, false);
+    // It may have been read as late as now: what writes there next has to come after the wait.
+    block.ReportRace(warp, 0, address,
+                     shared.AsyncRead(block.order(), block.Accessor(warp, 0), address, 16));
+  }
   for (int i = 0; i < instruction.result_count; ++i) --marked_[instruction.results[i].id];
   --under_way_;
   double a[16][32];

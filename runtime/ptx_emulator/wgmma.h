@@ -1,6 +1,7 @@
 #ifndef WEFT_RUNTIME_PTX_EMULATOR_WGMMA_H_
 #define WEFT_RUNTIME_PTX_EMULATOR_WGMMA_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -11,6 +12,29 @@
 namespace weft::ptx {
 
 class Warp;
+
+// The products that the four warps of a warpgroup issue, which have to be the same: each warp
+// computes a quarter of each.
+class WarpgroupAgreement {
+ public:
+  static constexpr int kWarps = 4;
+  struct Product {
+    const Instruction* instruction = nullptr;
+    uint64_t a = 0, b = 0;  // descriptors
+    friend bool operator==(const Product&, const Product&) = default;
+  };
+
+  // The next product of the warpgroup's warp `rank`. Null, or the one of another warp in its place.
+  const Product* Add(int rank, const Product& product);
+  // Products that the warp issued and others did not yet, or the other way round.
+  int64_t Ahead(int rank) const;
+
+ private:
+  std::deque<Product> products_;  // those that not all warps have issued
+  int64_t first_ = 0;
+  std::array<int64_t, kWarps> issued_{};
+  Product differs_;
+};
 
 // The asynchronous matrix products of a warp's part of its warpgroup. They read shared memory and
 // write their accumulators when they are waited for; until then both are marked.
