@@ -61,8 +61,25 @@ TEST(TensorCore, LargeProductsAreMatrixInstructionsOnAsynchronousCopies) {
   // Results are rounded and stored 16 bytes at a time.
   EXPECT_EQ(CountOf(ptx, "st.global"), CountOf(ptx, "st.global.v4.b32"));
   EXPECT_EQ(CountOf(ptx, "st.global"), 16);
-  EXPECT_THAT(PtxOf(large, DataType::kF16, "cuda:sm_90a"),
+  EXPECT_THAT(PtxOf(large, DataType::kF16, "cuda:sm_90"),
               HasSubstr("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"));
+}
+
+TEST(TensorCore, LargeProductsOfSm90aAreOfWarpgroups) {
+  const std::string ptx = PtxOf({{}, 4096, 4096, 4096}, DataType::kBF16, "cuda:sm_90a");
+  // 64 steps of depth; what threads copied is for asynchronous operations before the barrier.
+  EXPECT_EQ(CountOf(ptx, "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16"), 4);
+  const size_t loop = ptx.find("fence.proxy.async.shared::cta");
+  ASSERT_NE(loop, ptx.npos);
+  EXPECT_LT(loop, ptx.find("bar.sync", loop));
+  EXPECT_THAT(ptx, HasSubstr("wgmma.wait_group.sync.aligned \t1"));
+  EXPECT_THAT(ptx, AllOf(HasSubstr("cp.async.cg.shared.global"), Not(HasSubstr("ldmatrix")),
+                         Not(HasSubstr("mma.sync"))));
+  EXPECT_THAT(PtxOf({{}, 65536, 128, 4096}, DataType::kF16, "cuda:sm_90a"),
+              HasSubstr("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16"));
+  // A row of 32 of them is half of a warpgroup's.
+  EXPECT_THAT(PtxOf({{}, 32, 8192, 4096}, DataType::kF16, "cuda:sm_90a"),
+              AllOf(HasSubstr("mma.sync"), Not(HasSubstr("wgmma"))));
 }
 
 TEST(TensorCore, OthersAreMultiplyAdds) {
@@ -148,15 +165,26 @@ TEST(TensorCore, EveryTile) {
     const char* target;
     Product product;
   };
+  const char* const warps = kTargets[0];
+  const char* const groups = kTargets[1];
   int i = 0;
-  for (const Case& c : {Case{{128, 256}, kTargets[0], {{60}, 72, 200, 136}},
-                        Case{{256, 128}, kTargets[0], {{60}, 200, 72, 136, true, true}},
-                        Case{{128, 128}, kTargets[0], {{}, 840, 968, 136}},
-                        Case{{128, 64}, kTargets[0], {{}, 584, 648, 136, true, true}},
-                        Case{{64, 128}, kTargets[0], {{}, 776, 968, 136}},
-                        Case{{64, 64}, kTargets[1], {{}, 232, 1032, 168, false, true}},
-                        Case{{32, 64}, kTargets[0], {{}, 136, 680, 168}},
-                        Case{{32, 32}, kTargets[1], {{}, 30, 60, 168, true}}}) {
+  for (const Case& c :
+       {Case{{128, 256}, warps, {{60}, 72, 200, 136}},
+        Case{{256, 128}, warps, {{60}, 200, 72, 136, true, true}},
+        Case{{128, 128}, warps, {{}, 840, 968, 136}},
+        Case{{128, 64}, warps, {{}, 584, 648, 136, true, true}},
+        Case{{64, 128}, warps, {{}, 776, 968, 136}},
+        Case{{64, 64}, warps, {{}, 232, 1032, 168, false, true}},
+        Case{{32, 64}, warps, {{}, 136, 680, 168}}, Case{{32, 32}, warps, {{}, 30, 60, 168, true}},
+        Case{{128, 256}, groups, {{67}, 72, 200, 264}},
+        Case{{256, 128}, groups, {{67}, 200, 72, 264, true, true}},
+        Case{{128, 128}, groups, {{70}, 100, 100, 264, false, true}},
+        Case{{128, 64}, groups, {{70}, 100, 60, 264, true, false}},
+        Case{{64, 128}, groups, {{70}, 60, 100, 264, false, true}},
+        Case{{64, 128}, groups, {{70}, 60, 100, 263, false, false}},
+        Case{{64, 64}, groups, {{70}, 60, 60, 264, true, true}},
+        Case{{64, 64}, groups, {{70}, 60, 60, 270}}, Case{{32, 64}, groups, {{70}, 30, 60, 168}},
+        Case{{32, 32}, groups, {{}, 30, 60, 168, true}}}) {
     const Product& p = c.product;
     ContractionShape shape;
     shape.batches = p.batch.empty() ? 1 : p.batch[0];
@@ -166,7 +194,8 @@ TEST(TensorCore, EveryTile) {
     shape.depth = p.k;
     const TensorTiling tiling = ChooseTensorTiling(shape, *Target::Parse(c.target));
     EXPECT_EQ(std::pair(tiling.rows, tiling.columns), c.tile);
-    EXPECT_GT(p.k, tiling.stages * TensorTiling::kDepth);
+    EXPECT_EQ(tiling.warpgroups, c.target == groups && tiling.rows >= 64);
+    EXPECT_GT(p.k, tiling.stages * tiling.depth());
     CheckProduct(p, kNarrow[i++ % 2], c.target);
   }
 }
@@ -193,12 +222,19 @@ TEST(TensorCore, Convolutions) {
 
 // Copies and loads of fragments touch each bank once, however the operands lie.
 TEST(TensorCore, NoBankConflicts) {
-  for (Product p : {Product{{}, 896, 1024, 32}, Product{{}, 320, 704, 64}, Product{{}, 64, 64, 64},
-                    Product{{60}, 72, 200, 32}, Product{{60}, 200, 72, 32}}) {
+  struct Case {
+    const char* target;
+    Product product;
+  };
+  for (auto [target, p] :
+       {Case{kTargets[0], {{}, 896, 1024, 32}}, Case{kTargets[0], {{}, 320, 704, 64}},
+        Case{kTargets[0], {{}, 64, 64, 64}}, Case{kTargets[0], {{60}, 72, 200, 32}},
+        Case{kTargets[0], {{60}, 200, 72, 32}}, Case{kTargets[1], {{67}, 72, 200, 64}},
+        Case{kTargets[1], {{70}, 64, 64, 64}}}) {
     for (bool ta : {false, true}) {
       for (bool tb : {false, true}) {
-        SCOPED_TRACE(absl::StrCat(p.m, " ", p.n, " ", p.k, " ", ta, " ", tb));
-        TestFusion fusion(kTargets[0]);
+        SCOPED_TRACE(absl::StrCat(target, " ", p.m, " ", p.n, " ", p.k, " ", ta, " ", tb));
+        TestFusion fusion(target);
         p.ta = ta;
         p.tb = tb;
         ASSERT_TRUE(fusion.TryText("contraction", ProductBody(p, DataType::kF16, "")).ok());

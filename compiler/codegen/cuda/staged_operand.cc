@@ -22,8 +22,6 @@ namespace NVVM = mlir::NVVM;
 namespace {
 
 constexpr int64_t kElementBytes = 2;
-// Of a row or column, in a step of depth.
-constexpr int64_t kStepBytes = TensorTiling::kDepth * kElementBytes;
 constexpr unsigned kGlobalSpace = 1;
 
 std::optional<int64_t> ConstantOf(Value value) { return CodeBuilder::ConstantOf(value); }
@@ -107,17 +105,18 @@ StagedOperand::StagedOperand(const ContractionTiles& tiles, const TensorTiling& 
       is_left_(is_left),
       size_(size),
       threads_(tiling.threads()),
+      depth_(tiling.depth()),
+      panels_(tiling.warpgroups),
       source_(std::move(source)) {
-  stage_bytes_ = size_ * kStepBytes;
+  stage_bytes_ = size_ * depth_ * kElementBytes;
   // The stages of A, then those of B.
-  const int64_t before = is_left_ ? 0 : tiling.stages * tiling.rows * kStepBytes;
+  const int64_t before = is_left_ ? 0 : tiling.stages * tiling.rows * depth_ * kElementBytes;
   shared_ = kb_->At(kb_->BlockScratch(), before, kb_->b().getI8Type());
-  row_chunks_ = (source_.along_depth ? TensorTiling::kDepth : size_) / kChunk;
+  row_chunks_ = (source_.along_depth ? depth_ : size_) / kChunk;
   per_thread_ = stage_bytes_ / kChunkBytes / threads_;
   row_ = kb_->Div(thread_, row_chunks_);
   chunk_ = kb_->Rem(thread_, row_chunks_);
-  shared_offset_ =
-      kb_->Mul(kb_->Add(kb_->Mul(row_, row_chunks_), Swizzled(row_, chunk_)), kChunkBytes);
+  shared_offset_ = kb_->Mul(PlaceOf(row_, chunk_), kChunkBytes);
   narrow_ = MakePath(source_.run);
   if (source_.wide) wide_ = MakePath(kChunk);
 }
@@ -129,17 +128,24 @@ Value StagedOperand::Swizzled(Value row, Value chunk) const {
   return arith::XOrIOp::create(kb_->b(), chunk, kb_->Rem(kb_->Div(row, kChunk / line), line));
 }
 
+Value StagedOperand::PlaceOf(Value row, Value chunk) const {
+  if (!panels_) return kb_->Add(kb_->Mul(row, row_chunks_), Swizzled(row, chunk));
+  constexpr int64_t kLine = kPanelBytes / kChunkBytes;
+  const int64_t rows = source_.along_depth ? size_ : depth_;
+  Value panel = kb_->Mul(kb_->Div(chunk, kLine), rows * kLine);
+  Value in_panel = kb_->Add(kb_->Mul(row, kLine), Swizzled(row, kb_->Rem(chunk, kLine)));
+  return kb_->Add(panel, in_panel);
+}
+
 Value StagedOperand::OwnAt(int64_t number, int64_t element) const {
-  const int64_t rows_between = threads_ / row_chunks_;
-  Value own = source_.along_depth ? kb_->Add(row_, number * rows_between)
+  Value own = source_.along_depth ? kb_->Add(row_, number * rows_between())
                                   : kb_->Add(kb_->Mul(chunk_, kChunk), element);
   return kb_->Add(source_.first, own);
 }
 
 Value StagedOperand::DepthAt(int64_t number, int64_t element) const {
-  const int64_t rows_between = threads_ / row_chunks_;
   return source_.along_depth ? kb_->Add(kb_->Mul(chunk_, kChunk), element)
-                             : kb_->Add(row_, number * rows_between);
+                             : kb_->Add(row_, number * rows_between());
 }
 
 // What lies outside of the own is replaced by the last inside, and never stored.
@@ -163,7 +169,7 @@ StagedOperand::Piece StagedOperand::PieceAt(const Path& path, Value step, int64_
   Value all = tiles_->depth();
   Value depth = kb_->Add(step, DepthAt(number, first));
   Value inside;
-  if (const auto known = ConstantOf(all); !known || *known % TensorTiling::kDepth != 0) {
+  if (const auto known = ConstantOf(all); !known || *known % depth_ != 0) {
     inside = kb_->Less(depth, all);
     if (clamped) depth = kb_->Min(depth, kb_->Sub(all, source_.along_depth ? path.run : 1));
   }
@@ -175,8 +181,9 @@ StagedOperand::Piece StagedOperand::PieceAt(const Path& path, Value step, int64_
 Value StagedOperand::SharedAt(Value stage, int64_t number) const {
   Value offset = kb_->Add(kb_->Mul(stage, stage_bytes_), shared_offset_);
   const mlir::Type byte = kb_->b().getI8Type();
-  // The exchange of chunks repeats within fewer rows than lie between a thread's chunks.
-  return kb_->At(kb_->At(shared_, offset, byte), number * threads_ * kChunkBytes, byte);
+  // The exchange of chunks repeats within the rows that lie between a thread's chunks.
+  const int64_t row_bytes = panels_ ? kPanelBytes : row_chunks_ * kChunkBytes;
+  return kb_->At(kb_->At(shared_, offset, byte), number * rows_between() * row_bytes, byte);
 }
 
 void StagedOperand::Bring(Value step, Value stage) const {
@@ -220,10 +227,19 @@ void StagedOperand::Bring(const Path& path, Value step, Value stage) const {
 
 // What no copy is aligned for goes through registers.
 void StagedOperand::BringByElements(const Path& path, Value step, Value stage) const {
+  // So many chunks at a time have room in registers beside the sums.
+  constexpr int64_t kTogether = 4;
+  for (int64_t first = 0; first < per_thread_; first += kTogether) {
+    BringByElements(path, step, stage, first, std::min(first + kTogether, per_thread_));
+  }
+}
+
+void StagedOperand::BringByElements(const Path& path, Value step, Value stage, int64_t first,
+                                    int64_t end) const {
   mlir::ImplicitLocOpBuilder& b = kb_->b();
   const mlir::Type i16 = b.getI16Type();
   std::vector<Values> chunks(static_cast<size_t>(per_thread_));
-  for (int64_t number = 0; number < per_thread_; ++number) {
+  for (int64_t number = first; number < end; ++number) {
     for (int64_t i = 0; i < kChunk; ++i) {
       const Piece piece = PieceAt(path, step, number, i, true);
       Value x = kb_->LoadAt(kb_->At(source_.pointer, piece.offset, i16), i16);
@@ -233,7 +249,7 @@ void StagedOperand::BringByElements(const Path& path, Value step, Value stage) c
   }
   // Vectors are made after all the offsets: those may take branches, across which LLVM would carry
   // vectors in the making, whose other elements have no value yet.
-  for (int64_t number = 0; number < per_thread_; ++number) {
+  for (int64_t number = first; number < end; ++number) {
     Value chunk = kb_->Zero(mlir::VectorType::get({kChunk}, i16));
     for (int64_t i = 0; i < kChunk; ++i) {
       Value x = chunks[static_cast<size_t>(number)][static_cast<size_t>(i)];
@@ -253,12 +269,11 @@ void StagedOperand::SetWarp(Value first, int64_t size) {
   Value low = kb_->Rem(kb_->Div(lane, kChunk), 2), high = kb_->Div(lane, 2 * kChunk);
   Value own = is_left_ ? low : high, depth = is_left_ ? high : low;
   auto add = [&](Value at_row, Value chunk) {
-    Value place = kb_->Add(kb_->Mul(at_row, row_chunks_), Swizzled(at_row, chunk));
-    fragment_offsets_.push_back(kb_->Mul(place, kChunkBytes));
+    fragment_offsets_.push_back(kb_->Mul(PlaceOf(at_row, chunk), kChunkBytes));
   };
   if (source_.along_depth) {
     Value at = kb_->Add(kb_->Add(first, row), kb_->Mul(own, kChunk));
-    for (int64_t half = 0; half < TensorTiling::kDepth / 16; ++half) {
+    for (int64_t half = 0; half < depth_ / 16; ++half) {
       add(at, kb_->Add(depth, 2 * half));
     }
   } else {
@@ -292,6 +307,25 @@ std::vector<Values> StagedOperand::LoadFragments(Value stage, int64_t half) cons
     fragments.push_back(std::move(fragment));
   }
   return fragments;
+}
+
+// 128-byte swizzle; the distance of eight rows, which is that of eight rows or columns where
+// neighbours are steps of depth, and of eight steps of depth otherwise; and then, that of panels.
+Value StagedOperand::Descriptor(Value stage, Value first) const {
+  const int64_t panel_bytes = depth_ * kPanelBytes;
+  const uint64_t layout = uint64_t{1} << 62 |
+                          static_cast<uint64_t>(8 * kPanelBytes / kDescriptorUnit) << 32 |
+                          static_cast<uint64_t>(panel_bytes / kDescriptorUnit) << 16;
+  constexpr int64_t kAddresses = 0x3fff;
+  mlir::ImplicitLocOpBuilder& b = kb_->b();
+  Value offset = kb_->Add(kb_->Mul(stage, stage_bytes_), kb_->Mul(first, kPanelBytes));
+  Value address = kb_->Add(LLVM::PtrToIntOp::create(b, b.getI64Type(), shared_), offset);
+  Value units = arith::AndIOp::create(b, kb_->Div(address, kDescriptorUnit), kb_->I64(kAddresses));
+  return arith::OrIOp::create(b, units, kb_->I64(static_cast<int64_t>(layout)));
+}
+
+int64_t StagedOperand::descriptor_of_depth() const {
+  return (source_.along_depth ? 16 * kElementBytes : 16 * kPanelBytes) / kDescriptorUnit;
 }
 
 }  // namespace weft

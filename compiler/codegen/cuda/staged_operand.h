@@ -5,7 +5,9 @@
 // In shared memory a stage is a matrix of chunks, 16 bytes each. Its rows are the operand's own
 // (A's rows, B's columns) where steps of depth are neighbours in memory, and steps of depth
 // otherwise. Within a row, chunks are exchanged so that both the copies, which go along rows, and
-// the loads, which take one chunk of each of eight rows, touch every bank once.
+// the loads, which take one chunk of each of eight rows, touch every bank once. For warpgroups,
+// rows have 128 bytes, as their matrices do ("128-byte swizzle"): longer ones are cut into panels,
+// each with all the rows.
 #ifndef WEFT_COMPILER_CODEGEN_CUDA_STAGED_OPERAND_H_
 #define WEFT_COMPILER_CODEGEN_CUDA_STAGED_OPERAND_H_
 
@@ -29,7 +31,7 @@ class StagedOperand {
                              const TensorTiling& tiling, mlir::Value thread);
 
   // Begins to copy the tile's part of the steps of depth from `step` on, a multiple of
-  // TensorTiling::kDepth below the depth, to a stage; zeros stand for steps past the depth. All
+  // TensorTiling::depth() below the depth, to a stage; zeros stand for steps past the depth. All
   // threads of the block take part. It is there when the thread that copies has waited for its
   // group of asynchronous copies and a barrier was passed.
   void Bring(mlir::Value step, mlir::Value stage) const;
@@ -41,10 +43,20 @@ class StagedOperand {
   // Those of Left are one operand of mma.m16n8k16, those of Right two, for 8 columns each.
   std::vector<Values> LoadFragments(mlir::Value stage, int64_t half) const;
 
+  // For warpgroups: the descriptor (i64) of a stage's matrix of the tile's rows or columns from
+  // `first` on, a multiple of 64, and 16 steps of depth; what it grows by for the next 64 rows or
+  // columns, and for the next 16 steps; and whether neighbours in a row are not steps of depth.
+  mlir::Value Descriptor(mlir::Value stage, mlir::Value first) const;
+  static constexpr int64_t kDescriptorOfRows = 64 * 128 / 16;
+  int64_t descriptor_of_depth() const;
+  bool transposed() const { return !source_.along_depth; }
+
  private:
   // Elements in a chunk.
   static constexpr int64_t kChunk = 8;
   static constexpr int64_t kChunkBytes = 16;
+  // Of a row in a panel; and what descriptors count addresses in.
+  static constexpr int64_t kPanelBytes = 128, kDescriptorUnit = 16;
 
   // Where the operand is in global memory. "Own" are rows of A, or columns of B.
   struct Source {
@@ -75,8 +87,10 @@ class StagedOperand {
                 bool is_left, int64_t size, Source source);
 
   static int64_t RunIn(mlir::Value extent);
-  // The chunk's place in its row.
+  // The chunk's place in its row, and in the stage, in chunks.
   mlir::Value Swizzled(mlir::Value row, mlir::Value chunk) const;
+  mlir::Value PlaceOf(mlir::Value row, mlir::Value chunk) const;
+  int64_t rows_between() const { return threads_ / row_chunks_; }  // a thread's chunks
   Path MakePath(int64_t run) const;
   // Own and depth of an element of the thread's chunk `number`, the depth counted from the step's.
   mlir::Value OwnAt(int64_t number, int64_t element) const;
@@ -86,12 +100,15 @@ class StagedOperand {
   void Bring(const Path& path, mlir::Value step, mlir::Value stage) const;
   mlir::Value SharedAt(mlir::Value stage, int64_t number) const;
   void BringByElements(const Path& path, mlir::Value step, mlir::Value stage) const;
+  void BringByElements(const Path& path, mlir::Value step, mlir::Value stage, int64_t first,
+                       int64_t end) const;
 
   const ContractionTiles* tiles_;
   KernelBuilder* kb_;
   mlir::Value thread_;
   bool is_left_;
-  int64_t size_, threads_;
+  int64_t size_, threads_, depth_;
+  bool panels_;
   Source source_;
   mlir::Value shared_;
   int64_t row_chunks_;  // chunks of a row of shared memory

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <vector>
 
 #include "compiler/codegen/cuda/staged_operand.h"
 #include "compiler/codegen/cuda/tensor_tiling.h"
 #include "compiler/codegen/cuda/thread.h"
+#include "compiler/codegen/cuda/warpgroup.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -23,8 +25,9 @@ namespace LLVM = mlir::LLVM;
 namespace NVVM = mlir::NVVM;
 
 // One instruction's product: 16 rows, 8 columns, 16 steps of depth. Thread l of a warp has four of
-// its sums: columns 2 * (l % 4) and the next, of row l / 4 and of the one 8 rows down.
-constexpr int64_t kRows = 16, kColumns = 8, kDepth = 16, kSums = 4;
+// its sums: columns 2 * (l % 4) and the next, of row l / 4 and of the one 8 rows down. A
+// warpgroup's has 64 rows, 16 of each warp, and any number of times 8 columns.
+constexpr int64_t kRows = 16, kColumns = 8, kDepth = 16, kSums = 4, kGroupRows = 64;
 
 class TensorCoreTiles {
  public:
@@ -35,36 +38,51 @@ class TensorCoreTiles {
     tiling_ = ChooseTensorTiling(tiles_.shape(), kb_.target());
     SetBlockThreads(kb_, spec, static_cast<int>(tiling_.threads()));
     const ContractionTiles::Tile tile = tiles_.Place(tiling_.rows, tiling_.columns, spec);
-    Value thread = ThreadInBlock(kb_), warp = kb_.Div(thread, kWarp);
-    const int64_t warps_down = tiling_.rows / tiling_.warp_rows;
-    Value first_row = kb_.Mul(kb_.Rem(warp, warps_down), tiling_.warp_rows);
-    Value first_column = kb_.Mul(kb_.Div(warp, warps_down), tiling_.warp_columns);
+    Value thread = ThreadInBlock(kb_), part = kb_.Div(thread, tiling_.part_threads());
+    const int64_t parts_down = tiling_.rows / tiling_.part_rows;
+    Value first_row = kb_.Mul(kb_.Rem(part, parts_down), tiling_.part_rows);
+    Value first_column = kb_.Mul(kb_.Div(part, parts_down), tiling_.part_columns);
 
     Values sums(static_cast<size_t>(rows() * columns() * kSums), kb_.Zero(b_.getF32Type()));
     if (CodeBuilder::ConstantOf(tiles_.depth()) != 0) {
       spec.scratch_bytes = tiling_.shared_bytes();
       StagedOperand left = StagedOperand::Left(tiles_, tile, tiling_, thread);
       StagedOperand right = StagedOperand::Right(tiles_, tile, tiling_, thread);
-      left.SetWarp(first_row, tiling_.warp_rows);
-      right.SetWarp(first_column, tiling_.warp_columns);
-      sums = AddUp(left, right, std::move(sums));
+      if (tiling_.warpgroups) {
+        sums = AddUp(left, right, std::move(sums), [&](Value stage, Values& now) {
+          MultiplyByWarpgroup(left, right, first_row, first_column, stage, now);
+        });
+        sums = FinishWarpgroupProducts(kb_, sums);
+      } else {
+        left.SetWarp(first_row, tiling_.part_rows);
+        right.SetWarp(first_column, tiling_.part_columns);
+        sums = AddUp(left, right, std::move(sums),
+                     [&](Value stage, Values& now) { Multiply(left, right, stage, now); });
+      }
     }
-    Store(sums, tile.batch, kb_.Add(tile.first_row, first_row),
-          kb_.Add(tile.first_column, first_column), kb_.Rem(thread, kWarp));
+    Value row = kb_.Add(tile.first_row, first_row);
+    if (tiling_.warpgroups) {
+      row = kb_.Add(row, kb_.Mul(kb_.Div(kb_.Rem(thread, TensorTiling::kGroup), kWarp), kRows));
+    }
+    Store(sums, tile.batch, row, kb_.Add(tile.first_column, first_column), kb_.Rem(thread, kWarp));
   }
 
  private:
-  // Products of one instruction in a warp's part of the tile, down and across.
-  int64_t rows() const { return tiling_.warp_rows / kRows; }
-  int64_t columns() const { return tiling_.warp_columns / kColumns; }
+  // Products of one instruction in the part of a warp or warpgroup, down and across: of 8 columns
+  // each, whatever the instruction has.
+  int64_t product_rows() const { return tiling_.warpgroups ? kGroupRows : kRows; }
+  int64_t rows() const { return tiling_.part_rows / product_rows(); }
+  int64_t columns() const { return tiling_.part_columns / kColumns; }
 
   // Steps of depth go through a ring of stages: while one is multiplied, those after it are on
   // their way. Each step ends a group of copies, an empty one where nothing is left to bring, so
   // that the groups under way tell which step has come. One barrier a step: it is passed when all
-  // see what came, and when all are done with the stage before it, which is filled next.
-  Values AddUp(const StagedOperand& left, const StagedOperand& right, Values sums) {
-    constexpr int64_t kStep = TensorTiling::kDepth;
-    const int64_t stages = tiling_.stages;
+  // see what came, and when all are done with the stage that is filled next: that of the step
+  // before; or, by warpgroups, of the one before that, for which each has waited after it started
+  // the next products, so that those go on meanwhile.
+  Values AddUp(const StagedOperand& left, const StagedOperand& right, Values sums,
+               const std::function<void(Value stage, Values& sums)>& multiply) {
+    const int64_t depth_of_step = tiling_.depth(), stages = tiling_.stages, ahead = tiling_.ahead();
     Value depth = tiles_.depth();
     auto bring = [&](Value step, Value stage) {
       kb_.If(kb_.Less(step, depth), [&] {
@@ -73,38 +91,58 @@ class TensorCoreTiles {
       });
       NVVM::CpAsyncCommitGroupOp::create(b_);
     };
-    for (int64_t i = 0; i + 1 < stages; ++i) bring(kb_.I64(i * kStep), kb_.I64(i));
+    for (int64_t i = 0; i < ahead; ++i) bring(kb_.I64(i * depth_of_step), kb_.I64(i));
     auto next_stage = [&](Value stage) {
       Value next = kb_.Add(stage, 1);
       return kb_.Select(kb_.Equal(next, kb_.I64(stages)), kb_.I64(0), next);
     };
     Values carried = std::move(sums);
-    carried.push_back(kb_.I64(0));           // the stage that has come
-    carried.push_back(kb_.I64(stages - 1));  // the one to fill
-    Values last = kb_.For(kb_.I64(0), depth, kStep, carried, [&](Value step, ValueRange now) {
-      NVVM::CpAsyncWaitGroupOp::create(b_, static_cast<uint32_t>(stages - 2));
-      Barrier(kb_);
-      Value come = now[now.size() - 2], fill = now[now.size() - 1];
-      bring(kb_.Add(step, (stages - 1) * kStep), fill);
-      const ValueRange so_far = now.drop_back(2);
-      Values next(so_far.begin(), so_far.end());
-      Multiply(left, right, come, next);
-      next.push_back(next_stage(come));
-      next.push_back(next_stage(fill));
-      return next;
-    });
+    carried.push_back(kb_.I64(0));      // the stage that has come
+    carried.push_back(kb_.I64(ahead));  // the one to fill
+    Values last =
+        kb_.For(kb_.I64(0), depth, depth_of_step, carried, [&](Value step, ValueRange now) {
+          NVVM::CpAsyncWaitGroupOp::create(b_, static_cast<uint32_t>(ahead - 1));
+          if (tiling_.warpgroups) FenceForWarpgroups(kb_);
+          Barrier(kb_);
+          Value come = now[now.size() - 2], fill = now[now.size() - 1];
+          bring(kb_.Add(step, ahead * depth_of_step), fill);
+          const ValueRange so_far = now.drop_back(2);
+          Values next(so_far.begin(), so_far.end());
+          multiply(come, next);
+          if (tiling_.warpgroups) WaitForWarpgroupProducts(kb_, 1);
+          next.push_back(next_stage(come));
+          next.push_back(next_stage(fill));
+          return next;
+        });
     last.resize(last.size() - 2);
     return last;
+  }
+
+  // Starts the products of one stage, in the order of their depth.
+  void MultiplyByWarpgroup(const StagedOperand& left, const StagedOperand& right, Value first_row,
+                           Value first_column, Value stage, Values& sums) {
+    auto operand = [&](const StagedOperand& staged, Value first) {
+      return WarpgroupProduct::Operand{staged.Descriptor(stage, first),
+                                       staged.descriptor_of_depth(), staged.transposed()};
+    };
+    const WarpgroupProduct product{.dtype = dtype_,
+                                   .row_blocks = rows(),
+                                   .columns = tiling_.part_columns,
+                                   .steps = tiling_.depth() / kDepth,
+                                   .left = operand(left, first_row),
+                                   .right = operand(right, first_column),
+                                   .row_block_step = StagedOperand::kDescriptorOfRows};
+    sums = StartWarpgroupProduct(kb_, product, sums);
   }
 
   // Adds the products of one stage. Fragments are loaded before the products of the half step
   // before them.
   void Multiply(const StagedOperand& left, const StagedOperand& right, Value stage, Values& sums) {
-    constexpr int64_t kHalves = TensorTiling::kDepth / kDepth;
+    const int64_t halves = tiling_.depth() / kDepth;
     std::vector<Values> a = left.LoadFragments(stage, 0), b = right.LoadFragments(stage, 0);
-    for (int64_t half = 0; half < kHalves; ++half) {
+    for (int64_t half = 0; half < halves; ++half) {
       std::vector<Values> next_a, next_b;
-      if (half + 1 < kHalves) {
+      if (half + 1 < halves) {
         next_a = left.LoadFragments(stage, half + 1);
         next_b = right.LoadFragments(stage, half + 1);
       }
@@ -158,7 +196,7 @@ class TensorCoreTiles {
     Value in_product = kb_.Mul(kb_.Div(quarter, products), together);
     for (int64_t i = 0; i < rows(); ++i) {
       for (int64_t half = 0; half < 2; ++half) {
-        Value row = kb_.Add(kb_.Add(first_row, kb_.Div(lane, 4)), i * kRows + half * 8);
+        Value row = kb_.Add(kb_.Add(first_row, kb_.Div(lane, 4)), i * product_rows() + half * 8);
         std::vector<Values> stores;
         for (int64_t j = 0; j < columns(); j += products) {
           std::vector<Values> slots;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 namespace weft {
 namespace {
@@ -9,9 +10,10 @@ namespace {
 constexpr int64_t kMostStages = 4;
 constexpr int64_t kOpenSize = 1024, kOpenBatches = 16;
 
-// Per cycle and multiprocessor: products, and bytes from the second-level cache. These and the
-// number of multiprocessors are of the largest GPUs of a generation.
-constexpr double kProducts = 1024, kCacheBytes = 32;
+// Per cycle and multiprocessor: products of warps and of warpgroups, and bytes from the
+// second-level cache. These and the number of multiprocessors are of the largest GPUs of a
+// generation.
+constexpr double kWarpProducts = 1024, kGroupProducts = 2048, kCacheBytes = 32;
 // Cycles of a step of depth below which no schedule comes.
 constexpr double kLeastCycles = 4;
 
@@ -23,11 +25,21 @@ int64_t SharedBytes(const Target& target) {
   return (target.sm >= 90 && target.generation_only ? 227 : 99) << 10;
 }
 
-// From large to small; a warp's part has at most 64 x 64 sums, 128 registers of each thread.
-constexpr TensorTiling kTilings[] = {
+// From large to small; a part has at most 64 x 64 sums for each warp, 128 registers of each thread.
+constexpr TensorTiling kWarpTilings[] = {
     {128, 256, 64, 64}, {256, 128, 64, 64}, {128, 128, 64, 32}, {128, 64, 64, 32},
     {64, 128, 64, 32},  {64, 64, 32, 32},   {32, 64, 16, 32},   {32, 32, 16, 16},
 };
+constexpr TensorTiling kGroupTilings[] = {
+    {128, 256, 64, 256, true}, {256, 128, 128, 128, true}, {128, 128, 64, 128, true},
+    {128, 64, 64, 64, true},   {64, 128, 64, 128, true},   {64, 64, 64, 64, true},
+    {32, 64, 16, 32},          {32, 32, 16, 16},
+};
+
+std::span<const TensorTiling> TilingsFor(const Target& target) {
+  if (target.sm >= 90 && target.generation_only) return kGroupTilings;
+  return kWarpTilings;
+}
 
 double CyclesOfDepth(const ContractionShape& shape, const TensorTiling& tiling,
                      int64_t processors) {
@@ -39,7 +51,8 @@ double CyclesOfDepth(const ContractionShape& shape, const TensorTiling& tiling,
   const auto batches = static_cast<double>(shape.batches.Constant().value_or(kOpenBatches));
   const double blocks =
       batches * tiles(shape.rows, tiling.rows) * tiles(shape.columns, tiling.columns);
-  const double products = static_cast<double>(tiling.rows * tiling.columns) / kProducts;
+  const double products = static_cast<double>(tiling.rows * tiling.columns) /
+                          (tiling.warpgroups ? kGroupProducts : kWarpProducts);
   const double bytes = static_cast<double>(2 * (tiling.rows + tiling.columns)) / kCacheBytes;
   const double rounds = std::ceil(blocks / static_cast<double>(processors));
   return std::max(rounds * std::max(products, bytes), kLeastCycles);
@@ -49,8 +62,9 @@ double CyclesOfDepth(const ContractionShape& shape, const TensorTiling& tiling,
 
 TensorTiling ChooseTensorTiling(const ContractionShape& shape, const Target& target) {
   const int64_t processors = Multiprocessors(target);
-  const TensorTiling* best = &kTilings[0];
-  for (const TensorTiling& tiling : kTilings) {
+  const std::span<const TensorTiling> tilings = TilingsFor(target);
+  const TensorTiling* best = &tilings[0];
+  for (const TensorTiling& tiling : tilings) {
     if (CyclesOfDepth(shape, tiling, processors) < CyclesOfDepth(shape, *best, processors)) {
       best = &tiling;
     }
@@ -59,11 +73,12 @@ TensorTiling ChooseTensorTiling(const ContractionShape& shape, const Target& tar
   tiling.stages = 1;
   const int64_t stage_bytes = tiling.shared_bytes();
   tiling.stages = std::min(kMostStages, SharedBytes(target) / stage_bytes);
-  // No more than there are steps, and one to spare.
+  // No more than there are steps, and those to spare.
   const auto segments = shape.segments.Constant(), depth = shape.depth.Constant();
   if (segments && depth) {
-    const int64_t steps = (*segments * *depth + TensorTiling::kDepth - 1) / TensorTiling::kDepth;
-    tiling.stages = std::clamp<int64_t>(steps + 1, 2, tiling.stages);
+    const int64_t steps = (*segments * *depth + tiling.depth() - 1) / tiling.depth();
+    const int64_t spare = tiling.stages - tiling.ahead();
+    tiling.stages = std::clamp<int64_t>(steps + spare, 1 + spare, tiling.stages);
   }
   return tiling;
 }

@@ -9,19 +9,28 @@
 
 namespace weft {
 
-// A block's tile of the result, the part of it that each warp computes, and how many steps of depth
-// are under way in shared memory.
+// A block's tile of the result, the part of it that each warp or warpgroup computes, and how many
+// steps of depth are under way in shared memory.
 struct TensorTiling {
-  // Depth of one step: what is brought to shared memory, and waited for, at a time.
-  static constexpr int64_t kDepth = 32;
+  // Threads of a warpgroup.
+  static constexpr int64_t kGroup = 128;
 
   int64_t rows, columns;
-  int64_t warp_rows, warp_columns;
+  int64_t part_rows, part_columns;
+  // Whether parts are of warpgroups, which multiply asynchronously (wgmma), rather than of warps.
+  bool warpgroups = false;
   int64_t stages = 0;
 
-  int64_t threads() const { return rows / warp_rows * (columns / warp_columns) * 32; }
+  int64_t part_threads() const { return warpgroups ? kGroup : 32; }
+  int64_t threads() const { return rows / part_rows * (columns / part_columns) * part_threads(); }
+  // Depth of one step: what is brought to shared memory, and waited for, at a time. Of elements of
+  // 2 bytes, 128 bytes of each row or column are what a warpgroup's matrices are made of.
+  int64_t depth() const { return warpgroups ? 64 : 32; }
+  // How many steps are on their way while one is multiplied. Of warpgroups the products of one more
+  // step may not be done.
+  int64_t ahead() const { return stages - (warpgroups ? 2 : 1); }
   // Of operands whose elements have 2 bytes.
-  int64_t shared_bytes() const { return stages * (rows + columns) * kDepth * 2; }
+  int64_t shared_bytes() const { return stages * (rows + columns) * depth() * 2; }
 
   friend bool operator==(const TensorTiling&, const TensorTiling&) = default;
 };
@@ -33,9 +42,9 @@ struct TensorTiling {
 // A step of depth costs the most of: its products at the tensor cores' rate; its operands, which
 // come from the second-level cache at so many bytes per cycle; and, however few tiles there are,
 // the latency of one warp's chain of instructions. Open sizes count as 1024, an open number of
-// batches as 16. Warps are as large as registers allow (128 of a thread's are sums at most), and
+// batches as 16. Parts are as large as registers allow (128 of a thread's are sums at most), and
 // stages as many as fit into the shared memory that a block has on every GPU that runs code for the
-// target, up to 4.
+// target, up to 4. On sm_90a, tiles of 64 rows or more are of warpgroups.
 TensorTiling ChooseTensorTiling(const ContractionShape& shape, const Target& target);
 
 }  // namespace weft

@@ -24,7 +24,7 @@ std::pair<int64_t, int64_t> TileOf(const TensorTiling& tiling) {
 
 TEST(TensorTilingTest, LargeResultsHaveLargeTiles) {
   const TensorTiling tiling = Choose("cuda:sm_80", 4096, 4096, 4096);
-  EXPECT_EQ(tiling, (TensorTiling{128, 256, 64, 64, 4}));
+  EXPECT_EQ(tiling, (TensorTiling{128, 256, 64, 64, false, 4}));
   EXPECT_EQ(tiling.threads(), 256);
   EXPECT_EQ(tiling.shared_bytes(), 96 << 10);
   // Where few columns need no more than one tile.
@@ -52,12 +52,25 @@ TEST(TensorTilingTest, OpenSizesAreTakenForMiddling) {
   EXPECT_EQ(Choose("cuda:sm_80", 4096, 4096, n).stages, 4);
 }
 
+TEST(TensorTilingTest, Warpgroups) {
+  const TensorTiling large = Choose("cuda:sm_90a", 4096, 4096, 4096);
+  EXPECT_EQ(large, (TensorTiling{128, 256, 64, 256, true, 4}));
+  EXPECT_EQ(large.threads(), 256);
+  EXPECT_EQ(large.shared_bytes(), 192 << 10);
+  EXPECT_EQ(large.ahead(), 2);
+  EXPECT_EQ(Choose("cuda:sm_90a", 4096, 4096, 64).stages, 3);
+  // They have 64 rows.
+  EXPECT_FALSE(Choose("cuda:sm_90a", 32, 8192, 4096).warpgroups);
+  EXPECT_FALSE(Choose("cuda:sm_90", 4096, 4096, 4096).warpgroups);
+}
+
 // A block of any GPU that runs code for the target has so much shared memory.
 TEST(TensorTilingTest, WhatTheSmallestGpuHas) {
-  for (const char* target : {"cuda:sm_80", "cuda:sm_90", "cuda:sm_90a"}) {
+  for (const auto& [target, bytes] :
+       {std::pair("cuda:sm_80", 99 << 10), {"cuda:sm_90", 99 << 10}, {"cuda:sm_90a", 227 << 10}}) {
     for (int64_t rows = 1; rows < 10000; rows *= 3) {
       for (int64_t columns = 1; columns < 10000; columns *= 3) {
-        EXPECT_LE(Choose(target, rows, columns, 4096).shared_bytes(), 99 << 10);
+        EXPECT_LE(Choose(target, rows, columns, 4096).shared_bytes(), bytes);
       }
     }
   }

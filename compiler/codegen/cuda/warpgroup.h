@@ -1,0 +1,50 @@
+// Products of warpgroups: the asynchronous matrix instructions of sm_90a.
+#ifndef WEFT_COMPILER_CODEGEN_CUDA_WARPGROUP_H_
+#define WEFT_COMPILER_CODEGEN_CUDA_WARPGROUP_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "compiler/codegen/kernel_builder.h"
+#include "proto/dtype.h"
+
+namespace weft {
+
+// A product of 64 * `row_blocks` rows, `columns` columns and 16 * `steps` of depth, of elements of
+// f16 or bf16 in shared memory.
+struct WarpgroupProduct {
+  // A matrix as its descriptor says (PTX, "Matrix-descriptor"), an i64: of the first rows (or the
+  // columns) and the first 16 steps of depth. It grows by `step` for the next 16. `transposed`:
+  // neighbours in shared memory are its rows or columns.
+  struct Operand {
+    mlir::Value descriptor;
+    int64_t step = 0;
+    bool transposed = false;
+  };
+  DataType dtype;
+  int64_t row_blocks, columns, steps;
+  Operand left, right;
+  // What the left one grows by for the next 64 rows.
+  int64_t row_block_step;
+};
+
+// Starts to add the product to the sums, and makes it a group. The sums are those of a thread, in
+// f32, for each 64 rows: as of mma.m16n8k16 for each 8 columns, in warp w of the warpgroup of rows
+// 16 w to 16 w + 15. What is returned may be given to the next product, or to
+// FinishWarpgroupProducts. What threads wrote to shared memory has passed FenceForWarpgroups, and
+// then a barrier. All threads of the warpgroup take part.
+std::vector<mlir::Value> StartWarpgroupProduct(KernelBuilder& kernel,
+                                               const WarpgroupProduct& product,
+                                               const std::vector<mlir::Value>& sums);
+// Waits until at most so many groups of the warpgroup are under way: those before them read shared
+// memory no more.
+void WaitForWarpgroupProducts(KernelBuilder& kernel, int64_t groups);
+// Waits for all groups, and returns the sums, which are values like others then.
+std::vector<mlir::Value> FinishWarpgroupProducts(KernelBuilder& kernel,
+                                                 const std::vector<mlir::Value>& sums);
+// What the thread wrote to shared memory, or waited for, is what asynchronous operations see there.
+void FenceForWarpgroups(KernelBuilder& kernel);
+
+}  // namespace weft
+
+#endif  // WEFT_COMPILER_CODEGEN_CUDA_WARPGROUP_H_
