@@ -214,17 +214,18 @@ TEST(CpuFeatures, WhatCodeMayNeedIsKnown) {
 }
 
 TEST(CpuFeatures, CoresAreThoseOfTheControlGroups) {
-  const std::string root = testing::TempDir() + "/cgroup", membership = root + "/membership";
-  std::filesystem::remove_all(root);
+  const std::string machine = testing::TempDir() + "/machine", root = machine + "/sys/fs/cgroup";
+  std::filesystem::remove_all(machine);
+  std::filesystem::create_directories(machine + "/proc/self");
   const auto cores = [&](const std::string& lines) {
-    std::ofstream(membership) << lines;
-    return weft_cgroup_cores(root.c_str(), membership.c_str());
+    std::ofstream(machine + "/proc/self/cgroup") << lines;
+    return weft_cgroup_cores(machine.c_str());
   };
   const auto write = [&](const std::string& name, const char* text) {
     std::filesystem::create_directories(std::filesystem::path(root + name).parent_path());
     std::ofstream(root + name) << text;
   };
-  EXPECT_EQ(weft_cgroup_cores(root.c_str(), membership.c_str()), 0);
+  EXPECT_EQ(weft_cgroup_cores(machine.c_str()), 0);
   // Version 1, where the group is on the same machine and where it has the host's name.
   write("/cpu/cpu.cfs_quota_us", "-1\n");
   write("/cpu/cpu.cfs_period_us", "100000\n");
@@ -237,6 +238,10 @@ TEST(CpuFeatures, CoresAreThoseOfTheControlGroups) {
   EXPECT_EQ(cores(kVersion1), 3);
   EXPECT_EQ(cores("4:cpuset,cpuacct:/a/b\n"), 0);
   EXPECT_EQ(cores("4:cpuacct,cpu:/a/c"), 5);
+  // Where no link has the controller's name.
+  write("/cpu,cpuacct/a/d/cpu.cfs_quota_us", "150000\n");
+  write("/cpu,cpuacct/a/d/cpu.cfs_period_us", "100000\n");
+  EXPECT_EQ(cores("4:cpu,cpuacct:/a/d"), 2);
   // Version 2: any group on the way up may be the smallest.
   const auto version2 = [&](const char* text) {
     write("/a/cpu.max", text);

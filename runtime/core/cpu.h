@@ -29,10 +29,9 @@ WEFT_CORE_API int weft_cpu_has(const WeftCpu* cpu, const char* feature);
 /* Cores that this process may keep busy, at least 1: those that it may run on, or fewer where its
  * control group has less time than that (a container's limit). */
 WEFT_CORE_API int weft_num_cores(void);
-/* The limit in cores, rounded up, of the groups that `membership` ("/proc/self/cgroup") names, and
- * of those that these are in: the smallest. `root` is where control groups are mounted
- * ("/sys/fs/cgroup"). 0 where there is no limit. */
-WEFT_CORE_API int weft_cgroup_cores(const char* root, const char* membership);
+/* The limit in cores, rounded up, of the control groups that this process is in: the smallest; 0
+ * where there is none. `root` comes before every path that is read ("" but in tests). */
+WEFT_CORE_API int weft_cgroup_cores(const char* root);
 
 #ifdef __cplusplus
 }

@@ -108,9 +108,7 @@ int Launch(const Run& run, const WeftStep& step) {
                                tiles,
                                instance.values[step.scratch],
                                &step,
-                               &instance,
-                               run.interrupt.deadline,
-                               run.interrupt.cancel};
+                               &instance};
     return FromDevice(run.args->device->launch(run.args->queue, &launch));
   }
   const int64_t by_bytes = AtLeastZero(instance.values[step.bytes]) / kBytesPerNanosecond;

@@ -109,8 +109,6 @@ typedef struct WeftLaunch {
   int64_t scratch_bytes; /* for each tile that is worked on */
   const WeftStep* step;  /* what it stands for, for checks and messages */
   const WeftInstance* instance;
-  int64_t deadline; /* these as in WeftRunArgs; none from the commit step on */
-  const uint8_t* cancel;
 } WeftLaunch;
 
 /* Bytes of the buffer from the address that the launch gives, 0 where that is past its end. */
@@ -119,13 +117,10 @@ WEFT_CORE_API int64_t weft_launch_bytes(const WeftLaunch* launch, uint32_t buffe
 /* How steps run elsewhere than on this processor: the same loop over steps gives work to a queue
  * of the device, which does it in order, and may do so later. Addresses are the device's. What is
  * pointed to is the caller's again when the function returns. Each returns 0, or else the run ends:
- * with WEFT_ERROR_DEADLINE or WEFT_ERROR_CANCELLED, where the function returns that because it gave
- * up waiting before `commit`, otherwise with WEFT_ERROR_DEVICE. runtime/device.h makes these of
- * C++.
- */
+ * with WEFT_ERROR_DEADLINE or WEFT_ERROR_CANCELLED, where the function returns that because these
+ * of WeftRunArgs made it give up before `commit`, otherwise with WEFT_ERROR_DEVICE.
+ * runtime/device.h makes these of C++. */
 typedef struct WeftDeviceFunctions {
-  /* May also return WEFT_ERROR_DEADLINE or WEFT_ERROR_CANCELLED: the launch was given up, as its
-   * deadline or cancellation says, and nothing of it is under way any more. */
   int (*launch)(void* queue, const WeftLaunch* launch);
   /* Within the device. */
   int (*copy)(void* queue, void* destination, const void* source, int64_t bytes);

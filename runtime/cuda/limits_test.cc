@@ -162,18 +162,22 @@ TEST_F(LimitsTest, CancellationEndsAReadAndACommittedRunIsCompleted) {
   }
 }
 
-// A stream takes about a thousand launches, and then the driver waits, where nothing ends that.
-TEST_F(LimitsTest, ManyLaunchesDoNotWaitInTheDriver) {
-  const DeviceMemory a = Numbers(0);
+// A stream takes about a thousand launches and copies, and then the driver waits, where nothing
+// ends that.
+TEST_F(LimitsTest, MuchWorkDoesNotWaitInTheDriver) {
+  const DeviceMemory a = Numbers(0), b = Numbers(1);
   const auto queue = device().NewQueue(0).value();
-  cuda::ConfigureFakeDriver({.busy = true, .asked = &asked_});
-  Run run(*queue, INT64_MAX, &asked_);
   const WeftLaunch up = Increment(a, a);
-  int result = 0;
-  for (int i = 0; i < 5000 && result == 0; ++i) result = run.Launch(up);
-  EXPECT_EQ(result, WEFT_ERROR_CANCELLED);
-  EXPECT_TRUE(queue->Finish().ok());
-  EXPECT_EQ(cuda::CountInFakeDriver().blocked, 0);
+  for (const bool copies : {false, true}) {
+    asked_ = false;
+    cuda::ConfigureFakeDriver({.busy = true, .asked = &asked_});
+    Run run(*queue, INT64_MAX, &asked_);
+    int result = 0;
+    for (int i = 0; i < 5000 && result == 0; ++i) result = copies ? run.Copy(a, b) : run.Launch(up);
+    EXPECT_EQ(result, WEFT_ERROR_CANCELLED);
+    EXPECT_TRUE(queue->Finish().ok());
+    EXPECT_EQ(cuda::CountInFakeDriver().blocked, 0);
+  }
 }
 
 TEST_F(LimitsTest, AnErrorDoesNotWaitForWhatIsUnderWay) {

@@ -17,8 +17,8 @@ namespace {
 // are bounded.
 constexpr size_t kMaxWords = size_t{1} << 16;
 constexpr int64_t kMaxSize = 512;
-// A stream takes about 1000 launches; to give it more waits inside the driver, where nothing ends
-// that.
+// A stream takes about 1000 launches and copies; to give it more waits inside the driver, where
+// nothing ends that.
 constexpr int64_t kMaxUnderWay = 512;
 
 // A wait looks at the stream without a pause for so long, since most work is short, and then after
@@ -219,7 +219,7 @@ absl::Status Queue::CopyOutLarge() {
 absl::Status Queue::Flush() {
   if (work_.size() == 0) return absl::OkStatus();
   if (absl::Status status = Begin(); !status.ok()) return status;
-  if (interruptible() && launched_.count >= kMaxUnderWay) {
+  if (interruptible() && given_ >= kMaxUnderWay) {
     if (absl::Status status = Wait(nullptr); !status.ok()) return status;
   }
   in_flight_ = true;
@@ -228,6 +228,7 @@ absl::Status Queue::Flush() {
   all.Add(work_.launches());
   // Whoever is told of an error while this is given has to know of all of it.
   SetUnderWay(all);
+  given_ += work_.size();
   const Issued issued = resources_->graphs.Start(context_->api(), work_, stream());
   if (committed_ && issued.size > committed_at_) may_have_written_ = true;
   committed_at_ = 0;
@@ -240,6 +241,12 @@ absl::Status Queue::Flush() {
   const std::string refused = issued.refused.Describe();
   return context_->StatusOf(issued.result,
                             refused.empty() ? "starting work" : "launching " + refused);
+}
+
+void Queue::NothingIsUnderWay() {
+  SetUnderWay({});
+  given_ = 0;
+  in_flight_ = false;
 }
 
 void Queue::SetUnderWay(const Launches& launches) {
@@ -293,8 +300,7 @@ absl::Status Queue::Wait(CUevent event) {
                               /*waiting=*/true);
   }
   if (event != nullptr) return absl::OkStatus();
-  SetUnderWay({});
-  in_flight_ = false;
+  NothingIsUnderWay();
   if (abandoned_) context_->Settle(resources_->abandonment);
   abandoned_ = false;
   return absl::OkStatus();
@@ -309,8 +315,7 @@ void Queue::Abandon() {
   }
   // Of a lost context nothing is under way; of another one nobody else could know when it is done.
   (void)context_->api().cuStreamSynchronize(stream());
-  SetUnderWay({});
-  in_flight_ = false;
+  NothingIsUnderWay();
 }
 
 absl::Status Queue::Complete() {

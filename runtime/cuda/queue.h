@@ -104,6 +104,7 @@ class Queue final : public DeviceQueue {
   CUresult Poll(CUevent event, absl::Status* interruption) const;
   // Nobody waits for what is under way.
   void Abandon();
+  void NothingIsUnderWay();
   // What the queue has given the stream and not seen done.
   void SetUnderWay(const Launches& launches);
   // DeadlineExceeded or Cancelled, where so and allowed.
@@ -123,6 +124,7 @@ class Queue final : public DeviceQueue {
   std::unique_ptr<StagingRing> ring_;
   size_t small_used_ = kReadBytes;
   Launches launched_;       // since the stream was last seen done
+  int64_t given_ = 0;       // launches and copies, since then
   bool in_flight_ = false;  // something was
   bool begun_ = false;
   bool interrupted_ = false;  // a wait of the run was

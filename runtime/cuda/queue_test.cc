@@ -425,8 +425,7 @@ TEST_F(QueueTest, ManyThreads) {
       void* const buffers[] = {from.data(), to.data()};
       WeftStep step = {};
       step.label = step.nodes = step.location = step.message = "";
-      const WeftLaunch launch = {kernel, buffers, &kSize,  2,         1,      4,
-                                 0,      &step,   nullptr, INT64_MAX, nullptr};
+      const WeftLaunch launch = {kernel, buffers, &kSize, 2, 1, 4, 0, &step, nullptr};
       const auto queue = device_->NewQueue(0).value();
       for (int i = 0; i < 20; ++i) {
         const auto value = static_cast<float>(100 * t + i);

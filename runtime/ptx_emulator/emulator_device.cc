@@ -77,15 +77,20 @@ class EmulatorQueue final : public DeviceQueue {
     return emulator_->CopyToHost(host, AddressOf(device), bytes);
   }
   void Bind(WeftRunArgs* args) override {
-    static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read, nullptr};
+    static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read, Commit};
     args->device = &functions;
     args->queue = this;
+    deadline_ = args->deadline;
+    cancel_ = args->cancel;
     // What a run finds in the arena is left from before: to read it is a fault of the plan.
     const std::shared_ptr<ptx::Allocation> arena = emulator_->memory().Find(AddressOf(args->arena));
     if (arena == nullptr) return;
     Keep(emulator_->memory().MarkUnwritten(arena->address, arena->bytes));
   }
-  absl::Status Finish() override { return std::exchange(status_, absl::OkStatus()); }
+  absl::Status Finish() override {
+    NothingEndsIt();
+    return std::exchange(status_, absl::OkStatus());
+  }
 
  private:
   static int Launch(void* queue, const WeftLaunch* launch) {
@@ -101,6 +106,13 @@ class EmulatorQueue final : public DeviceQueue {
     if (bytes == 0) return 0;
     return self->Keep(
         self->emulator_->CopyToHost(host, AddressOf(source), static_cast<uint64_t>(bytes)));
+  }
+
+  static void Commit(void* queue) { static_cast<EmulatorQueue*>(queue)->NothingEndsIt(); }
+
+  void NothingEndsIt() {
+    deadline_ = INT64_MAX;
+    cancel_ = nullptr;
   }
 
   // Keeps the first error until Finish.
@@ -124,8 +136,8 @@ class EmulatorQueue final : public DeviceQueue {
     checked.blocks = launch.tiles;
     checked.block_threads = kernel->block_threads;
     checked.dynamic_shared_bytes = static_cast<uint32_t>(launch.scratch_bytes);
-    if (launch.cancel != nullptr || launch.deadline != INT64_MAX) {
-      checked.interrupt = [&launch] { return Interruption(launch); };
+    if (cancel_ != nullptr || deadline_ != INT64_MAX) {
+      checked.interrupt = [this] { return Interruption(); };
     }
     emulator_->ClearFindings();
     status = ptx::LaunchOnBuffers(*emulator_, checked);
@@ -138,8 +150,8 @@ class EmulatorQueue final : public DeviceQueue {
     return Keep(std::move(status));
   }
 
-  static absl::Status Interruption(const WeftLaunch& launch) {
-    switch (weft_interrupted(launch.deadline, launch.cancel)) {
+  absl::Status Interruption() const {
+    switch (weft_interrupted(deadline_, cancel_)) {
       case WEFT_ERROR_CANCELLED:
         return absl::CancelledError("");
       case WEFT_ERROR_DEADLINE:
@@ -150,6 +162,9 @@ class EmulatorQueue final : public DeviceQueue {
   }
 
   const std::shared_ptr<ptx::Emulator> emulator_;
+  // Of the run until it commits.
+  int64_t deadline_ = INT64_MAX;
+  const uint8_t* cancel_ = nullptr;
   absl::Status status_;
 };
 

@@ -10,6 +10,9 @@
 #include <tuple>
 #include <vector>
 
+#include "proto/container.h"
+#include "proto/file.h"
+#include "runtime/core/program_for_test.h"
 #include "runtime/session.h"
 #include "runtime/testing/plan_builder.h"
 
@@ -114,6 +117,73 @@ TEST(EmulatorDevice, ScratchBesidesWhatTheCodeDeclares) {
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr("at most 100352 bytes of scratch"), HasSubstr("got 101376"),
                     HasSubstr("node_scale")));
+}
+
+// Cancelled while a launch goes on: before its commit that ends the run, afterwards nothing does.
+TEST(EmulatorDevice, NothingStopsARunThatHasCommitted) {
+  constexpr int64_t kCount = 4096;
+  const std::shared_ptr<Device> device = *MakeEmulatorDevice({.sm = 80});
+  const std::string file = WriteContainer({{"code", plan_testing::TestPtx(), 12}});
+  const auto code = *device->Load(*Container::Open(Bytes::Of(file, "p.weftpkg")), "code");
+  const WeftKernel sum = *code->Find({"sum", 0, TEST_TILE});
+
+  plan_testing::PlanBuilder b("step");
+  const plan_testing::Dim size = b.Static(kCount);
+  const uint32_t x = b.Input("x", DataType::kF32, {size});
+  const uint32_t w = b.Variable("w", DataType::kF32, {1}, false, true);
+  const uint32_t y = b.Output("y", DataType::kF32, {});
+  const uint32_t kernel = b.Kernel("sum", 0), one = b.Constant(1);
+  b.Launch(0, kernel, {x, y}, {size.formula}, one);
+  b.Commit();
+  b.Launch(0, kernel, {x, w}, {size.formula}, one);
+  Program program(b.Build(), {sum});
+  ASSERT_EQ(program.Create(), WEFT_OK);
+
+  const DeviceMemory ones = *device->Allocate(kCount * sizeof(float));
+  const DeviceMemory output = *device->Allocate(sizeof(float));
+  const DeviceMemory variable = *device->Allocate(sizeof(float));
+  const std::vector<float> values(kCount, 1);
+  ASSERT_TRUE(device->CopyIn(ones.data(), values.data(), kCount * sizeof(float)).ok());
+
+  // Cancels in one of its launches.
+  struct Canceller {
+    const WeftDeviceFunctions* functions;
+    void* queue;
+    int launches_before = 0;
+    uint8_t cancel = 0;
+  };
+  static const WeftDeviceFunctions functions = {
+      [](void* queue, const WeftLaunch* launch) {
+        auto* self = static_cast<Canceller*>(queue);
+        if (self->launches_before-- == 0) self->cancel = 1;
+        return self->functions->launch(self->queue, launch);
+      },
+      nullptr,
+      [](void* queue, void* host, const void* source, int64_t bytes) {
+        auto* self = static_cast<Canceller*>(queue);
+        return self->functions->read(self->queue, host, source, bytes);
+      },
+      [](void* queue) {
+        auto* self = static_cast<Canceller*>(queue);
+        self->functions->commit(self->queue);
+      }};
+  const auto queue = *device->NewQueue(0);
+  for (const int launches_before : {0, 1}) {
+    Canceller canceller;
+    canceller.launches_before = launches_before;
+    program.args.cancel = &canceller.cancel;
+    queue->Bind(&program.args);
+    canceller.functions = program.args.device;
+    canceller.queue = program.args.queue;
+    program.args.device = &functions;
+    program.args.queue = &canceller;
+    const int result = program.Run({ones.data()}, {output.data()}, {variable.data()});
+    EXPECT_EQ(result, launches_before == 0 ? WEFT_ERROR_CANCELLED : WEFT_OK);
+    EXPECT_TRUE(queue->Finish().ok());
+    float written = 0;
+    ASSERT_TRUE(device->CopyOut(&written, variable.data(), sizeof(written)).ok());
+    EXPECT_EQ(written, launches_before == 0 ? 0 : kCount);
+  }
 }
 
 // A kernel without an end is found, also without a deadline.

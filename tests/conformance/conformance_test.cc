@@ -3,11 +3,14 @@
 // come from the op table (tests/ops).
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_split.h"
 #include "compiler/api.h"
 #include "graph/interpreter.h"
 #include "graph/reference/elementwise.h"
@@ -94,9 +97,12 @@ bool IsTooLarge(const TensorMap& feeds) {
 struct Conformance {
   std::string op;
   DataType dtype;
+
+  std::string Name() const { return op + "_" + std::string(NameOf(dtype)); }
 };
 
-std::vector<Conformance> AllConformance() {
+// Those that the environment's WEFT_TEST_CASES names ("matmul_f16,conv2d_bf16"), or all.
+std::vector<Conformance> ConformanceOfTest() {
   std::vector<Conformance> all;
   for (const OpInfo& op : AllOps()) {
     std::set<DataType> dtypes;
@@ -105,7 +111,19 @@ std::vector<Conformance> AllConformance() {
     }
     for (DataType dtype : dtypes) all.push_back({std::string(op.name), dtype});
   }
-  return all;
+  const char* names = std::getenv("WEFT_TEST_CASES");
+  if (names == nullptr) return all;
+  std::vector<Conformance> chosen;
+  for (const std::string& name : absl::StrSplit(names, ',')) {
+    const auto found = std::find_if(all.begin(), all.end(),
+                                    [&](const Conformance& each) { return each.Name() == name; });
+    if (found == all.end()) {
+      std::fprintf(stderr, "WEFT_TEST_CASES: no case is named '%s'\n", name.c_str());
+      std::abort();
+    }
+    chosen.push_back(*found);
+  }
+  return chosen;
 }
 
 void AddSignature(Graph& graph, const std::string& name, const std::vector<Tensor>& values) {
@@ -205,9 +223,9 @@ TEST_P(ConformanceTest, CompiledCodeAgreesWithTheReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Ops, ConformanceTest, testing::ValuesIn(AllConformance()),
+INSTANTIATE_TEST_SUITE_P(Ops, ConformanceTest, testing::ValuesIn(ConformanceOfTest()),
                          [](const testing::TestParamInfo<Conformance>& info) {
-                           return info.param.op + "_" + std::string(NameOf(info.param.dtype));
+                           return info.param.Name();
                          });
 
 }  // namespace

@@ -290,9 +290,11 @@ Command AddCompile(CLI::App& program) {
       ->type_name("INPUT");
   CLI::AsSizeValue size(/*kb_is_1000=*/false);
   size.description("");  // the option's says what is taken
-  app->add_option("--memory-budget", flags->memory_budget,
-                  "Bytes that arena and scratch may take, such as 64MiB: where a signature needs "
-                  "more, values are computed again instead of being kept; no limit if not given")
+  app->add_option(
+         "--memory-budget", flags->memory_budget,
+         "Bytes that arena and scratch may take, such as 64MiB: where a signature needs "
+         "more, values are computed again instead of being kept. An open size counts as the "
+         "largest that --specialize names, or as 64. No limit if not given")
       ->type_name("BYTES")
       ->transform(size)
       ->check(WholeNumber(1));

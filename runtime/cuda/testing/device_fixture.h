@@ -135,8 +135,7 @@ class QueueTest : public CudaDeviceTest {
     step.nodes = name;
     step.location = "model.cc:12";
     step.message = "";
-    return {kernel_, buffers, &kSize,  2,         1,      (kCount + 31) / 32,
-            0,       &step,   nullptr, INT64_MAX, nullptr};
+    return {kernel_, buffers, &kSize, 2, 1, (kCount + 31) / 32, 0, &step, nullptr};
   }
 
   DeviceMemory Numbers(float value) {

@@ -724,11 +724,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
   FakeGpu& gpu = Gpu();
   const Lock lock(gpu.mutex);
   if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
-  if (Of(stream)->capture == nullptr) {
-    ++gpu.counts.launches;
-    gpu.MakeRoom(*Of(stream));
-    if (gpu.lost != CUDA_SUCCESS) return gpu.lost;
-  }
+  if (Of(stream)->capture == nullptr) ++gpu.counts.launches;
   if (FakeGpu::Fails(&gpu.options.fail_launch)) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
   FakeWork work;
   work.function = reinterpret_cast<const FakeFunction*>(function);

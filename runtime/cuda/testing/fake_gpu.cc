@@ -63,21 +63,22 @@ CUresult FakeGpu::Add(FakeStream* stream, FakeWork work) {
     stream->capture->work.push_back(std::move(work));
     return CUDA_SUCCESS;
   }
+  MakeRoom(*stream);
+  if (lost != CUDA_SUCCESS) return lost;
   stream->work.push_back(std::move(work));
   if (options.eager) Drain(*stream);
   return CUDA_SUCCESS;
 }
 
 void FakeGpu::MakeRoom(FakeStream& stream) {
-  constexpr int64_t kMaxLaunches = 1024;
-  const auto launches = [&] {
-    return std::count_if(stream.work.begin(), stream.work.end(), [](const FakeWork& work) {
-      return work.kind == FakeWork::kLaunch && !work.of_graph;
-    });
+  constexpr int64_t kMaxEntries = 1024;
+  const auto entries = [&] {
+    return std::count_if(stream.work.begin(), stream.work.end(),
+                         [](const FakeWork& work) { return !work.of_graph; });
   };
-  if (launches() < kMaxLaunches) return;
+  if (entries() < kMaxEntries) return;
   if (options.busy) ++counts.blocked;
-  while (launches() >= kMaxLaunches) Step(stream);
+  while (entries() >= kMaxEntries) Step(stream);
 }
 
 void FakeGpu::EndOfContexts() {
