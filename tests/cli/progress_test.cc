@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <filesystem>
 #include <string>
 
 #include "tests/cli/cli.h"
@@ -74,6 +75,7 @@ TEST_F(CliProgress, Training) {
       "--hidden 8 --epochs 100000 ";
   const auto until_seen = [&](const std::string& command, const std::string& seen) {
     const std::string log = Path("log");
+    std::filesystem::remove(log);  // what an earlier command said
     Run("{ " + command + " > " + log + " 2>&1 & until grep -q '" + seen + "' " + log +
         "; do kill -0 $! || break; sleep 0.05; done; kill -TERM $!; wait $!; }");
     return ReadFile(log);
