@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "runtime/ptx_emulator/racing_bytes.h"
 #include "runtime/ptx_emulator/text.h"
 
 namespace weft::ptx {
@@ -67,7 +68,7 @@ void AsyncCopies::Complete(const Copy& copy) {
   SharedMemory& shared = block_.shared();
   shared.EndAsync(copy.shared, copy.bytes, true);
   std::byte* to = shared.data(copy.shared, copy.bytes);
-  if (copy.source_bytes > 0) std::memcpy(to, copy.source, copy.source_bytes);
+  if (copy.source_bytes > 0) LoadRacing(to, copy.source, copy.source_bytes);
   std::memset(to + copy.source_bytes, 0, copy.bytes - copy.source_bytes);
   shared.SetWritten(copy.shared, copy.bytes, true);
 }

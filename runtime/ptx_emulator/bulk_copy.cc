@@ -7,6 +7,7 @@
 #include "runtime/ptx_emulator/async.h"
 #include "runtime/ptx_emulator/block.h"
 #include "runtime/ptx_emulator/lanes.h"
+#include "runtime/ptx_emulator/racing_bytes.h"
 #include "runtime/ptx_emulator/tensor_map.h"
 #include "runtime/ptx_emulator/text.h"
 
@@ -80,7 +81,7 @@ std::vector<Row> RowsOf(Warp& warp, int lane, const TensorMap& map, const int32_
 
 void CheckWritten(Warp& warp, int lane, const uint8_t* written, uint64_t bytes,
                   std::string_view what) {
-  if (std::memchr(written, 0, bytes) != nullptr) {
+  if (!NoneIsZero(written, bytes)) {
     warp.Report(FindingKind::kUninitializedMemory, lane,
                 Cat("copies bytes of ", what, " that were never written"));
   }
@@ -126,7 +127,7 @@ uint64_t HeldBytes(const Request& request) {
 // Puts one row into shared memory, swizzled, with zeros for what is outside of the tensor.
 void PlaceRow(SharedMemory& shared, const Request& request, const Row& row) {
   std::vector<std::byte> bytes(request.row_bytes);
-  if (row.data != nullptr) std::memcpy(bytes.data() + row.before, row.data, row.inside);
+  if (row.data != nullptr) LoadRacing(bytes.data() + row.before, row.data, row.inside);
   for (uint32_t i = 0; i < request.row_bytes; i += 16) {
     std::memcpy(shared.data(Swizzle(request.shared + row.offset + i, request.swizzle), 16),
                 bytes.data() + i, 16);
@@ -282,8 +283,8 @@ void StoreBulk(Warp& warp, const Instruction& instruction, uint32_t mask) {
     bulk.done = [request, taken] {
       for (const Row& row : request->rows) {
         if (row.data == nullptr) continue;
-        std::memcpy(row.data, taken->data() + row.offset + row.before, row.inside);
-        std::memset(row.written, 1, row.inside);
+        StoreRacing(row.data, taken->data() + row.offset + row.before, row.inside);
+        FillRacing(row.written, 1, row.inside);
       }
     };
     block.async().IssueBulk(warp, lane, std::move(bulk));

@@ -15,6 +15,7 @@
 #include "runtime/core/program_for_test.h"
 #include "runtime/session.h"
 #include "runtime/testing/plan_builder.h"
+#include "runtime/testing/test_kernels.h"
 
 namespace weft {
 namespace {

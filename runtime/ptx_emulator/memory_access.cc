@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "runtime/ptx_emulator/bank_conflicts.h"
 #include "runtime/ptx_emulator/block.h"
+#include "runtime/ptx_emulator/racing_bytes.h"
 #include "runtime/ptx_emulator/text.h"
 
 // How threads reach memory, and what is checked on the way.
@@ -181,16 +182,13 @@ bool Block::Load(Warp& warp, int lane, Space space, uint64_t address, int bytes,
     warp.Report(FindingKind::kUninitializedMemory, lane,
                 Cat("reads ", bytes, " bytes that were never written, ", where), address, where);
   };
-  const auto is_written = [&](const uint8_t* written) {
-    return std::memchr(written, 0, bytes) == nullptr;
-  };
   switch (space) {
     case Space::kGlobal: {
       if (!CheckAlignment(warp, lane, space, address, bytes)) return false;
       const GlobalBytes found = Global(warp, lane, address, bytes, false);
       if (found.data == nullptr) return false;
-      if (!is_written(found.written)) unwritten(launch_.memory.Describe(address));
-      std::memcpy(value, found.data, bytes);
+      if (!NoneIsZero(found.written, bytes)) unwritten(launch_.memory.Describe(address));
+      LoadRacing(value, found.data, bytes);
       return true;
     }
     case Space::kShared: {
@@ -207,7 +205,7 @@ bool Block::Load(Warp& warp, int lane, Space space, uint64_t address, int bytes,
       if (!CheckAlignment(warp, lane, space, address, bytes)) return false;
       const LocalBytes found = Local(warp, lane, address, bytes);
       if (found.data == nullptr) return false;
-      if (!is_written(found.written)) unwritten("in local memory");
+      if (!NoneIsZero(found.written, bytes)) unwritten("in local memory");
       std::memcpy(value, found.data, bytes);
       return true;
     }
@@ -229,8 +227,8 @@ void Block::Store(Warp& warp, int lane, Space space, uint64_t address, int bytes
       if (!CheckAlignment(warp, lane, space, address, bytes)) return;
       const GlobalBytes found = Global(warp, lane, address, bytes, true);
       if (found.data == nullptr) return;
-      std::memcpy(found.data, value, bytes);
-      std::memset(found.written, defined ? 1 : 0, bytes);
+      StoreRacing(found.data, value, bytes);
+      FillRacing(found.written, defined ? 1 : 0, bytes);
       return;
     }
     case Space::kShared: {
@@ -264,12 +262,12 @@ std::byte* Block::Atomic(Warp& warp, int lane, Space space, uint64_t address, in
     if (!CheckAlignment(warp, lane, space, address, bytes)) return nullptr;
     const GlobalBytes found = Global(warp, lane, address, bytes, true);
     if (found.data == nullptr) return nullptr;
-    if (std::memchr(found.written, 0, bytes) != nullptr) {
+    if (!NoneIsZero(found.written, bytes)) {
       std::string where = launch_.memory.Describe(address);
       warp.Report(FindingKind::kUninitializedMemory, lane,
                   Cat("updates ", bytes, " bytes that were never written, ", where), address,
                   where);
-      std::memset(found.written, 1, bytes);
+      FillRacing(found.written, 1, bytes);
     }
     return found.data;
   }

@@ -1,9 +1,9 @@
 // What is shown of work that takes longer than a second.
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <filesystem>
 #include <string>
 
 #include "tests/cli/cli.h"

@@ -114,11 +114,11 @@ std::vector<Conformance> ConformanceOfTest() {
   const char* names = std::getenv("WEFT_TEST_CASES");
   if (names == nullptr) return all;
   std::vector<Conformance> chosen;
-  for (const std::string& name : absl::StrSplit(names, ',')) {
+  for (const absl::string_view name : absl::StrSplit(names, ',')) {
     const auto found = std::find_if(all.begin(), all.end(),
                                     [&](const Conformance& each) { return each.Name() == name; });
     if (found == all.end()) {
-      std::fprintf(stderr, "WEFT_TEST_CASES: no case is named '%s'\n", name.c_str());
+      std::fprintf(stderr, "WEFT_TEST_CASES: no case is named '%s'\n", std::string(name).c_str());
       std::abort();
     }
     chosen.push_back(*found);
