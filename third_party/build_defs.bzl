@@ -1,30 +1,47 @@
-"""Weft's build rules: the C++ rules with a switch for MLIR, TableGen, and files embedded in a program."""
+"""Weft's build rules: C++ with precompiled headers and a switch for MLIR, TableGen, and files embedded in a program."""
 
 # LLVM and MLIR are built without run-time type information; a class derived from theirs has to be as well.
 _NO_RTTI = ["-fno-rtti"]
 
-def _with_mlir(kwargs, mlir):
-    if mlir:
-        kwargs["copts"] = kwargs.get("copts", []) + _NO_RTTI
-        kwargs["deps"] = kwargs.get("deps", []) + ["@llvm//:mlir"]
-    return kwargs
+# The code of a test runs once or twice: without optimisation it compiles in half of the time. What it tests is optimised.
+NOT_OPTIMIZED = ["-O0", "-U_FORTIFY_SOURCE"]
 
-def _program(kwargs):
+# Precompiled headers are for one language, which these change.
+_OTHER_LANGUAGE = ["-fno-exceptions", "-fno-rtti", "-O1"]
+
+def _cc(kwargs, mlir = False):
+    """The arguments of a C++ rule, completed."""
+    sources = [source for source in kwargs.get("srcs", []) if source.endswith((".c", ".cc"))]
+    copts = list(kwargs.pop("copts", []))
+    deps = list(kwargs.pop("deps", []))
+    if mlir:
+        deps.append("@llvm//:mlir")
+    if [source for source in sources if source.endswith("_test.cc")]:
+        copts += NOT_OPTIMIZED
+    if sources and not [source for source in sources if source.endswith(".c")] and not [copt for copt in copts if copt in _OTHER_LANGUAGE]:
+        headers = "%s_headers%s" % ("mlir" if mlir else "common", "_not_optimized" if "-O0" in copts else "")
+        copts += ["-include-pch", "$(BINDIR)/third_party/%s.pch" % headers]
+        deps.append("//third_party:" + headers)
+    if mlir:
+        copts += _NO_RTTI
+    return dict(kwargs, copts = copts, deps = deps)
+
+def _program(kwargs, mlir):
     kwargs["deps"] = kwargs.get("deps", []) + ["//third_party:sanitizer_options"]
-    return kwargs
+    return _cc(kwargs, mlir)
 
 def weft_cc_library(name, mlir = False, **kwargs):
     """cc_library; `mlir = True` for code that includes LLVM's or MLIR's headers."""
-    native.cc_library(name = name, **_with_mlir(kwargs, mlir))
+    native.cc_library(name = name, **_cc(kwargs, mlir))
 
 def weft_cc_binary(name, mlir = False, **kwargs):
     """cc_binary; `mlir` as in weft_cc_library."""
-    native.cc_binary(name = name, **_program(_with_mlir(kwargs, mlir)))
+    native.cc_binary(name = name, **_program(kwargs, mlir))
 
 def weft_cc_test(name, mlir = False, main = True, size = "small", **kwargs):
     """cc_test with GoogleTest; `main = False` for a test that brings its own main function."""
     kwargs["deps"] = kwargs.get("deps", []) + ["@gtest//:gtest_main" if main else "@gtest"]
-    native.cc_test(name = name, size = size, **_program(_with_mlir(kwargs, mlir)))
+    native.cc_test(name = name, size = size, **_program(kwargs, mlir))
 
 def td_library(name, srcs, deps = [], **kwargs):
     """TableGen files that others include, as "folder/file.td" from the top of the tree."""
