@@ -7,23 +7,23 @@ _NO_RTTI = ["-fno-rtti"]
 NOT_OPTIMIZED = ["-O0", "-U_FORTIFY_SOURCE"]
 
 # Precompiled headers are for one language, which these change.
-_OTHER_LANGUAGE = ["-fno-exceptions", "-fno-rtti", "-O1"]
+_OTHER_LANGUAGE = ["-fno-exceptions"] + _NO_RTTI
 
-def _cc(kwargs, mlir = False):
+def _cc(kwargs, mlir):
     """The arguments of a C++ rule, completed."""
     sources = [source for source in kwargs.get("srcs", []) if source.endswith((".c", ".cc"))]
     copts = list(kwargs.pop("copts", []))
     deps = list(kwargs.pop("deps", []))
-    if mlir:
-        deps.append("@llvm//:mlir")
-    if [source for source in sources if source.endswith("_test.cc")]:
+    if any([source.endswith("_test.cc") for source in sources]):
         copts += NOT_OPTIMIZED
-    if sources and not [source for source in sources if source.endswith(".c")] and not [copt for copt in copts if copt in _OTHER_LANGUAGE]:
-        headers = "%s_headers%s" % ("mlir" if mlir else "common", "_not_optimized" if "-O0" in copts else "")
+    in_cpp = len(sources) > 0 and all([source.endswith(".cc") for source in sources])
+    if in_cpp and not any([copt in _OTHER_LANGUAGE for copt in copts]):
+        headers = ("mlir" if mlir else "common") + "_headers" + ("_not_optimized" if "-O0" in copts else "")
         copts += ["-include-pch", "$(BINDIR)/third_party/%s.pch" % headers]
         deps.append("//third_party:" + headers)
     if mlir:
         copts += _NO_RTTI
+        deps.append("@llvm//:mlir")
     return dict(kwargs, copts = copts, deps = deps)
 
 def _program(kwargs, mlir):
