@@ -43,8 +43,8 @@ absl::StatusOr<Graph> LoadGraphNotPackage(const std::string& path);
 
 struct OpenOptions {
   int threads = 0;
-  std::vector<std::string> disabled_passes;
-  std::string checkpoint;  // restored where not empty; see NoteOtherGraph
+  std::vector<std::string> disabled_passes = {};
+  std::string checkpoint = "";  // restored where not empty; see NoteOtherGraph
   std::string device = "cpu";
 };
 
