@@ -88,7 +88,6 @@ class HardwareGpu : public TestDevice {
     work.tiles = launch.tiles;
     work.scratch_bytes = launch.scratch_bytes;
     work.step = &step;
-    work.deadline = INT64_MAX;
     WeftRunArgs args = {};
     args.deadline = INT64_MAX;
     (*queue)->Bind(&args);
