@@ -83,7 +83,7 @@ uint64_t AvailableMemory(const std::string& root) {
   uint64_t available = uint64_t{32} << 30;
   if (const auto free = NumberOf(root + "/proc/meminfo", "MemAvailable:")) available = *free << 10;
   ForEachControlGroup(root.c_str(), "memory", [&](StackPath* folder, bool version2) {
-    available = std::min(available, LeftIn(version2 ? kUnified : kFirstVersion, folder->text));
+    available = std::min(available, LeftIn(version2 ? kUnified : kFirstVersion, folder->name()));
   });
   return available;
 }

@@ -71,7 +71,7 @@ TEST(TensorCore, LargeProductsOfSm90aAreOfWarpgroups) {
   EXPECT_EQ(CountOf(ptx, "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16"), 4);
   const size_t loop = ptx.find("fence.proxy.async.shared::cta");
   ASSERT_NE(loop, ptx.npos);
-  EXPECT_LT(loop, ptx.find("bar.sync", loop));
+  EXPECT_LT(ptx.find("bar.sync", loop), ptx.find("wgmma.mma_async", loop));
   EXPECT_THAT(ptx, HasSubstr("wgmma.wait_group.sync.aligned \t1"));
   EXPECT_THAT(ptx, AllOf(HasSubstr("cp.async.cg.shared.global"), Not(HasSubstr("ldmatrix")),
                          Not(HasSubstr("mma.sync"))));

@@ -29,21 +29,23 @@ struct FileStart {
 // A path that is put together, on the stack. What does not fit makes it one that is not there.
 struct StackPath {
   void Add(const char* piece, size_t length) {
-    if (length >= sizeof(text) - size) {
-      text[0] = '\0';
-      return;
-    }
+    fits = fits && length < sizeof(text) - size;
+    if (!fits) return;
     memcpy(text + size, piece, length);
     size += length;
     text[size] = '\0';
   }
   void Add(const char* piece) { Add(piece, strlen(piece)); }
+  // To a length that it had.
   void CutTo(size_t length) {
     size = length;
     text[size] = '\0';
+    fits = true;
   }
+  const char* name() const { return fits ? text : ""; }
   char text[4096] = "";
   size_t size = 0;
+  bool fits = true;
 };
 
 // A file of the group in `folder`, which is as before afterwards.
@@ -51,7 +53,7 @@ template <size_t kSize>
 FileStart<kSize> ReadInGroup(StackPath* folder, const char* name) {
   const size_t size = folder->size;
   folder->Add(name);
-  const FileStart<kSize> file(folder->text);
+  const FileStart<kSize> file(folder->name());
   folder->CutTo(size);
   return file;
 }
@@ -92,7 +94,7 @@ void ForEachControlGroup(const char* root, const char* controller, const Visit& 
   membership.Add("/proc/self/cgroup");
   // Lines such as "0::/user.slice" (version 2) and "4:cpu,cpuacct:/docker/1f" (version 1), where a
   // folder has the list's name, and links may have those of its members.
-  const FileStart<8192> file(membership.text);
+  const FileStart<8192> file(membership.name());
   const size_t controller_size = strlen(controller);
   for (const char* line = file.text; *line != '\0';) {
     const char* end = line;

@@ -106,7 +106,7 @@ typedef struct WeftLaunch {
   uint32_t num_buffers;
   uint32_t num_sizes;
   int64_t tiles;         /* at least 1 */
-  int64_t scratch_bytes; /* for each tile that is worked on */
+  int64_t scratch_bytes; /* for each tile that is worked on; on a GPU, shared memory of a block */
   const WeftStep* step;  /* what it stands for, for checks and messages */
   const WeftInstance* instance;
 } WeftLaunch;

@@ -4,6 +4,7 @@
 #include "runtime/ptx_emulator/async.h"
 #include "runtime/ptx_emulator/block.h"
 #include "runtime/ptx_emulator/lanes.h"
+#include "runtime/ptx_emulator/racing_bytes.h"
 #include "runtime/ptx_emulator/text.h"
 
 // cp.async and its groups; bulk copies have a file of their own.
@@ -53,7 +54,7 @@ void CopyAsync(Warp& warp, const Instruction& instruction, uint32_t mask) {
       if (!block.CheckAlignment(warp, lane, Space::kGlobal, from, bytes)) continue;
       const Block::GlobalBytes source = block.Global(warp, lane, from, copy.source_bytes, false);
       if (source.data == nullptr) continue;
-      if (std::memchr(source.written, 0, copy.source_bytes) != nullptr) {
+      if (!NoneIsZero(source.written, copy.source_bytes)) {
         std::string where = block.launch().memory.Describe(from);
         warp.Report(FindingKind::kUninitializedMemory, lane,
                     Cat("copies ", copy.source_bytes, " bytes that were never written, ", where),

@@ -205,7 +205,7 @@ bool Block::Load(Warp& warp, int lane, Space space, uint64_t address, int bytes,
       if (!CheckAlignment(warp, lane, space, address, bytes)) return false;
       const LocalBytes found = Local(warp, lane, address, bytes);
       if (found.data == nullptr) return false;
-      if (!NoneIsZero(found.written, bytes)) unwritten("in local memory");
+      if (std::memchr(found.written, 0, bytes) != nullptr) unwritten("in local memory");
       std::memcpy(value, found.data, bytes);
       return true;
     }

@@ -136,7 +136,7 @@ int Threads() {
 
 struct Result {
   std::vector<NamedTensors> outputs;
-  NamedTensors variables;
+  NamedTensors initial, variables;
   int helpers = 0;  // threads that were started to share launches
 };
 
@@ -149,6 +149,7 @@ Result Run(const std::string& package, const Model& model, int64_t batch, int th
   EXPECT_TRUE(session.ok()) << session.status();
   if (!session.ok()) return result;
   EXPECT_TRUE((*session)->Run("init", {}).ok());
+  result.initial = *(*session)->GetVariables();
   for (uint32_t step = 0; step < kSteps; ++step) {
     const auto outputs = (*session)->Run("train_step", model.feeds(step, batch));
     EXPECT_TRUE(outputs.ok()) << outputs.status();
@@ -170,6 +171,7 @@ Result Reference(const Graph& graph, const Model& model) {
   Result result;
   Interpreter interpreter(graph);
   EXPECT_TRUE(interpreter.Initialize().ok());
+  result.initial = interpreter.variables();
   for (uint32_t step = 0; step < kSteps; ++step) {
     const auto outputs = interpreter.RunSignature("train_step", model.feeds(step, model.batch));
     EXPECT_TRUE(outputs.ok()) << outputs.status();
@@ -190,6 +192,26 @@ void ExpectNear(const NamedTensors& actual, const NamedTensors& expected, double
         const double e = static_cast<double>(value.values<T>()[i]);
         ASSERT_NEAR(a, e, tolerance * (0.1 + std::abs(e))) << name << " " << i;
       }
+    });
+  }
+}
+
+// The steps of each variable, which are small beside it, lead the same way: what lies between both
+// ends is at most half of the way.
+void ExpectMovedAlike(const Result& actual, const Result& expected) {
+  for (auto& [name, end] : expected.variables) {
+    if (!IsFloat(end.dtype())) continue;
+    WithType(end.dtype(), [&](auto zero) {
+      using T = decltype(zero);
+      double way = 0, apart = 0;
+      for (size_t i = 0; i < end.values<T>().size(); ++i) {
+        const double e = static_cast<double>(end.values<T>()[i]);
+        const double a = static_cast<double>(actual.variables.at(name).values<T>()[i]);
+        const double start = static_cast<double>(expected.initial.at(name).values<T>()[i]);
+        way += (e - start) * (e - start);
+        apart += (a - e) * (a - e);
+      }
+      EXPECT_LE(std::sqrt(apart), 0.5 * std::sqrt(way)) << name;
     });
   }
 }
@@ -221,6 +243,7 @@ void ExpectTrains(const Model& model, Tolerances allowed = {2e-3, 5e-2}) {
       ExpectNear(compiled.outputs[i], expected.outputs[i], allowed.losses);
     }
     ExpectNear(compiled.variables, expected.variables, allowed.variables);
+    ExpectMovedAlike(compiled, expected);
   }
 }
 

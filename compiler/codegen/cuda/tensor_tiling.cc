@@ -19,10 +19,15 @@ constexpr double kLeastCycles = 4;
 
 int64_t Multiprocessors(const Target& target) { return target.sm >= 90 ? 132 : 108; }
 
+// Products of warpgroups are of 9.0 alone: later generations have others.
+bool HasWarpgroupProducts(const Target& target) {
+  return target.sm == 90 && target.generation_only;
+}
+
 // Shared memory of a block. Later generations run what is not for one alone, and the smallest GPUs
 // of them (8.6, 8.9, 12.0) have the least.
 int64_t SharedBytes(const Target& target) {
-  return (target.sm >= 90 && target.generation_only ? 227 : 99) << 10;
+  return (HasWarpgroupProducts(target) ? 227 : 99) << 10;
 }
 
 // From large to small; a part has at most 64 x 64 sums for each warp, 128 registers of each thread.
@@ -37,7 +42,7 @@ constexpr TensorTiling kGroupTilings[] = {
 };
 
 std::span<const TensorTiling> TilingsFor(const Target& target) {
-  if (target.sm >= 90 && target.generation_only) return kGroupTilings;
+  if (HasWarpgroupProducts(target)) return kGroupTilings;
   return kWarpTilings;
 }
 

@@ -47,20 +47,20 @@ std::vector<Value> StartWarpgroupProduct(KernelBuilder& kernel, const WarpgroupP
   const char* element = product.dtype == DataType::kF16 ? "f16" : "bf16";
   const size_t per_block = sums.size() / static_cast<size_t>(product.row_blocks);
   std::string text =
-      "{\n\t.reg .pred add;\n\t.reg .b64 a, b;\n\tsetp.ne.b32 add, 1, 0;\n"
+      "{\n\t.reg .pred accumulate;\n\t.reg .b64 left, right;\n\tsetp.ne.b32 accumulate, 1, 0;\n"
       "\twgmma.fence.sync.aligned;\n";
   for (int64_t step = 0; step < product.steps; ++step) {
-    absl::StrAppend(&text, "\tadd.s64 b, $", right, ", ", step * product.right.step, ";\n");
+    absl::StrAppend(&text, "\tadd.s64 right, $", right, ", ", step * product.right.step, ";\n");
     for (int64_t block = 0; block < product.row_blocks; ++block) {
-      absl::StrAppend(&text, "\tadd.s64 a, $", left, ", ",
+      absl::StrAppend(&text, "\tadd.s64 left, $", left, ", ",
                       step * product.left.step + block * product.row_block_step, ";\n");
       absl::StrAppend(&text, "\twgmma.mma_async.sync.aligned.m64n", product.columns, "k16.f32.",
                       element, ".", element, " {");
       for (size_t i = 0; i < per_block; ++i) {
         absl::StrAppend(&text, i == 0 ? "$" : ", $", static_cast<size_t>(block) * per_block + i);
       }
-      absl::StrAppend(&text, "}, a, b, add, 1, 1, ", product.left.transposed ? 1 : 0, ", ",
-                      product.right.transposed ? 1 : 0, ";\n");
+      absl::StrAppend(&text, "}, left, right, accumulate, 1, 1, ", product.left.transposed ? 1 : 0,
+                      ", ", product.right.transposed ? 1 : 0, ";\n");
     }
   }
   absl::StrAppend(&text, "\twgmma.commit_group.sync.aligned;\n\t}");
