@@ -30,7 +30,14 @@ for model, (options, devices) in MODELS.items():
             agree = False
             continue
         losses[name] = [epoch[rows]["loss"] for epoch in json.loads(done.stdout)["history"] for rows in ("training", "validation")]
-        apart = max((abs(a - b) / abs(b) for a, b in zip(losses[name], losses.get("cpu", []))), default=0)
-        print(f"{model:12}{name:16}" + "".join(f"{loss:12.6f}" for loss in losses[name]) + f"   {apart:.1e} from the cpu's")
-        agree = agree and apart <= ALLOWED
+        if None in losses[name]:
+            print(f"{model} on {name}: a loss is not a finite number")
+            agree = False
+        elif None in losses.get("cpu", [None]):
+            print(f"{model} on {name}: the cpu has no losses to compare with")
+            agree = False
+        else:
+            apart = max(abs(a - b) / abs(b) for a, b in zip(losses[name], losses["cpu"]))
+            print(f"{model:12}{name:16}" + "".join(f"{loss:12.6f}" for loss in losses[name]) + f"   {apart:.1e} from the cpu's")
+            agree = agree and apart <= ALLOWED
 sys.exit(0 if agree else 1)
