@@ -34,6 +34,8 @@ struct Model {
   std::function<NamedTensors(uint32_t step, int64_t batch)> feeds;
   int64_t batch;
   int64_t large_batch;  // launches are worth several threads
+  // A variable that the loss does not depend on: its gradient is what roundings leave of 0.
+  std::string without_gradient = "";
 };
 
 HostTensor Floats(const std::vector<int64_t>& shape, uint32_t seed) {
@@ -97,7 +99,8 @@ Model Cnn() {
             return NamedTensors{{"x", Floats({batch, 8, 8, 3}, step)},
                                 {"label", Classes({batch}, 10, step)}};
           },
-          5, 503};
+          // A normalisation follows.
+          5, 503, "stem/first/bias"};
 }
 
 Model Transformer(DataType dtype = DataType::kF32) {
@@ -122,7 +125,8 @@ Model Transformer(DataType dtype = DataType::kF32) {
             return NamedTensors{{"tokens", Classes({batch, 6}, 11, step)},
                                 {"next", Classes({batch, 6}, 11, step + 100)}};
           },
-          3, 3001};
+          // Adds the same to all scores of a row, which softmax does not see.
+          3, 3001, "attention/key/bias"};
 }
 
 // Those of this process.
@@ -198,9 +202,10 @@ void ExpectNear(const NamedTensors& actual, const NamedTensors& expected, double
 
 // The steps of each variable, which are small beside it, lead the same way: what lies between both
 // ends is at most half of the way.
-void ExpectMovedAlike(const Result& actual, const Result& expected) {
+void ExpectMovedAlike(const Model& model, const Result& actual, const Result& expected) {
   for (auto& [name, end] : expected.variables) {
     if (!IsFloat(end.dtype())) continue;
+    if (!model.without_gradient.empty() && name.find(model.without_gradient) != name.npos) continue;
     WithType(end.dtype(), [&](auto zero) {
       using T = decltype(zero);
       double way = 0, apart = 0;
@@ -243,7 +248,7 @@ void ExpectTrains(const Model& model, Tolerances allowed = {2e-3, 5e-2}) {
       ExpectNear(compiled.outputs[i], expected.outputs[i], allowed.losses);
     }
     ExpectNear(compiled.variables, expected.variables, allowed.variables);
-    ExpectMovedAlike(compiled, expected);
+    ExpectMovedAlike(model, compiled, expected);
   }
 }
 
