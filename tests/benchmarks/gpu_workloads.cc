@@ -3,7 +3,6 @@
 // the work is timed.
 //
 //   gpu_workloads FOLDER
-#include <cstdio>
 #include <functional>
 #include <string>
 #include <utility>
@@ -14,6 +13,7 @@
 #include "graph/layers/layers.h"
 #include "graph/losses/losses.h"
 #include "graph/optimizers/optimizers.h"
+#include "tests/benchmarks/write_workloads.h"
 #include "tools/data/random.h"
 
 namespace {
@@ -115,10 +115,6 @@ void TrainTransformer(Graph& graph, DataType dtype) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: gpu_workloads FOLDER\n");
-    return 2;
-  }
   std::vector<std::pair<std::string, std::function<void(Graph&)>>> workloads = {
       {"matmul_f32_4096", [](Graph& g) { MatMulOf(g, DataType::kF32, 4096); }},
       {"eltwise_64m", Elementwise},
@@ -133,16 +129,5 @@ int main(int argc, char** argv) {
     workloads.emplace_back(absl::StrCat("matmul_bf16_", n),
                            [n](Graph& g) { MatMulOf(g, DataType::kBF16, n); });
   }
-  for (const auto& [name, build] : workloads) {
-    Graph graph(name);
-    build(graph);
-    absl::Status status = graph.status();
-    if (status.ok()) status = graph.Save(absl::StrCat(argv[1], "/", name, ".weft"));
-    if (!status.ok()) {
-      std::fprintf(stderr, "gpu_workloads: %s: %s\n", name.c_str(),
-                   std::string(status.message()).c_str());
-      return 1;
-    }
-  }
-  return 0;
+  return WriteWorkloads(argc, argv, workloads);
 }

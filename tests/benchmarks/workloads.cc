@@ -1,17 +1,16 @@
 // Writes the graph files that tools/bench.sh measures: the same work as in peers.py.
 //
 //   workloads FOLDER
-#include <cstdio>
 #include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "graph/graph.h"
 #include "graph/layers/layers.h"
 #include "graph/losses/losses.h"
 #include "graph/optimizers/optimizers.h"
+#include "tests/benchmarks/write_workloads.h"
 #include "tools/data/random.h"
 
 namespace {
@@ -94,24 +93,9 @@ void TrainCnn(Graph& graph) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: workloads FOLDER\n");
-    return 2;
-  }
   const std::vector<std::pair<std::string, std::function<void(Graph&)>>> workloads = {
       {"matmul_1024", MatMul1024},   {"conv3_64_56", Conv3}, {"eltwise_16m", Elementwise16M},
       {"softmax_4096", Softmax4096}, {"mlp", Mlp},           {"train_mlp", TrainMlp},
       {"train_cnn", TrainCnn}};
-  for (const auto& [name, build] : workloads) {
-    Graph graph(name);
-    build(graph);
-    absl::Status status = graph.status();
-    if (status.ok()) status = graph.Save(absl::StrCat(argv[1], "/", name, ".weft"));
-    if (!status.ok()) {
-      std::fprintf(stderr, "workloads: %s: %s\n", name.c_str(),
-                   std::string(status.message()).c_str());
-      return 1;
-    }
-  }
-  return 0;
+  return WriteWorkloads(argc, argv, workloads);
 }
