@@ -365,4 +365,353 @@ x = draw((2, 2))
 case("check_numerics", [x], {"message": "fine"}, [x])
 case("assert", [np.array(True), x], {"message": "holds"}, [x])
 
+# ---- every op in every class of dtypes that it takes: f32 and f64, the narrow floats, signed integers, u8, bool
+NARROW = ["f16", "bf16"]
+ANY = ["i32", "u8", "bool", "f16", "i64", "bf16", "i8", "f32"]
+NUMBERS = [dtype for dtype in ANY if dtype != "bool"]
+
+
+def typed(shape, dtype):
+    """Elements that the dtype holds exactly: of integers any at all."""
+    if dtype == "bool":
+        return rng.integers(0, 2, shape).astype(bool)
+    if dtype in ["bf16", "f64"]:
+        return draw(shape)
+    if dtype in ["f16", "f32"]:
+        return draw(shape, dtype=NP[dtype])
+    info = np.iinfo(NP[dtype])
+    return rng.integers(info.min, info.max, shape, dtype=NP[dtype], endpoint=True)
+
+
+def as_dtype(x, dtype):
+    """A tensor of numbers that are rounded once to the dtype, or wrap around."""
+    return encode(bf16(x), "bf16") if dtype == "bf16" else encode(np.asarray(x).astype(NP[dtype]))
+
+
+def each_dtype(dtypes, variants):
+    """Calls the variants in turn, with a dtype each, until both lists are through."""
+    for i in range(max(len(dtypes), len(variants))):
+        variants[i % len(variants)](dtypes[i % len(dtypes)])
+
+
+def moved(op, shape, attributes, f, more=()):
+    """A variant of an op that moves elements; `more` are the shapes of further operands."""
+    def variant(dtype):
+        operands = [typed(s, dtype) for s in (shape, *more)]
+        case(op, [as_dtype(x, dtype) for x in operands], attributes, [as_dtype(f(*operands), dtype)])
+    return variant
+
+
+def transposed(shape, permutation):
+    return moved("transpose", shape, {"permutation": permutation}, lambda x: x.transpose(permutation))
+
+
+each_dtype(ANY, [transposed((3, 5), [1, 0]), transposed((2, 3, 2), [0, 2, 1]), transposed((), []),
+                 transposed((2, 0, 3), [2, 1, 0]), transposed((1, 2, 3, 2), [0, 3, 1, 2]), transposed((4, 2), [0, 1])])
+
+
+def reshaped(shape, to):
+    return moved("reshape", shape, {"shape": strings(to)}, lambda x: x.reshape(to))
+
+
+each_dtype(ANY, [reshaped((6,), (2, 3)), reshaped((), (1, 1)), reshaped((3, 4), (2, 3, 2)), reshaped((2, 0, 3), (0, 5)),
+                 reshaped((2, 3, 2), (12,))])
+
+
+def repeated(shape, to):
+    return moved("broadcast", shape, {"shape": strings(to)}, lambda x: np.broadcast_to(x, to))
+
+
+each_dtype(ANY, [repeated((), (2, 3)), repeated((2, 1, 3), (2, 2, 3)), repeated((3, 1), (2, 3, 2)),
+                 repeated((1, 1), (0, 2)), repeated((2, 2), (2, 2))])
+
+
+def joined(shapes, axis):
+    return moved("concat", shapes[0], {"axis": axis}, lambda *xs: np.concatenate(xs, axis=axis), shapes[1:])
+
+
+each_dtype(ANY, [joined([(2, 1, 2), (2, 0, 2), (2, 2, 2)], 1), joined([(1, 3), (2, 3)], 0), joined([(2, 2)], -1),
+                 joined([(0,), (3,), (1,)], 0), joined([(2, 2, 1), (2, 2, 2)], -1)])
+
+
+def sliced(shape, starts, limits, steps):
+    attributes = {"starts": strings(starts), "limits": strings(limits), "steps": steps}
+    return moved("slice", shape, attributes, lambda x: x[tuple(map(slice, starts, limits, steps))])
+
+
+each_dtype(ANY, [sliced((7,), [1], [7], [3]), sliced((2, 5, 2), [0, 1, 0], [2, 5, 2], [1, 2, 1]),
+                 sliced((), [], [], []), sliced((3, 4), [1, 2], [3, 2], [2, 1]), sliced((4, 0), [2, 0], [4, 0], [1, 2]),
+                 sliced((5, 3), [4, 0], [5, 3], [9, 2])])
+
+
+def surrounded(shape, low, high, interior):
+    """Written element by element: x[i] goes to low + i * (interior + 1)."""
+    def f(x, value):
+        gaps = [max(0, n - 1) * g for n, g in zip(x.shape, interior)]
+        y = np.full([l + n + g + h for l, n, g, h in zip(low, x.shape, gaps, high)], value)
+        for at in np.ndindex(*x.shape):
+            y[tuple(l + i * (g + 1) for l, i, g in zip(low, at, interior))] = x[at]
+        return y
+    return moved("pad", shape, {"low": strings(low), "high": strings(high), "interior": interior}, f, [()])
+
+
+each_dtype(ANY, [surrounded((3,), [0], [0], [2]), surrounded((2, 2), [0, 1], [2, 0], [0, 0]),
+                 surrounded((), [], [], []), surrounded((0, 2), [1, 0], [1, 1], [3, 1]),
+                 surrounded((1, 2, 2), [0, 1, 0], [0, 0, 1], [2, 1, 0])])
+
+
+def reversed_(shape, axes):
+    return moved("reverse", shape, {"axes": axes}, lambda x: np.flip(x, axes))
+
+
+each_dtype(ANY, [reversed_((5,), [0]), reversed_((2, 3, 2), [1]), reversed_((2, 3), []), reversed_((0, 2), [0, 1]),
+                 reversed_((2, 2, 2), [-1, 0]), reversed_((), [])])
+
+
+def gathered(shape, indices, dtype_of_indices, axis):
+    indices = np.array(indices, NP[dtype_of_indices])
+    def variant(dtype):
+        x = typed(shape, dtype)
+        size, at = shape[axis], axis % len(shape)
+        y = np.zeros(shape[:at] + indices.shape + shape[at + 1:], x.dtype)
+        for place in np.ndindex(*indices.shape):
+            if 0 <= indices[place] < size:
+                everywhere = (slice(None),) * at
+                y[everywhere + place] = x[everywhere + (indices[place],)]
+        case("gather", [as_dtype(x, dtype), indices], {"axis": axis}, [as_dtype(y, dtype)])
+    return variant
+
+
+each_dtype(ANY, [gathered((3, 2), [2, 2, 0], "i64", 0), gathered((2, 3, 2), [[1, -1], [3, 0]], "i32", 1),
+                 gathered((4,), 3, "i32", 0), gathered((2, 3), [2, 5, 1, -7], "i64", -1),
+                 gathered((0, 2), [0, 1], "i32", 0), gathered((3, 2), [], "i64", 0)])
+
+
+def pushed(shape, index):
+    def f(x, value):
+        y = x.copy()
+        if 0 <= index < shape[0]:
+            y[index] = value
+        return y
+    def variant(dtype):
+        operands = typed(shape, dtype), typed(shape[1:], dtype)
+        case("stack_push", [as_dtype(x, dtype) for x in operands] + [np.int64(index).reshape(())], {},
+             [as_dtype(f(*operands), dtype)])
+    return variant
+
+
+each_dtype(ANY, [pushed((3,), 1), pushed((2, 2), 0), pushed((2, 1, 2), 2), pushed((2, 2), -1), pushed((0, 2), 0)])
+
+for dtype in ["f16", "bf16", "i64", "i8", "f64"]:
+    shape = {"f16": (2, 3, 2), "bf16": (4,), "i64": (3, 1), "i8": (2, 2), "f64": (0, 3)}[dtype]
+    axis = {"f16": 1, "bf16": 0, "i64": -2, "i8": -1, "f64": 1}[dtype]
+    counted = np.zeros(shape)
+    for at in np.ndindex(*shape):
+        counted[at] = at[axis]
+    case("iota", [], {"shape": strings(shape), "axis": axis, "dtype": dtype}, [as_dtype(counted, dtype)])
+for dtype in ["f32", "f64", "i32"]:
+    case("dim_size", [], {"expr": "16777215", "dtype": dtype}, [np.array(16777215, NP[dtype])])
+
+
+def added(shape, indices, dtype_of_indices, drawn=typed):
+    """Adds slice by slice in the order of the indices, each time rounded to the dtype."""
+    indices = np.array(indices, NP[dtype_of_indices])
+    def variant(dtype):
+        x, updates = drawn(shape, dtype), drawn(indices.shape + shape[1:], dtype)
+        y = x.copy()
+        for place in np.ndindex(*indices.shape):
+            if 0 <= indices[place] < shape[0]:
+                total = y[indices[place]] + updates[place]
+                y[indices[place]] = bf16(total) if dtype == "bf16" else total
+        case("scatter_add", [as_dtype(x, dtype), indices, as_dtype(updates, dtype)], {}, [as_dtype(y, dtype)])
+    return variant
+
+
+def far(shape, dtype):
+    """Numbers of which a sum of two is rounded in the narrow floats."""
+    return as_narrow(draw(shape) * np.power(2.0, rng.integers(0, 9, shape)), dtype)
+
+
+def as_narrow(x, dtype):
+    return bf16(x) if dtype == "bf16" else np.asarray(x).astype(NP[dtype])
+
+
+with np.errstate(over="ignore"):
+    each_dtype(NUMBERS, [added((3,), [1, 1, 2, 1], "i32"), added((2, 2), [[0, -1], [1, 0]], "i64"),
+                         added((2, 1, 2), 1, "i32"), added((3, 2), [3, 0, 0, -4], "i64"), added((2, 2), [], "i32"),
+                         added((0, 2), [0, 1], "i64")])
+    each_dtype(NARROW, [added((2, 3), [0, 1, 0, 0, 1], "i32", far), added((2,), [1, 1, 1, 0, 1], "i64", far)])
+
+for i, dtype in enumerate(["f64", "f16", "bf16", "i8", "i64", "u8", "bool"]):
+    indices = [np.array([0, 3, 2], np.uint8), np.array(2, np.int64), np.array([[1, -1], [4, 0]], np.int32)][i % 3]
+    depth = [4, 3, 1][i % 3]
+    hot = indices[..., None] == np.arange(depth)
+    case("one_hot", [indices], {"depth": str(depth), "dtype": dtype}, [as_dtype(hot, dtype)])
+case("one_hot", [np.array([0, 1], np.int32)], {"depth": "0", "dtype": "f32"}, [np.zeros((2, 0), np.float32)])
+
+# Element-wise ops.
+for dtype in ANY:
+    condition, a, b = typed((2, 3), "bool"), typed((2, 3), dtype), typed((2, 3), dtype)
+    x = [as_dtype(v, dtype) for v in (a, b)]
+    case("select", [condition, *x], {}, [as_dtype(np.where(condition, a, b), dtype)])
+    if dtype in ["i8", "i64", "u8", "bool"]:
+        case("stop_gradient", [a], {}, [a])
+        some_equal = np.where(condition, a, b)
+        for name, f in compare.items():
+            case(name, [a, some_equal], {}, [f(a, some_equal)])
+for dtype in NARROW:
+    x = [as_dtype(v, dtype) for v in (left, right)]
+    for name, f in compare.items():
+        case(name, x, {}, [f(left, right)])
+    with np.errstate(all="ignore"):
+        case("is_finite", [as_dtype(special, dtype)], {}, [np.isfinite(special)])
+        case("maximum", x, {}, [as_dtype(np.maximum(left, right), dtype)])
+        case("minimum", x, {}, [as_dtype(np.minimum(left, right), dtype)])
+case("is_finite", [np.array([3.0e38, -np.inf], np.float32)], {}, [np.array([True, False])])
+case("is_finite", [np.float64(1e308).reshape(())], {}, [np.array(True)])
+for dtype in NUMBERS:
+    # In the last column low is above high, which wins.
+    x, bounds = typed((4, 3), dtype), np.sort(typed((2, 4, 3), dtype), axis=0)
+    low, high = bounds[0].copy(), bounds[1].copy()
+    low[:, 2], high[:, 2] = bounds[1][:, 2], bounds[0][:, 2]
+    case("clamp", [as_dtype(v, dtype) for v in (x, low, high)], {},
+         [as_dtype(np.minimum(np.maximum(x, low), high), dtype)])
+not_numbers = np.array([np.nan, 1.0, 1.0, np.inf, -np.inf]), np.array([0.0, np.nan, 0.0, 0.0, 0.0]), \
+    np.array([2.0, 2.0, np.nan, 2.0, 2.0])
+case("clamp", list(not_numbers), {}, [np.minimum(np.maximum(not_numbers[0], not_numbers[1]), not_numbers[2])])
+
+# Of each dtype to each; whole numbers wrap around, floats saturate.
+FROM = {"f16": [0.0, -1.5, 130.0, -300.0, np.inf, np.nan], "bf16": [0.5, -2.75, 255.0, 256.0, -np.inf, np.nan],
+        "f32": [0.25, -0.9375, 127.5, -129.0, 65504.0, np.nan], "u8": [0, 1, 128, 255],
+        "i32": [0, -1, 255, -129, 65535, 2**31 - 1], "i64": [0, 1, -1, 300, 2**32 + 5, -2**63], "bool": [0, 1]}
+for source, numbers in FROM.items():
+    x = np.array(numbers, NP.get(source, np.float64))
+    for dtype in ["f64", "f32", "f16", "bf16", "i8", "u8", "i32", "i64", "bool"]:
+        with np.errstate(all="ignore"):
+            if x.dtype.kind == "f" and dtype[0] in "iu":
+                info = np.iinfo(NP[dtype])
+                y = [0 if math.isnan(v) else info.max if v >= info.max else info.min if v <= info.min else int(v)
+                     for v in x.tolist()]
+                y = np.array(y, NP[dtype])
+            else:
+                y = x != 0 if dtype == "bool" else x if dtype[0] in "iu" else x.astype(np.float64)
+            case("cast", [as_dtype(x, source)], {"dtype": dtype}, [as_dtype(y, dtype)])
+
+# Reductions. Sums and products are exact before they are rounded: of the narrow floats, once.
+REDUCED = [((2, 3, 2), [1], False), ((2, 3, 2), [0, 2], True), ((5,), [-1], False), ((2, 2), [], False), ((), [], True),
+           ((3, 0), [1], False), ((0, 2), [0], True)]
+EMPTY = {"reduce_sum": 0, "reduce_prod": 1}
+
+
+def reduced(name, shape, axes, keep):
+    def variant(dtype):
+        whole = dtype[0] in "iu"
+        x = typed(shape, dtype)
+        if name == "reduce_prod" and not whole:
+            x = np.power(2.0, rng.integers(-1, 2, shape)) * rng.choice([-1.0, 1.0], shape)
+        f = {"reduce_sum": np.sum, "reduce_prod": np.prod, "reduce_max": np.max, "reduce_min": np.min}[name]
+        ends = (np.iinfo(NP[dtype]).min, np.iinfo(NP[dtype]).max) if whole else (-np.inf, np.inf)
+        options = {"dtype": x.dtype if whole else np.float64} if name in EMPTY else \
+            {"initial": x.dtype.type(ends[0] if name == "reduce_max" else ends[1])}
+        y = f(x, axis=tuple(axes), keepdims=keep, **options)
+        case(name, [as_dtype(x, dtype)], {"axes": axes, "keep_dims": keep}, [as_dtype(y, dtype)])
+    return variant
+
+
+with np.errstate(over="ignore"):
+    for name in reduce_ops:
+        each_dtype(["u8", "f16", "i8", "bf16", "i64", "f32", "u8"], [reduced(name, *r) for r in REDUCED])
+for name, f in {"reduce_and": np.all, "reduce_or": np.any}.items():
+    for shape, axes, keep in REDUCED:
+        holds = rng.integers(0, 4, shape) > 0 if name == "reduce_and" else rng.integers(0, 4, shape) == 0
+        case(name, [holds], {"axes": axes, "keep_dims": keep}, [f(holds, axis=tuple(axes), keepdims=keep)])
+for name, f in {"argmax": np.argmax, "argmin": np.argmin}.items():
+    for dtype, shape, axis, keep in [("u8", (3, 4), 0, False), ("f16", (2, 3, 2), 1, True), ("bf16", (5,), -1, False),
+                                     ("i8", (2, 3), -2, False), ("i64", (1, 1), 1, True), ("f32", (2, 0, 3), 2, False)]:
+        x = typed(shape, dtype)
+        y = f(x, axis=axis, keepdims=keep)
+        case(name, [as_dtype(x, dtype)], {"axis": axis, "keep_dims": keep}, [np.asarray(y, np.int64)])
+
+
+def summed_along(shape, axis, exclusive, reverse):
+    def variant(dtype):
+        x = typed(shape, dtype)
+        flipped = np.flip(x, axis) if reverse else x
+        y = np.cumsum(flipped, axis=axis, dtype=x.dtype if dtype[0] in "iu" else np.float64)
+        y = y - flipped if exclusive else y
+        case("cumsum", [as_dtype(x, dtype)], {"axis": axis, "exclusive": exclusive, "reverse": reverse},
+             [as_dtype(np.flip(y, axis) if reverse else y, dtype)])
+    return variant
+
+
+with np.errstate(over="ignore"):
+    each_dtype(NUMBERS, [summed_along((2, 3, 2), 1, False, True), summed_along((4,), 0, True, False),
+                         summed_along((2, 3), -1, True, True), summed_along((3, 2), -2, False, False),
+                         summed_along((2, 0), 1, True, False)])
+
+# Contractions, which are exact before they are rounded.
+with np.errstate(over="ignore"):
+    for dtype, a_shape, b_shape, ta, tb in [
+            ("f16", (2, 4), (4, 3), False, False), ("bf16", (2, 3, 2), (2, 2, 3), True, True),
+            ("i64", (2, 3), (4, 3), False, True), ("f32", (2, 2, 3), (3, 1), False, False),
+            ("bf16", (1, 5), (5, 2), False, False), ("i32", (3, 2), (3, 2), True, False),
+            ("f16", (2, 0), (0, 2), False, False)]:
+        a, b = typed(a_shape, dtype), typed(b_shape, dtype)
+        y = np.matmul(*[(x.swapaxes(-1, -2) if t else x).astype(x.dtype if dtype[0] == "i" else np.float64)
+                        for x, t in ((a, ta), (b, tb))])
+        case("matmul", [as_dtype(a, dtype), as_dtype(b, dtype)], {"transpose_a": ta, "transpose_b": tb},
+             [as_dtype(y, dtype)])
+for i, dtype in enumerate(["f16", "bf16", "f32"]):
+    image, filt, strides, padding, dilations, groups = [
+        ((1, 4, 3, 2), (2, 2, 1, 4), (1, 2), (1, 0, 0, 1), (2, 1), 2),
+        ((1, 3, 4, 1), (3, 1, 1, 2), (2, 1), (1, 1, 0, 0), (1, 1), 1),
+        ((2, 3, 3, 2), (2, 3, 2, 1), (1, 1), (0, 0, 1, 1), (1, 1), 1)][i]
+    attributes = {"strides": list(strides), "padding": list(padding), "dilations": list(dilations), "groups": groups}
+    x, w = draw(image), draw(filt)
+    f = lambda x, w: conv(x, w, strides, padding, dilations, groups)
+    y = f(x, w)
+    dy = draw(y.shape)
+    given = [as_dtype(v, dtype) for v in (x, w, dy)]
+    case("conv2d", given[:2], attributes, [as_dtype(y, dtype)])
+    case("conv2d_input_grad", [given[2], given[1]], {"image_shape": strings(image), **attributes},
+         [as_dtype(adjoint(lambda v: f(v, w), image, dy), dtype)])
+    case("conv2d_filter_grad", [given[0], given[2]], {"filter_size": list(filt[:2]), **attributes},
+         [as_dtype(adjoint(lambda v: f(x, v), filt, dy), dtype)])
+for dtype in [*NARROW, "f32"]:
+    image, (kh, kw), strides, padding = (1, 3, 4, 2), (2, 3), (1, 2), (1, 0, 1, 0)
+    attributes = {"window": [kh, kw], "strides": list(strides), "padding": list(padding)}
+    shape = {"image_shape": strings(image)}
+    x, v = draw(image), draw(image)
+    p = patches(x, kh, kw, strides, padding, (1, 1), -np.inf)
+    flat = p.reshape(p.shape[:3] + (kh * kw, image[3]))
+    index = np.argmax(flat, axis=3).astype(np.int32)
+    take = lambda v: np.take_along_axis(
+        patches(v, kh, kw, strides, padding, (1, 1), 0.0).reshape(flat.shape), index[:, :, :, None], axis=3)[:, :, :, 0]
+    dy = draw(index.shape)
+    given = [as_dtype(t, dtype) for t in (x, v, dy)]
+    case("max_pool", [given[0]], attributes, [as_dtype(np.max(flat, axis=3), dtype), index])
+    case("max_pool_at", [given[1], index], attributes, [as_dtype(take(v), dtype)])
+    case("max_unpool", [given[2], index], {**shape, **attributes}, [as_dtype(adjoint(take, image, dy), dtype)])
+    counts = patches(np.ones(image), kh, kw, strides, padding, (1, 1), 0.0).sum(axis=(3, 4))
+    mean = lambda v: patches(v, kh, kw, strides, padding, (1, 1), 0.0).sum(axis=(3, 4)) / counts
+    case("avg_pool", [given[0]], attributes, [as_dtype(mean(x), dtype)], ulps=1, scale=1)
+    case("avg_pool_grad", [given[2]], {**shape, **attributes}, [as_dtype(adjoint(mean, image, dy), dtype)], ulps=1,
+         scale=1)
+
+# Random numbers and effects.
+stream = np.int64(-2**40 - 3).reshape(())
+bits64 = int(stream) & 0xFFFFFFFFFFFFFFFF
+words = np.array([philox([i // 4, 0, bits64 >> 32, 0], [9, bits64 & 0xFFFFFFFF])[i % 4] for i in range(6)], np.float64)
+u, t = (words[0::2] + 0.5) / 2.0**32, 2 * np.pi * words[1::2] / 2.0**32
+normal = np.stack([np.sqrt(-2 * np.log(u)) * np.cos(t), np.sqrt(-2 * np.log(u)) * np.sin(t)], axis=1).reshape(3, 2)
+for dtype in NARROW:
+    case("random_normal", [stream], {"seed": 9, "shape": ["3", "2"], "dtype": dtype}, [as_dtype(normal, dtype)], ulps=1,
+         scale=1)
+for dtype in [*NARROW, "f32"]:
+    x = as_dtype(draw((3,)), dtype)
+    case("check_numerics", [x], {"message": "fine"}, [x])
+for dtype in ANY:
+    x = as_dtype(typed((2, 1), dtype), dtype)
+    case("assert", [np.array(True), x], {"message": "holds"}, [x])
+
 sys.stdout.write("[\n" + ",\n".join(json.dumps(c, separators=(",", ":")) for c in cases) + "\n]\n")
