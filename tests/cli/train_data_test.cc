@@ -1,7 +1,9 @@
-// weft train and data that somebody got wrong: what is said names the file, and what to do.
+// weft train and its data: images in the format of MNIST's, and what somebody got wrong, where what
+// is said names the file, and what to do.
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -29,6 +31,37 @@ class CliTrainingData : public CliTest {
     return "train mlp --hidden 4 --epochs 1 --data " + Path(data);
   }
 };
+
+// Images and labels in idx files, plain and packed, as those of MNIST come.
+TEST_F(CliTrainingData, ImagesInIdxFiles) {
+  constexpr int kImages = 600, kPixels = 64;
+  const std::string digits = "tools/examples/data/digits-";
+  // The first of those that ship: 600 is 0x258.
+  const auto shorten = [&](const std::string& name, size_t header, size_t bytes) {
+    std::string file = Run("gzip -dc " + digits + name + ".gz").out.substr(0, header + bytes);
+    ASSERT_EQ(file.size(), header + bytes);
+    file.replace(4, 4, std::string("\0\0\x02\x58", 4));
+    WriteFile(Path(name), file);
+  };
+  shorten("images-idx3-ubyte", 16, size_t{kImages} * kPixels);
+  shorten("labels-idx1-ubyte", 8, kImages);
+  ASSERT_EQ(Run("gzip -k " + Path("images-idx3-ubyte") + " " + Path("labels-idx1-ubyte")).code, 0);
+  nlohmann::json plain;
+  for (const char* ending : {"", ".gz"}) {
+    const Ended ended =
+        Weft("train cnn --epochs 1 --batch 32 --seed 1 --json --data " + Path("images-idx3-ubyte") +
+             ending + " --data " + Path("labels-idx1-ubyte") + ending);
+    ASSERT_EQ(ended.code, 0) << ended.err;
+    EXPECT_THAT(ended.err, AllOf(HasSubstr("x u8[600, 8, 8], y u8[600]"), HasSubstr("epoch 1/1"),
+                                 HasSubstr("accuracy")));
+    const auto json = nlohmann::json::parse(ended.out);
+    ASSERT_EQ(json["history"].size(), 1u) << json;
+    // An epoch of 15 steps learns more than that one in ten is right.
+    EXPECT_GT(json["history"][0]["validation"]["accuracy"], 0.2) << json;
+    if (plain.is_null()) plain = json["history"][0]["training"];
+    EXPECT_EQ(json["history"][0]["training"], plain);
+  }
+}
 
 TEST_F(CliTrainingData, ArraysThatAreWrong) {
   std::vector<float> x(kRows * 2, 0.5f);

@@ -5,8 +5,10 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <numeric>
+#include <random>
 
 #include "proto/npy.h"
 #include "tools/data/batches.h"
@@ -39,6 +41,46 @@ TEST(DataSet, Digits) {
   std::vector<int> counts(10);
   for (const uint8_t label : data->arrays.at("y").values<uint8_t>()) ++counts.at(label);
   EXPECT_THAT(counts, ElementsAre(178, 182, 177, 183, 181, 182, 181, 179, 174, 180));
+}
+
+// Files as large as MNIST's: 60,000 images of 28x28 between empty margins, and their labels.
+TEST(DataSet, ImagesAsManyAsThoseOfMnist) {
+  constexpr size_t kImages = 60'000, kSide = 28, kMargin = 4, kRow = kSide - 2 * kMargin;
+  const std::string image_header("\0\0\x08\x03\0\0\xea\x60\0\0\0\x1c\0\0\0\x1c", 16);
+  const std::string label_header("\0\0\x08\x01\0\0\xea\x60", 8);
+  std::mt19937 random(7);
+  std::string strokes(100'000, '\0'), images(kImages * kSide * kSide, '\0'), labels;
+  for (char& pixel : strokes) pixel = static_cast<char>(random());
+  for (size_t i = 0; i < kImages; ++i) {
+    labels += static_cast<char>(random() % 10);
+    for (size_t row = kMargin; row < kSide - kMargin; ++row) {
+      strokes.copy(&images[(i * kSide + row) * kSide + kMargin], kRow,
+                   random() % (strokes.size() - kRow));
+    }
+  }
+  const auto pack = [](const std::string& name, const std::string& header,
+                       const std::string& bytes) {
+    const std::string path = ::testing::TempDir() + "/" + name;
+    const gzFile file = gzopen(path.c_str(), "wb1");
+    EXPECT_EQ(gzwrite(file, header.data(), static_cast<unsigned>(header.size())), header.size());
+    EXPECT_EQ(gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size())), bytes.size());
+    EXPECT_EQ(gzclose(file), Z_OK);
+    return path;
+  };
+  const std::string x = pack("train-images-idx3-ubyte.gz", image_header, images),
+                    y = pack("train-labels-idx1-ubyte.gz", label_header, labels);
+  const auto data = LoadDataSet({x, y});
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->Describe(), "x u8[60000, 28, 28], y u8[60000]");
+  EXPECT_EQ(data->num_rows, 60'000);
+  const auto holds = [&](const char* name, const std::string& bytes) {
+    const HostTensor& array = data->arrays.at(name);
+    return std::string_view(static_cast<const char*>(array.data()), array.size_bytes()) == bytes;
+  };
+  EXPECT_TRUE(holds("x", images));
+  EXPECT_TRUE(holds("y", labels));
+  std::filesystem::remove(x);
+  std::filesystem::remove(y);
 }
 
 TEST(DataSet, AutoMpg) {
