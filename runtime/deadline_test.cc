@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <thread>
+#include <utility>
 
 #include "absl/time/clock.h"
 #include "runtime/limits.h"
@@ -17,12 +17,17 @@
 namespace {
 // How far the clock on the wall was set.
 std::atomic<time_t> seconds_ahead{0};
+// Where it is not 0: how far it is set once this thread has read the other one, CLOCK_MONOTONIC.
+thread_local time_t set_after_reading = 0;
 }  // namespace
 
 // In place of libc's, for all code that is linked into this program.
 extern "C" int clock_gettime(clockid_t clock, struct timespec* time) noexcept {
   const long result = syscall(SYS_clock_gettime, clock, time);
   if (clock == CLOCK_REALTIME) time->tv_sec += seconds_ahead;
+  if (clock == CLOCK_MONOTONIC && set_after_reading != 0) {
+    seconds_ahead = std::exchange(set_after_reading, 0);
+  }
   return static_cast<int>(result);
 }
 
@@ -31,21 +36,12 @@ namespace {
 
 constexpr time_t kDay = 86'400;
 
-// Sets the clock after a while, for the length of a scope.
+// For the length of a scope: sets the clock on the wall as soon as this thread has read the other
+// one, which a run does when it begins, to turn its deadline into one of that clock.
 class ClockSetter {
  public:
-  explicit ClockSetter(time_t ahead)
-      : thread_([ahead] {
-          absl::SleepFor(absl::Milliseconds(30));
-          seconds_ahead = ahead;
-        }) {}
-  ~ClockSetter() {
-    thread_.join();
-    seconds_ahead = 0;
-  }
-
- private:
-  std::thread thread_;
+  explicit ClockSetter(time_t ahead) { set_after_reading = ahead; }
+  ~ClockSetter() { set_after_reading = seconds_ahead = 0; }
 };
 
 int64_t MonotonicMilliseconds() {
@@ -65,12 +61,12 @@ TEST(Deadlines, WaitingForVariables) {
   for (const time_t ahead : {kDay, -kDay}) {
     VariablesLock lock;
     ASSERT_TRUE(lock.Acquire(VariablesLock::Mode::kWrite).ok());
-    const ClockSetter setter(ahead);
     const int64_t start = MonotonicMilliseconds();
-    EXPECT_EQ(lock.Acquire(VariablesLock::Mode::kRead,
-                           RunLimits({.deadline = absl::Now() + absl::Milliseconds(200)}))
-                  .code(),
+    const RunOptions options = {.deadline = absl::Now() + absl::Milliseconds(200)};
+    const ClockSetter setter(ahead);
+    EXPECT_EQ(lock.Acquire(VariablesLock::Mode::kRead, RunLimits(options)).code(),
               absl::StatusCode::kDeadlineExceeded);
+    EXPECT_EQ(seconds_ahead, ahead);
     const int64_t waited = MonotonicMilliseconds() - start;
     EXPECT_GE(waited, 199);
     EXPECT_LT(waited, 20'000);
@@ -86,15 +82,15 @@ TEST(Deadlines, Running) {
   auto session = Session::FromPackage(package.Bytes());
   ASSERT_TRUE(session.ok()) << session.status();
   for (const time_t ahead : {kDay, -kDay}) {
-    const ClockSetter setter(ahead);
     const int64_t start = MonotonicMilliseconds();
-    RunOptions options;
-    options.deadline = absl::Now() + absl::Milliseconds(200);
+    const RunOptions options = {.deadline = absl::Now() + absl::Milliseconds(200)};
+    const ClockSetter setter(ahead);
     EXPECT_EQ((*session)
                   ->Run("count", {{"limit", HostTensor::Scalar<int64_t>(INT64_MAX)}}, options)
                   .status()
                   .code(),
               absl::StatusCode::kDeadlineExceeded);
+    EXPECT_EQ(seconds_ahead, ahead);
     const int64_t waited = MonotonicMilliseconds() - start;
     EXPECT_GE(waited, 199);
     EXPECT_LT(waited, 20'000);
