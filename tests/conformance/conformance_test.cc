@@ -134,7 +134,7 @@ void AddSignature(Graph& graph, const std::string& name, const std::vector<Tenso
   graph.AddSignature(name, outputs);
 }
 
-class ConformanceTest : public testing::TestWithParam<Conformance> {};
+class ConformanceTest : public TargetTest, public testing::WithParamInterface<Conformance> {};
 
 // One graph for each op and dtype, with signatures for each case: its values and its gradients,
 // with sizes known and with open ones.

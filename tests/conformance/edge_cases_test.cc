@@ -70,8 +70,13 @@ void SignWithGradients(Graph& graph, const Tensor& y, const std::vector<Tensor>&
   graph.AddSignature("run", outputs);
 }
 
+using EmptySizes = TargetTest;
+using NonFinite = TargetTest;
+using Aliases = TargetTest;
+using Effects = TargetTest;
+
 // Rules about sizes hold where an op is declared. What sizes given later make empty has a meaning.
-TEST(EmptySizes, ConvolutionWithoutRoomForItsWindow) {
+TEST_F(EmptySizes, ConvolutionWithoutRoomForItsWindow) {
   for (const int64_t stride : {1, 2}) {
     for (const int64_t dilation : {1, 3, 9}) {
       SCOPED_TRACE(std::to_string(stride) + " " + std::to_string(dilation));
@@ -91,7 +96,7 @@ TEST(EmptySizes, ConvolutionWithoutRoomForItsWindow) {
 
 // What is not read has an extent of 0, and rows beside it are computed: its coordinates are divided
 // by that, though nothing is loaded there.
-TEST(EmptySizes, RepeatedRowsOfNothingBesideOthers) {
+TEST_F(EmptySizes, RepeatedRowsOfNothingBesideOthers) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {"m", 8});
   Tensor z = graph.Input("z", DataType::kF32, {"k", 8});
@@ -111,7 +116,7 @@ TEST(EmptySizes, RepeatedRowsOfNothingBesideOthers) {
   }
 }
 
-TEST(EmptySizes, FilterWithoutElements) {
+TEST_F(EmptySizes, FilterWithoutElements) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {1, 4, 5, 2});
   Tensor filter = graph.Input("filter", DataType::kF32, {"kh", "kw", 2, 3});
@@ -122,7 +127,7 @@ TEST(EmptySizes, FilterWithoutElements) {
   }
 }
 
-TEST(EmptySizes, PoolingWithoutRoomForItsWindow) {
+TEST_F(EmptySizes, PoolingWithoutRoomForItsWindow) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {"n", "h", "w", 2});
   Tensor mean = AvgPool(x, {3, 2}, {2, 1}, {1, 0, 0, 0}, false);
@@ -138,7 +143,7 @@ TEST(EmptySizes, PoolingWithoutRoomForItsWindow) {
   RunEveryWay(graph, {{"x", Filled({2, 3, 1, 2})}});
 }
 
-TEST(EmptySizes, ExtremesOfNothing) {
+TEST_F(EmptySizes, ExtremesOfNothing) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {2, "n"});
   graph.AddSignature("run", {{"largest", ArgMax(x, 1)}, {"smallest", ArgMin(x, 1, true)}});
@@ -147,7 +152,7 @@ TEST(EmptySizes, ExtremesOfNothing) {
   RunEveryWay(graph, {{"x", Filled({2, 3})}});
 }
 
-TEST(EmptySizes, SlicesThatStartBeyondTheEnd) {
+TEST_F(EmptySizes, SlicesThatStartBeyondTheEnd) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {"n"});
   const DimExpr n = x.dim(0);
@@ -162,7 +167,7 @@ TEST(EmptySizes, SlicesThatStartBeyondTheEnd) {
 }
 
 // Padding is zeros, which are multiplied like any other element.
-TEST(NonFinite, FiltersOverPadding) {
+TEST_F(NonFinite, FiltersOverPadding) {
   for (const int64_t channels : {1, 24}) {
     SCOPED_TRACE(channels);
     Graph graph;
@@ -180,7 +185,7 @@ TEST(NonFinite, FiltersOverPadding) {
   }
 }
 
-TEST(NonFinite, GradientOfFiltersOverPadding) {
+TEST_F(NonFinite, GradientOfFiltersOverPadding) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {1, 4, 5, 2});
   Tensor dy = graph.Input("dy", DataType::kF32, {1, 4, 5, 3});
@@ -193,7 +198,7 @@ TEST(NonFinite, GradientOfFiltersOverPadding) {
 }
 
 // A reshape is wanted both as a result and in the kernel of the other.
-TEST(Aliases, ReshapeOfABroadcastIsAResultAndReadByAnotherKernel) {
+TEST_F(Aliases, ReshapeOfABroadcastIsAResultAndReadByAnotherKernel) {
   Graph graph("aliases");
   Tensor x = graph.Input("x", DataType::kF32, {12, 3, 1, 16});
   Tensor b = graph.Input("b", DataType::kF32, {1, 1, 1, 3});
@@ -206,7 +211,7 @@ TEST(Aliases, ReshapeOfABroadcastIsAResultAndReadByAnotherKernel) {
 }
 
 // In place, the additions would change the indices on the way.
-TEST(Aliases, ScatterAddIntoItsOwnIndices) {
+TEST_F(Aliases, ScatterAddIntoItsOwnIndices) {
   for (const bool updates_too : {false, true}) {
     Graph graph("aliases");
     Tensor x = -graph.Input("a", DataType::kI32, {8});
@@ -221,7 +226,7 @@ TEST(Aliases, ScatterAddIntoItsOwnIndices) {
 
 // An effect in a body that runs happens, whether or not its result is used; in one that does not
 // run, and in the graph itself where nothing needs it, it does not.
-TEST(Effects, UnusedOnesInBodies) {
+TEST_F(Effects, UnusedOnesInBodies) {
   using Values = std::vector<Tensor>;
   const std::function<Tensor(Graph&, Tensor, Tensor)> bodies[] = {
       [](Graph&, Tensor x, Tensor limit) {
@@ -278,7 +283,7 @@ TEST(Effects, UnusedOnesInBodies) {
   }
 }
 
-TEST(Effects, UnusedOnesInTheGraph) {
+TEST_F(Effects, UnusedOnesInTheGraph) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {});
   Assert(Less(x, 0.0), x, "boom");

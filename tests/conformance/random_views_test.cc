@@ -230,11 +230,13 @@ void Compare(uint64_t seed, bool open) {
   }
 }
 
-TEST(RandomViews, CompiledAgreeWithTheReference) {
+using RandomViews = TargetTest;
+
+TEST_F(RandomViews, CompiledAgreeWithTheReference) {
   for (uint64_t seed = 1; seed <= 250 && !HasFailure(); ++seed) Compare(seed, /*open=*/false);
 }
 
-TEST(RandomViews, OpenOnesAgreeAtEverySize) {
+TEST_F(RandomViews, OpenOnesAgreeAtEverySize) {
   for (uint64_t seed = 1; seed <= 200 && !HasFailure(); ++seed) Compare(seed, /*open=*/true);
 }
 

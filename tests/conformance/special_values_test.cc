@@ -129,7 +129,7 @@ bool Agree(const OpInfo& op, DataType dtype, double x, double y) {
   return std::fabs(x - y) <= ulps * UnitInLastPlace(dtype, std::max(std::fabs(y), op.test.scale));
 }
 
-class SpecialValues : public testing::TestWithParam<std::string> {};
+class SpecialValues : public TargetTest, public testing::WithParamInterface<std::string> {};
 
 TEST_P(SpecialValues, CompiledCodeAgreesWithTheReference) {
   const OpInfo& op = *FindOp(GetParam());

@@ -6,8 +6,12 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "compiler/api.h"
+#include "gtest/gtest.h"
+#include "runtime/cpu_features.h"
 #include "runtime/devices.h"
 
 namespace weft {
@@ -40,6 +44,39 @@ inline std::shared_ptr<Device> DeviceOfTest() { return DeviceFor(OptionsOfTest()
 inline bool IsEmulated() {
   const std::shared_ptr<Device> device = DeviceOfTest();
   return device != nullptr && device->name() == "emulator";
+}
+
+// What this processor lacks of what code for a target uses: "" where it can run that.
+inline std::string WhyNotHere(const std::string& target) {
+  for (const std::string& feature : FeaturesOfTarget(target)) {
+    if (CpuHas(feature) == false) {
+      return absl::StrCat("this processor cannot run code for ", target, ": it has no ", feature);
+    }
+  }
+  return "";
+}
+
+// A test of code for OptionsOfTest(), which is left out where this machine cannot run that.
+class TargetTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const std::string& target : OptionsOfTest().targets) {
+      if (const std::string reason = WhyNotHere(target); !reason.empty()) GTEST_SKIP() << reason;
+    }
+  }
+};
+
+// A test of code for its parameter, a target; left out in the same way.
+class EachTargetTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (const std::string reason = WhyNotHere(GetParam()); !reason.empty()) GTEST_SKIP() << reason;
+  }
+};
+
+// "cpu:x86-64-v3" as a part of a test's name: "cpu_x86_64_v3".
+inline std::string NameOfTarget(const testing::TestParamInfo<std::string>& info) {
+  return absl::StrReplaceAll(info.param, {{":", "_"}, {"-", "_"}});
 }
 
 }  // namespace weft

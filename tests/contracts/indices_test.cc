@@ -91,7 +91,7 @@ std::string Bits(const HostTensor& tensor) {
 }
 
 template <typename T>
-void ExpectTheSame() {
+void ExpectTheSame(const std::string& target) {
   const HostTensor indices = Indices<T>();
   const int64_t count = indices.num_elements();
   const NamedTensors all = {
@@ -107,29 +107,26 @@ void ExpectTheSame() {
       absl::StatusOr<TensorMap> reference = interpreter.RunSignature("f", feeds);
       ASSERT_TRUE(reference.ok()) << reference.status();
       if (expected.empty()) expected = *reference;
-      for (const char* target : {"cpu:native", "cpu:x86-64-v3", "cuda:sm_80"}) {
-        for (const bool optimised : {true, false}) {
-          SCOPED_TRACE(std::string(target) + (constant ? ", constant" : "") +
-                       (open ? ", open" : "") + (optimised ? "" : ", without passes"));
-          CompileOptions options;
-          options.targets = {target};
-          if (!optimised) options.disabled_passes = OptionalPasses();
-          absl::StatusOr<std::string> package = CompilePackage(graph, options);
-          ASSERT_TRUE(package.ok()) << package.status();
-          auto session =
-              Session::FromPackage(*package, {.threads = 2, .device = DeviceFor(target)});
-          ASSERT_TRUE(session.ok()) << session.status();
-          NamedTensors needed;
-          for (const auto& signature : (*session)->Signatures()) {
-            for (const auto& value : signature.inputs) needed[value.name] = feeds.at(value.name);
-          }
-          auto outputs = (*session)->Run("f", needed);
-          ASSERT_TRUE(outputs.ok()) << outputs.status();
-          for (const auto& [name, value] : expected) {
-            EXPECT_TRUE(Bits(outputs->at(name)) == Bits(value))
-                << name << " is " << outputs->at(name).ToString(100) << "\n  instead of "
-                << value.ToString(100);
-          }
+      for (const bool optimised : {true, false}) {
+        SCOPED_TRACE(target + (constant ? ", constant" : "") + (open ? ", open" : "") +
+                     (optimised ? "" : ", without passes"));
+        CompileOptions options;
+        options.targets = {target};
+        if (!optimised) options.disabled_passes = OptionalPasses();
+        absl::StatusOr<std::string> package = CompilePackage(graph, options);
+        ASSERT_TRUE(package.ok()) << package.status();
+        auto session = Session::FromPackage(*package, {.threads = 2, .device = DeviceFor(target)});
+        ASSERT_TRUE(session.ok()) << session.status();
+        NamedTensors needed;
+        for (const auto& signature : (*session)->Signatures()) {
+          for (const auto& value : signature.inputs) needed[value.name] = feeds.at(value.name);
+        }
+        auto outputs = (*session)->Run("f", needed);
+        ASSERT_TRUE(outputs.ok()) << outputs.status();
+        for (const auto& [name, value] : expected) {
+          EXPECT_TRUE(Bits(outputs->at(name)) == Bits(value))
+              << name << " is " << outputs->at(name).ToString(100) << "\n  instead of "
+              << value.ToString(100);
         }
       }
     }
@@ -145,9 +142,16 @@ void ExpectTheSame() {
   }
 }
 
-TEST(Indices, I64) { ExpectTheSame<int64_t>(); }
-TEST(Indices, I32) { ExpectTheSame<int32_t>(); }
-TEST(Indices, U8) { ExpectTheSame<uint8_t>(); }
+using IndicesTest = EachTargetTest;
+
+INSTANTIATE_TEST_SUITE_P(Targets, IndicesTest,
+                         testing::Values("cpu:native", "cpu:x86-64-v3", "cpu:x86-64-v4",
+                                         "cuda:sm_80"),
+                         NameOfTarget);
+
+TEST_P(IndicesTest, I64) { ExpectTheSame<int64_t>(GetParam()); }
+TEST_P(IndicesTest, I32) { ExpectTheSame<int32_t>(GetParam()); }
+TEST_P(IndicesTest, U8) { ExpectTheSame<uint8_t>(GetParam()); }
 
 }  // namespace
 }  // namespace weft

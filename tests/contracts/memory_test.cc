@@ -22,6 +22,7 @@
 #include "runtime/cpu/cpu_device.h"
 #include "runtime/package.h"
 #include "runtime/session.h"
+#include "tests/conformance/targets.h"
 
 namespace weft {
 namespace {
@@ -189,59 +190,63 @@ int Threads() {
 
 // Runs signatures in turn, in guarded memory and in sessions, and compares every bit. `shared`:
 // launches are large enough for all threads, and have them.
-void ExpectContracts(const Graph& graph, const std::vector<std::string>& signatures,
+void ExpectContracts(const std::string& target, const Graph& graph,
+                     const std::vector<std::string>& signatures,
                      const std::vector<NamedTensors>& feeds, bool shared = false) {
   ASSERT_TRUE(graph.status().ok()) << graph.status();
-  for (const char* target : {"cpu:native", "cpu:x86-64-v3"}) {
-    SCOPED_TRACE(target);
-    CompileOptions options;
-    options.targets = {target};
-    absl::StatusOr<std::string> bytes = CompilePackage(graph, options);
-    ASSERT_TRUE(bytes.ok()) << bytes.status();
-    auto package = Package::Open(Bytes::Of(*bytes), MakeCpuDevice(1).value());
-    ASSERT_TRUE(package.ok()) << package.status();
-    const int threads_before = Threads();
-    GuardedModel model(*package);
-    std::vector<std::unique_ptr<Session>> sessions;
-    for (const int threads : {1, 2, 5}) {
-      SessionOptions session_options;
-      session_options.threads = threads;
-      auto session = Session::FromPackage(*bytes, session_options);
-      ASSERT_TRUE(session.ok()) << session.status();
-      sessions.push_back(*std::move(session));
-    }
-    for (const NamedTensors& feed : feeds) {
-      for (const std::string& signature : signatures) {
-        SCOPED_TRACE(signature);
-        NamedTensors needed;
-        for (const auto& info : sessions[0]->Signatures()) {
-          if (info.name != signature) continue;
-          for (const auto& input : info.inputs) needed[input.name] = feed.at(input.name);
-        }
-        const std::map<std::string, std::string> expected = model.Run(signature, needed);
-        for (const auto& session : sessions) {
-          auto outputs = session->Run(signature, needed);
-          ASSERT_TRUE(outputs.ok()) << outputs.status();
-          ASSERT_EQ(outputs->size(), expected.size());
-          for (const auto& [name, value] : *outputs) {
-            EXPECT_TRUE(Bits(value) == expected.at(name)) << name << " has other bits";
-          }
+  CompileOptions options;
+  options.targets = {target};
+  absl::StatusOr<std::string> bytes = CompilePackage(graph, options);
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  auto package = Package::Open(Bytes::Of(*bytes), MakeCpuDevice(1).value());
+  ASSERT_TRUE(package.ok()) << package.status();
+  const int threads_before = Threads();
+  GuardedModel model(*package);
+  std::vector<std::unique_ptr<Session>> sessions;
+  for (const int threads : {1, 2, 5}) {
+    SessionOptions session_options;
+    session_options.threads = threads;
+    auto session = Session::FromPackage(*bytes, session_options);
+    ASSERT_TRUE(session.ok()) << session.status();
+    sessions.push_back(*std::move(session));
+  }
+  for (const NamedTensors& feed : feeds) {
+    for (const std::string& signature : signatures) {
+      SCOPED_TRACE(signature);
+      NamedTensors needed;
+      for (const auto& info : sessions[0]->Signatures()) {
+        if (info.name != signature) continue;
+        for (const auto& input : info.inputs) needed[input.name] = feed.at(input.name);
+      }
+      const std::map<std::string, std::string> expected = model.Run(signature, needed);
+      for (const auto& session : sessions) {
+        auto outputs = session->Run(signature, needed);
+        ASSERT_TRUE(outputs.ok()) << outputs.status();
+        ASSERT_EQ(outputs->size(), expected.size());
+        for (const auto& [name, value] : *outputs) {
+          EXPECT_TRUE(Bits(value) == expected.at(name)) << name << " has other bits";
         }
       }
     }
-    // Of the guarded model's two threads and the sessions' one, two and five, those that share.
-    if (shared) EXPECT_EQ(Threads() - threads_before, 1 + 0 + 1 + 4);
-    for (const auto& session : sessions) {
-      for (const auto& [name, memory] : model.variables()) {
-        auto value = session->GetVariable(name);
-        ASSERT_TRUE(value.ok()) << value.status();
-        EXPECT_EQ(memcmp(value->data(), memory->data(), memory->size()), 0) << name;
-      }
+  }
+  // Of the guarded model's two threads and the sessions' one, two and five, those that share.
+  if (shared) EXPECT_EQ(Threads() - threads_before, 1 + 0 + 1 + 4);
+  for (const auto& session : sessions) {
+    for (const auto& [name, memory] : model.variables()) {
+      auto value = session->GetVariable(name);
+      ASSERT_TRUE(value.ok()) << value.status();
+      EXPECT_EQ(memcmp(value->data(), memory->data(), memory->size()), 0) << name;
     }
   }
 }
 
-TEST(Memory, ConvolutionalNetworkThatTrains) {
+using Memory = EachTargetTest;
+
+INSTANTIATE_TEST_SUITE_P(Targets, Memory,
+                         testing::Values("cpu:native", "cpu:x86-64-v3", "cpu:x86-64-v4"),
+                         NameOfTarget);
+
+TEST_P(Memory, ConvolutionalNetworkThatTrains) {
   Graph graph("cnn");
   Layers layers(graph);
   Tensor image = graph.Input("image", DataType::kF32, {"batch", 9, 9, 3});
@@ -257,10 +262,10 @@ TEST(Memory, ConvolutionalNetworkThatTrains) {
     feeds.push_back({{"image", Random(DataType::kF32, {batch, 9, 9, 3}, 1)},
                      {"label", Random(DataType::kI64, {batch}, 2)}});
   }
-  ExpectContracts(graph, {"init", "train_step", "predict"}, feeds);
+  ExpectContracts(GetParam(), graph, {"init", "train_step", "predict"}, feeds);
 }
 
-TEST(Memory, PerceptronWithNormalisation) {
+TEST_P(Memory, PerceptronWithNormalisation) {
   Graph graph("mlp");
   Layers layers(graph);
   Tensor x = graph.Input("x", DataType::kF32, {"batch", 13});
@@ -272,10 +277,10 @@ TEST(Memory, PerceptronWithNormalisation) {
   for (const int64_t batch : {1, 3, 16, 65, 1000}) {
     feeds.push_back({{"x", Random(DataType::kF32, {batch, 13}, 3)}});
   }
-  ExpectContracts(graph, {"init", "predict"}, feeds);
+  ExpectContracts(GetParam(), graph, {"init", "predict"}, feeds);
 }
 
-TEST(Memory, LaunchesThatThreadsShare) {
+TEST_P(Memory, LaunchesThatThreadsShare) {
   Graph graph("wide");
   Layers layers(graph);
   Tensor x = graph.Input("x", DataType::kF32, {"batch", 67});
@@ -294,10 +299,10 @@ TEST(Memory, LaunchesThatThreadsShare) {
     feeds.push_back({{"x", Random(DataType::kF32, {batch, 67}, 5)},
                      {"label", Random(DataType::kI64, {batch}, 6)}});
   }
-  ExpectContracts(graph, {"init", "train_step", "sums"}, feeds, /*shared=*/true);
+  ExpectContracts(GetParam(), graph, {"init", "train_step", "sums"}, feeds, /*shared=*/true);
 }
 
-TEST(Memory, EveryElementSize) {
+TEST_P(Memory, EveryElementSize) {
   Graph graph("types");
   for (const DataType dtype : {DataType::kF64, DataType::kF16, DataType::kBF16, DataType::kI32,
                                DataType::kI8, DataType::kU8, DataType::kI64}) {
@@ -318,7 +323,8 @@ TEST(Memory, EveryElementSize) {
     }
     feeds.push_back(std::move(feed));
   }
-  ExpectContracts(graph, {"f_f64", "f_f16", "f_bf16", "f_i32", "f_i8", "f_u8", "f_i64"}, feeds);
+  ExpectContracts(GetParam(), graph, {"f_f64", "f_f16", "f_bf16", "f_i32", "f_i8", "f_u8", "f_i64"},
+                  feeds);
 }
 
 }  // namespace
