@@ -145,12 +145,17 @@ TEST(WriteFileAtomically, AFailureLeavesTheOldFile) {
   EXPECT_EQ(NumFiles(folder), 2u);
 }
 
+// The signal that ends a child which may not write more.
+int last_signal = 0;
+
 // A child process that writes `bytes` to `path`, with `limit` as the largest file that it may
-// write, and returns 0 where the write went well. Its wait status.
-int WriteInChild(const std::string& path, const std::string& bytes, size_t limit, bool die) {
+// write, and returns 0 where the write went well. Where there is a `last`, that signal ends it at
+// the limit, in the middle of the write. Its wait status.
+int WriteInChild(const std::string& path, const std::string& bytes, size_t limit, int last = 0) {
   const pid_t child = fork();
   if (child == 0) {
-    signal(SIGXFSZ, die ? SIG_DFL : SIG_IGN);
+    last_signal = last;
+    signal(SIGXFSZ, last == 0 ? SIG_IGN : [](int) { kill(getpid(), last_signal); });
     const rlimit no_core = {0, 0}, size = {limit, limit};
     setrlimit(RLIMIT_CORE, &no_core);
     setrlimit(RLIMIT_FSIZE, &size);
@@ -165,23 +170,28 @@ TEST(WriteFileAtomically, AFullDiskLeavesTheOldFileAndNothingElse) {
   const std::string folder = Folder();
   ASSERT_TRUE(WriteFileAtomically(folder + "/a", "old").ok());
   for (const size_t limit : {0, 1, 4096, 99'999}) {
-    const int status = WriteInChild(folder + "/a", std::string(100'000, 'n'), limit, false);
+    const int status = WriteInChild(folder + "/a", std::string(100'000, 'n'), limit);
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
     EXPECT_EQ(Read(folder + "/a"), "old");
     EXPECT_EQ(NumFiles(folder), 1u);
   }
-  EXPECT_EQ(WriteInChild(folder + "/a", std::string(100'000, 'n'), 100'000, false), 0);
+  EXPECT_EQ(WriteInChild(folder + "/a", std::string(100'000, 'n'), 100'000), 0);
   EXPECT_EQ(Read(folder + "/a"), std::string(100'000, 'n'));
 }
 
-// A process that ends in the middle of a write leaves the old file, and what it leaves beside does
-// not keep others from writing.
+// A process that ends in the middle of a write leaves the old file, and nothing else where the file
+// system has files without names; what it leaves elsewhere does not keep others from writing.
 TEST(WriteFileAtomically, ADeathInTheMiddleLeavesTheOldFile) {
   const std::string folder = Folder();
   ASSERT_TRUE(WriteFileAtomically(folder + "/a", "old").ok());
-  const int status = WriteInChild(folder + "/a", std::string(100'000, 'n'), 4096, true);
-  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ) << status;
-  EXPECT_EQ(Read(folder + "/a"), "old");
+  const int nameless = open(folder.c_str(), O_WRONLY | O_TMPFILE, 0600);
+  for (const int signal : {SIGINT, SIGTERM, SIGKILL}) {
+    const int status = WriteInChild(folder + "/a", std::string(100'000, 'n'), 4096, signal);
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == signal) << status;
+    EXPECT_EQ(Read(folder + "/a"), "old");
+    if (nameless >= 0) EXPECT_EQ(NumFiles(folder), 1u);
+  }
+  close(nameless);
   ASSERT_TRUE(WriteFileAtomically(folder + "/a", "new").ok());
   EXPECT_EQ(Read(folder + "/a"), "new");
 }

@@ -1,7 +1,16 @@
 #include "compiler/aot/link.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <mutex>
 #include <set>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -10,7 +19,6 @@
 #include "lld/Common/Driver.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/Object/ELFObjectFile.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
@@ -20,54 +28,44 @@ LLD_HAS_DRIVER(elf)
 namespace weft {
 namespace {
 
-// A folder of this link's own, gone when it ends.
-class TemporaryFolder {
+// What tables and headers add to an object, generously.
+constexpr size_t kMoreThanTheObject = size_t{1} << 20;
+
+// A file that lld can read by its path and that has no name in any folder, so that nothing of it is
+// left however this process ends.
+class NamelessFile {
  public:
-  static absl::StatusOr<TemporaryFolder> Make() {
-    llvm::SmallString<128> path;
-    if (std::error_code error = llvm::sys::fs::createUniqueDirectory("weft-link", path)) {
-      return absl::UnavailableError(absl::StrCat("cannot make a folder for temporary files at ",
-                                                 path.str().str(), ": ", error.message(),
-                                                 "; set TMPDIR to one that can be written"));
+  // In the folder for temporary files, or where that has no such files, in memory.
+  static absl::StatusOr<NamelessFile> Of(std::string_view bytes) {
+    llvm::SmallString<128> folder;
+    llvm::sys::path::system_temp_directory(/*ErasedOnReboot=*/true, folder);
+    int fd = open(folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    if (fd < 0) fd = memfd_create("weft-link", MFD_CLOEXEC);
+    NamelessFile file(fd);
+    while (fd >= 0 && !bytes.empty()) {
+      const ssize_t written = write(fd, bytes.data(), std::min(bytes.size(), kMostAtOnce));
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) break;
+      bytes.remove_prefix(static_cast<size_t>(written));
     }
-    return TemporaryFolder(path.str().str());
+    if (fd >= 0 && bytes.empty()) return file;
+    return absl::UnavailableError(absl::StrCat("cannot write a temporary file in ",
+                                               folder.str().str(), ": ", strerror(errno),
+                                               "; set TMPDIR to a folder with room"));
   }
-  TemporaryFolder(TemporaryFolder&& other) noexcept : path_(std::move(other.path_)) {
-    other.path_.clear();
+  NamelessFile(NamelessFile&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  ~NamelessFile() {
+    if (fd_ >= 0) close(fd_);
   }
-  ~TemporaryFolder() {
-    if (!path_.empty()) llvm::sys::fs::remove_directories(path_);
-  }
-  std::string File(std::string_view name) const {
-    return absl::StrCat(path_, "/", std::string(name));
-  }
+  std::string path() const { return PathOf(fd_); }
+
+  static std::string PathOf(int fd) { return absl::StrCat("/proc/self/fd/", fd); }
 
  private:
-  explicit TemporaryFolder(std::string path) : path_(std::move(path)) {}
-  std::string path_;
+  static constexpr size_t kMostAtOnce = size_t{1} << 30;
+  explicit NamelessFile(int fd) : fd_(fd) {}
+  int fd_;
 };
-
-absl::Status WriteFile(const std::string& path, std::string_view bytes) {
-  std::error_code error;
-  llvm::raw_fd_ostream stream(path, error);
-  if (!error) {
-    stream << llvm::StringRef(bytes.data(), bytes.size());
-    stream.close();
-    error = stream.error();
-    stream.clear_error();
-  }
-  if (!error) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat("cannot write the temporary file ", path, ": ",
-                                             error.message(),
-                                             "; set TMPDIR to a folder with room"));
-}
-
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  auto buffer = llvm::MemoryBuffer::getFile(path);
-  if (buffer) return (*buffer)->getBuffer().str();
-  return absl::InternalError(
-      absl::StrCat("the linker's output is missing: ", buffer.getError().message()));
-}
 
 // lld keeps state of its own in globals.
 std::mutex& LinkerMutex() {
@@ -75,13 +73,34 @@ std::mutex& LinkerMutex() {
   return *mutex;
 }
 
-absl::Status RunLinker(const std::vector<std::string>& arguments) {
+// What lld makes of its arguments, of about `size` bytes. It would write a file under another name
+// and rename that, but what is no file it writes to: a pipe.
+absl::StatusOr<std::string> RunLinker(std::vector<std::string> arguments, size_t size) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) {
+    return absl::UnavailableError(absl::StrCat("cannot make a pipe: ", strerror(errno)));
+  }
+  std::string output;
+  output.reserve(size);
+  std::thread reader([&output, from = ends[0]] {
+    std::vector<char> chunk(1 << 20);
+    while (true) {
+      const ssize_t got = read(from, chunk.data(), chunk.size());
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) break;
+      output.append(chunk.data(), static_cast<size_t>(got));
+    }
+  });
+  arguments.insert(arguments.end(), {"-o", NamelessFile::PathOf(ends[1])});
   std::vector<const char*> argv = {"ld.lld", "-m", "elf_x86_64"};
   for (const std::string& argument : arguments) argv.push_back(argument.c_str());
   std::string messages;
   llvm::raw_string_ostream stream(messages);
   const lld::Result result = lld::lldMain(argv, stream, stream, {{lld::Gnu, &lld::elf::link}});
-  if (result.retCode == 0) return absl::OkStatus();
+  close(ends[1]);
+  reader.join();
+  close(ends[0]);
+  if (result.retCode == 0) return output;
   return absl::InternalError(absl::StrCat("linking failed: ", messages));
 }
 
@@ -102,12 +121,15 @@ absl::StatusOr<std::set<std::string>> UndefinedSymbols(std::string_view object) 
   return names;
 }
 
-// Writes to `path` a stand-in for a system library that has these symbols and no content.
-absl::Status MakeStandIn(const std::string& path, const std::string& empty_object,
-                         const std::string& soname, const std::vector<std::string>& symbols) {
-  std::vector<std::string> arguments = {"-shared", "--soname=" + soname, "-o", path, empty_object};
+// A stand-in for a system library that has these symbols and no content.
+absl::StatusOr<NamelessFile> MakeStandIn(const NamelessFile& empty_object,
+                                         const std::string& soname,
+                                         const std::vector<std::string>& symbols) {
+  std::vector<std::string> arguments = {"-shared", "--soname=" + soname, empty_object.path()};
   for (const std::string& symbol : symbols) arguments.push_back("--defsym=" + symbol + "=0");
-  return RunLinker(arguments);
+  absl::StatusOr<std::string> library = RunLinker(std::move(arguments), 0);
+  if (!library.ok()) return library.status();
+  return NamelessFile::Of(*library);
 }
 
 absl::StatusOr<std::string> Link(std::string_view object, std::vector<std::string> arguments) {
@@ -117,31 +139,27 @@ absl::StatusOr<std::string> Link(std::string_view object, std::vector<std::strin
   for (const std::string& symbol : *undefined) {
     (absl::StartsWith(symbol, "pthread_") ? thread_symbols : c_symbols).push_back(symbol);
   }
-  auto folder = TemporaryFolder::Make();
-  if (!folder.ok()) return folder.status();
-  absl::Status written = WriteFile(folder->File("model.o"), object);
+  absl::StatusOr<NamelessFile> model = NamelessFile::Of(object);
+  if (!model.ok()) return model.status();
   // lld takes the kind of output from an object file, whatever is in it.
-  if (written.ok()) {
-    written = WriteFile(folder->File("empty.ld"), "");
-  }
-  if (!written.ok()) return written;
+  absl::StatusOr<NamelessFile> empty = NamelessFile::Of("");
+  if (!empty.ok()) return empty.status();
 
   std::lock_guard<std::mutex> lock(LinkerMutex());
-  arguments.insert(arguments.end(), {"--gc-sections", "--hash-style=gnu", "-z", "now", "-z",
-                                     "relro", "-z", "noexecstack", "--build-id=none", "-o",
-                                     folder->File("output"), folder->File("model.o")});
+  arguments.insert(arguments.end(),
+                   {"--gc-sections", "--hash-style=gnu", "-z", "now", "-z", "relro", "-z",
+                    "noexecstack", "--build-id=none", model->path()});
+  std::vector<NamelessFile> libraries;
   for (const auto& [soname, symbols] :
        {std::pair{std::string("libc.so.6"), &c_symbols},
         std::pair{std::string("libpthread.so.0"), &thread_symbols}}) {
     if (symbols->empty()) continue;
-    absl::Status made =
-        MakeStandIn(folder->File(soname), folder->File("empty.ld"), soname, *symbols);
-    if (!made.ok()) return made;
-    arguments.push_back(folder->File(soname));
+    absl::StatusOr<NamelessFile> library = MakeStandIn(*empty, soname, *symbols);
+    if (!library.ok()) return library.status();
+    arguments.push_back(library->path());
+    libraries.push_back(*std::move(library));
   }
-  absl::Status linked = RunLinker(arguments);
-  if (!linked.ok()) return linked;
-  return ReadFile(folder->File("output"));
+  return RunLinker(std::move(arguments), object.size() + kMoreThanTheObject);
 }
 
 }  // namespace

@@ -13,8 +13,9 @@ namespace weft {
 // What the object leaves undefined is looked for in libc.so.6, or in libpthread.so.0 for names that
 // begin with "pthread_", when the file is loaded: without a version of the symbol, so that the file
 // does not depend on the C library of the machine that made it. Both files load on glibc for
-// x86-64. Thread-safe, one link at a time. Error: Internal, with what the linker says; for lack of
-// room for temporary files (TMPDIR), that of the system.
+// x86-64. Thread-safe, one link at a time. Temporary files (in TMPDIR, or in memory) have no names,
+// so that nothing is left where the process is ended. Error: Internal, with what the linker says;
+// Unavailable where there is no room for those files.
 
 // A shared library that exports the object's default-visible symbols. `soname` is the name by which
 // programs linked with it will look for it.

@@ -41,10 +41,11 @@ bool Status(const char* path, struct statx* status) {
   return statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, status) == 0;
 }
 
-// Opens a new file beside `target`, whose name it writes to `path`: of this thread of this process
-// alone. A process of the same number may have died and left one behind (in a container numbers
-// repeat): that one is not touched. -1 with errno where it cannot.
-int OpenTemporary(const char* target, mode_t mode, char* path, size_t size) {
+// Makes a name beside `target`, in `path`: of this thread of this process alone. Gives it to the
+// file `*fd`, which has none yet, or opens a new file of that name where `*fd` is -1. A process of
+// the same number may have died and left a file behind (in a container numbers repeat): that one is
+// not touched. Returns 0 or an errno.
+int NameBeside(const char* target, mode_t mode, int* fd, char* path, size_t size) {
   static unsigned counter = 0;
   constexpr int kAttempts = 10000;
   // A name may be as long as names can be, and this one has more behind it: of that its beginning.
@@ -53,15 +54,22 @@ int OpenTemporary(const char* target, mode_t mode, char* path, size_t size) {
   const size_t folder = slash == nullptr ? 0 : static_cast<size_t>(slash + 1 - target);
   const size_t name = strlen(target) - folder;
   const size_t kept = folder + (name + kSuffix > NAME_MAX ? NAME_MAX - kSuffix : name);
-  int fd = -1;
+  const bool nameless = *fd >= 0;
+  char link[32];
+  snprintf(link, sizeof(link), "/proc/self/fd/%d", *fd);
   for (int i = 0; i < kAttempts; ++i) {
     const unsigned number = __atomic_fetch_add(&counter, 1u, __ATOMIC_RELAXED);
     snprintf(path, size, "%.*s.tmp.%d.%u", static_cast<int>(kept), target,
              static_cast<int>(getpid()), number);
-    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-    if (fd >= 0 || errno != EEXIST) return fd;
+    if (nameless) {
+      if (linkat(AT_FDCWD, link, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0) return 0;
+    } else {
+      *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+      if (*fd >= 0) return 0;
+    }
+    if (errno != EEXIST) return errno;
   }
-  return fd;
+  return EEXIST;
 }
 
 // Cuts a path to its folder, in place; returns the folder, and what was behind the last slash.
@@ -137,6 +145,55 @@ int SyncFolderOf(char* path) {
   return error == EINVAL ? 0 : error;
 }
 
+struct NewFile {
+  const char* target;
+  const struct statx* replaced;  // null where nothing is there
+  const FilePiece* pieces;
+  size_t count;
+};
+
+// Writes all to the disk. What was there keeps its permissions.
+int Fill(int fd, const NewFile& file) {
+  if (file.replaced != nullptr && fchmod(fd, file.replaced->stx_mode & 0777) != 0) return errno;
+  if (const int error = WriteAll(fd, file.pieces, file.count)) return error;
+  return Sync(fd);
+}
+
+// A new file has its permissions before any byte of it is written.
+mode_t FirstMode(const NewFile& file) { return file.replaced != nullptr ? 0600 : 0666; }
+
+// Writes a file that has no name, so that nothing of it is left whatever ends the process
+// meanwhile, and gives it a name (`path`) beside the target at the end. `*possible`: whether the
+// file system has such files, and /proc is there to name them by.
+int WriteNameless(const NewFile& file, char* path, size_t size, bool* possible) {
+  char folder[PATH_MAX + 2];
+  const char* name;
+  strcpy(folder, file.target);
+  const mode_t mode = FirstMode(file);
+  int fd = open(CutToFolder(folder, &name), O_WRONLY | O_TMPFILE | O_CLOEXEC, mode);
+  *possible = fd >= 0;
+  if (fd < 0) return errno;
+  int error = Fill(fd, file);
+  if (error == 0) {
+    error = NameBeside(file.target, mode, &fd, path, size);
+    *possible = error == 0;
+    // Some file systems (btrfs) take no account of a sync of a file without a name.
+    if (error == 0) error = Sync(fd);
+    if (error != 0 && *possible) unlink(path);
+  }
+  close(fd);
+  return error;
+}
+
+int WriteNamed(const NewFile& file, char* path, size_t size) {
+  int fd = -1;
+  if (const int error = NameBeside(file.target, FirstMode(file), &fd, path, size)) return error;
+  const int error = Fill(fd, file);
+  close(fd);
+  if (error != 0) unlink(path);
+  return error;
+}
+
 }  // namespace
 
 bool IsSameFile(const char* a, const char* b) {
@@ -161,18 +218,18 @@ int ReplaceFile(const char* path, const FilePiece* pieces, size_t count) {
     close(fd);
     return error;
   }
+  const NewFile file = {target, replaces ? &status : nullptr, pieces, count};
   char temporary[PATH_MAX + 32];
-  // What was there keeps its permissions; a new file has them before any byte of it is written.
-  const int fd = OpenTemporary(target, replaces ? 0600 : 0666, temporary, sizeof(temporary));
-  if (fd < 0) return errno;
-  int error = replaces && fchmod(fd, status.stx_mode & 0777) != 0 ? errno : 0;
-  if (error == 0) error = WriteAll(fd, pieces, count);
-  if (error == 0) error = Sync(fd);
-  close(fd);
-  if (error == 0 && rename(temporary, target) != 0) error = errno;
-  if (error == 0) return SyncFolderOf(target);
-  unlink(temporary);
-  return error;
+  bool possible;
+  int error = WriteNameless(file, temporary, sizeof(temporary), &possible);
+  if (!possible) error = WriteNamed(file, temporary, sizeof(temporary));
+  if (error != 0) return error;
+  if (rename(temporary, target) != 0) {
+    error = errno;
+    unlink(temporary);
+    return error;
+  }
+  return SyncFolderOf(target);
 }
 
 }  // namespace weft

@@ -1,6 +1,7 @@
 // What commands do to files: feeds and checkpoints that are wrong, outputs that cannot be written
-// or are inputs at the same time, and writes that are cut short. A command that fails leaves what
-// was there.
+// or are inputs at the same time, and writes that are cut short or interrupted. A command that
+// fails leaves what was there.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <google/protobuf/text_format.h>
 #include <unistd.h>
@@ -424,6 +425,41 @@ TEST_F(CliFiles, WritesThatAreCutShort) {
   std::vector<std::pair<std::string, std::string>> after;
   for (const std::string& name : Files()) after.emplace_back(name, ReadFile(Path(name)));
   EXPECT_EQ(after, contents);
+}
+
+// A command that is ended while it writes leaves the old file and nothing beside it.
+TEST_F(CliFiles, WritesThatAreInterrupted) {
+  const int nameless = open(folder_.c_str(), O_WRONLY | O_TMPFILE, 0600);
+  if (nameless < 0) GTEST_SKIP() << "the file system has no files without names";
+  close(nameless);
+  WriteFile(Path("big.npy"), WriteNpy(*HostTensor::Create(DataType::kF32, {4'000'000, 3})));
+  WriteFile(Path("out.npz"), "old");
+  const std::vector<std::string> before = Files();
+  for (const std::string& program : {"tools/weft run " + model_, "tools/weft-run " + package_}) {
+    for (const auto& [name, number] : {std::pair{"INT", SIGINT}, std::pair{"TERM", SIGTERM}}) {
+      SCOPED_TRACE(program + ", " + name);
+      // The signal is sent as soon as the process has the new file open, and comes before that is
+      // on the disk, as a rule: if not, once more.
+      Ended ended;
+      for (int i = 0; i < 20 && ended.code <= 0; ++i) {
+        WriteFile(Path("out.npz"), "old");
+        ended = Run("{ env --default-signal=INT " + program + " --feed n=1 --checkpoint " +
+                    values_ + " --feed x=" + Path("big.npy") + " --out " + Path("out.npz") +
+                    " & while kill -0 $!; do if ls -l /proc/$!/fd | grep -q '" + Path("#") +
+                    "'; then kill -" + name + " $!; break; fi; done; wait $!; }");
+      }
+      EXPECT_EQ(ended.code, 128 + number) << ended.err;
+      EXPECT_EQ(ReadFile(Path("out.npz")), "old");
+      EXPECT_THAT(Files(), ElementsAreArray(before));
+    }
+  }
+}
+
+// What the linker reads and writes has no names that could stay behind.
+TEST_F(CliFiles, LinkingNeedsNoFolder) {
+  const std::string compile = "tools/weft compile " + model_ + " --signature f --emit ";
+  EXPECT_EQ(Run("TMPDIR=/nowhere " + compile + "executable -o " + Path("other")).code, 0);
+  EXPECT_EQ(ReadFile(Path("other")), ReadFile(executable_));
 }
 
 }  // namespace
