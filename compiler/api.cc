@@ -22,6 +22,9 @@
 namespace weft {
 namespace {
 
+// Far above what anybody names, and far below the sections that a package has room for.
+constexpr size_t kMaxTargets = 256;
+
 ir::GraphOp GraphOpOf(const Graph& graph) { return llvm::cast<ir::GraphOp>(graph.impl()->graph); }
 
 absl::StatusOr<std::vector<SignatureRequest>> Signatures(const Graph& graph,
@@ -210,6 +213,10 @@ absl::StatusOr<std::vector<PlanToMake>> AllPlans(const Graph& graph,
 absl::Status CheckOptions(const CompileOptions& options) {
   if (options.targets.empty()) {
     return absl::InvalidArgumentError("expected a target, got none; \"cpu:native\" is one");
+  }
+  if (options.targets.size() > kMaxTargets) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected at most ", kMaxTargets, " targets, got ", options.targets.size()));
   }
   std::set<std::string> names;
   for (const std::string& name : options.targets) {

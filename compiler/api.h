@@ -23,7 +23,7 @@ struct CompileOptions {
   std::vector<std::string> signatures;
   // "cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:native" (this machine's features and caches), or
   // "cpu:x86-64-v3+feature..."; "cuda:sm_70", "cuda:sm_80", "cuda:sm_90", "cuda:sm_90a" (NVIDIA's
-  // GPUs, as PTX). A package holds each of them, artifacts those of processors.
+  // GPUs, as PTX). A package holds each of them, artifacts those of processors. At most 256.
   std::vector<std::string> targets = {"cpu:native"};
   // Sizes of open dimensions that get plans of their own beside the general one: {"batch", {1,
   // 32}}.

@@ -19,6 +19,7 @@
 #include "graph/interpreter.h"
 #include "graph/layers/functions.h"
 #include "gtest/gtest.h"
+#include "proto/container.h"
 #include "proto/plan.pb.h"
 #include "runtime/session.h"
 
@@ -624,6 +625,31 @@ TEST(CompilerTest, SeveralTargets) {
   ExpectAgrees(graph, {{"x", Random(DataType::kF32, {100}, 1)}}, options);
 }
 
+// What a target is called is not always what a section may be called.
+TEST(CompilerTest, TargetsThatDifferInACacheAlone) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n"});
+  graph.AddSignature("f", {{"y", Tanh(x)}});
+  const std::string long_name = "cpu:x86-64-v3+l1=32K+l2=1024K+l3=16384K";
+  CompileOptions options;
+  options.targets = {"cpu:x86-64-v3+l2=1M", "cpu:x86-64-v3+l2=2M", "cpu:native+l1=48K", long_name,
+                     long_name + "+l1=64K"};
+  const auto package = CompilePackage(graph, options);
+  ASSERT_TRUE(package.ok()) << package.status();
+  const auto container = Container::Open(Bytes::Of(*package));
+  ASSERT_TRUE(container.ok()) << container.status();
+  PackageManifest manifest;
+  ASSERT_TRUE(manifest.ParseFromString(std::string(*container->Section("manifest"))));
+  std::vector<std::string> sections;
+  for (const TargetPlans& target : manifest.targets()) {
+    sections.push_back(target.code_section());
+    EXPECT_TRUE(container->Has(target.code_section())) << target.code_section();
+  }
+  EXPECT_EQ(sections, (std::vector<std::string>{"code.x86-64-v3+l2_1M", "code.x86-64-v3+l2_2M",
+                                                "code.native+l1_48K", "code.3", "code.4"}));
+  ExpectAgrees(graph, {{"x", Random(DataType::kF32, {100}, 1)}}, options);
+}
+
 TEST(CompilerTest, DumpsTimesAndExplains) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {4});
@@ -674,6 +700,11 @@ TEST(CompilerTest, WrongOptionsAreNamed) {
   EXPECT_NE(message().find("z80"), std::string::npos);
   options.targets = {"cuda:sm_20"};
   EXPECT_NE(message().find("expected cuda:sm_70"), std::string::npos);
+  options.targets.clear();
+  for (int i = 0; i <= 256; ++i) {
+    options.targets.push_back("cpu:x86-64-v3+l2=" + std::to_string(64 + i) + "K");
+  }
+  EXPECT_NE(message().find("at most 256 targets, got 257"), std::string::npos);
 }
 
 }  // namespace

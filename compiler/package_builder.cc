@@ -51,10 +51,21 @@ StorageOptions StorageOptionsOf(const CompileOptions& options) {
   return {.in_place = runner.Enabled("in_place"), .reuse = runner.Enabled("reuse")};
 }
 
-// A name for the container's table, which has room for 31 bytes.
-std::string CodeSection(const std::string& target, int index) {
-  const std::string name = "code." + target.substr(target.find(':') + 1);
-  return name.size() < 32 ? name : absl::StrCat("code.", index);
+// A name for the container's table, which `made` has not yet: what the table refuses, such as '=',
+// is '_' in it, and one that is too long, or taken by then, becomes a number.
+std::string CodeSection(const std::string& target, const PackageManifest& made) {
+  std::string name = "code." + target.substr(target.find(':') + 1);
+  for (char& c : name) {
+    if (!IsSectionName({&c, 1})) c = '_';
+  }
+  const auto taken = [&] {
+    return std::any_of(made.targets().begin(), made.targets().end(),
+                       [&](const TargetPlans& other) { return other.code_section() == name; });
+  };
+  for (int i = made.targets_size(); !IsSectionName(name) || taken(); ++i) {
+    name = absl::StrCat("code.", i);
+  }
+  return name;
 }
 
 int ThreadsOf(const CompileOptions& options) {
@@ -191,9 +202,10 @@ class Builder : public PackageBuilder {
   absl::Status AddTarget(const std::string& name) {
     absl::StatusOr<Target> target = Target::Parse(name);
     if (!target.ok()) return target.status();
+    const std::string section = CodeSection(name, manifest_);
     TargetPlans* made = manifest_.add_targets();
     made->set_target(name);
-    made->set_code_section(CodeSection(name, manifest_.targets_size() - 1));
+    made->set_code_section(section);
     for (const std::string& feature : target->enabled) made->add_features(feature);
     KernelSet kernels(&context_, *target, PassRunner(options_, "").Enabled("merge_kernels"));
     for (const PlanSource& plan : plans_) {

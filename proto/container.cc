@@ -44,14 +44,6 @@ uint64_t AlignUp(uint64_t value, int log2_alignment) {
   return (value + mask) & ~mask;
 }
 
-bool IsSectionName(std::string_view name) {
-  if (name.empty() || name.size() >= sizeof(TableEntry::name)) return false;
-  return std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '+' || c == '-';
-  });
-}
-
 bool AllZero(std::string_view bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](char c) { return c == 0; });
 }
@@ -107,6 +99,14 @@ void LayOut(const std::vector<SectionToWrite>& sections, Layout* layout) {
 }
 
 }  // namespace
+
+bool IsSectionName(std::string_view name) {
+  if (name.empty() || name.size() >= sizeof(TableEntry::name)) return false;
+  return std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '+' || c == '-';
+  });
+}
 
 std::string WriteContainer(const std::vector<SectionToWrite>& sections) {
   Layout layout;

@@ -10,7 +10,8 @@
 // Sections of a graph file: "graph" (GraphDef), "weights" (safetensors). Of a package: "manifest"
 // (PackageManifest), "weights" (safetensors), "constants" (raw, offsets in Buffer.constant_offset),
 // "code.<target>" (an image to map readable and executable, position-independent, no relocations,
-// such as "code.x86-64-v3"), "golden" (safetensors with "in/<name>", "out/<name>").
+// such as "code.x86-64-v3"; the manifest says which), "golden" (safetensors with "in/<name>",
+// "out/<name>").
 //
 // Version 1. Changes: (none yet)
 #ifndef WEFT_PROTO_CONTAINER_H_
@@ -34,8 +35,10 @@ struct SectionToWrite {
   int log2_alignment = 6;
 };
 
-// The file's bytes, in memory. Names are 1 to 31 characters of [A-Za-z0-9._+-], each once; the
-// alignment is 2^6 to 2^16 (a breach of either is a bug of the caller and aborts).
+// Whether a section may have the name: 1 to 31 characters of [A-Za-z0-9._+-].
+bool IsSectionName(std::string_view name);
+// The file's bytes, in memory. Names are those of IsSectionName, each once, at most 4096; the
+// alignment is 2^6 to 2^16 (a breach is a bug of the caller and aborts).
 std::string WriteContainer(const std::vector<SectionToWrite>& sections);
 // Writes the file as WriteFileAtomically (proto/file.h) does.
 absl::Status WriteContainerFile(const std::string& path,

@@ -449,6 +449,18 @@ TEST_F(Cli, Compile) {
   EXPECT_THAT(Fails(1, "compile " + model + " -o " + Path("e.weftpkg") +
                            " --dump-after-each-pass " + model + "/dumps"),
               HasSubstr("cannot make the folder"));
+  // The size of a cache, which is no part of the name of the code.
+  Ok("compile " + model + " --signature predict -o " + Path("cache.weftpkg") +
+     " --target cpu:x86-64-v3+l2=1M,x86-64-v3+l2=2M --freeze --checkpoint " +
+     Path("run/last.safetensors"));
+  EXPECT_THAT(Ok("run " + Path("cache.weftpkg") + " --feed x=" + Path("rows/x.npy")),
+              HasSubstr("y f32[78, 1]"));
+  Ok("compile " + model + " --signature predict -o " + Path("cache") +
+     " --emit executable --target cpu:x86-64-v3+l2=1M --freeze --checkpoint " +
+     Path("run/last.safetensors"));
+  const Ended program = Run(Path("cache") + " --x=" + Path("rows/x.npy"));
+  EXPECT_EQ(program.code, 0) << program.err;
+  EXPECT_THAT(program.out, HasSubstr("y f32[78, 1]"));
   // The same graph and compiler give the same bytes.
   Ok("compile " + model + " -o " + Path("a.weftpkg"));
   Ok("compile " + model + " -o " + Path("b.weftpkg"));
