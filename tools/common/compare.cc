@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -20,15 +21,36 @@ std::vector<int64_t> IndexOf(int64_t element, const std::vector<int64_t>& shape)
   return index;
 }
 
+// |a - b|, to within the rounding of a double, and 0 only of equal numbers: those of 64 bits may
+// differ where their doubles do not.
+template <typename T>
+double Difference(T a, T b) {
+  if constexpr (std::is_integral_v<T>) {
+    const auto high = static_cast<uint64_t>(std::max(a, b));
+    return static_cast<double>(high - static_cast<uint64_t>(std::min(a, b)));
+  } else {
+    const auto x = static_cast<double>(a), y = static_cast<double>(b);
+    if (x == y || (std::isnan(x) && std::isnan(y))) return 0;
+    const double difference = std::abs(x - y);
+    return std::isnan(difference) ? std::numeric_limits<double>::infinity() : difference;
+  }
+}
+
+// As it is read: %.9g says all of a float, and little of a large integer.
+template <typename T>
+std::string TextOf(T value) {
+  if constexpr (std::is_integral_v<T>) return absl::StrCat(static_cast<int64_t>(value));
+  return absl::StrFormat("%.9g", static_cast<double>(value));
+}
+
 template <typename T>
 void CompareElements(const T* actual, const T* expected, double rtol, double atol,
                      const std::vector<int64_t>& shape, Comparison& result) {
   double worst = 0;  // how far out of tolerance
   for (int64_t i = 0; i < result.elements; ++i) {
-    const double a = static_cast<double>(actual[i]), b = static_cast<double>(expected[i]);
-    if (a == b || (std::isnan(a) && std::isnan(b))) continue;
-    double difference = std::abs(a - b);
-    if (std::isnan(difference)) difference = std::numeric_limits<double>::infinity();
+    const double difference = Difference(actual[i], expected[i]);
+    if (difference == 0) continue;
+    const auto b = static_cast<double>(expected[i]);
     result.max_absolute = std::max(result.max_absolute, difference);
     result.max_relative =
         std::max(result.max_relative,
@@ -39,8 +61,8 @@ void CompareElements(const T* actual, const T* expected, double rtol, double ato
     if (difference - tolerance > worst) {
       worst = difference - tolerance;
       result.worst = IndexOf(i, shape);
-      result.worst_actual = a;
-      result.worst_expected = b;
+      result.worst_actual = TextOf(actual[i]);
+      result.worst_expected = TextOf(expected[i]);
     }
   }
 }
@@ -70,8 +92,8 @@ std::string Comparison::Text() const {
       absl::StrFormat("%s: largest difference %.3g absolute, %.3g relative, of %d elements",
                       agrees ? "agrees" : "differs", max_absolute, max_relative, elements);
   if (!agrees) {
-    absl::StrAppendFormat(&text, "; %d out of tolerance, worst at [%s]: %.9g, expected %.9g",
-                          differing, absl::StrJoin(worst, ", "), worst_actual, worst_expected);
+    absl::StrAppendFormat(&text, "; %d out of tolerance, worst at [%s]: %s, expected %s", differing,
+                          absl::StrJoin(worst, ", "), worst_actual, worst_expected);
   }
   return text;
 }

@@ -35,6 +35,28 @@ TEST(Compare, ZeroToleranceWantsEqualValues) {
   EXPECT_THAT(result.worst, ElementsAre(1, 1));
 }
 
+// Their doubles are the same, or their difference passes 63 bits.
+TEST(Compare, IntegersAreComparedAsIntegers) {
+  constexpr int64_t kLarge = (int64_t{1} << 53) + 1, kMost = std::numeric_limits<int64_t>::max(),
+                    kLeast = std::numeric_limits<int64_t>::min();
+  const auto a = HostTensor::Of<int64_t>({4}, {kLarge, kMost, kLeast, -1});
+  EXPECT_TRUE(Compare(a, a.Clone(), 0, 0).agrees);
+  const auto b = HostTensor::Of<int64_t>({4}, {kLarge - 1, kMost - 1, kLeast + 1, -1});
+  const Comparison result = Compare(a, b, 0, 0);
+  EXPECT_FALSE(result.agrees);
+  EXPECT_EQ(result.differing, 3);
+  EXPECT_EQ(result.max_absolute, 1);
+  EXPECT_THAT(result.worst, ElementsAre(0));
+  EXPECT_THAT(result.Text(), HasSubstr(": 9007199254740993, expected 9007199254740992"));
+  EXPECT_TRUE(Compare(a, b, 0, 1).agrees);
+  const Comparison far =
+      Compare(HostTensor::Of<int64_t>({1}, {kLeast}), HostTensor::Of<int64_t>({1}, {kMost}), 0, 0);
+  EXPECT_EQ(far.max_absolute, 0x1p64);
+  EXPECT_THAT(far.Text(), HasSubstr("-9223372036854775808, expected 9223372036854775807"));
+  const auto small = HostTensor::Of<int8_t>({2}, {-128, 127});
+  EXPECT_EQ(Compare(small, HostTensor::Of<int8_t>({2}, {127, 127}), 0, 0).max_absolute, 255);
+}
+
 TEST(Compare, InfinityAndNanAgreeWithThemselvesAlone) {
   const auto inf = HostTensor::Of<double>({1}, {kInfinity});
   const auto minus = HostTensor::Of<double>({1}, {-kInfinity});
