@@ -1,34 +1,58 @@
 #include "compiler/aot/interface.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
+#include <string>
 #include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "proto/dim_expr.h"
 #include "proto/plan.pb.h"
 
 namespace weft {
 namespace {
 
-// Words that C or C++ give a meaning of their own.
+// Words that C (up to C23) or C++ (up to C++26) give a meaning of their own, but for those with an
+// underscore in front.
+constexpr char kKeywords[] =
+    "alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t "
+    "char32_t char8_t class co_await co_return co_yield compl concept const const_cast consteval "
+    "constexpr constinit continue contract_assert decltype default delete do double dynamic_cast "
+    "else enum explicit export extern false float for friend goto if inline int long mutable "
+    "namespace new noexcept not not_eq nullptr operator or or_eq private protected public "
+    "register reinterpret_cast requires restrict return short signed sizeof static static_assert "
+    "static_cast struct switch template this thread_local throw true try typedef typeid typename "
+    "typeof typeof_unqual union unsigned using virtual void volatile wchar_t while xor xor_eq";
+// Macros that compilers define, or programs often have from other headers, and what the header says
+// where parameters stand.
+constexpr char kTaken[] =
+    "EOF NULL errno int16_t int32_t int64_t int8_t linux model size_t uint16_t uint32_t uint64_t "
+    "uint8_t unix";
+
+using Words = std::set<std::string, std::less<>>;
+
 bool IsKeyword(std::string_view word) {
-  static const auto* const kKeywords = new std::set<std::string_view>{
-      "alignas",  "alignof",  "and",       "asm",       "auto",      "bitand",   "bitor",
-      "bool",     "break",    "case",      "catch",     "char",      "class",    "compl",
-      "concept",  "const",    "constexpr", "continue",  "decltype",  "default",  "delete",
-      "do",       "double",   "else",      "enum",      "explicit",  "export",   "extern",
-      "false",    "float",    "for",       "friend",    "goto",      "if",       "inline",
-      "int",      "long",     "mutable",   "namespace", "new",       "noexcept", "not",
-      "nullptr",  "operator", "or",        "private",   "protected", "public",   "register",
-      "requires", "restrict", "return",    "short",     "signed",    "sizeof",   "static",
-      "struct",   "switch",   "template",  "this",      "throw",     "true",     "try",
-      "typedef",  "typeid",   "typename",  "typeof",    "union",     "unsigned", "using",
-      "virtual",  "void",     "volatile",  "wchar_t",   "while",     "xor",      "model"};
-  return kKeywords->count(word) > 0;
+  static const auto* const kWords = new Words(absl::StrSplit(kKeywords, ' '));
+  return kWords->count(word) > 0;
+}
+
+bool IsUpper(char c) { return c >= 'A' && c <= 'Z'; }
+
+// Words that no parameter of the header can be named by: those above, those that are the language's
+// or its implementation's ("_Bool", "__linux__"), and the macros of <stdint.h>.
+bool IsTaken(std::string_view word) {
+  static const auto* const kWords = new Words(absl::StrSplit(kTaken, ' '));
+  if (IsKeyword(word) || kWords->count(word) > 0) return true;
+  if (word.size() > 1 && word[0] == '_' && (word[1] == '_' || IsUpper(word[1]))) return true;
+  // SIZE_MAX, INT_FAST8_MIN, WCHAR_WIDTH
+  return !word.empty() && IsUpper(word[0]) &&
+         (word.ends_with("_MAX") || word.ends_with("_MIN") || word.ends_with("_WIDTH"));
 }
 
 bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
@@ -39,12 +63,12 @@ bool IsIdentifier(std::string_view name) {
          std::all_of(name.begin(), name.end(), [](char c) { return IsLetter(c) || IsDigit(c); });
 }
 
-// The name with '_' for what C does not allow.
+// The name with '_' for what C does not allow, and behind a word that is taken.
 std::string ToIdentifier(std::string_view name) {
   std::string result;
   if (name.empty() || IsDigit(name[0])) result = "_";
   for (const char c : name) result += IsLetter(c) || IsDigit(c) ? c : '_';
-  if (IsKeyword(result)) result += '_';
+  if (IsTaken(result)) result += '_';
   return result;
 }
 
@@ -73,6 +97,11 @@ class InterfaceBuilder {
           "set_limits", "num_variables", "describe_variable", "get_variable", "set_variable",
           "save_variables", "load_variables"}) {
       functions_.emplace(absl::StrCat(result_.prefix, "_", name), "every model has");
+    }
+    for (const char* name : {"OK", "INVALID_ARGUMENT", "UNDEFINED_VARIABLE", "OUT_OF_MEMORY",
+                             "RUN_FAILED", "FILE_ERROR", "DEADLINE_EXCEEDED", "CANCELLED"}) {
+      functions_.emplace(absl::StrCat(absl::AsciiStrToUpper(result_.prefix), "_", name),
+                         "every model has for a status");
     }
     for (const PackageVariable& variable : manifest_.variables()) {
       result_.variables.push_back({variable.name(),
