@@ -18,12 +18,12 @@ struct Comparison {
   int64_t differing = 0;  // elements out of tolerance
   double max_absolute = 0, max_relative = 0;
   std::vector<int64_t> worst;  // index of the element that is furthest out
-  double worst_actual = 0, worst_expected = 0;
+  std::string worst_actual, worst_expected;
   std::string Text() const;
 };
 
 // Elements agree where |a - b| <= atol + rtol * |b|, or both are NaN, or both the same infinity.
-// Integers and bool are compared as doubles.
+// Integers and bool are subtracted exactly.
 Comparison Compare(const HostTensor& actual, const HostTensor& expected, double rtol, double atol);
 
 }  // namespace weft::cli
