@@ -87,14 +87,34 @@ absl::StatusOr<std::shared_ptr<const Bytes>> Bytes::Map(const std::string& path)
   return bytes;
 }
 
-std::shared_ptr<const Bytes> Bytes::Of(std::string_view text, std::string name) {
+std::shared_ptr<Bytes> Bytes::InMemory(size_t size, std::string name) {
   std::shared_ptr<Bytes> bytes(new Bytes);
   bytes->path_ = std::move(name);
-  bytes->size_ = text.size();
-  if (!text.empty()) {
-    bytes->data_ = static_cast<char*>(::operator new(text.size(), kAlignment));
-    memcpy(bytes->data_, text.data(), text.size());
+  bytes->size_ = size;
+  if (size > 0) bytes->data_ = static_cast<char*>(::operator new(size, kAlignment));
+  return bytes;
+}
+
+absl::StatusOr<std::shared_ptr<const Bytes>> Bytes::Load(const std::string& path) {
+  absl::StatusOr<std::shared_ptr<const Bytes>> file = Map(path);
+  if (!file.ok() || (*file)->size_ > kMostRead) return file;
+  std::shared_ptr<Bytes> bytes = InMemory((*file)->size_, path);
+  for (size_t done = 0; done < bytes->size_;) {
+    const ssize_t got =
+        pread((*file)->fd_, bytes->data_ + done, bytes->size_ - done, static_cast<off_t>(done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return FileError(errno, "cannot read", path);
+    if (got == 0) {
+      return absl::InternalError(absl::StrCat(path, ": became shorter while it was read"));
+    }
+    done += static_cast<size_t>(got);
   }
+  return bytes;
+}
+
+std::shared_ptr<const Bytes> Bytes::Of(std::string_view text, std::string name) {
+  std::shared_ptr<Bytes> bytes = InMemory(text.size(), std::move(name));
+  if (!text.empty()) memcpy(bytes->data_, text.data(), text.size());
   return bytes;
 }
 

@@ -228,6 +228,27 @@ TEST(Bytes, MapsFiles) {
   EXPECT_EQ((*empty)->view(), "");
 }
 
+// What is small is read, and so stays as it was whatever is done to the file.
+TEST(Bytes, LoadsSmallFilesIntoMemory) {
+  const std::string path = Folder() + "/a";
+  ASSERT_TRUE(WriteFileAtomically(path, "content").ok());
+  auto bytes = Bytes::Load(path);
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  std::ofstream(path) << "CO";
+  EXPECT_EQ((*bytes)->view(), "content");
+  EXPECT_EQ((*bytes)->fd(), -1);
+  EXPECT_EQ((*bytes)->path(), path);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>((*bytes)->view().data()) % 64, 0u);
+  for (const size_t size : {size_t{0}, Bytes::kMostRead, Bytes::kMostRead + 1}) {
+    std::filesystem::resize_file(path, size);
+    bytes = Bytes::Load(path);
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    EXPECT_EQ((*bytes)->view().size(), size);
+    EXPECT_EQ((*bytes)->fd() >= 0, size > Bytes::kMostRead) << size;
+  }
+  EXPECT_EQ(Bytes::Load(path + "b").status().code(), absl::StatusCode::kNotFound);
+}
+
 TEST(Bytes, RefusesWhatIsNoFile) {
   const std::string folder = Folder();
   EXPECT_EQ(Bytes::Map(folder + "/none").status().code(), absl::StatusCode::kNotFound);

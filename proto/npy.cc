@@ -100,7 +100,7 @@ absl::StatusOr<std::map<std::string, HostTensor>> ReadNpz(std::string_view bytes
 }
 
 absl::StatusOr<HostTensor> LoadNpy(const std::string& path) {
-  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Load(path);
   if (!bytes.ok()) return bytes.status();
   absl::StatusOr<HostTensor> tensor = ReadNpy((*bytes)->view(), *bytes);
   if (!tensor.ok()) return WithPath(path, tensor.status());
@@ -108,7 +108,7 @@ absl::StatusOr<HostTensor> LoadNpy(const std::string& path) {
 }
 
 absl::StatusOr<std::map<std::string, HostTensor>> LoadNpz(const std::string& path) {
-  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Load(path);
   if (!bytes.ok()) return bytes.status();
   absl::StatusOr<std::map<std::string, HostTensor>> tensors = ReadNpz((*bytes)->view(), *bytes);
   if (!tensors.ok()) return WithPath(path, tensors.status());

@@ -38,7 +38,7 @@ absl::StatusOr<std::map<std::string, HostTensor>> ReadNpz(std::string_view bytes
                                                           std::shared_ptr<const void> owner,
                                                           uint64_t limit = AvailableMemory() / 2);
 
-// Same from and to files (mapped; written atomically). Errors name the path.
+// Same from and to files (read by Bytes::Load; written atomically). Errors name the path.
 absl::StatusOr<HostTensor> LoadNpy(const std::string& path);
 absl::StatusOr<std::map<std::string, HostTensor>> LoadNpz(const std::string& path);
 absl::Status SaveNpy(const std::string& path, const HostTensor& tensor);

@@ -83,7 +83,10 @@ typedef struct WeftSessionOptions {
   int64_t max_cached_bytes; /* what is kept for later runs at most; 0: the default */
 } WeftSessionOptions;
 
-/* A package file, or its bytes (copied). `options` may be NULL. Free with weft_session_free. */
+/* A package file, or its bytes (copied). `options` may be NULL. Free with weft_session_free. The
+ * file stays mapped until then: put another in its place by renaming, never by writing to it. What
+ * is written to it would change results, and where it becomes shorter, the process ends (SIGBUS).
+ */
 WeftSession* weft_session_load(const char* path, const WeftSessionOptions* options);
 WeftSession* weft_session_from_memory(const void* bytes, size_t size,
                                       const WeftSessionOptions* options);
@@ -143,7 +146,8 @@ int64_t weft_call_peak_bytes(const WeftCall* call);
 int weft_session_get_variable(WeftSession* session, const char* name, void* data, size_t bytes);
 int weft_session_set_variable(WeftSession* session, const char* name, int32_t dtype, int32_t rank,
                               const int64_t* shape, const void* data);
-/* All variables to a safetensors file, atomically, and back: all or none. */
+/* All variables to a safetensors file, atomically, and back: all or none. Nobody may write to the
+ * file while it is read back; another that takes its place by renaming, as saving does, is fine. */
 int weft_session_save_checkpoint(WeftSession* session, const char* path);
 int weft_session_restore_checkpoint(WeftSession* session, const char* path);
 

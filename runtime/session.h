@@ -96,7 +96,10 @@ struct StepProfile {
 // variables are put one after the other.
 class Session {
  public:
-  // A package file, or its bytes (copied).
+  // A package file, or its bytes (copied). The file stays mapped as long as the session lives: put
+  // another in its place by renaming, never by writing to it (install and mv do, cp and > do not).
+  // What is written to it would change results after the checksums were verified, and where it
+  // becomes shorter, the process ends (SIGBUS).
   static absl::StatusOr<std::unique_ptr<Session>> Load(const std::string& path,
                                                        const SessionOptions& options = {});
   static absl::StatusOr<std::unique_ptr<Session>> FromPackage(std::string_view bytes,
@@ -148,7 +151,9 @@ class Session {
   virtual absl::Status SetVariables(const NamedTensors& values) = 0;
   // Writes all variables to a safetensors file with a checksum, atomically; `metadata` goes with
   // them. Reads them back: every variable must be there with its type (InvalidArgument), what else
-  // is in the file is left alone, and a file that is damaged (DataLoss) changes nothing.
+  // is in the file is left alone, and a file that is damaged (DataLoss) changes nothing. Until it
+  // returns, nobody may write to the file that is read; SaveCheckpoint of any process puts a new
+  // one in its place, which is fine.
   virtual absl::Status SaveCheckpoint(const std::string& path,
                                       const std::map<std::string, std::string>& metadata = {}) = 0;
   virtual absl::StatusOr<std::map<std::string, std::string>> RestoreCheckpoint(

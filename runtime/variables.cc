@@ -267,7 +267,7 @@ absl::Status Variables::Save(const std::string& path,
 }
 
 absl::StatusOr<std::map<std::string, std::string>> Variables::Restore(const std::string& path) {
-  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Load(path);
   if (!bytes.ok()) return bytes.status();
   const auto in_file = [&](const absl::Status& status) {
     return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));

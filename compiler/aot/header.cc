@@ -148,7 +148,8 @@ int $P_describe_variable(int index, $P_variable* description);
 int $P_get_variable($P_model* model, const char* name, void* values, int64_t bytes);
 int $P_set_variable($P_model* model, const char* name, const void* values, int64_t bytes);
 /* All variables to a safetensors file, written atomically, and from one: all or, on a failure,
- * none. Tensors of the file that are no variables are passed over. */
+ * none. Tensors of the file that are no variables are passed over. A file is mapped while it is
+ * loaded: put another in its place by renaming, as saving does, never by writing to it. */
 int $P_save_variables($P_model* model, const char* path);
 int $P_load_variables($P_model* model, const char* path);
 )";

@@ -97,7 +97,7 @@ absl::StatusOr<std::shared_ptr<const Bytes>> Gunzip(std::string_view packed, uin
 }
 
 absl::StatusOr<std::shared_ptr<const Bytes>> ReadDataFile(const std::string& path) {
-  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Load(path);
   if (!bytes.ok()) return bytes.status();
   const std::string_view view = (*bytes)->view();
   if (view.substr(0, 2) != "\x1f\x8b") return bytes;
