@@ -151,6 +151,32 @@ TEST_F(CliRun, PackagesForgeNoLines) {
                                                   producer.substr(2) + "\n"));
 }
 
+// So does what a graph says of its source.
+TEST_F(CliRun, GraphsForgeNoLines) {
+  WriteFile(Path("g.textproto"), R"(
+      versions { producer: 1 min_consumer: 1 } name: "g"
+      source_files: "a.cc\nsignature forged: 1 nodes\033[2J\302\233\177.cc"
+      nodes { name: "x" op: "input" op_version: 1 locations { file: 0 line: 3 }
+              attrs { name: "dtype" value { dtype: F32 } } attrs { name: "name" value { s: "x" } }
+              attrs { name: "shape" value { shape { dims { size: 4 } } } } }
+      nodes { name: "y" op: "exp" op_version: 1 inputs: "x" locations { file: 0 line: 4 } }
+      signatures { name: "f" inputs: "x" outputs { name: "y" value: "y" } })");
+  Ok("grad " + Path("g.textproto") + " --of y --wrt x -o " + Path("g.weft"));
+  for (const char* name : {"g.textproto", "g.weft"}) {
+    const std::string inspect = "inspect " + Path(name);
+    EXPECT_THAT(
+        Ok(inspect + " --nodes"),
+        HasSubstr("# 4 FLOP, a.cc\\x0asignature forged: 1 nodes\\x1b[2J\\xc2\\x9b\\x7f.cc:4"));
+    for (const char* format : {"text --nodes", "json", "dot", "textproto", "mlir"}) {
+      const std::string shown = Ok(inspect + " --format " + format);
+      EXPECT_THAT(shown, Not(HasSubstr("\nsignature forged"))) << format;
+      for (const char* control : {"\x1b", "\x7f", "\xc2\x9b"}) {
+        EXPECT_THAT(shown, Not(HasSubstr(control))) << format;
+      }
+    }
+  }
+}
+
 TEST_F(CliRun, Profiles) {
   const auto table = AllOf(HasSubstr("ms/run  share    runs"),
                            ContainsRegex("fusion\\(matmul[^\n]*tools/weft/models.cc:[0-9]+"));

@@ -2,8 +2,10 @@
 
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <utility>
 
 #include "absl/strings/str_replace.h"
+#include "tools/common/json_text.h"
 #include "tools/report/graph_details_js.h"
 #include "tools/report/graph_html.h"
 #include "tools/report/graph_js.h"
@@ -22,8 +24,7 @@ using nlohmann::json;
 // As it may stand in a <script> element: no "</script>" can be in it. Names come from files, so
 // what is not UTF-8 is replaced rather than refused.
 std::string Embedded(const json& data) {
-  return absl::StrReplaceAll(data.dump(-1, ' ', false, json::error_handler_t::replace),
-                             {{"<", "\\u003c"}});
+  return absl::StrReplaceAll(cli::JsonText(data), {{"<", "\\u003c"}});
 }
 
 absl::string_view View(std::string_view s) { return {s.data(), s.size()}; }
@@ -47,10 +48,12 @@ json ToJson(const GraphView& view) {
     json inputs = json::array(), outputs = json::array();
     for (const auto& v : signature.inputs) inputs.push_back({{"name", v.name}, {"type", v.type}});
     for (const auto& v : signature.outputs) outputs.push_back({{"name", v.name}, {"type", v.type}});
+    json names = json::array();
+    for (const size_t node : signature.nodes) names.push_back(view.nodes[node].name);
     signatures.push_back({{"name", signature.name},
                           {"inputs", inputs},
                           {"outputs", outputs},
-                          {"nodes", signature.nodes},
+                          {"nodes", std::move(names)},
                           {"variable_bytes", signature.variable_bytes},
                           {"constant_bytes", signature.constant_bytes},
                           {"activation_bytes_estimate", signature.activation_bytes}});
@@ -121,8 +124,6 @@ std::string GraphPage(const GraphView& view) {
                                                  {"{{script}}", View(GraphJs())}});
 }
 
-std::string GraphJson(const GraphView& view) {
-  return ToJson(view).dump(1, ' ', false, json::error_handler_t::replace);
-}
+std::string GraphJson(const GraphView& view) { return cli::JsonText(ToJson(view), 1); }
 
 }  // namespace weft

@@ -2,6 +2,7 @@
 #ifndef WEFT_TOOLS_REPORT_PAGE_H_
 #define WEFT_TOOLS_REPORT_PAGE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -68,7 +69,7 @@ struct GraphView {
   struct Signature {
     std::string name;
     std::vector<Value> inputs, outputs;
-    std::vector<std::string> nodes;  // names of those that it runs
+    std::vector<size_t> nodes;  // those that it runs: indices of GraphView::nodes, ascending
     // Of the variables that it reads or assigns, and of the constants that it reads. Activations
     // are an estimate of what else a run needs: the results of nodes, each until its last use.
     double variable_bytes = 0, constant_bytes = 0, activation_bytes = 0;

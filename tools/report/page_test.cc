@@ -32,7 +32,7 @@ TEST(GraphPage, CarriesTheGraphAndNothingFromOutside) {
                         1280,
                         100,
                         "1280*batch"});
-  view.signatures.push_back({"predict", {{"x", "f32[batch, 64]"}}, {}, {"dense/matmul"}});
+  view.signatures.push_back({"predict", {{"x", "f32[batch, 64]"}}, {}, {0}});
   const std::string page = GraphPage(view);
   EXPECT_THAT(page, Not(HasSubstr("{{")));
   for (const char* outside : {"src=\"", "href=\"", "@import", "fetch("}) {
@@ -41,6 +41,7 @@ TEST(GraphPage, CarriesTheGraphAndNothingFromOutside) {
   const nlohmann::json data = DataOf(page);
   EXPECT_EQ(data["nodes"][0]["source"], "model.cc:12");
   EXPECT_EQ(data["nodes"][0]["attributes"][0][1], "false");
+  EXPECT_EQ(data["signatures"][0]["nodes"], nlohmann::json({"dense/matmul"}));
   EXPECT_EQ(data, nlohmann::json::parse(GraphJson(view)));
 }
 
@@ -50,6 +51,16 @@ TEST(GraphPage, NamesCannotBreakOutOfTheirScript) {
   const std::string page = GraphPage(view);
   EXPECT_THAT(page, Not(HasSubstr("<script>alert")));
   EXPECT_THAT(DataOf(page)["name"].get<std::string>(), HasSubstr("</script>"));
+}
+
+// Terminals obey these, and the JSON goes to one.
+TEST(GraphPage, JsonHoldsNoControlCharacters) {
+  GraphView view;
+  view.name = "a\x1b[2J\x7f\xc2\x9b\xc3\xa9";
+  const std::string json = GraphJson(view);
+  EXPECT_THAT(json, HasSubstr("a\\u001b[2J\\u007f\\u009b\xc3\xa9"));
+  EXPECT_EQ(nlohmann::json::parse(json)["name"], view.name);
+  EXPECT_EQ(DataOf(GraphPage(view)), nlohmann::json::parse(json));
 }
 
 TEST(TrainingPage, CarriesTheRun) {

@@ -19,6 +19,7 @@
 #include "compiler/api.h"
 #include "compiler/check_options.h"
 #include "proto/file.h"
+#include "proto/printable.h"
 #include "proto/suggest.h"
 #include "tools/common/command_line.h"
 #include "tools/common/outputs.h"
@@ -144,7 +145,9 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
       progress.Line(absl::StrFormat("%10.2f ms  %s", 1e3 * seconds, pass));
     };
   }
-  if (flags.explain) options.explain = [&](const std::string& line) { progress.Line(line); };
+  if (flags.explain) {
+    options.explain = [&](const std::string& line) { progress.Line(Printable(line)); };
+  }
   if (!flags.dump.empty()) {
     options.dump = [&progress, &dumped, folder = flags.dump, count = 0](
                        const std::string& pass, const std::string& ir) mutable {

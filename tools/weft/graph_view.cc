@@ -4,7 +4,6 @@
 #include <set>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -67,7 +66,7 @@ std::string LocationText(const proto::GraphDef& def, const proto::SourceLocation
 }
 
 // "node:1" -> "node".
-std::string NodeOf(const std::string& reference) {
+std::string_view NodeOf(std::string_view reference) {
   return reference.substr(0, reference.find(':'));
 }
 
@@ -103,27 +102,6 @@ double ValueAt(const DimExpr& expression, const std::map<std::string, int64_t>& 
   return value.ok() ? static_cast<double>(*value) : 0;
 }
 
-// What outputs and targets of a signature need.
-std::vector<std::string> NodesOf(const proto::SignatureDef& signature,
-                                 const std::map<std::string, const proto::NodeDef*>& nodes,
-                                 const std::map<std::string, std::string>& initializers) {
-  std::set<std::string> needed;
-  std::vector<std::string> stack(signature.inputs().begin(), signature.inputs().end());
-  for (const auto& output : signature.outputs()) stack.push_back(NodeOf(output.value()));
-  for (const std::string& target : signature.targets()) stack.push_back(NodeOf(target));
-  if (signature.name() == "init") {
-    for (const auto& [variable, value] : initializers) stack.push_back(NodeOf(value));
-  }
-  while (!stack.empty()) {
-    const std::string name = std::move(stack.back());
-    stack.pop_back();
-    const auto found = nodes.find(name);
-    if (found == nodes.end() || !needed.insert(name).second) continue;
-    for (const std::string& input : found->second->inputs()) stack.push_back(NodeOf(input));
-  }
-  return {needed.begin(), needed.end()};
-}
-
 class Viewer {
  public:
   Viewer(const Graph& graph, const proto::GraphDef& def,
@@ -132,11 +110,14 @@ class Viewer {
 
   GraphView View() {
     view_.name = def_.name();
-    for (const proto::NodeDef& node : def_.nodes()) nodes_[node.name()] = &node;
-    for (const proto::NodeDef& node : def_.nodes()) AddNode(node);
-    std::map<std::string, std::string> initializers;
+    for (const proto::FunctionDef& function : def_.functions()) {
+      function_results_[function.name()] = function.results_size();
+    }
+    for (const proto::NodeDef& node : def_.nodes()) {
+      nodes_.emplace(node.name(), nodes_.size());
+      AddNode(node);
+    }
     for (const proto::VariableDef& variable : def_.variables()) {
-      initializers[variable.name()] = variable.initializer();
       view_.variables.push_back({variable.name(),
                                  DTypeText(variable.dtype()) + ShapeText(variable.shape()),
                                  variable.trainable(), BytesOf(variable)});
@@ -151,7 +132,7 @@ class Viewer {
       for (const auto& output : signature.outputs()) {
         added.outputs.push_back({output.name(), TypeOf(output.value())});
       }
-      added.nodes = NodesOf(signature, nodes_, initializers);
+      added.nodes = NodesOf(signature);
       AddMemory(signature, added);
     }
     std::vector<std::string> sizes;
@@ -189,45 +170,79 @@ class Viewer {
     return "";
   }
 
+  // What outputs and targets of a signature need.
+  std::vector<size_t> NodesOf(const proto::SignatureDef& signature) const {
+    std::vector<bool> needed(nodes_.size());
+    std::vector<size_t> stack;
+    const auto need = [&](const std::string& reference) {
+      const auto node = nodes_.find(NodeOf(reference));
+      if (node == nodes_.end() || needed[node->second]) return;
+      needed[node->second] = true;
+      stack.push_back(node->second);
+    };
+    for (const std::string& input : signature.inputs()) need(input);
+    for (const auto& output : signature.outputs()) need(output.value());
+    for (const std::string& target : signature.targets()) need(target);
+    if (signature.name() == "init") {
+      for (const proto::VariableDef& variable : def_.variables()) need(variable.initializer());
+    }
+    while (!stack.empty()) {
+      const proto::NodeDef& node = NodeAt(stack.back());
+      stack.pop_back();
+      for (const std::string& input : node.inputs()) need(input);
+    }
+    std::vector<size_t> nodes;
+    for (size_t i = 0; i < needed.size(); ++i) {
+      if (needed[i]) nodes.push_back(i);
+    }
+    return nodes;
+  }
+
+  const proto::NodeDef& NodeAt(size_t index) const { return def_.nodes(static_cast<int>(index)); }
+
   // What the caller, the variables and the constants hold is theirs; all other results take memory
   // from their node to the last that reads them.
   void AddMemory(const proto::SignatureDef& def, GraphView::Signature& signature) const {
-    const std::unordered_set<std::string> needed(signature.nodes.begin(), signature.nodes.end());
     std::set<std::string> variables;
-    std::unordered_set<std::string> theirs;
-    for (const auto& output : def.outputs()) theirs.insert(NodeOf(output.value()));
-    for (const proto::NodeDef& node : def_.nodes()) {
-      if (!needed.count(node.name())) continue;
+    std::vector<bool> theirs(nodes_.size());
+    const auto is_theirs = [&](const std::string& reference) {
+      const auto node = nodes_.find(NodeOf(reference));
+      if (node != nodes_.end()) theirs[node->second] = true;
+    };
+    for (const auto& output : def.outputs()) is_theirs(output.value());
+    for (const size_t index : signature.nodes) {
+      const proto::NodeDef& node = NodeAt(index);
       const bool assigns = node.op() == "assign";
       if (assigns || node.op() == "read_variable") {
         variables.insert(VariableOf(node));
-        if (assigns && node.inputs_size() > 0) theirs.insert(NodeOf(node.inputs(0)));
+        if (assigns && node.inputs_size() > 0) is_theirs(node.inputs(0));
       } else if (node.op() == "constant") {
-        signature.constant_bytes += result_bytes_.at(node.name());
+        signature.constant_bytes += result_bytes_[index];
       } else if (node.op() != "input") {
         continue;
       }
-      theirs.insert(node.name());
+      theirs[index] = true;
     }
     for (const std::string& variable : variables) {
       if (const auto bytes = variable_bytes_.find(variable); bytes != variable_bytes_.end()) {
         signature.variable_bytes += bytes->second;
       }
     }
-    // Backwards, a result is there from its last use on to its node.
-    std::unordered_set<std::string> there;
+    // Backwards, a result is there from its last use on to its node. What a needed node reads is
+    // needed as well.
+    std::vector<bool> there(nodes_.size());
     double bytes = 0;
-    const auto meet = [&](const std::string& name) {
-      if (there.insert(name).second && !theirs.count(name)) bytes += result_bytes_.at(name);
+    const auto meet = [&](size_t index) {
+      if (!there[index] && !theirs[index]) bytes += result_bytes_[index];
+      there[index] = true;
     };
-    for (auto node = def_.nodes().rbegin(); node != def_.nodes().rend(); ++node) {
-      if (!needed.count(node->name())) continue;
-      meet(node->name());
-      for (const std::string& input : node->inputs()) {
-        if (needed.count(NodeOf(input))) meet(NodeOf(input));
+    for (auto index = signature.nodes.rbegin(); index != signature.nodes.rend(); ++index) {
+      meet(*index);
+      for (const std::string& input : NodeAt(*index).inputs()) {
+        if (const auto node = nodes_.find(NodeOf(input)); node != nodes_.end()) meet(node->second);
       }
       signature.activation_bytes = std::max(signature.activation_bytes, bytes);
-      if (!theirs.count(node->name())) bytes -= result_bytes_.at(node->name());
+      if (!theirs[*index]) bytes -= result_bytes_[*index];
     }
   }
 
@@ -269,7 +284,7 @@ class Viewer {
     node.flops = ValueAt(flops, sizes_);
     node.flops_text = flops.IsConstant() ? "" : flops.Text();
     node.bytes = ValueAt(bytes, sizes_);
-    result_bytes_[def.name()] = node.bytes - ValueAt(operand_bytes, sizes_);
+    result_bytes_.push_back(node.bytes - ValueAt(operand_bytes, sizes_));
     view_.nodes.push_back(std::move(node));
   }
 
@@ -280,12 +295,10 @@ class Viewer {
     }
     if (info && info->results.empty()) return 0;
     int count = 1;
-    for (const proto::FunctionDef& function : def_.functions()) {
-      for (const proto::NamedAttr& attribute : def.attrs()) {
-        if (attribute.value().function() == function.name() && attribute.name() != "condition") {
-          count = std::max(count, function.results_size());
-        }
-      }
+    for (const proto::NamedAttr& attribute : def.attrs()) {
+      if (attribute.name() == "condition") continue;
+      const auto results = function_results_.find(attribute.value().function());
+      if (results != function_results_.end()) count = std::max(count, results->second);
     }
     return count;
   }
@@ -293,8 +306,11 @@ class Viewer {
   const Graph& graph_;
   const proto::GraphDef& def_;
   const std::map<std::string, int64_t>& sizes_;
-  std::map<std::string, const proto::NodeDef*> nodes_;
-  std::unordered_map<std::string, double> result_bytes_, variable_bytes_;
+  // By name: the index of a node, the number of results of a body.
+  std::unordered_map<std::string_view, size_t> nodes_;
+  std::unordered_map<std::string_view, int> function_results_;
+  std::vector<double> result_bytes_;  // by index of the node
+  std::unordered_map<std::string, double> variable_bytes_;
   std::set<std::string> symbols_;
   GraphView view_;
 };

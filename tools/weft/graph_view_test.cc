@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
+#include <algorithm>
+#include <ctime>
+#include <string>
+#include <vector>
 
 #include "graph/layers/layers.h"
 #include "graph/losses/losses.h"
@@ -95,10 +98,8 @@ TEST(ViewOf, ShowsShapesSourcesAndSignatures) {
   ASSERT_TRUE(view.ok()) << view.status();
   EXPECT_EQ(view->name, "net");
   EXPECT_EQ(view->sizes, "batch=8");
-  std::map<std::string, const GraphView::Node*> nodes;
   int matmuls = 0;
   for (const GraphView::Node& node : view->nodes) {
-    nodes[node.name] = &node;
     if (node.op != "matmul" || node.results[0] != "f32[batch, 3]") continue;
     ++matmuls;
     EXPECT_EQ(node.flops, 2.0 * 8 * 4 * 3);
@@ -109,16 +110,52 @@ TEST(ViewOf, ShowsShapesSourcesAndSignatures) {
   }
   EXPECT_EQ(matmuls, 1);
   for (const GraphView::Signature& signature : view->signatures) {
-    for (const std::string& name : signature.nodes) EXPECT_TRUE(nodes.count(name)) << name;
+    std::vector<std::string> names;
+    for (const size_t node : signature.nodes) names.push_back(view->nodes.at(node).name);
     if (signature.name != "predict") continue;
     ASSERT_EQ(signature.inputs.size(), 1u);
     EXPECT_EQ(signature.inputs[0].type, "f32[batch, 4]");
     EXPECT_EQ(signature.outputs[0].type, "f32[batch, 3]");
-    EXPECT_THAT(signature.nodes, Contains("x"));
-    EXPECT_THAT(signature.nodes, Not(Contains("y")));
+    EXPECT_THAT(names, Contains("x"));
+    EXPECT_THAT(names, Not(Contains("y")));
+    EXPECT_TRUE(std::is_sorted(signature.nodes.begin(), signature.nodes.end()));
   }
   EXPECT_EQ(view->variables.front().name, "dense/kernel");
   EXPECT_EQ(view->variables.front().type, "f32[4, 3]");
+}
+
+// As many branches as were asked for, one after the other, in two signatures.
+Graph Branches(int count) {
+  Graph graph("branches");
+  Tensor x = graph.Input("x", DataType::kF32, {});
+  const Tensor positive = Greater(x, 0.0);
+  for (int i = 0; i < count; ++i) {
+    x = Cond(
+        positive, [&] { return std::vector<Tensor>{Exp(x), x}; },
+        [&] { return std::vector<Tensor>{x, x}; })[0];
+  }
+  graph.AddSignature("f", {{"x", x}});
+  graph.AddSignature("g", {{"y", Exp(x)}});
+  return graph;
+}
+
+// A graph of four times as many nodes takes some four times as long, not sixteen times.
+TEST(ViewOf, TakesTimeInProportion) {
+  const auto seconds = [](int count) {
+    const Graph graph = Branches(count);
+    double least = 1e9;
+    for (int i = 0; i < 3; ++i) {
+      const std::clock_t start = std::clock();  // of this process alone
+      const auto view = ViewOf(graph, {});
+      least = std::min(least, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+      EXPECT_TRUE(view.ok()) << view.status();
+      EXPECT_EQ(view->signatures.at(1).nodes.size(), static_cast<size_t>(count) + 4);
+      EXPECT_EQ(view->nodes.back().op, "exp");
+    }
+    return least;
+  };
+  const double few = seconds(2000), many = seconds(8000);
+  EXPECT_LT(many, 9 * few) << few << " s and " << many << " s";
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "proto/file.h"
+#include "proto/printable.h"
 #include "proto/suggest.h"
 #include "tools/common/command_line.h"
 #include "tools/common/memory.h"
@@ -54,11 +55,15 @@ absl::Status Restrict(GraphView& view, const std::string& signature) {
     return UsageError(
         absl::StrCat("there is no signature '", signature, "'", Suggestion(signature, names)));
   }
-  const GraphView::Signature kept = view.signatures[found - names.begin()];
-  std::erase_if(view.nodes, [&](const GraphView::Node& node) {
-    return !std::binary_search(kept.nodes.begin(), kept.nodes.end(), node.name);
-  });
-  view.signatures = {kept};
+  GraphView::Signature kept = std::move(view.signatures[found - names.begin()]);
+  std::vector<GraphView::Node> nodes;
+  for (size_t& node : kept.nodes) {
+    nodes.push_back(std::move(view.nodes[node]));
+    node = nodes.size() - 1;
+  }
+  view.nodes = std::move(nodes);
+  view.signatures.clear();
+  view.signatures.push_back(std::move(kept));
   return absl::OkStatus();
 }
 
@@ -66,13 +71,9 @@ std::string TextOf(const GraphView& view, bool all_nodes) {
   std::string text = absl::StrCat("graph ", view.name, ", ", view.nodes.size(), " nodes");
   if (!view.sizes.empty()) absl::StrAppend(&text, ", costs at ", view.sizes);
   absl::StrAppend(&text, "\n");
-  std::map<std::string, const GraphView::Node*> nodes;
-  for (const GraphView::Node& node : view.nodes) nodes[node.name] = &node;
   for (const GraphView::Signature& signature : view.signatures) {
     double flops = 0;
-    for (const std::string& name : signature.nodes) {
-      if (const auto node = nodes.find(name); node != nodes.end()) flops += node->second->flops;
-    }
+    for (const size_t node : signature.nodes) flops += view.nodes[node].flops;
     absl::StrAppend(&text, "\nsignature ", signature.name, ": ", signature.nodes.size(), " nodes, ",
                     Amount(flops, "FLOP"), "\n");
     for (const auto& v : signature.inputs) {
@@ -108,7 +109,7 @@ std::string TextOf(const GraphView& view, bool all_nodes) {
     absl::StrAppendFormat(&text, "  %s = %s(%s) : %s  # %s%s%s\n", node.name, node.op,
                           absl::StrJoin(node.inputs, ", "), absl::StrJoin(node.results, ", "),
                           Amount(node.flops, "FLOP"), recompute,
-                          node.source.empty() ? "" : ", " + node.source);
+                          node.source.empty() ? "" : ", " + Printable(node.source));
   }
   return text;
 }
