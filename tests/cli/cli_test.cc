@@ -410,6 +410,32 @@ TEST_F(Cli, Grad) {
   }
 }
 
+TEST_F(Cli, GradOfWhatHasNoneIsWrongUsage) {
+  WriteFile(Path("g.textproto"), R"(
+      versions { producer: 1 min_consumer: 1 } name: "g"
+      nodes { name: "x" op: "input" op_version: 1
+              attrs { name: "dtype" value { dtype: F32 } } attrs { name: "name" value { s: "x" } }
+              attrs { name: "shape" value { shape { dims { size: 4 } } } } }
+      nodes { name: "n" op: "input" op_version: 1
+              attrs { name: "dtype" value { dtype: I32 } } attrs { name: "name" value { s: "n" } }
+              attrs { name: "shape" value { shape { dims { size: 4 } } } } }
+      nodes { name: "y" op: "exp" op_version: 1 inputs: "x" }
+      nodes { name: "m" op: "neg" op_version: 1 inputs: "n" }
+      signatures { name: "f" inputs: "x" inputs: "n"
+                   outputs { name: "y" value: "y" } outputs { name: "m" value: "m" } })");
+  const std::string grad = "grad " + Path("g.textproto") + " -o " + Path("out.weft");
+  Ok(grad + " --of y --wrt x");
+  Ok(grad + " --of y:0 --wrt x");
+  for (const char* value : {"y:9", "y:1", "y:one", "y:99999999999999999999"}) {
+    EXPECT_THAT(Fails(2, grad + " --wrt x --of " + value), HasSubstr("'y' has no such result"));
+    EXPECT_THAT(Fails(2, grad + " --of y --wrt " + value), HasSubstr("'y' has no such result"));
+  }
+  for (const char* value : {"m", "f.m", "n"}) {
+    EXPECT_THAT(Fails(2, grad + " --wrt x --of " + value), HasSubstr("' is i32[4]: expected"));
+  }
+  EXPECT_THAT(Fails(2, grad + " --of y --wrt n"), HasSubstr("--wrt 'n' is i32[4]: expected"));
+}
+
 TEST_F(Cli, Compile) {
   TrainCars();
   const std::string model = Path("run/model.weft");

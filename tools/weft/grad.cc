@@ -51,14 +51,28 @@ absl::StatusOr<Tensor> FindValue(Graph& graph, const GraphDef& def, const std::s
   }
   const std::string node = name.substr(0, name.find(':'));
   for (const proto::NodeDef& candidate : def.nodes()) {
-    if (candidate.name() == node) return graph.Find(name);
     names.push_back(candidate.name());
+    if (candidate.name() != node) continue;
+    const Tensor value = graph.Find(name);
+    if (value.valid()) return value;
+    return UsageError(absl::StrCat("there is no value '", name, "': node '", node, "' has no ",
+                                   name == node ? "result" : "such result"));
   }
   for (const Variable& variable : graph.Variables()) {
     if (variable.name() == name) return variable.Read();
     names.push_back(variable.name());
   }
   return UsageError(absl::StrCat("there is no value '", name, "'", Suggestion(name, names)));
+}
+
+// The value of that name, for an option that takes one to differentiate or differentiate by.
+absl::StatusOr<Tensor> FindFloats(Graph& graph, const GraphDef& def, const std::string& option,
+                                  const std::string& name) {
+  absl::StatusOr<Tensor> value = FindValue(graph, def, name);
+  if (!value.ok() || IsFloat(value->dtype())) return value;
+  return UsageError(absl::StrCat(option, " '", name, "' is ", std::string(NameOf(value->dtype())),
+                                 ToString(value->shape()),
+                                 ": expected floating-point numbers, which alone have gradients"));
 }
 
 absl::Status Run(const Flags& flags) {
@@ -68,14 +82,14 @@ absl::Status Run(const Flags& flags) {
   if (!graph.ok()) return graph.status();
   absl::StatusOr<GraphDef> def = graph->ToGraphDef();
   if (!def.ok()) return def.status();
-  absl::StatusOr<Tensor> of = FindValue(*graph, *def, flags.of);
+  absl::StatusOr<Tensor> of = FindFloats(*graph, *def, "--of", flags.of);
   if (!of.ok()) return of.status();
   std::vector<Tensor> wrt;
   for (const std::string& name : flags.wrt) {
     if (std::count(flags.wrt.begin(), flags.wrt.end(), name) > 1) {
       return UsageError(absl::StrCat("--wrt names '", name, "' twice; once is enough"));
     }
-    absl::StatusOr<Tensor> value = FindValue(*graph, *def, name);
+    absl::StatusOr<Tensor> value = FindFloats(*graph, *def, "--wrt", name);
     if (!value.ok()) return value.status();
     wrt.push_back(*value);
   }
