@@ -24,6 +24,8 @@ namespace {
 
 // Far above what anybody names, and far below the sections that a package has room for.
 constexpr size_t kMaxTargets = 256;
+// As many as a session's pool has at most.
+constexpr int kMaxBudgetThreads = 1024;
 
 ir::GraphOp GraphOpOf(const Graph& graph) { return llvm::cast<ir::GraphOp>(graph.impl()->graph); }
 
@@ -230,6 +232,11 @@ absl::Status CheckOptions(const CompileOptions& options) {
   if (options.memory_budget < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("expected a memory_budget that is not negative, got ", options.memory_budget));
+  }
+  if (options.memory_budget_threads < 1 || options.memory_budget_threads > kMaxBudgetThreads) {
+    return absl::InvalidArgumentError(absl::StrCat("expected a memory_budget_threads of 1 to ",
+                                                   kMaxBudgetThreads, ", got ",
+                                                   options.memory_budget_threads));
   }
   for (auto& [symbol, sizes] : options.specialize) {
     for (int64_t size : sizes) {

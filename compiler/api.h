@@ -33,11 +33,13 @@ struct CompileOptions {
   // named in `signatures`, while of all signatures those that can be are.
   std::map<std::string, HostTensor> variables;
   bool freeze = false;
-  // Bytes that the arena and one thread's scratch of a plan may take (0: no limit). Where a plan
-  // needs more, values are computed again instead of being kept; where that is not enough, the
-  // error (ResourceExhausted) says by how much, and which nodes hold the memory. An open dimension
-  // counts as the largest of its sizes in `specialize`, or as 64.
+  // Bytes that the arena of a plan, and on a processor the scratch of `memory_budget_threads` (1 to
+  // 1024), may take (0: no limit): the certificate, Call::peak_bytes of a session with so many.
+  // Where a plan needs more, values are computed again instead of being kept; where that is not
+  // enough, the error (ResourceExhausted) says by how much, and which nodes hold the memory. An
+  // open dimension counts as the largest of its sizes in `specialize`, or as 64.
   int64_t memory_budget = 0;
+  int memory_budget_threads = 1;
   // Threads that compile at once; 0 means as many as cores.
   int threads = 0;
   // Names of passes to leave out.

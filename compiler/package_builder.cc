@@ -308,7 +308,7 @@ class Builder : public PackageBuilder {
       }
       // Nothing helps any more, or not enough.
       if (attempt == kMaxAttempts || (attempt > 0 && profile.peak_bytes > budget.bytes)) {
-        return OverBudget(plan, needed, held);
+        return OverBudget(plan, target, needed, held);
       }
       const double ratio = static_cast<double>(options_.memory_budget) / static_cast<double>(*peak);
       budget.bytes = std::max<int64_t>(
@@ -395,7 +395,8 @@ class Builder : public PackageBuilder {
     absl::StatusOr<Plan> built =
         BuildPlan(function, StorageOptionsOf(options_), table_, kernels, constants);
     if (!built.ok()) return built.status();
-    const int scratch_copies = target.kind == Target::Kind::kCuda ? 0 : 1;
+    const int scratch_copies =
+        target.kind == Target::Kind::kCuda ? 0 : options_.memory_budget_threads;
     absl::StatusOr<int64_t> peak = PeakBytes(*built, sizes, scratch_copies);
     if (peak.ok()) return peak;
     // Sizes that nobody may have named.
@@ -427,15 +428,21 @@ class Builder : public PackageBuilder {
     return held;
   }
 
-  absl::Status OverBudget(const PlanSource& plan, int64_t needed, const std::string& held) {
+  absl::Status OverBudget(const PlanSource& plan, const Target& target, int64_t needed,
+                          const std::string& held) {
     const std::string at = AtSizes(plan.budget_sizes);
+    const int threads = options_.memory_budget_threads;
+    const std::string with =
+        target.kind == Target::Kind::kCuda
+            ? ""
+            : absl::StrCat(", with the scratch of ", threads, " thread", threads == 1 ? "" : "s");
     return absl::ResourceExhaustedError(
         absl::StrCat("signature '", plan.name, "': expected at most ", options_.memory_budget,
                      " bytes (the memory budget), needs ", needed, ", ",
                      needed - options_.memory_budget, " more, with ",
                      Recomputes() ? "all computed again that helps"
                                   : "nothing computed again (no rematerialize)",
-                     at.empty() ? "" : ", ", at, "; ", held));
+                     at.empty() ? "" : ", ", at, with, "; ", held));
   }
 
   static void FillValue(PackageValue* to, const std::string& name, mlir::Value value) {

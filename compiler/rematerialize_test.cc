@@ -292,6 +292,42 @@ TEST(RematerializeTest, MeetsABudget) {
   EXPECT_EQ(Train(graph, feeds, enough).peak, free.peak);
 }
 
+// Each thread has scratch of its own, and the budget is for as many as were said.
+TEST(RematerializeTest, ABudgetIsForSoManyThreads) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {512, 512});
+  Tensor w = graph.Input("w", DataType::kF32, {512, 512});
+  graph.AddSignature("step", {{"y", MatMul(Exp(x), Tanh(w))}});
+  CompileOptions options;
+  const auto package = CompilePackage(graph, options);
+  ASSERT_TRUE(package.ok()) << package.status();
+  const auto peak = [&](int threads) {
+    SessionOptions with;
+    with.threads = threads;
+    auto session = Session::FromPackage(*package, with);
+    EXPECT_TRUE(session.ok()) << session.status();
+    auto call = (*session)->Prepare("step", {{512, 512}, {512, 512}});
+    EXPECT_TRUE(call.ok()) << call.status();
+    return (*call)->peak_bytes();
+  };
+  const int64_t one = peak(1), eight = peak(8);
+  ASSERT_GT(eight, one);
+  options.memory_budget = one;
+  EXPECT_TRUE(CompilePackage(graph, options).ok()) << CompilePackage(graph, options).status();
+  options.memory_budget_threads = 8;
+  const absl::Status status = CompilePackage(graph, options).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_NE(status.message().find("needs " + std::to_string(eight) + ", "), std::string::npos)
+      << status;
+  EXPECT_NE(status.message().find("with the scratch of 8 threads"), std::string::npos) << status;
+  options.memory_budget = eight;
+  EXPECT_TRUE(CompilePackage(graph, options).ok()) << CompilePackage(graph, options).status();
+  for (const int threads : {0, -1, 1025}) {
+    options.memory_budget_threads = threads;
+    EXPECT_EQ(CompilePackage(graph, options).status().code(), absl::StatusCode::kInvalidArgument);
+  }
+}
+
 TEST(RematerializeTest, SaysByHowMuchABudgetIsMissed) {
   const Graph graph = Tower(2, false, Mlp);
   CompileOptions options;

@@ -463,6 +463,12 @@ TEST_F(Cli, Compile) {
   EXPECT_THAT(Fails(1, "compile " + model + " -o " + Path("x.weftpkg") + " --memory-budget 1KiB"),
               AllOf(HasSubstr("expected at most 1024 bytes (the memory budget), needs"),
                     HasSubstr("at the peak are held")));
+  EXPECT_THAT(Fails(1, "compile " + model + " -o " + Path("x.weftpkg") +
+                           " --memory-budget 1KiB --memory-budget-threads 8"),
+              HasSubstr("with the scratch of 8 threads"));
+  EXPECT_THAT(
+      Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --memory-budget-threads 8"),
+      HasSubstr("--memory-budget"));
   EXPECT_THAT(Fails(2, "compile " + model + " -o " + Path("x.weftpkg") + " --memory-budget much"),
               HasSubstr("--memory-budget"));
   Ok("compile " + model + " -o " + Path("budget.weftpkg") + " --memory-budget 1GiB");
@@ -498,6 +504,24 @@ TEST_F(Cli, Compile) {
   ASSERT_EQ(inspected["signatures"].size(), 1u);
   EXPECT_EQ(inspected["signatures"][0]["memory"]["sizes"], "batch=100");
   EXPECT_GT(inspected["signatures"][0]["memory"]["bytes"], 100 * 8 * 4);
+  // What the run has: scratch for each thread.
+  std::vector<int64_t> bytes;
+  for (const std::string threads : {"1", "3"}) {
+    const std::string at =
+        Path("a.weftpkg") + " --signature train_step --size batch=100 --threads ";
+    const auto memory =
+        nlohmann::json::parse(Ok("inspect --json " + at + threads))["signatures"][0]["memory"];
+    EXPECT_EQ(memory["threads"], std::stoi(threads));
+    bytes.push_back(memory["bytes"]);
+    EXPECT_THAT(Ok("inspect " + at + threads),
+                HasSubstr(" of arena and scratch with " + threads + " thread" +
+                          (threads == "1" ? " at" : "s at") + " batch=100"));
+    const auto bench = nlohmann::json::parse(Ok("bench --json --seconds 0.01 --checkpoint " +
+                                                Path("run/last.safetensors ") + at + threads));
+    EXPECT_EQ(bench["certificate_bytes"], memory["bytes"]);
+  }
+  EXPECT_GE(bytes[1], bytes[0]);
+  EXPECT_THAT(Fails(2, "inspect " + model + " --threads 2"), HasSubstr("of packages"));
   EXPECT_THAT(Fails(2, "inspect " + Path("a.weftpkg") + " --signature predit"),
               HasSubstr("did you mean 'predict'?"));
   // Sizes that no memory is there for.

@@ -210,11 +210,19 @@ TEST_F(Sections, WhenSomethingIsWrong) {
        {"weft verify M --inputs in.npz --expected out.npz",
         "weft verify M --checkpoint w.safetensors --inputs in.npz --expected out.npz",
         HasSubstr("agrees")},
-       {"weft inspect P.weftpkg --size batch=32", "weft inspect P.weftpkg --size batch=32",
-        HasSubstr("of arena and scratch at batch=32")},
+       {"weft inspect P.weftpkg --size batch=32 --threads 4",
+        "weft inspect P.weftpkg --size batch=32 --threads 4",
+        HasSubstr("of arena and scratch with 4 threads at batch=32")},
        {"weft run", "weft run M --memory" + feed, HasSubstr("arena and scratch")},
        {"weft-run", "weft-run P.weftpkg --feed x=x.npy --memory", HasSubstr("arena and scratch")},
        {"--memory", "weft-run P.weftpkg --feed x=x.npy --memory --json", HasSubstr("\"class\"")},
+       {"--memory-budget 64MiB",
+        "weft compile M --signature predict -o B.weftpkg --memory-budget 64MiB", ::testing::_},
+       {"weft compile", "weft inspect B.weftpkg", HasSubstr("signature predict")},
+       {"--memory-budget-threads 4",
+        "weft compile M --signature predict -o B.weftpkg --memory-budget 64MiB "
+        "--memory-budget-threads 4",
+        ::testing::_},
        {"--config=asan", "true", ::testing::_}});
 }
 

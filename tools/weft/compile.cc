@@ -41,7 +41,7 @@ struct Flags {
   std::string model, out, emit, checkpoint, dump;
   std::vector<std::string> targets, signatures, specialize, disabled_passes, golden;
   uint64_t memory_budget = 0;
-  int threads = 0;
+  int threads = 0, memory_budget_threads = 1;
   bool freeze = false, timing = false, explain = false;
 };
 
@@ -137,6 +137,7 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
   }
   options.freeze = flags.freeze;
   options.memory_budget = static_cast<int64_t>(flags.memory_budget);
+  options.memory_budget_threads = flags.memory_budget_threads;
   options.threads = flags.threads;
   options.disabled_passes = flags.disabled_passes;
   options.progress = [&](double share, const std::string& what) { progress.Share(share, what); };
@@ -293,14 +294,21 @@ Command AddCompile(CLI::App& program) {
       ->type_name("INPUT");
   CLI::AsSizeValue size(/*kb_is_1000=*/false);
   size.description("");  // the option's says what is taken
-  app->add_option(
-         "--memory-budget", flags->memory_budget,
-         "Bytes that arena and scratch may take, such as 64MiB: where a signature needs "
-         "more, values are computed again instead of being kept. An open size counts as the "
-         "largest that --specialize names, or as 64. No limit if not given")
-      ->type_name("BYTES")
-      ->transform(size)
-      ->check(WholeNumber(1));
+  CLI::Option* budget =
+      app->add_option(
+             "--memory-budget", flags->memory_budget,
+             "Bytes that arena and scratch may take, such as 64MiB: where a signature needs more, "
+             "values are computed again instead of being kept. An open size counts as the largest "
+             "that --specialize names, or as 64. No limit if not given")
+          ->type_name("BYTES")
+          ->transform(size)
+          ->check(WholeNumber(1));
+  app->add_option("--memory-budget-threads", flags->memory_budget_threads,
+                  "Threads that run it, each with scratch of its own, as --memory-budget counts; "
+                  "1 if not given")
+      ->type_name("N")
+      ->check(WholeNumber(1, kMaxThreads))
+      ->needs(budget);
   app->add_option("--threads", flags->threads, "Threads that compile at once; 0: one per core")
       ->type_name("N")
       ->check(WholeNumber(0, kMaxThreads));

@@ -32,6 +32,7 @@ namespace {
 struct Flags {
   std::string model, format = "text", out, signature;
   std::vector<std::string> sizes;
+  int threads = 0;
   bool json = false, nodes = false;
 };
 
@@ -165,11 +166,16 @@ absl::Status Run(const Flags& flags) {
     return UsageError(absl::StrCat("a package is shown as text or json, not as ", format,
                                    "; give the graph file it was made from"));
   }
+  if (!*package && flags.threads != 0) {
+    return UsageError(
+        "--threads is for the memory of packages; how a graph is run is not known before it is "
+        "compiled");
+  }
   std::optional<Progress> progress(std::in_place, "looking into " + FileName(flags.model));
   absl::StatusOr<std::string> text =
-      *package
-          ? PackageText(flags.model, {flags.signature, flags.sizes, format == "json", flags.nodes})
-          : GraphText(flags, format);
+      *package ? PackageText(flags.model, {flags.signature, flags.sizes, flags.threads,
+                                           format == "json", flags.nodes})
+               : GraphText(flags, format);
   progress.reset();
   if (!text.ok()) return text.status();
   if (!flags.out.empty() && flags.out != "-") return WriteFileAtomically(flags.out, *text);
@@ -196,6 +202,10 @@ Command AddInspect(CLI::App& program) {
                   "Only what this signature needs (not for textproto and mlir)")
       ->type_name("NAME");
   AddSizes(app, flags->sizes);
+  app->add_option("--threads", flags->threads,
+                  "Of a package: threads that its memory is for; 0: one per core")
+      ->type_name("N")
+      ->check(WholeNumber(0, kMaxThreads));
   app->add_flag("--nodes", flags->nodes, "text: list every node; of a package, every step");
   app->add_flag("--json", flags->json, "The same as --format json");
   app->footer(

@@ -15,6 +15,7 @@
 #include "proto/plan.pb.h"
 #include "proto/printable.h"
 #include "proto/suggest.h"
+#include "runtime/cpu_features.h"
 #include "runtime/session.h"
 #include "tools/common/exit_code.h"
 #include "tools/common/json_text.h"
@@ -196,10 +197,15 @@ absl::StatusOr<int64_t> PeakBytes(Session& session, const Session::SignatureInfo
   return (*call)->peak_bytes();
 }
 
-// What each signature needs on this machine. Where a size that was asked for cannot be, that is an
-// error; where it is one that was taken for granted, the signature is shown with the reason.
+int ThreadsOf(const PackageViewOptions& options) {
+  return options.threads > 0 ? options.threads : NumCores();
+}
+
+// What each signature needs on this machine, where the session has so many threads. Where a size
+// that was asked for cannot be, that is an error; where it is one that was taken for granted, the
+// signature is shown with the reason.
 absl::Status AddMemory(Session& session, const std::vector<Session::SignatureInfo>& signatures,
-                       const std::map<std::string, int64_t>& sizes, json& package) {
+                       const std::map<std::string, int64_t>& sizes, int threads, json& package) {
   for (json& entry : package["signatures"]) {
     for (const Session::SignatureInfo& signature : signatures) {
       if (entry["name"] != signature.name) continue;
@@ -213,7 +219,7 @@ absl::Status AddMemory(Session& session, const std::vector<Session::SignatureInf
       const std::string text = absl::StrJoin(at, ", ");
       const absl::StatusOr<int64_t> bytes = PeakBytes(session, signature, sizes);
       if (bytes.ok()) {
-        entry["memory"] = {{"bytes", *bytes}, {"sizes", text}};
+        entry["memory"] = {{"bytes", *bytes}, {"sizes", text}, {"threads", threads}};
       } else if (asked) {
         return Reworded(bytes.status(), absl::StrCat("signature '", signature.name, "' at ", text,
                                                      ": ", bytes.status().message()));
@@ -256,8 +262,10 @@ std::string TextOf(const json& package, bool steps) {
       const std::string sizes = Text((*memory)["sizes"]);
       const std::string at = sizes.empty() ? "" : absl::StrCat(" at ", sizes);
       if (memory->contains("bytes")) {
+        const int threads = (*memory)["threads"].get<int>();
         absl::StrAppend(&text, "  memory ", ByteText((*memory)["bytes"].get<double>()),
-                        " of arena and scratch", at, "\n");
+                        " of arena and scratch with ", threads, " thread", threads == 1 ? "" : "s",
+                        at, "\n");
       } else {
         absl::StrAppend(&text, "  memory unknown", at, ": ", Text((*memory)["error"]), "\n");
       }
@@ -320,7 +328,9 @@ absl::StatusOr<std::string> PackageText(const std::string& path,
   }
   // What is shown is verified, unless the package is for another machine or a later runtime: such
   // a one is shown without what it needs here.
-  absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(path);
+  SessionOptions session_options;
+  session_options.threads = ThreadsOf(options);
+  absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(path, session_options);
   if (!session.ok() && !absl::IsFailedPrecondition(session.status())) {
     return AsBadInput(session.status());
   }
@@ -332,7 +342,7 @@ absl::StatusOr<std::string> PackageText(const std::string& path,
   if (!sizes.ok()) return sizes.status();
   json package = Describe(*container, manifest, options);
   if (session.ok()) {
-    status = AddMemory(**session, signatures, *sizes, package);
+    status = AddMemory(**session, signatures, *sizes, session_options.threads, package);
     if (!status.ok()) return status;
   } else {
     package["memory"] = {{"error", std::string(session.status().message())}};

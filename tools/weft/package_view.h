@@ -12,6 +12,7 @@ namespace weft::cli {
 struct PackageViewOptions {
   std::string signature;           // only this one, where not empty
   std::vector<std::string> sizes;  // of open dimensions, for the memory: "batch=32"
+  int threads = 0;                 // that the memory is for; 0: one per core
   bool json = false;
   bool steps = false;  // in the text
 };
