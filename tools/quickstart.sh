@@ -12,6 +12,15 @@ fail() {
   printf 'quickstart: %s\n' "$*" >&2
   exit 1
 }
+# Bytes of an amount as programs print it: "1.5 MiB".
+bytes() {
+  awk -v text="$1" 'BEGIN {
+    split(text, part, " "); split("B KiB MiB GiB TiB", units, " ")
+    for (i = 1; i in units; ++i) if (units[i] == part[2]) printf "%.0f", part[1] * 1024 ^ (i - 1)
+  }'
+}
+# The amount behind some words of the line of --memory.
+memory() { bytes "$(sed -n "s/^memory: .*$1 \([0-9.]* [KMGT]*i*B\).*/\1/p" "$out/memory.txt")"; }
 # The number behind a key, from one line of JSON.
 number() { sed -n "s/.*\"$1\":\([0-9.eE+-]*\).*/\1/p" "$2"; }
 
@@ -59,6 +68,10 @@ clang-22 -O2 -I "$out" tools/examples/digits_from_c.c "$out/libdigits.so" -Wl,-r
 
 say "peak memory against the certificate: weft-run on the 359 test images"
 cat "$out/memory.txt"
+certificate=$(memory certificate) taken=$(memory measured) outputs=$(memory outputs)
+# Beside arena, scratch and outputs a run takes what it keeps account in; amounts are rounded.
+awk -v c="$certificate" -v t="$taken" -v o="$outputs" 'BEGIN { exit !(c > 0 && t > 0 && t - o <= c * 1.01 + 65536) }' ||
+  fail "expected a run to take the $certificate bytes of its certificate at most, and outputs of $outputs bytes; it took $taken bytes"
 
 say "latency of a single prediction"
 $weft bench "$out/digits.weftpkg" --size batch=1 --threads 1 --seconds 1

@@ -84,6 +84,27 @@ TEST_F(CliScripts, Quickstart) {
   EXPECT_GT(fs::file_size(Path("out/graph.html")), 10'000u);
 }
 
+// A run that takes more than its certificate says ends the script, whatever else goes well.
+TEST_F(CliScripts, QuickstartComparesMemoryWithTheCertificate) {
+  const std::string real = fs::absolute("tools/weft-run").string();
+  fs::remove(Path("bazel-bin"));
+  fs::create_directories(Path("bazel-bin/tools"));
+  for (const auto& entry : fs::directory_iterator("tools")) {
+    const fs::path link = folder_ / "bazel-bin" / entry.path();
+    if (link.filename() != "weft-run") fs::create_symlink(fs::absolute(entry.path()), link);
+  }
+  WriteFile(Path("bazel-bin/tools/weft-run"),
+            "#!/bin/sh\n" + real + " \"$@\" 2> " + Path("said") + "\ncode=$?\n" +
+                "sed 's/measured [0-9.]* [KMGT]*i*B/measured 1.5 GiB/' " + Path("said") +
+                " >&2\nexit $code\n");
+  fs::permissions(Path("bazel-bin/tools/weft-run"), fs::perms::owner_all);
+  const Ended ended = Script("tools/quickstart.sh " + Path("out"));
+  EXPECT_EQ(ended.code, 1) << ended.out;
+  EXPECT_THAT(ended.out, HasSubstr("measured 1.5 GiB taken by the run"));
+  EXPECT_THAT(ended.err, AllOf(HasSubstr("quickstart: expected a run to take the "),
+                               HasSubstr("it took 1610612736 bytes")));
+}
+
 TEST_F(CliScripts, RegressionFromATable) {
   const Ended ended = Script("tools/examples/csv_regression.sh " + Path("cars"));
   ASSERT_EQ(ended.code, 0) << ended.err;
