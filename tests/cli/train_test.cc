@@ -198,6 +198,24 @@ TEST_F(CliInterrupted, GoesOnBitForBit) {
   }
 }
 
+// Nested without end, they would take as much stack.
+TEST_F(CliTraining, OptionsOfACheckpointMayBeAnything) {
+  const std::string train = kSmall + Path("run");
+  Ok(train + " --epochs 1");
+  const std::string bytes = ReadFile(Path("run/last.safetensors"));
+  auto last = ReadSafetensors(bytes, nullptr);
+  ASSERT_TRUE(last.ok()) << last.status();
+  const std::string deep = std::string(1 << 20, '[') + std::string(1 << 20, ']');
+  for (const std::string& options :
+       {"{\"--hidden\": " + deep + "}", deep, std::string(R"({"--hidden": [[8]]})"),
+        std::string(R"({"--hidden": {"units": 8}})"), std::string("no JSON")}) {
+    last->metadata["options"] = options;
+    WriteFile(Path("run/last.safetensors"), WriteSafetensors(last->tensors, last->metadata));
+    EXPECT_THAT(Fails(3, train + " --epochs 2 --resume"), HasSubstr("as options of the model"))
+        << options.substr(0, 40);
+  }
+}
+
 TEST_F(CliTraining, TrainingThatFailsLeavesNothing) {
   const std::string folders = " --checkpoint " + Path("run/deep") + " --save-validation " +
                               Path("rows") + " --save-test " + Path("tests") + " --test 0.1 ";

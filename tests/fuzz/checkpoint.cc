@@ -1,5 +1,6 @@
 // Folders of checkpoints that `weft train --resume` goes on from: the metadata of last.safetensors,
-// a line each, then history.json. The tensors themselves are the target `tensors`.
+// a line each, then history.json: how far the run was, and whether it is the same run. The tensors
+// themselves are the target `tensors`.
 #include <stdlib.h>
 
 #include <algorithm>
@@ -13,8 +14,10 @@
 #include <string_view>
 #include <vector>
 
+#include "proto/core/json.h"
 #include "proto/safetensors.h"
 #include "tools/weft/checkpoint_folder.h"
+#include "tools/weft/resume.h"
 
 namespace weft::cli {
 namespace {
@@ -72,14 +75,39 @@ const std::string& Folder() {
   return *folder;
 }
 
+// A run of a standard model, with each option given, goes on from that checkpoint, or does not.
+void Resume(const std::map<std::string, std::string>& metadata) {
+  RunFacts facts;
+  // A safetensors file holds UTF-8 alone.
+  for (const auto& [key, value] : metadata) {
+    if (IsUtf8(value)) facts[key] = value;
+  }
+  Write(Folder() + "/last.safetensors",
+        WriteSafetensors({{"w", HostTensor::Scalar<float>(1)}}, facts));
+  const absl::StatusOr<RunFacts> before = FactsOfCheckpoint(Folder());
+  if (!before.ok()) abort();
+  for (const auto& [key, value] : facts) {
+    if (before->at(key) != value) abort();
+  }
+  const RunFacts now = {{"model", "mlp"},          {"options", OptionsText({})},
+                        {"graph", "00000000-1"},   {"seed", "0"},
+                        {"classes", R"(["a"])"},   {"features", R"(["x"])"},
+                        {"target", R"("species")"}};
+  const absl::Status same = CheckSameRun(
+      *before, now, {"--hidden", "--learning-rate", "--dropout", "--weight-decay"}, Folder());
+  if (same.ok() && before->count("seed") && before->at("seed") != "0") abort();
+}
+
 void Restore(std::string_view input) {
   AnyCheckpoint session;
-  for (const char* key : {"epoch", "batches", "metrics", "epoch_shape"}) {
+  for (const char* key : {"epoch", "batches", "metrics", "epoch_shape", "model", "options", "graph",
+                          "seed", "classes", "features", "target"}) {
     const size_t end = std::min(input.find('\n'), input.size());
     // An empty line stands for none.
     if (end > 0) session.metadata[key] = std::string(input.substr(0, end));
     input.remove_prefix(std::min(end + 1, input.size()));
   }
+  Resume(session.metadata);
   Write(Folder() + "/history.json", input);
   absl::StatusOr<RunState> state = CheckpointFolder(Folder(), {}).Restore(session);
   if (!state.ok()) return;

@@ -1,5 +1,6 @@
 #include "tools/weft/resume.h"
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -14,11 +15,18 @@ namespace {
 
 using nlohmann::json;
 
+// A value, or a list of them. Those of a file may be nested without end, and printing and comparing
+// take stack for each level (parsing takes none).
+bool IsOption(const json& value) {
+  const auto is_value = [](const json& each) { return each.is_primitive(); };
+  return value.is_array() ? std::all_of(value.begin(), value.end(), is_value) : is_value(value);
+}
+
 // "4" and "[8]" as on the command line: 4 and 8.
 std::string OptionText(const json& value) {
-  if (!value.is_array()) return value.dump();
+  if (!value.is_array()) return JsonText(value);
   std::string text;
-  for (const json& each : value) absl::StrAppend(&text, text.empty() ? "" : ",", each.dump());
+  for (const json& each : value) absl::StrAppend(&text, text.empty() ? "" : ",", JsonText(each));
   return text;
 }
 
@@ -26,7 +34,12 @@ absl::Status CheckOptions(const std::string& before, const std::string& now,
                           const std::set<std::string>& given, const std::string& folder) {
   const json old = json::parse(before, nullptr, /*allow_exceptions=*/false);
   const json options = json::parse(now, nullptr, /*allow_exceptions=*/false);
-  if (!old.is_object()) return absl::OkStatus();
+  if (!old.is_object() || !std::all_of(old.begin(), old.end(), IsOption)) {
+    return AsBadInput(absl::InvalidArgumentError(
+        absl::StrCat(folder,
+                     "/last.safetensors: expected as options of the model, in its metadata, a JSON "
+                     "object of values and lists of values; to begin anew, leave out --resume")));
+  }
   for (const auto& [name, value] : options.items()) {
     if (!given.count(name) || !old.contains(name) || old[name] == value) continue;
     return UsageError(absl::StrCat("--resume goes on with the model in ", folder, ", which has ",
