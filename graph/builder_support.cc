@@ -71,8 +71,7 @@ void ReportError(Graph& graph, const std::string& message, SourceLocation locati
 CallerLocation::CallerLocation(ir::GraphImpl* graph, SourceLocation location)
     : graph_(graph), outermost_(graph != nullptr && !graph->location_override.has_value()) {
   if (!outermost_) return;
-  graph->location_override = {ir::SourceLine{
-      location.file_name(), static_cast<int>(location.line()), location.function_name()}};
+  graph->location_override = {ir::LineOf(location)};
 }
 
 CallerLocation::~CallerLocation() {

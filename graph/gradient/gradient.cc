@@ -56,8 +56,7 @@ std::vector<Tensor> Gradients(Tensor y, const std::vector<Tensor>& xs, Tensor dy
     graph->Fail(absl::StrCat("gradients: ", problem), location);
     return invalid;
   }
-  const ir::SourceLine call = {location.file_name(), static_cast<int>(location.line()),
-                               location.function_name()};
+  const ir::SourceLine call = ir::LineOf(location);
   graph->PushScope("gradients");
   if (!dy.valid()) dy = OnesLike(Operand(y, location));
   std::vector<Tensor> gradients = Backpropagate(graph, {y}, {dy}, xs, call);

@@ -10,6 +10,7 @@
 #include "graph/graph_def/upgrade.h"
 #include "graph/ir/create.h"
 #include "graph/ir/recompute.h"
+#include "proto/core/json.h"
 #include "proto/printable.h"
 #include "proto/suggest.h"
 
@@ -42,6 +43,11 @@ class Checker {
     if (std::string problem = ir::NameProblem(def_.name()); !problem.empty()) {
       return Error(absl::StrCat("expected as the graph's name ", problem));
     }
+    for (const std::string& file : def_.source_files()) {
+      if (!IsUtf8(file)) {
+        return Error(absl::StrCat("expected names of source files in UTF-8, got '", file, "'"));
+      }
+    }
     if (absl::Status s = CheckVariables(); !s.ok()) return s;
     if (absl::Status s = IndexFunctions(); !s.ok()) return s;
     // All names first, then what refers to them.
@@ -67,6 +73,15 @@ class Checker {
     return absl::InvalidArgumentError(absl::StrCat(message, ", at ", Where(def_, body, node)));
   }
 
+  // Whether a file can hold the names of the functions that built it.
+  template <typename Def>
+  static bool HasTextLocations(const Def& built) {
+    return std::all_of(built.locations().begin(), built.locations().end(),
+                       [](const auto& location) { return IsUtf8(location.function()); });
+  }
+  static constexpr char kTextExpected[] =
+      "expected the name of the C++ function that built it in UTF-8";
+
   absl::Status CheckVersions() const {
     const proto::Versions& versions = def_.versions();
     if (versions.min_consumer() > kVersion) {
@@ -90,6 +105,7 @@ class Checker {
       if (!variables_.insert(View(variable.name())).second) {
         return Error(absl::StrCat(where, "expected names that are unique"));
       }
+      if (!HasTextLocations(variable)) return Error(absl::StrCat(where, kTextExpected));
       absl::StatusOr<TensorType> type = ParseType(variable.dtype(), variable.shape());
       if (!type.ok()) return Error(absl::StrCat(where, type.status().message()));
       graph_.variables.push_back(*std::move(type));
@@ -137,6 +153,7 @@ class Checker {
       if (std::string problem = ir::NameProblem(node->name()); !problem.empty()) {
         return Error(body, *node, absl::StrCat("expected ", problem));
       }
+      if (!HasTextLocations(*node)) return Error(body, *node, kTextExpected);
       const OpInfo* info = FindOp(node->op());
       if (info == nullptr || info->version != node->op_version()) {
         graph_.upgraded.push_back(*node);
@@ -507,6 +524,9 @@ class Checker {
       for (const auto& output : signature.outputs()) resolve(output.value(), checked.outputs);
       for (const std::string& target : signature.targets()) resolve(target, checked.targets);
       if (!status.ok()) return status;
+      if (!HasTextLocations(signature)) {
+        return Error(absl::StrCat("signature '", signature.name(), "': ", kTextExpected));
+      }
       graph_.signatures.push_back(std::move(checked));
     }
     return absl::OkStatus();

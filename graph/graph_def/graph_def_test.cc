@@ -61,6 +61,9 @@ std::string Bytes(const Graph& graph) {
   return def.ok() ? def->SerializeAsString() : "";
 }
 
+// In a file whose name is in Latin-1; at the end of this one.
+SourceLocation InLatin1();
+
 std::string TempPath(const std::string& name) { return testing::TempDir() + "/" + name; }
 
 TEST(GraphDef, CodeAndFileGiveEqualGraphs) {
@@ -99,6 +102,40 @@ TEST(GraphDef, TextAndFiles) {
   }
   EXPECT_EQ(Graph::Load(TempPath("none.weft")).status().code(), absl::StatusCode::kNotFound);
   EXPECT_FALSE(g.Save("/nowhere/g.weft").ok());
+}
+
+// Every file that is written can be read, wherever the names of source files come from.
+TEST(GraphDef, SourceNamesAreUtf8) {
+  Graph g;
+  Tensor x = g.Input("x", DataType::kF32, {4}, InLatin1());
+  Tensor dx = Gradients(Exp(x * x), {x}, {}, InLatin1())[0];
+  g.AddSignature("f", {{"dx", dx}}, {}, InLatin1());
+  ASSERT_TRUE(g.status().ok()) << g.status();
+  for (const char* name : {"latin.weft", "latin.textproto"}) {
+    const std::string path = TempPath(name);
+    ASSERT_TRUE(g.Save(path).ok());
+    absl::StatusOr<Graph> loaded = Graph::Load(path);
+    ASSERT_TRUE(loaded.ok()) << name << ": " << loaded.status();
+    EXPECT_THAT(loaded->ToGraphDef()->source_files(), testing::Contains("caf\\xe9.cc"));
+    EXPECT_EQ(Bytes(*loaded), Bytes(g));
+    std::remove(path.c_str());
+  }
+  // From elsewhere they are refused, as other text is.
+  GraphDef def = *g.ToGraphDef();
+  def.set_source_files(0, "caf\351.cc");
+  EXPECT_THAT(Message(Graph::FromGraphDef(def).status()),
+              HasSubstr("source files in UTF-8, got 'caf\\xe9.cc'"));
+  EXPECT_THAT(Message(Graph::FromText("versions { producer: 1 min_consumer: 1 } name: 'g'\n"
+                                      "source_files: 'caf\\351.cc'")
+                          .status()),
+              HasSubstr("UTF-8"));
+  def = *g.ToGraphDef();
+  def.mutable_nodes(0)->mutable_locations(0)->set_function("f\351");
+  EXPECT_THAT(Message(Graph::FromGraphDef(def).status()),
+              AllOf(HasSubstr("in UTF-8"), HasSubstr("node '")));
+  def = *g.ToGraphDef();
+  def.mutable_signatures(0)->mutable_locations(0)->set_function("f\351");
+  EXPECT_THAT(Message(Graph::FromGraphDef(def).status()), HasSubstr("signature 'f'"));
 }
 
 TEST(GraphDef, TextErrorsSayWhere) {
@@ -599,6 +636,10 @@ TEST(Import, TwoHundredThousandNodesInALine) {
   std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   std::printf("imported, exported and destroyed in %.2f s\n", seconds.count());
 }
+
+// Last: lines count anew from here.
+#line 1 "caf\351.cc"
+SourceLocation InLatin1() { return SourceLocation::current(); }
 
 }  // namespace
 }  // namespace weft

@@ -211,7 +211,7 @@ class Importer {
     auto dtype = static_cast<DataType>(tensor.dtype());
     std::vector<int64_t> shape(tensor.shape().begin(), tensor.shape().end());
     const std::string& raw = tensor.raw();
-    if (static_cast<int>(raw.size()) == SizeOf(dtype)) {
+    if (raw.size() == static_cast<size_t>(SizeOf(dtype))) {
       return ir::SplatAttrOf(context_, dtype, shape, raw.data());
     }
     return ir::ElementsAttrOf(context_, HostTensor::View(dtype, shape, raw.data()));

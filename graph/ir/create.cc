@@ -8,8 +8,8 @@
 #include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
 #include "graph/ir/verify.h"
-#include "llvm/Support/ConvertUTF.h"
 #include "mlir/IR/BuiltinAttributes.h"
+#include "proto/core/json.h"
 #include "proto/suggest.h"
 
 namespace weft::ir {
@@ -20,11 +20,10 @@ llvm::StringRef Ref(std::string_view text) { return {text.data(), text.size()}; 
 
 std::string Prefix(const OpInfo& op) { return absl::StrCat(std::string(op.name), ": "); }
 
-bool IsUtf8(mlir::Attribute value) {
+// What a file can hold.
+bool IsText(mlir::Attribute value) {
   auto text = llvm::dyn_cast<mlir::StringAttr>(value);
-  if (!text) return false;
-  const auto* begin = reinterpret_cast<const llvm::UTF8*>(text.getValue().begin());
-  return llvm::isLegalUTF8String(&begin, begin + text.size());
+  return text && IsUtf8(View(text.getValue()));
 }
 
 // "" where the attribute is of the kind, else what was expected.
@@ -37,7 +36,7 @@ std::string KindMismatch(AttrKind kind, mlir::Attribute value) {
     case AttrKind::kBool:
       return llvm::isa<mlir::BoolAttr>(value) ? "" : "a bool";
     case AttrKind::kString:
-      return IsUtf8(value) ? "" : "a string in UTF-8";
+      return IsText(value) ? "" : "a string in UTF-8";
     case AttrKind::kDType: {
       auto type = llvm::dyn_cast<mlir::TypeAttr>(value);
       return type && DataTypeOfElement(type.getValue()) != DataType::kInvalid ? "" : "a dtype";
@@ -58,8 +57,7 @@ std::string KindMismatch(AttrKind kind, mlir::Attribute value) {
       return llvm::isa<mlir::DenseI64ArrayAttr>(value) ? "" : "a list of whole numbers";
     case AttrKind::kStrings: {
       auto array = llvm::dyn_cast<mlir::ArrayAttr>(value);
-      bool good = array && llvm::all_of(array, llvm::IsaPred<mlir::StringAttr>);
-      return good ? "" : "a list of strings";
+      return array && llvm::all_of(array, IsText) ? "" : "a list of strings in UTF-8";
     }
     case AttrKind::kElements: {
       auto elements = llvm::dyn_cast<mlir::DenseElementsAttr>(value);

@@ -10,6 +10,8 @@
 #include "graph/ir/load_dialect.h"
 #include "graph/ir/recompute.h"
 #include "mlir/IR/IRMapping.h"
+#include "proto/core/json.h"
+#include "proto/printable.h"
 
 namespace weft::ir {
 namespace {
@@ -20,11 +22,17 @@ mlir::StringAttr Text(mlir::MLIRContext* context, std::string_view text) {
   return mlir::StringAttr::get(context, llvm::StringRef(text.data(), text.size()));
 }
 
-std::vector<SourceLine> LinesOf(const SourceLocation& location) {
-  return {{location.file_name(), static_cast<int>(location.line()), location.function_name()}};
+// A file keeps UTF-8 alone; what is not, as in a name of Latin-1, is written as "\xe9".
+std::string InUtf8(std::string_view text) {
+  return IsUtf8(text) ? std::string(text) : Printable(text);
 }
 
 }  // namespace
+
+SourceLine LineOf(const SourceLocation& location) {
+  return {InUtf8(location.file_name()), static_cast<int>(location.line()),
+          InUtf8(location.function_name())};
+}
 
 std::string Names::Unique(std::string_view name) {
   auto [it, fresh] = used_.try_emplace(std::string(name), 0);
@@ -66,7 +74,7 @@ GraphImpl::GraphImpl(std::string_view name) : context(mlir::MLIRContext::Threadi
 void GraphImpl::Fail(const std::string& message, const SourceLocation& location) {
   const SourceLine line = location_override && !location_override->empty()
                               ? location_override->front()
-                              : LinesOf(location).front();
+                              : LineOf(location);
   Fail(absl::InvalidArgumentError(absl::StrCat(message, " (", line.file, ":", line.line, ")")));
 }
 
@@ -115,7 +123,8 @@ void GraphImpl::PopScope() {
 }
 
 mlir::Location GraphImpl::MakeNodeLocation(std::string_view name, const SourceLocation& location) {
-  return MakeLocation(&context, name, location_override ? *location_override : LinesOf(location));
+  if (location_override) return MakeLocation(&context, name, *location_override);
+  return MakeLocation(&context, name, {LineOf(location)});
 }
 
 mlir::Operation* GraphImpl::CreateNode(const OpInfo& op, std::string_view name,

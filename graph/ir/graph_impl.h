@@ -37,6 +37,9 @@ class Names {
 // "" for a valid name of a node, variable, signature or scope, else what is wrong with it.
 std::string NameProblem(std::string_view name);
 
+// The line as a graph keeps it: in UTF-8, where bytes that are none stand as "\xe9".
+SourceLine LineOf(const SourceLocation& location);
+
 struct GraphImpl {
   explicit GraphImpl(std::string_view name);
 
