@@ -139,9 +139,11 @@ void WriteFloat(const Conversion& c, double value, double residual, std::byte* l
     case Type::kBf16:
       bits = DoubleToBfloat(StickToOdd(value, residual), rounding);
       break;
-    case Type::kTf32:
-      bits = std::bit_cast<uint32_t>(static_cast<float>(RoundTo(kTensorFloat, value, rounding)));
+    case Type::kTf32: {
+      const auto result = static_cast<float>(RoundTo(kTensorFloat, value, rounding));
+      bits = std::isnan(result) ? kSingleNan : std::bit_cast<uint32_t>(result);
       break;
+    }
     case Type::kF32: {
       float result = DoubleToSingle(StickToOdd(value, residual), rounding);
       if (c.flush) result = FlushSubnormal(result);
@@ -344,7 +346,10 @@ void DecodeConvert(StatementDecoder& d) {
   if (from_float && to_float && !c.integral && c.mode == Mode::kNone &&
       SizeOf(c.to) < SizeOf(c.from))
     return d.Fail("expected a rounding mode");
-  if (c.to == Type::kTf32 && c.from != Type::kF32) return;
+  const bool is_down_or_up = c.mode == Mode::kDown || c.mode == Mode::kUp;
+  if (c.to == Type::kTf32 && (c.from != Type::kF32 || is_down_or_up || c.flush || c.saturate))
+    return d.Fail("expected .rna, .rn or .rz, and .f32");
+  if (c.to != Type::kTf32 && c.mode == Mode::kNearestAway) return d.Fail("expected .tf32 of .rna");
   if (c.from == Type::kTf32) return;
   if (const Execute plain = PlainConversion(c)) return d.Execute(plain);
   d.instruction().detail = reinterpret_cast<uint64_t>(d.builder().KeepData(c));

@@ -93,6 +93,12 @@ TEST(Convert, Floats) {
   EXPECT_EQ(
       RunRows<float>("cvt.rna.tf32.f32 %d, %a0;", std::vector<float>{1 + 0x1p-11f, 1 + 0x1p-12f}),
       (std::vector<float>{1 + 0x1p-10f, 1}));
+  const float infinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(RunRows<uint32_t>("cvt.rna.tf32.f32 %d, %a0;",
+                              std::vector<float>{-1 - 0x3p-11f, 0x1.ffdp127f, 0x1.ffep127f,
+                                                 -infinity, -0.0f, 0x3p-138f, NAN}),
+            (std::vector<uint32_t>{0xbf804000u, 0x7f7fe000u, 0x7f800000u, 0xff800000u, 0x80000000u,
+                                   0x00002000u, 0x7fffffffu}));
   EXPECT_EQ(RunRows<float>("cvt.rni.f32.f32 %d, %a0;", std::vector<float>{2.5f, -0.2f, 3.5f}),
             (std::vector<float>{2, -0.0f, 4}));
   EXPECT_EQ(RunRows<float>("cvt.rmi.f32.f32 %d, %a0;", std::vector<float>{2.5f, -0.2f})[1], -1.0f);
