@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "compiler/check_options.h"
 #include "compiler/codegen/target.h"
 #include "compiler/package_builder.h"
@@ -221,13 +222,21 @@ absl::Status CheckOptions(const CompileOptions& options) {
         absl::StrCat("expected at most ", kMaxTargets, " targets, got ", options.targets.size()));
   }
   std::set<std::string> names;
+  bool has_tf32 = false;
   for (const std::string& name : options.targets) {
     absl::StatusOr<Target> target = Target::Parse(name);
     if (!target.ok()) return target.status();
+    has_tf32 |= target->HasTf32();
     if (!names.insert(name).second) {
       return absl::InvalidArgumentError(
           absl::StrCat("expected each target once, got '", name, "' twice; name it once"));
     }
+  }
+  if (options.matmul_precision == MatmulPrecision::kTf32 && !has_tf32) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "expected a target that has tf32, such as cuda:sm_80 or later, for a matmul precision of "
+        "tf32, got ",
+        absl::StrJoin(options.targets, ", "), "; leave it at f32 there"));
   }
   if (options.memory_budget < 0) {
     return absl::InvalidArgumentError(

@@ -18,6 +18,19 @@ namespace weft {
 
 class PlanRequest;  // proto/plan.proto
 
+// What matmul, conv2d and their gradients multiply elements of f32 in.
+enum class MatmulPrecision {
+  // f32: products are exact, and each sum that one is added to is rounded to f32.
+  kF32,
+  // tf32, on targets that have it: the tensor cores of cuda:sm_80 and later. Each element is
+  // rounded to 11 significant bits (to nearest, ties away from zero; from 0x1.ffep127 on to
+  // infinity), an error of at most 2^-11 of it; products are exact and added up in f32. So a sum
+  // differs from the exact one by at most (2^-10 + 2^-22) of the sum of the products' magnitudes,
+  // and by what adding up rounds. Convolutions of each channel by itself stay in f32, as does all
+  // on targets without tf32.
+  kTf32,
+};
+
 struct CompileOptions {
   // Signatures to compile; empty means all.
   std::vector<std::string> signatures;
@@ -33,6 +46,8 @@ struct CompileOptions {
   // named in `signatures`, while of all signatures those that can be are.
   std::map<std::string, HostTensor> variables;
   bool freeze = false;
+  // An error where it is kTf32 and none of `targets` has that.
+  MatmulPrecision matmul_precision = MatmulPrecision::kF32;
   // Bytes that the arena of a plan, and on a processor the scratch of `memory_budget_threads` (1 to
   // 1024), may take (0: no limit): the certificate, Call::peak_bytes of a session with so many.
   // Where a plan needs more, values are computed again instead of being kept; where that is not

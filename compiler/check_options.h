@@ -7,8 +7,9 @@
 
 namespace weft {
 
-// Whether targets, sizes and names of passes are such as there are: InvalidArgument where not. What
-// compiler/api.h has checks them too; by this a tool tells wrong options from a wrong graph.
+// Whether targets, what they are to do, sizes and names of passes are such as there are:
+// InvalidArgument where not. What compiler/api.h has checks them too; by this a tool tells wrong
+// options from a wrong graph.
 absl::Status CheckOptions(const CompileOptions& options);
 
 }  // namespace weft

@@ -650,6 +650,35 @@ TEST(CompilerTest, TargetsThatDifferInACacheAlone) {
   ExpectAgrees(graph, {{"x", Random(DataType::kF32, {100}, 1)}}, options);
 }
 
+// tf32 is for those who ask for it, where the target has it.
+TEST(CompilerTest, MatmulPrecision) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {64, 32}),
+         w = graph.Input("w", DataType::kF32, {32, 64});
+  graph.AddSignature("f", {{"y", MatMul(x, w)}});
+  CompileOptions options;
+  auto text = [&](const std::string& target, MatmulPrecision precision) {
+    options.targets = {target};
+    options.matmul_precision = precision;
+    const auto ptx = CompileToText(graph, options, "asm");
+    EXPECT_TRUE(ptx.ok()) << ptx.status();
+    return ptx.ok() ? *ptx : "";
+  };
+  for (const char* target : {"cuda:sm_80", "cuda:sm_90a"}) {
+    EXPECT_NE(text(target, MatmulPrecision::kTf32).find(".tf32"), std::string::npos);
+    const std::string strict = text(target, MatmulPrecision::kF32);
+    EXPECT_EQ(strict.find("tf32"), std::string::npos);
+    EXPECT_NE(strict.find("fma.rn.f32"), std::string::npos);
+  }
+  // Other targets of the package compute as without.
+  options.targets = {"cpu:x86-64-v3", "cuda:sm_80"};
+  options.matmul_precision = MatmulPrecision::kTf32;
+  ExpectAgrees(
+      graph,
+      {{"x", Random(DataType::kF32, {64, 32}, 1)}, {"w", Random(DataType::kF32, {32, 64}, 2)}},
+      options);
+}
+
 TEST(CompilerTest, DumpsTimesAndExplains) {
   Graph graph;
   Tensor x = graph.Input("x", DataType::kF32, {4});
@@ -700,6 +729,10 @@ TEST(CompilerTest, WrongOptionsAreNamed) {
   EXPECT_NE(message().find("z80"), std::string::npos);
   options.targets = {"cuda:sm_20"};
   EXPECT_NE(message().find("expected cuda:sm_70"), std::string::npos);
+  options.matmul_precision = MatmulPrecision::kTf32;
+  options.targets = {"cpu:x86-64-v3", "cuda:sm_70"};
+  EXPECT_NE(message().find("tf32, got cpu:x86-64-v3, cuda:sm_70; leave it at f32"),
+            std::string::npos);
   options.targets.clear();
   for (int i = 0; i <= 256; ++i) {
     options.targets.push_back("cpu:x86-64-v3+l2=" + std::to_string(64 + i) + "K");

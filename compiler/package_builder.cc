@@ -51,6 +51,14 @@ StorageOptions StorageOptionsOf(const CompileOptions& options) {
   return {.in_place = runner.Enabled("in_place"), .reuse = runner.Enabled("reuse")};
 }
 
+// The target of that name, as the options have it.
+absl::StatusOr<Target> TargetOf(const std::string& name, const CompileOptions& options) {
+  absl::StatusOr<Target> target = Target::Parse(name);
+  if (!target.ok()) return target;
+  target->tf32 = options.matmul_precision == MatmulPrecision::kTf32 && target->HasTf32();
+  return target;
+}
+
 // A name for the container's table, which `made` has not yet: what the table refuses, such as '=',
 // is '_' in it, and one that is too long, or taken by then, becomes a number.
 std::string CodeSection(const std::string& target, const PackageManifest& made) {
@@ -130,7 +138,7 @@ class Builder : public PackageBuilder {
   }
 
   absl::StatusOr<std::string> BuildText(const std::string& stage) override {
-    absl::StatusOr<Target> target = Target::Parse(options_.targets.at(0));
+    absl::StatusOr<Target> target = TargetOf(options_.targets.at(0), options_);
     if (!target.ok()) return target.status();
     if (stage == "mlir") {
       std::string text;
@@ -200,7 +208,7 @@ class Builder : public PackageBuilder {
   }
 
   absl::Status AddTarget(const std::string& name) {
-    absl::StatusOr<Target> target = Target::Parse(name);
+    absl::StatusOr<Target> target = TargetOf(name, options_);
     if (!target.ok()) return target.status();
     const std::string section = CodeSection(name, manifest_);
     TargetPlans* made = manifest_.add_targets();

@@ -40,9 +40,9 @@ say "set-up and build"
 tools/setup.sh python3-venv > /dev/null
 suites=(//tests/conformance:{conformance,edge_cases,random_graph,random_program,random_views,special_values}_test_cuda
   //tests/e2e:{training,digits}_test_cuda //tests/contracts:{device,indices}_test
-  //compiler/codegen:cuda_{contraction,loop,reduction,window_scatter}_test)
+  //tests/conformance:tf32_test_sm_80 //compiler/codegen:cuda_{contraction,loop,reduction,window_scatter}_test)
 # Code for sm_90a runs on that generation alone.
-[ "$capability" -ne 90 ] || suites+=(//tests/conformance:contractions_test_sm_90a //compiler/codegen:tensor_core_test)
+[ "$capability" -ne 90 ] || suites+=(//tests/conformance:{contractions,tf32}_test_sm_90a //compiler/codegen:tensor_core_test)
 bazel build --noshow_progress //tools:weft //tools/examples:digits //tests/benchmarks:gpu_workloads "${suites[@]}"
 bazel-bin/tools/examples/digits "$out/digits.weft"
 

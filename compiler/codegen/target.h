@@ -26,6 +26,9 @@ struct Target {
   // generation alone has (sm_90a).
   int sm = 0;
   bool generation_only = false;
+  // Of a GPU that has it (HasTf32): whether products of f32 may be computed in tf32. No name says
+  // so.
+  bool tf32 = false;
   // LLVM's names of all that the processor has, those implied by others included: "avx2",
   // "avx512f". Of a CPU, as is the rest.
   std::set<std::string, std::less<>> enabled;
@@ -38,6 +41,8 @@ struct Target {
   int64_t l2_bytes = 512 << 10;
   int64_t l3_bytes = 16 << 20;
 
+  // Whether it multiplies tf32 on tensor cores.
+  bool HasTf32() const { return sm >= 80; }
   bool Has(std::string_view feature) const { return enabled.find(feature) != enabled.end(); }
   // Lanes of one vector register for elements of `bytes` bytes.
   int Lanes(int bytes) const { return vector_bits / 8 / bytes; }

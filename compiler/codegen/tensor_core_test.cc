@@ -1,13 +1,16 @@
-// Contractions of f16 and bf16 on tensor cores: what instructions they become, and every way of
-// their operands to shared memory. contraction_test has more shapes, for every dtype and device.
+// Contractions of f16, bf16 and tf32 on tensor cores: what instructions they become, and every way
+// of their operands to shared memory. contraction_test has more shapes, for every dtype and device.
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <limits>
+#include <random>
 #include <sstream>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "compiler/codegen/cuda/tensor_tiling.h"
@@ -23,18 +26,28 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-const DataType kNarrow[] = {DataType::kF16, DataType::kBF16};
+// What tensor cores multiply: f32 where tf32 is allowed.
+const DataType kDTypes[] = {DataType::kF16, DataType::kBF16, DataType::kF32};
 const char* const kTargets[] = {"cuda:sm_80", "cuda:sm_90a"};
 
-std::string PtxOf(const std::string& body, const std::string& target) {
+void Check(const Product& p, DataType dtype, const std::string& target,
+           const std::string& open = "") {
+  CheckProduct(p, dtype, WithTf32(target), open);
+}
+
+std::string PtxOf(const std::string& body, const Target& target) {
   TestFusion fusion(target);
   const absl::Status compiled = fusion.TryText("contraction", body);
   EXPECT_TRUE(compiled.ok()) << compiled;
   return compiled.ok() ? fusion.ptx() : "";
 }
-std::string PtxOf(const Product& p, DataType dtype, const std::string& target,
+std::string PtxOf(const Product& p, DataType dtype, const Target& target,
                   const std::string& open = "") {
   return PtxOf(ProductBody(p, dtype, open), target);
+}
+std::string PtxOf(const Product& p, DataType dtype, const std::string& target,
+                  const std::string& open = "") {
+  return PtxOf(p, dtype, *Target::Parse(target), open);
 }
 
 int CountOf(const std::string& text, const std::string& part) {
@@ -86,8 +99,119 @@ TEST(TensorCore, OthersAreMultiplyAdds) {
   const Product large{{}, 1024, 1024, 1024};
   for (const std::string& ptx :
        {PtxOf(large, DataType::kF32, "cuda:sm_90a"), PtxOf(large, DataType::kF64, "cuda:sm_80"),
+        PtxOf(large, DataType::kF64, WithTf32("cuda:sm_80")),
+        PtxOf(large, DataType::kF32, WithTf32("cuda:sm_70")),
         PtxOf(large, DataType::kBF16, "cuda:sm_70")}) {
     EXPECT_THAT(ptx, AllOf(HasSubstr("fma.rn"), Not(HasSubstr("mma.sync"))));
+  }
+}
+
+TEST(TensorCore, Tf32) {
+  const Product large{{}, 4096, 4096, 4096};
+  const std::string warps = PtxOf(large, DataType::kF32, WithTf32("cuda:sm_80"));
+  EXPECT_THAT(warps, HasSubstr(".reqntid 256"));
+  EXPECT_EQ(CountOf(warps, "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"), 64);
+  // Fragments are rounded: of 64 rows and as many columns, twice in a step of depth.
+  EXPECT_EQ(CountOf(warps, "cvt.rna.tf32.f32"), 2 * 2 * 16);
+  EXPECT_EQ(CountOf(warps, "ldmatrix.sync.aligned.m8n8.x4.shared.b16"), 16);
+  // A's rows lie along the depth, B's are turned by copies of one element.
+  EXPECT_THAT(warps, AllOf(HasSubstr("cp.async.cg.shared.global"), HasSubstr("], 4;"),
+                           Not(HasSubstr(".trans")), Not(HasSubstr("ld.global"))));
+  const Product along{{}, 4096, 4096, 4096, false, true};
+  EXPECT_THAT(PtxOf(along, DataType::kF32, WithTf32("cuda:sm_90")),
+              AllOf(HasSubstr("cp.async.cg.shared.global"), Not(HasSubstr("cp.async.ca"))));
+
+  const std::string groups = PtxOf(along, DataType::kF32, WithTf32("cuda:sm_90a"));
+  EXPECT_EQ(CountOf(groups, "wgmma.mma_async.sync.aligned.m64n256k8.f32.tf32.tf32"), 4);
+  // Rounded in shared memory: 48 KB a stage, 256 threads.
+  EXPECT_EQ(CountOf(groups, "cvt.rna.tf32.f32"), 48);
+  EXPECT_LT(groups.find("cvt.rna.tf32.f32"), groups.find("fence.proxy.async.shared::cta"));
+  EXPECT_EQ(CountOf(PtxOf(large, DataType::kF32, WithTf32("cuda:sm_90a")), "cvt.rna.tf32.f32"), 48);
+}
+
+std::vector<float> RandomNormal(size_t count, unsigned seed) {
+  std::mt19937 engine(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(engine);
+  return values;
+}
+
+// To 11 significant bits, to nearest, ties away from zero.
+float RoundToTf32(float x) {
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(x) + 0x1000u) & 0xffffe000u);
+}
+
+// Operands are rounded to nearest, and nothing is lost besides what adding up eight products at a
+// time in f32 loses.
+TEST(TensorCore, Tf32IsAsExactAsItSays) {
+  constexpr int64_t kRows = 70, kColumns = 52, kDepth = 83;
+  const std::vector<float> a = RandomNormal(kRows * kDepth, 1);
+  const std::vector<float> b = RandomNormal(kDepth * kColumns, 2);
+  std::vector<float> a_turned(a.size()), b_turned(b.size());
+  for (int64_t k = 0; k < kDepth; ++k) {
+    for (int64_t i = 0; i < kRows; ++i) a_turned[k * kRows + i] = a[i * kDepth + k];
+    for (int64_t j = 0; j < kColumns; ++j) b_turned[j * kDepth + k] = b[k * kColumns + j];
+  }
+  for (const char* target : kTargets) {
+    for (bool ta : {false, true}) {
+      for (bool tb : {false, true}) {
+        SCOPED_TRACE(absl::StrCat(target, " ", ta, " ", tb));
+        const HostTensor left =
+            HostTensor::Of<float>(Join({}, kRows, kDepth, ta), ta ? a_turned : a);
+        const HostTensor right =
+            HostTensor::Of<float>(Join({}, kDepth, kColumns, tb), tb ? b_turned : b);
+        const auto got = RunFusion(
+            "contraction", ProductBody({{}, kRows, kColumns, kDepth, ta, tb}, DataType::kF32, ""),
+            {left, right}, {}, WithTf32(target));
+        ASSERT_TRUE(got.ok()) << got.status();
+        bool rounded_down = false;
+        for (int64_t i = 0; i < kRows; ++i) {
+          for (int64_t j = 0; j < kColumns; ++j) {
+            double rounded = 0, exact = 0, magnitudes = 0;
+            for (int64_t k = 0; k < kDepth; ++k) {
+              const float x = a[i * kDepth + k], y = b[k * kColumns + j];
+              rounded += double{RoundToTf32(x)} * double{RoundToTf32(y)};
+              exact += double{x} * double{y};
+              magnitudes += std::fabs(double{x} * double{y});
+            }
+            const double value = (*got)[0].values<float>()[i * kColumns + j];
+            // Of each operand 2^-11, and of each partial sum 2^-24; these are no larger than the
+            // magnitudes of rounded products.
+            constexpr double kOperands = 0x1p-10 + 0x1p-22;
+            constexpr double kAdding = (kDepth + 7) / 8 * 0x1p-24 * (1 + kOperands);
+            ASSERT_LE(std::fabs(value - rounded), kAdding * magnitudes) << i << " " << j;
+            ASSERT_LE(std::fabs(value - exact), (kOperands + kAdding) * magnitudes);
+            rounded_down |= std::fabs(value - exact) > kAdding * magnitudes;
+          }
+        }
+        // It is not f32 by accident.
+        EXPECT_TRUE(rounded_down);
+      }
+    }
+  }
+}
+
+// Without tf32, each sum is that of one multiply-add after the other, to the last bit.
+TEST(TensorCore, F32StaysExactUnlessTf32IsAllowed) {
+  constexpr int64_t kRows = 40, kColumns = 36, kDepth = 75;
+  const std::vector<float> a = RandomNormal(kRows * kDepth, 1);
+  const std::vector<float> b = RandomNormal(kDepth * kColumns, 2);
+  for (const char* target : kTargets) {
+    const auto got = RunFusion(
+        "contraction", ProductBody({{}, kRows, kColumns, kDepth}, DataType::kF32, ""),
+        {HostTensor::Of<float>({kRows, kDepth}, a), HostTensor::Of<float>({kDepth, kColumns}, b)},
+        {}, target);
+    ASSERT_TRUE(got.ok()) << got.status();
+    for (int64_t i = 0; i < kRows; ++i) {
+      for (int64_t j = 0; j < kColumns; ++j) {
+        float sum = 0;
+        for (int64_t k = 0; k < kDepth; ++k) {
+          sum = std::fma(a[i * kDepth + k], b[k * kColumns + j], sum);
+        }
+        ASSERT_EQ((*got)[0].values<float>()[i * kColumns + j], sum) << i << " " << j;
+      }
+    }
   }
 }
 
@@ -115,7 +239,7 @@ TEST(TensorCore, SizesBesideTheTiles) {
   for (const auto& [m, n, k] : sizes) {
     for (bool ta : {false, true}) {
       for (bool tb : {false, true}) {
-        CheckProduct({{}, m, n, k, ta, tb}, kNarrow[i % 2], kTargets[i / 2 % 2]);
+        Check({{}, m, n, k, ta, tb}, kDTypes[i % 3], kTargets[i / 2 % 2]);
         ++i;
       }
     }
@@ -127,11 +251,11 @@ TEST(TensorCore, Batches) {
   int i = 0;
   for (bool ta : {false, true}) {
     for (bool tb : {false, true}) {
-      CheckProduct({{3}, 24, 40, 48, ta, tb}, kNarrow[i % 2], kTargets[i / 2 % 2]);
-      CheckProduct({{2, 2}, 11, 13, 9, ta, tb}, kNarrow[i % 2], kTargets[i / 2 % 2]);
+      Check({{3}, 24, 40, 48, ta, tb}, kDTypes[i % 3], kTargets[i / 2 % 2]);
+      Check({{2, 2}, 11, 13, 9, ta, tb}, kDTypes[i % 3], kTargets[i / 2 % 2]);
       ++i;
-      CheckProduct({{3}, 24, 40, 48, ta, tb, true}, kNarrow[i % 2], kTargets[i / 2 % 2]);
-      CheckProduct({{2}, 40, 16, 24, ta, tb}, kNarrow[i % 2], kTargets[0], "b");
+      Check({{3}, 24, 40, 48, ta, tb, true}, kDTypes[i % 3], kTargets[i / 2 % 2]);
+      Check({{2}, 40, 16, 24, ta, tb}, kDTypes[i % 3], kTargets[0], "b");
     }
   }
 }
@@ -144,22 +268,22 @@ TEST(TensorCore, OpenSizes) {
       for (int64_t size : {0, 1, 8, 24, 37}) {
         // The others say enough of sizes that are known.
         if (open.size() == 1 && (size == 1 || size == 8)) continue;
-        CheckProduct({{}, size + 3, size + 8, size, transposed, transposed}, kNarrow[i % 2],
-                     kTargets[0], open);
-        CheckProduct({{}, size, size, size + 16, transposed, !transposed}, kNarrow[i % 2],
-                     kTargets[1], open);
+        Check({{}, size + 3, size + 8, size, transposed, transposed}, kDTypes[i % 3], kTargets[0],
+              open);
+        Check({{}, size, size, size + 16, transposed, !transposed}, kDTypes[i % 3], kTargets[1],
+              open);
         ++i;
       }
     }
   }
-  CheckProduct({{3}, 24, 40, 48}, DataType::kF16, kTargets[0], "bmnk");
-  CheckProduct({{3}, 25, 41, 49, true, true}, DataType::kBF16, kTargets[0], "bmnk");
-  CheckProduct({{3}, 20, 32, 40}, DataType::kBF16, kTargets[0], "bm");
+  Check({{3}, 24, 40, 48}, DataType::kF16, kTargets[0], "bmnk");
+  Check({{3}, 25, 41, 49, true, true}, DataType::kBF16, kTargets[0], "bmnk");
+  Check({{3}, 20, 32, 40}, DataType::kBF16, kTargets[0], "bm");
 }
 
 // Each shape of tile, with so many steps of depth that each stage is filled again, and tiles that
-// are not whole.
-TEST(TensorCore, EveryTile) {
+// are not whole. Of the dtypes, of one size, in turn.
+void CheckEveryTile(const std::vector<DataType>& dtypes) {
   struct Case {
     std::pair<int64_t, int64_t> tile;
     const char* target;
@@ -167,7 +291,8 @@ TEST(TensorCore, EveryTile) {
   };
   const char* const warps = kTargets[0];
   const char* const groups = kTargets[1];
-  int i = 0;
+  const int64_t element_bytes = SizeOf(dtypes.front());
+  size_t i = 0;
   for (const Case& c :
        {Case{{128, 256}, warps, {{60}, 72, 200, 136}},
         Case{{256, 128}, warps, {{60}, 200, 72, 136, true, true}},
@@ -185,20 +310,24 @@ TEST(TensorCore, EveryTile) {
         Case{{64, 64}, groups, {{70}, 60, 60, 264, true, true}},
         Case{{64, 64}, groups, {{70}, 60, 60, 270}}, Case{{32, 64}, groups, {{70}, 30, 60, 168}},
         Case{{32, 32}, groups, {{}, 30, 60, 168, true}}}) {
-    const Product& p = c.product;
+    Product p = c.product;
+    p.k = p.k * 2 / element_bytes;
     ContractionShape shape;
     shape.batches = p.batch.empty() ? 1 : p.batch[0];
     shape.segments = 1;
     shape.rows = p.m;
     shape.columns = p.n;
     shape.depth = p.k;
-    const TensorTiling tiling = ChooseTensorTiling(shape, *Target::Parse(c.target));
+    const TensorTiling tiling = ChooseTensorTiling(shape, element_bytes, *Target::Parse(c.target));
     EXPECT_EQ(std::pair(tiling.rows, tiling.columns), c.tile);
     EXPECT_EQ(tiling.warpgroups, c.target == groups && tiling.rows >= 64);
     EXPECT_GT(p.k, tiling.stages * tiling.depth());
-    CheckProduct(p, kNarrow[i++ % 2], c.target);
+    Check(p, dtypes[i++ % dtypes.size()], c.target);
   }
 }
+
+TEST(TensorCore, EveryTile) { CheckEveryTile({DataType::kF16, DataType::kBF16}); }
+TEST(TensorCore, EveryTileOfTf32) { CheckEveryTile({DataType::kF32}); }
 
 // Windows whose lines lie in one piece and others, groups, pixels without a neighbour; channels
 // that allow each width of copies; and the gradient of each filter, whose rows are the neighbours.
@@ -210,13 +339,14 @@ TEST(TensorCore, Convolutions) {
         Conv{{1, 5, 6, 6}, {2, 2, 3, 10}, {1, 1}, {1, 1}, 2}, Conv{{2, 7, 5, 12}, {2, 3, 12, 20}},
         Conv{{1, 6, 5, 6}, {3, 3, 6, 10}}, Conv{{1, 9, 8, 1}, {3, 3, 1, 5}},
         Conv{{2, 5, 5, 24}, {1, 1, 24, 16}}, Conv{{2, 5, 6, 8}, {1, 1, 8, 16}, {2, 3}}}) {
-    CheckConv(conv, kNarrow[i % 2], kTargets[i / 2 % 2], false);
-    CheckConv(conv, kNarrow[(i + 1) % 2], kTargets[i / 2 % 2], true);
+    CheckConv(conv, kDTypes[i % 3], WithTf32(kTargets[i / 2 % 2]), false);
+    CheckConv(conv, kDTypes[(i + 1) % 3], WithTf32(kTargets[i / 2 % 2]), true);
     ++i;
   }
   // As many channels as a chunk has elements, or a multiple: all copies are whole chunks.
   EXPECT_THAT(
-      PtxOf(ConvBody({{2, 6, 7, 16}, {3, 3, 16, 24}}, DataType::kF16, true), kTargets[0]),
+      PtxOf(ConvBody({{2, 6, 7, 16}, {3, 3, 16, 24}}, DataType::kF16, true),
+            *Target::Parse(kTargets[0])),
       AllOf(HasSubstr("cp.async.cg"), Not(HasSubstr("cp.async.ca")), Not(HasSubstr("ld.global"))));
 }
 
@@ -233,15 +363,18 @@ TEST(TensorCore, NoBankConflicts) {
         Case{kTargets[1], {{70}, 64, 64, 64}}}) {
     for (bool ta : {false, true}) {
       for (bool tb : {false, true}) {
-        SCOPED_TRACE(absl::StrCat(target, " ", p.m, " ", p.n, " ", p.k, " ", ta, " ", tb));
-        TestFusion fusion(target);
-        p.ta = ta;
-        p.tb = tb;
-        ASSERT_TRUE(fusion.TryText("contraction", ProductBody(p, DataType::kF16, "")).ok());
-        const HostTensor a = RandomHalves(DataType::kF16, Join(p.batch, p.m, p.k, ta), 1);
-        const HostTensor b = RandomHalves(DataType::kF16, Join(p.batch, p.k, p.n, tb), 2);
-        ASSERT_TRUE(fusion.TryRun({a, b}, {}).ok());
-        EXPECT_EQ(fusion.bank_conflicts(), 0);
+        for (DataType dtype : {DataType::kF16, DataType::kF32}) {
+          SCOPED_TRACE(absl::StrCat(target, " ", p.m, " ", p.n, " ", p.k, " ", ta, " ", tb, " ",
+                                    ElementText(dtype)));
+          TestFusion fusion(WithTf32(target));
+          p.ta = ta;
+          p.tb = tb;
+          ASSERT_TRUE(fusion.TryText("contraction", ProductBody(p, dtype, "")).ok());
+          const HostTensor a = RandomHalves(dtype, Join(p.batch, p.m, p.k, ta), 1);
+          const HostTensor b = RandomHalves(dtype, Join(p.batch, p.k, p.n, tb), 2);
+          ASSERT_TRUE(fusion.TryRun({a, b}, {}).ok());
+          EXPECT_EQ(fusion.bank_conflicts(), 0);
+        }
       }
     }
   }
@@ -327,11 +460,17 @@ TEST(TensorCore, TheAssemblerKeepsAllInRegisters) {
         ProductBody({{}, 64, 64, 64, true}, DataType::kBF16, ""),
         ProductBody({{2}, 64, 64, 64}, DataType::kF16, "bmnk"),
         ConvBody({{8, 56, 56, 64}, {3, 3, 64, 256}}, DataType::kBF16, true),
-        ConvBody({{8, 56, 56, 3}, {7, 7, 3, 64}, {2, 2}}, DataType::kF16, true)}) {
+        ConvBody({{8, 56, 56, 3}, {7, 7, 3, 64}, {2, 2}}, DataType::kF16, true),
+        ProductBody({{}, 4096, 4096, 4096}, DataType::kF32, ""),
+        ProductBody({{}, 4096, 4096, 4096, true, true}, DataType::kF32, ""),
+        ProductBody({{}, 4096, 512, 333, false, true}, DataType::kF32, ""),
+        ProductBody({{2}, 64, 64, 64}, DataType::kF32, "bmnk"),
+        ConvBody({{8, 56, 56, 64}, {3, 3, 64, 256}}, DataType::kF32, true),
+        ConvBody({{8, 56, 56, 3}, {7, 7, 3, 64}, {2, 2}}, DataType::kF32, true)}) {
     for (const char* target : kTargets) {
       SCOPED_TRACE(absl::StrCat(i, " ", target));
       const std::string path = absl::StrCat(testing::TempDir(), "/kernel", i++, ".ptx");
-      std::ofstream(path) << PtxOf(body, target);
+      std::ofstream(path) << PtxOf(body, WithTf32(target));
       const std::string command = absl::StrCat("ptxas -v -arch=", target + 5, " -o ", path,
                                                ".cubin ", path, " > ", path, ".log 2>&1");
       const int exit = std::system(command.c_str());

@@ -106,9 +106,18 @@ std::string ProductBody(const Product& p, DataType dtype, const std::string& ope
 
 void CheckProduct(const Product& p, DataType dtype, const std::string& target,
                   const std::string& open) {
+  CheckProduct(p, dtype, *Target::Parse(target), open);
+}
+
+// As messages have it.
+static std::string TextOf(const Target& target) {
+  return absl::StrCat(target.name, target.tf32 ? " with tf32" : "");
+}
+
+void CheckProduct(const Product& p, DataType dtype, const Target& target, const std::string& open) {
   SCOPED_TRACE(absl::StrCat("batch [", absl::StrJoin(p.batch, ","), "] m ", p.m, " n ", p.n, " k ",
                             p.k, " ta ", p.ta, " tb ", p.tb, " shared ", p.shared, " ",
-                            ElementText(dtype), " ", target, " open ", open));
+                            ElementText(dtype), " ", TextOf(target), " open ", open));
   const HostTensor a = RandomHalves(dtype, Join(p.batch, p.m, p.k, p.ta), 1);
   const HostTensor b = RandomHalves(dtype, Join(p.shared ? Ints() : p.batch, p.k, p.n, p.tb), 2);
   std::map<std::string, int64_t> symbols = {{"a", p.m}, {"b", p.n}, {"c", p.k}};
@@ -149,9 +158,13 @@ std::string ConvBody(const Conv& conv, DataType dtype, bool open) {
 }
 
 void CheckConv(const Conv& conv, DataType dtype, const std::string& target, bool open) {
+  CheckConv(conv, dtype, *Target::Parse(target), open);
+}
+
+void CheckConv(const Conv& conv, DataType dtype, const Target& target, bool open) {
   SCOPED_TRACE(absl::StrCat("image [", absl::StrJoin(conv.image, ","), "] filter [",
                             absl::StrJoin(conv.filter, ","), "] ", ConvAttributes(conv), " ",
-                            ElementText(dtype), " ", target, open ? " open" : ""));
+                            ElementText(dtype), " ", TextOf(target), open ? " open" : ""));
   const HostTensor x = RandomHalves(dtype, conv.image, 1), f = RandomHalves(dtype, conv.filter, 2);
   const HostTensor dy = RandomHalves(dtype, OutputShape(conv), 3);
   const reference::Window window{conv.strides, {0, 0, 0, 0}, conv.dilations};

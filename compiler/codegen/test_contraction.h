@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "compiler/codegen/target.h"
 #include "proto/host_tensor.h"
 
 namespace weft {
@@ -42,6 +43,8 @@ Ints Join(const Ints& batch, int64_t rows, int64_t columns, bool transpose);
 std::string ProductBody(const Product& p, DataType dtype, const std::string& open);
 
 // Runs one product, with the named sizes left open.
+void CheckProduct(const Product& p, DataType dtype, const Target& target,
+                  const std::string& open = "");
 void CheckProduct(const Product& p, DataType dtype, const std::string& target,
                   const std::string& open = "");
 
@@ -59,6 +62,7 @@ std::string ConvAttributes(const Conv& conv);
 std::string ConvBody(const Conv& conv, DataType dtype, bool open);
 
 // Runs the convolution, and its filter's gradient.
+void CheckConv(const Conv& conv, DataType dtype, const Target& target, bool open);
 void CheckConv(const Conv& conv, DataType dtype, const std::string& target, bool open);
 
 }  // namespace weft

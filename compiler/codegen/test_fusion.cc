@@ -68,6 +68,12 @@ Target WithoutCaches(const std::string& name) {
   return target;
 }
 
+Target WithTf32(const std::string& name) {
+  Target target = *Target::Parse(name);
+  target.tf32 = target.HasTf32();
+  return target;
+}
+
 const std::vector<std::string>& TestTargets() {
   static const std::vector<std::string>* const targets = [] {
     const char* list = std::getenv("WEFT_TEST_TARGETS");
@@ -439,7 +445,14 @@ absl::StatusOr<std::vector<HostTensor>> RunFusion(const std::string& kind, const
                                                   FusionTiming* timing) {
   absl::StatusOr<Target> parsed = Target::Parse(target);
   if (!parsed.ok()) return parsed.status();
-  TestFusion fusion(*parsed);
+  return RunFusion(kind, body, inputs, symbols, *parsed, timing);
+}
+
+absl::StatusOr<std::vector<HostTensor>> RunFusion(const std::string& kind, const std::string& body,
+                                                  const std::vector<HostTensor>& inputs,
+                                                  const Symbols& symbols, const Target& target,
+                                                  FusionTiming* timing) {
+  TestFusion fusion(target);
   if (absl::Status status = fusion.TryText(kind, body); !status.ok()) return status;
   auto results = fusion.TryRun(inputs, symbols);
   if (results.ok() && timing != nullptr) fusion.Time(inputs, symbols, timing);

@@ -114,12 +114,18 @@ class TestFusion {
 // `symbols` put in.
 absl::StatusOr<std::vector<HostTensor>> RunFusion(const std::string& kind, const std::string& body,
                                                   const std::vector<HostTensor>& inputs,
+                                                  const Symbols& symbols, const Target& target,
+                                                  FusionTiming* timing = nullptr);
+absl::StatusOr<std::vector<HostTensor>> RunFusion(const std::string& kind, const std::string& body,
+                                                  const std::vector<HostTensor>& inputs,
                                                   const Symbols& symbols = {},
                                                   const std::string& target = TestTargets().front(),
                                                   FusionTiming* timing = nullptr);
 
 // The target with a last-level cache so small that everything passes it.
 Target WithoutCaches(const std::string& target);
+// The target where f32 may be multiplied in tf32.
+Target WithTf32(const std::string& target);
 
 }  // namespace weft
 

@@ -1,5 +1,6 @@
 // --device of weft train, verify and bench, on the emulated GPU, as weft run has it (run_test,
-// gpu_test): the same numbers as here, and the same words where a device cannot be had.
+// gpu_test): the same numbers as here, and the same words where a device cannot be had. And
+// --matmul-precision, which is for GPUs.
 #include <gmock/gmock.h>
 
 #include <cmath>
@@ -104,6 +105,62 @@ TEST_F(CliDevice, VerifiesAndMeasures) {
                     ContainsRegex("rate      [0-9.]+ GFLOP/s, [0-9.]+ GB/s\n")));
   EXPECT_THAT(Ok(bench + " --device cpu --threads 1"),
               AllOf(HasSubstr("predict, 1 thread, "), ContainsRegex("GFLOP/s of [0-9]+ \\(")));
+}
+
+TEST_F(CliDevice, MatmulPrecision) {
+  const std::string tf32 = " --matmul-precision tf32";
+  const auto trained = nlohmann::json::parse(Ok(train_ + " --epochs 1 --checkpoint " + Path("run") +
+                                                " --save-validation " + Path("rows")));
+  const std::string model = Path("run/model.weft"),
+                    checkpoint = " --checkpoint " + Path("run/last.safetensors"),
+                    x = "x=" + Path("rows/x.npy");
+  const auto run = [&](const std::string& options) {
+    Ok("run " + model + checkpoint + " --feed " + x + " --out " + Path("y.npy") + options);
+    const auto y = LoadNpy(Path("y.npy"));
+    EXPECT_TRUE(y.ok()) << y.status();
+    const auto values = y->values<float>();
+    return std::vector<float>(values.begin(), values.end());
+  };
+  const std::vector<float> strict = run(kEmulator), fast = run(kEmulator + tf32);
+  EXPECT_EQ(run(std::string(kEmulator) + " --matmul-precision f32"), strict);
+  EXPECT_NE(fast, strict);
+  ASSERT_EQ(fast.size(), strict.size());
+  // Two layers of sums of a few products near 1.
+  for (size_t i = 0; i < fast.size(); ++i) EXPECT_NEAR(fast[i], strict[i], 0.02);
+  // y.npy is of f32.
+  const std::string verify = "verify " + model + checkpoint + " --inputs " + x +
+                             " --expected y=" + Path("y.npy") + kEmulator + tf32;
+  EXPECT_EQ(Weft(verify).code, 1);
+  EXPECT_THAT(Ok(verify + " --rtol 0 --atol 0.02"), HasSubstr("y: agrees"));
+  Ok("bench " + model + checkpoint + " --seconds 0.01 --size batch=3" + kEmulator + tf32);
+  const auto other = nlohmann::json::parse(Ok(train_ + " --epochs 1" + kEmulator + tf32));
+  const double before = trained["history"][0]["training"]["loss"],
+               after = other["history"][0]["training"]["loss"];
+  EXPECT_NE(after, before);
+  EXPECT_NEAR(after, before, 0.02 * before);
+
+  const std::string compile = "compile " + model + " --signature predict -o ";
+  EXPECT_THAT(Ok(compile + "- --emit ptx" + tf32), HasSubstr(".tf32.tf32."));
+  EXPECT_THAT(Ok(compile + "- --emit ptx"), Not(HasSubstr("tf32")));
+  // Also what has none is in the package, which knows what its values for checking are worth.
+  Ok(compile + Path("m.weftpkg") + " --target cuda:sm_80,cpu:x86-64-v3 --golden " + x + checkpoint +
+     tf32);
+  for (const std::string device : {"cpu", "emulator:sm_80"}) {
+    EXPECT_THAT(Ok("verify " + Path("m.weftpkg") + " --device " + device), HasSubstr("y: agrees"));
+  }
+  EXPECT_EQ(Weft("verify " + Path("m.weftpkg") + kEmulator + " --rtol 0 --atol 1e-5").code, 1);
+  EXPECT_THAT(Fails(2, "run " + Path("m.weftpkg") + checkpoint + " --feed " + x + tf32),
+              AllOf(HasSubstr("expected no --matmul-precision with a package"),
+                    HasSubstr("got --matmul-precision tf32")));
+  // Nobody is given f32 for it without a word.
+  for (const std::string& command :
+       {"run " + model + checkpoint + " --feed " + x, train_ + " --epochs 1", "bench " + model,
+        "run " + model + checkpoint + " --feed " + x + " --device emulator:sm_70",
+        compile + Path("x.weftpkg") + " --target cuda:sm_70,cpu:x86-64-v3"}) {
+    EXPECT_THAT(Fails(2, command + tf32), HasSubstr("expected a target that has tf32"));
+  }
+  EXPECT_THAT(Fails(2, "bench " + model + " --matmul-precision half"),
+              HasSubstr("--matmul-precision: expected f32 or tf32, got 'half'"));
 }
 
 // Whatever is asked of a device that is not there, it is refused in the same words.

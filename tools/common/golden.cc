@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -20,9 +21,11 @@ namespace {
 
 constexpr char kSection[] = "golden";
 constexpr char kIn[] = "in/", kOut[] = "out/";
-constexpr char kSignature[] = "signature";  // in the metadata
+// In the metadata.
+constexpr char kSignature[] = "signature", kTf32[] = "tf32";
 
-double RoundingOf(DataType dtype) {
+double RoundingOf(DataType dtype, bool tf32) {
+  if (tf32 && dtype == DataType::kF32) dtype = DataType::kF16;
   switch (dtype) {
     case DataType::kF64:
       return 1e-9;
@@ -81,6 +84,7 @@ absl::StatusOr<Golden> ReadGolden(const std::string& path) {
   }
   Golden golden;
   golden.signature = file->metadata[kSignature];
+  golden.tf32 = file->metadata.count(kTf32) > 0;
   for (const auto& [name, tensor] : file->tensors) {
     if (name.rfind(kIn, 0) == 0) golden.inputs[name.substr(sizeof(kIn) - 1)] = tensor;
     if (name.rfind(kOut, 0) == 0) golden.outputs[name.substr(sizeof(kOut) - 1)] = tensor;
@@ -97,20 +101,22 @@ absl::StatusOr<std::string> WithGolden(std::string_view package, const Golden& g
   NamedTensors tensors;
   for (const auto& [name, tensor] : golden.inputs) tensors.emplace(kIn + name, tensor);
   for (const auto& [name, tensor] : golden.outputs) tensors.emplace(kOut + name, tensor);
-  const std::string bytes = WriteSafetensors(tensors, {{kSignature, golden.signature}});
+  std::map<std::string, std::string> metadata = {{kSignature, golden.signature}};
+  if (golden.tf32) metadata[kTf32] = "allowed";
+  const std::string bytes = WriteSafetensors(tensors, metadata);
   sections.push_back({kSection, bytes});
   return WriteContainer(sections);
 }
 
-absl::Status CompareOutputs(const NamedTensors& results, const NamedTensors& expected,
+absl::Status CompareOutputs(const NamedTensors& results, const Golden& expected,
                             const std::optional<Tolerance>& tolerance, bool json,
                             const std::string& model, std::string* text) {
-  if (expected.empty()) {
+  if (expected.outputs.empty()) {
     return AsBadInput(absl::InvalidArgumentError(
         absl::StrCat(model, ": there are no reference outputs to compare with")));
   }
   std::vector<std::string> failed, fields;
-  for (const auto& [name, reference] : expected) {
+  for (const auto& [name, reference] : expected.outputs) {
     const auto found = results.find(name);
     if (found == results.end()) {
       return AsBadInput(
@@ -119,7 +125,7 @@ absl::Status CompareOutputs(const NamedTensors& results, const NamedTensors& exp
     Tolerance allowed;
     if (tolerance) {
       allowed = *tolerance;
-    } else if (const double rounding = RoundingOf(reference.dtype()); rounding > 0) {
+    } else if (const double rounding = RoundingOf(reference.dtype(), expected.tf32); rounding > 0) {
       allowed.absolute = rounding * LargestOf(reference);
     }
     const Comparison comparison =
@@ -151,7 +157,7 @@ absl::Status CheckGolden(Session& session, const Golden& golden,
         absl::StrCat(model, ": the golden values do not fit: ", results.status().message())));
   }
   if (!results.ok()) return WithHint(results.status());
-  return CompareOutputs(*results, golden.outputs, tolerance, json, model, text);
+  return CompareOutputs(*results, golden, tolerance, json, model, text);
 }
 
 }  // namespace weft::cli

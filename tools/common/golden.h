@@ -16,6 +16,8 @@ namespace weft::cli {
 struct Golden {
   std::string signature;
   NamedTensors inputs, outputs;
+  // Whether the package's code for GPUs multiplies f32 in tf32, which keeps as many bits as f16.
+  bool tf32 = false;
 };
 
 // Those in a package's section "golden". kBadInput where the file is damaged or the section holds
@@ -32,10 +34,11 @@ struct Tolerance {
 
 // Appends to `text` how far each output of `expected` is from that of `results`, as a line of text
 // or JSON. Without a tolerance, elements have to agree up to the rounding of their dtype in sums,
-// measured by the largest element of the output: 1e-9 of it for f64, 1e-4 for f32, 1e-2 for f16,
-// 5e-2 for bf16, not at all for others. FailedPrecondition where one differs, InvalidArgument where
-// there is none, or nothing to compare; `model` is what messages call the model.
-absl::Status CompareOutputs(const NamedTensors& results, const NamedTensors& expected,
+// measured by the largest element of the output: 1e-9 of it for f64, 1e-4 for f32, 1e-2 for f16 and
+// for f32 with `expected.tf32`, 5e-2 for bf16, not at all for others. FailedPrecondition where one
+// differs, InvalidArgument where there is none, or nothing to compare; `model` is what messages
+// call the model.
+absl::Status CompareOutputs(const NamedTensors& results, const Golden& expected,
                             const std::optional<Tolerance>& tolerance, bool json,
                             const std::string& model, std::string* text);
 

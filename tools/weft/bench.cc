@@ -26,7 +26,7 @@ namespace weft::cli {
 namespace {
 
 struct Flags {
-  std::string model, signature, checkpoint, device = "cpu";
+  std::string model, signature, checkpoint, matmul_precision, device = "cpu";
   std::vector<std::string> feeds, sizes, disabled_passes;
   double seconds = 2;
   int threads = 0;
@@ -109,6 +109,7 @@ absl::Status Run(const Flags& flags) {
   const auto load_start = Clock::now();
   absl::StatusOr<Model> model = OpenModel(flags.model, {.threads = flags.threads,
                                                         .disabled_passes = flags.disabled_passes,
+                                                        .matmul_precision = flags.matmul_precision,
                                                         .checkpoint = flags.checkpoint,
                                                         .device = flags.device});
   if (!model.ok()) return model.status();
@@ -256,6 +257,7 @@ Command AddBench(CLI::App& program) {
       ->check(PositiveNumber());
   AddThreads(app, flags->threads);
   AddDevice(app, flags->device);
+  AddMatmulPrecision(app, flags->matmul_precision);
   AddDisablePass(app, flags->disabled_passes);
   app->add_flag("--profile", flags->profile, "Time of each step, to standard error");
   app->add_flag("--json", flags->json, "Results as JSON");

@@ -38,7 +38,7 @@ const std::vector<std::string>& Kinds() {
 }
 
 struct Flags {
-  std::string model, out, emit, checkpoint, dump;
+  std::string model, out, emit, checkpoint, dump, matmul_precision;
   std::vector<std::string> targets, signatures, specialize, disabled_passes, golden;
   uint64_t memory_budget = 0;
   int threads = 0, memory_budget_threads = 1;
@@ -136,6 +136,9 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
     return UsageError("--freeze needs values of variables: --checkpoint FILE");
   }
   options.freeze = flags.freeze;
+  absl::StatusOr<MatmulPrecision> precision = MatmulPrecisionOf(flags.matmul_precision);
+  if (!precision.ok()) return precision.status();
+  options.matmul_precision = *precision;
   options.memory_budget = static_cast<int64_t>(flags.memory_budget);
   options.memory_budget_threads = flags.memory_budget_threads;
   options.threads = flags.threads;
@@ -292,6 +295,7 @@ Command AddCompile(CLI::App& program) {
       "FILE.npz with all, to put into it with what the reference evaluators make of them, "
       "which weft verify and weft-run --verify compare with; repeatable")
       ->type_name("INPUT");
+  AddMatmulPrecision(app, flags->matmul_precision);
   CLI::AsSizeValue size(/*kb_is_1000=*/false);
   size.description("");  // the option's says what is taken
   CLI::Option* budget =

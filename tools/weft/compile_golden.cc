@@ -46,6 +46,8 @@ absl::StatusOr<std::string> AddGolden(const Graph& graph, const CompileOptions& 
     std::fputs(text.c_str(), stderr);
     return agrees;
   }
+  // This processor has none, and met the tolerance of f32.
+  golden.tf32 = options.matmul_precision == MatmulPrecision::kTf32;
   return WithGolden(package, golden);
 }
 

@@ -8,7 +8,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "compiler/api.h"
 #include "compiler/check_options.h"
 #include "proto/container.h"
 #include "proto/dim_expr.h"
@@ -48,6 +47,9 @@ absl::StatusOr<std::unique_ptr<Session>> CompilingSession(const Graph& graph,
                                                           const SessionOptions& session) {
   CompileOptions compile;
   compile.disabled_passes = options.disabled_passes;
+  absl::StatusOr<MatmulPrecision> precision = MatmulPrecisionOf(options.matmul_precision);
+  if (!precision.ok()) return precision.status();
+  compile.matmul_precision = *precision;
   if (session.device != nullptr) compile.targets = {session.device->target()};
   if (absl::Status valid = CheckOptions(compile); !valid.ok()) return AsUsage(valid);
   absl::StatusOr<Planner> planner = MakePlanner(graph, compile);
@@ -68,6 +70,22 @@ absl::StatusOr<std::unique_ptr<Session>> CompilingSession(const Graph& graph,
 void AddDisablePass(CLI::App* app, std::vector<std::string>& passes) {
   AddRepeatable(app, "--disable-pass", passes, "Leave out a pass of the compiler; repeatable")
       ->type_name("PASS");
+}
+
+void AddMatmulPrecision(CLI::App* app, std::string& precision) {
+  app->add_option(
+         "--matmul-precision", precision,
+         "What matrix products and convolutions of f32 multiply in: f32 (if not given), or "
+         "tf32 on tensor cores where GPUs have it (sm_80 and later), of numbers rounded to 11 "
+         "bits: an error of 2^-11 each")
+      ->type_name("DTYPE");
+}
+
+absl::StatusOr<MatmulPrecision> MatmulPrecisionOf(const std::string& precision) {
+  if (precision.empty() || precision == "f32") return MatmulPrecision::kF32;
+  if (precision == "tf32") return MatmulPrecision::kTf32;
+  return UsageError(
+      absl::StrCat("--matmul-precision: expected f32 or tf32, got '", precision, "'"));
 }
 
 void AddThreads(CLI::App* app, int& threads) {
@@ -121,11 +139,16 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
   absl::StatusOr<bool> package = IsPackage(path);
   if (!package.ok()) return package.status();
   if (*package) {
+    std::string given;
     if (!options.disabled_passes.empty()) {
-      return AsUsage(absl::InvalidArgumentError(absl::StrCat(
-          "expected no --disable-pass with a package, which is compiled already, got "
-          "--disable-pass ",
-          options.disabled_passes.front(), "; give the graph file that ", path, " was made from")));
+      given = "--disable-pass " + options.disabled_passes.front();
+    } else if (!options.matmul_precision.empty()) {
+      given = "--matmul-precision " + options.matmul_precision;
+    }
+    if (!given.empty()) {
+      return UsageError(absl::StrCat("expected no ", given.substr(0, given.find(' ')),
+                                     " with a package, which is compiled already, got ", given,
+                                     "; give the graph file that ", path, " was made from"));
     }
   }
   absl::StatusOr<SessionOptions> session_options =

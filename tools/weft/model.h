@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "compiler/api.h"
 #include "graph/graph.h"
 #include "runtime/session.h"
 #include "tools/common/signature_io.h"
@@ -25,6 +26,10 @@ namespace weft::cli {
 void AddDisablePass(CLI::App* app, std::vector<std::string>& passes);
 void AddThreads(CLI::App* app, int& threads);
 void AddSizes(CLI::App* app, std::vector<std::string>& sizes);
+// What f32 is multiplied in: f32 or tf32; empty where it is not given, which is f32.
+void AddMatmulPrecision(CLI::App* app, std::string& precision);
+// kUsage where it is neither.
+absl::StatusOr<MatmulPrecision> MatmulPrecisionOf(const std::string& precision);
 // Where a model runs; names are those of runtime/devices.h.
 void AddDevice(CLI::App* app, std::string& device);
 
@@ -44,6 +49,7 @@ absl::StatusOr<Graph> LoadGraphNotPackage(const std::string& path);
 struct OpenOptions {
   int threads = 0;
   std::vector<std::string> disabled_passes = {};
+  std::string matmul_precision = "";
   std::string checkpoint = "";  // restored where not empty; see NoteOtherGraph
   std::string device = "cpu";
 };

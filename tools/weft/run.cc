@@ -18,6 +18,7 @@ namespace {
 
 struct Flags : RunFlags {
   std::vector<std::string> disabled_passes;
+  std::string matmul_precision;
 };
 
 // Whether every fetch is an output of the signature; otherwise they are nodes of the graph.
@@ -63,6 +64,7 @@ absl::Status Run(const Flags& flags) {
   if (!status.ok()) return status;
   absl::StatusOr<Model> model = OpenModel(flags.model, {.threads = flags.threads,
                                                         .disabled_passes = flags.disabled_passes,
+                                                        .matmul_precision = flags.matmul_precision,
                                                         .checkpoint = flags.checkpoint,
                                                         .device = flags.device});
   if (!model.ok()) return model.status();
@@ -91,6 +93,7 @@ Command AddRun(CLI::App& program) {
       ->type_name("NAME");
   AddRunOptions(app, *flags);
   AddDevice(app, flags->device);
+  AddMatmulPrecision(app, flags->matmul_precision);
   AddDisablePass(app, flags->disabled_passes);
   app->footer(
       "Examples: weft run digits.weft --checkpoint run/best.safetensors --feed x=images.npy \\\n"

@@ -181,9 +181,11 @@ absl::Status Run(TrainFlags flags) {
     // Those not given are not the default ones, but what the model has.
     if (before->count("options")) flags.training.metadata["options"] = before->at("options");
   }
-  absl::StatusOr<std::unique_ptr<Session>> session = SessionOf(
-      *graph,
-      {.threads = flags.threads, .disabled_passes = flags.disabled_passes, .device = flags.device});
+  absl::StatusOr<std::unique_ptr<Session>> session =
+      SessionOf(*graph, {.threads = flags.threads,
+                         .disabled_passes = flags.disabled_passes,
+                         .matmul_precision = flags.matmul_precision,
+                         .device = flags.device});
   if (!session.ok()) return session.status();
   if (before && IsStandardModel(flags.model)) {
     status = PrepareResumed(loaded, task, *graph, **session, flags);

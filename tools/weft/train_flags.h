@@ -24,7 +24,7 @@ struct TrainFlags {
   std::vector<std::string> disabled_passes;
   TrainingOptions training;
   StandardModelOptions standard;
-  std::string report, out, save_validation, save_test, device = "cpu";
+  std::string report, out, save_validation, save_test, device = "cpu", matmul_precision;
   int threads = 0;
   bool json = false;
   std::vector<CLI::Option*> model_options;  // of mlp and cnn

@@ -20,7 +20,7 @@ namespace {
 constexpr double kRelative = 1e-5, kAbsolute = 1e-6;
 
 struct Flags {
-  std::string model, signature, checkpoint, device = "cpu";
+  std::string model, signature, checkpoint, matmul_precision, device = "cpu";
   std::vector<std::string> inputs, expected;
   double rtol = kRelative, atol = kAbsolute;
   int threads = 0;
@@ -73,9 +73,10 @@ absl::Status Run(const Flags& flags, const std::optional<Tolerance>& tolerance) 
     if (!carried.ok()) return carried.status();
     golden = *std::move(carried);
   }
-  absl::StatusOr<Model> model =
-      OpenModel(flags.model,
-                {.threads = flags.threads, .checkpoint = flags.checkpoint, .device = flags.device});
+  absl::StatusOr<Model> model = OpenModel(flags.model, {.threads = flags.threads,
+                                                        .matmul_precision = flags.matmul_precision,
+                                                        .checkpoint = flags.checkpoint,
+                                                        .device = flags.device});
   if (!model.ok()) return model.status();
   if (given) {
     absl::StatusOr<Session::SignatureInfo> signature =
@@ -124,13 +125,14 @@ Command AddVerify(CLI::App& program) {
                                 ->check(NumberBetween(0, std::numeric_limits<double>::max()));
   AddThreads(app, flags->threads);
   AddDevice(app, flags->device);
+  AddMatmulPrecision(app, flags->matmul_precision);
   app->add_flag("--json", flags->json, "Results as JSON");
   app->footer(
       "Without --expected, the golden values that weft compile --golden put into a package are "
       "used,\n"
-      "and, without --rtol and --atol, a tolerance for the rounding of their dtype. The exit code "
-      "is\n"
-      "1 where outputs differ.\n"
+      "and, without --rtol and --atol, a tolerance for the rounding of their dtype, or of tf32 "
+      "where\n"
+      "that was compiled with --matmul-precision tf32. The exit code is 1 where outputs differ.\n"
       "Examples: weft verify digits.weftpkg\n"
       "          weft verify digits.weftpkg --inputs in.npz --expected out.npz --rtol 1e-4\n"
       "          weft verify digits.weft --checkpoint run/best.safetensors --inputs in.npz \\\n"

@@ -1,5 +1,5 @@
-// Contractions on a GPU: of f16 and bf16 on tensor cores from sm_80 on, of all else in plain
-// multiply-adds.
+// Contractions on a GPU: of f16 and bf16, and of f32 where tf32 is allowed, on tensor cores from
+// sm_80 on, of all else in plain multiply-adds.
 #ifndef WEFT_COMPILER_CODEGEN_CUDA_CONTRACTION_H_
 #define WEFT_COMPILER_CODEGEN_CUDA_CONTRACTION_H_
 
@@ -12,7 +12,7 @@ namespace weft {
 
 // Emits into `kb` the code that computes `c`, whose sizes are those of `shape` and whose operands
 // are of `dtype`, and says how to launch it. The right operand is not in panels. Each sum is added
-// up in the order of its depth; on tensor cores, 16 steps at a time.
+// up in the order of its depth; on tensor cores, 32 bytes of it at a time.
 void EmitCudaContraction(KernelBuilder& kb, const cpu::Contraction& c,
                          const ContractionShape& shape, DataType dtype, KernelSpec& spec);
 

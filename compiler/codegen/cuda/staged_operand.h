@@ -1,13 +1,14 @@
-// One operand of a block's tile, with elements of 2 bytes, on its way to the tensor cores: copied
-// asynchronously from global memory to shared memory, step by step of depth, and loaded from there
-// in the fragments that matrix instructions take.
+// One operand of a block's tile, with elements of 2 bytes or of f32, on its way to the tensor
+// cores: copied asynchronously from global memory to shared memory, step by step of depth, and
+// loaded from there in the fragments that matrix instructions take.
 //
 // In shared memory a stage is a matrix of chunks, 16 bytes each. Its rows are the operand's own
 // (A's rows, B's columns) where steps of depth are neighbours in memory, and steps of depth
-// otherwise. Within a row, chunks are exchanged so that both the copies, which go along rows, and
-// the loads, which take one chunk of each of eight rows, touch every bank once. For warpgroups,
-// rows have 128 bytes, as their matrices do ("128-byte swizzle"): longer ones are cut into panels,
-// each with all the rows.
+// otherwise; of f32 they are always the operand's own, as no matrix instruction turns elements of 4
+// bytes: copies of one element each do, where they have to. Within a row, chunks are exchanged so
+// that both the copies, which go along rows, and the loads, which take one chunk of each of eight
+// rows, touch every bank once. For warpgroups, rows have 128 bytes, as their matrices do ("128-byte
+// swizzle"): longer ones are cut into panels, each with all the rows.
 #ifndef WEFT_COMPILER_CODEGEN_CUDA_STAGED_OPERAND_H_
 #define WEFT_COMPILER_CODEGEN_CUDA_STAGED_OPERAND_H_
 
@@ -39,22 +40,27 @@ class StagedOperand {
   // Says which fragments this thread's warp takes: those of `size` of the tile's rows or columns,
   // from `first` on, both multiples of 16.
   void SetWarp(mlir::Value first, int64_t size);
-  // For 16 steps of depth, from 16 * `half` on: four registers (i32) for each 16 rows or columns.
-  // Those of Left are one operand of mma.m16n8k16, those of Right two, for 8 columns each.
-  std::vector<Values> LoadFragments(mlir::Value stage, int64_t half) const;
+  // For part number `part` of a step's depth, 32 bytes: four registers (i32) for each 16 rows or
+  // columns. Those of Left are one operand of mma.m16n8k16, or of m16n8k8 with f32 rounded to tf32;
+  // those of Right two, for 8 columns each.
+  std::vector<Values> LoadFragments(mlir::Value stage, int64_t part) const;
 
+  // Of f32, for warpgroups: rounds what this thread brought to a stage to tf32, where it is. The
+  // thread has waited for its copies, and a barrier comes before others read.
+  void RoundBrought(mlir::Value stage) const;
   // For warpgroups: the descriptor (i64) of a stage's matrix of the tile's rows or columns from
-  // `first` on, a multiple of 64, and 16 steps of depth; what it grows by for the next 64 rows or
-  // columns, and for the next 16 steps; and whether neighbours in a row are not steps of depth.
+  // `first` on, a multiple of 64, and 32 bytes of depth; what it grows by for the next 64 rows or
+  // columns, and for the next 32 bytes; and whether neighbours in a row are not steps of depth.
   mlir::Value Descriptor(mlir::Value stage, mlir::Value first) const;
   static constexpr int64_t kDescriptorOfRows = 64 * 128 / 16;
   int64_t descriptor_of_depth() const;
-  bool transposed() const { return !source_.along_depth; }
+  bool transposed() const { return !rows_are_own_; }
 
  private:
-  // Elements in a chunk.
-  static constexpr int64_t kChunk = 8;
   static constexpr int64_t kChunkBytes = 16;
+  // Chunks that are as wide as all banks; rows of a matrix that one instruction loads, a chunk
+  // each.
+  static constexpr int64_t kLine = 8, kMatrix = 8;
   // Of a row in a panel; and what descriptors count addresses in.
   static constexpr int64_t kPanelBytes = 128, kDescriptorUnit = 16;
 
@@ -69,7 +75,7 @@ class StagedOperand {
     // So many neighbours, from a multiple of that on, lie together and are all inside or all
     // outside: a power of two.
     int64_t run;
-    // Where not null, whether runs of kChunk are so, and aligned; known when the kernel runs.
+    // Where not null, whether runs of a chunk are so, and aligned; known when the kernel runs.
     mlir::Value wide;
   };
   // What Bring knows of runs of a length before it knows the step.
@@ -86,7 +92,7 @@ class StagedOperand {
   StagedOperand(const ContractionTiles& tiles, const TensorTiling& tiling, mlir::Value thread,
                 bool is_left, int64_t size, Source source);
 
-  static int64_t RunIn(mlir::Value extent);
+  static int64_t RunIn(mlir::Value extent, int64_t most);
   // The chunk's place in its row, and in the stage, in chunks.
   mlir::Value Swizzled(mlir::Value row, mlir::Value chunk) const;
   mlir::Value PlaceOf(mlir::Value row, mlir::Value chunk) const;
@@ -99,6 +105,14 @@ class StagedOperand {
                 bool clamped) const;
   void Bring(const Path& path, mlir::Value step, mlir::Value stage) const;
   mlir::Value SharedAt(mlir::Value stage, int64_t number) const;
+  // Where copies turn: calls `function` for each element that the thread brings, with its row's
+  // number among the thread's, its depth, counted from the step's, and its address.
+  void ForTurned(mlir::Value stage,
+                 const std::function<void(int64_t row, mlir::Value depth, mlir::Value address)>&
+                     function) const;
+  void BringTurned(mlir::Value step, mlir::Value stage) const;
+  // Begins to copy so many bytes, 4, 8 or 16; zeros where the piece is not inside.
+  void Copy(mlir::Value to, const Piece& piece, int64_t bytes) const;
   void BringByElements(const Path& path, mlir::Value step, mlir::Value stage) const;
   void BringByElements(const Path& path, mlir::Value step, mlir::Value stage, int64_t first,
                        int64_t end) const;
@@ -107,17 +121,22 @@ class StagedOperand {
   KernelBuilder* kb_;
   mlir::Value thread_;
   bool is_left_;
-  int64_t size_, threads_, depth_;
+  int64_t size_, threads_, depth_, element_bytes_;
+  int64_t chunk_;  // elements
   bool panels_;
   Source source_;
+  // Rows of shared memory; and whether copies have to turn the operand for that.
+  bool rows_are_own_, turned_;
   mlir::Value shared_;
   int64_t row_chunks_;  // chunks of a row of shared memory
   int64_t per_thread_;  // chunks that a thread brings
   int64_t stage_bytes_;
-  mlir::Value row_, chunk_;    // of the thread's first chunk
+  mlir::Value row_, in_row_;   // of the thread's first chunk: its row, and its number there
   mlir::Value shared_offset_;  // of it, in bytes
   Path narrow_, wide_;
-  // Of the warp's fragments: offsets in a stage (bytes) for each 16 own and each half, as far as
+  // Where copies turn: of the thread's rows, the offsets in global memory.
+  Values turned_offsets_;
+  // Of the warp's fragments: offsets in a stage (bytes) for each 16 own and each part, as far as
   // they differ by more than a constant.
   int64_t warp_size_ = 0;
   Values fragment_offsets_;

@@ -24,10 +24,10 @@ namespace arith = mlir::arith;
 namespace LLVM = mlir::LLVM;
 namespace NVVM = mlir::NVVM;
 
-// One instruction's product: 16 rows, 8 columns, 16 steps of depth. Thread l of a warp has four of
+// One instruction's product: 16 rows, 8 columns, 32 bytes of depth. Thread l of a warp has four of
 // its sums: columns 2 * (l % 4) and the next, of row l / 4 and of the one 8 rows down. A
 // warpgroup's has 64 rows, 16 of each warp, and any number of times 8 columns.
-constexpr int64_t kRows = 16, kColumns = 8, kDepth = 16, kSums = 4, kGroupRows = 64;
+constexpr int64_t kRows = 16, kColumns = 8, kDepthBytes = 32, kSums = 4, kGroupRows = 64;
 
 class TensorCoreTiles {
  public:
@@ -35,7 +35,7 @@ class TensorCoreTiles {
       : tiles_(tiles), kb_(tiles.kb()), b_(kb_.b()), dtype_(dtype) {}
 
   void Emit(KernelSpec& spec) {
-    tiling_ = ChooseTensorTiling(tiles_.shape(), kb_.target());
+    tiling_ = ChooseTensorTiling(tiles_.shape(), SizeOf(dtype_), kb_.target());
     SetBlockThreads(kb_, spec, static_cast<int>(tiling_.threads()));
     const ContractionTiles::Tile tile = tiles_.Place(tiling_.rows, tiling_.columns, spec);
     Value thread = ThreadInBlock(kb_), part = kb_.Div(thread, tiling_.part_threads());
@@ -73,16 +73,20 @@ class TensorCoreTiles {
   int64_t product_rows() const { return tiling_.warpgroups ? kGroupRows : kRows; }
   int64_t rows() const { return tiling_.part_rows / product_rows(); }
   int64_t columns() const { return tiling_.part_columns / kColumns; }
+  // Instructions that follow one another in a step of depth.
+  int64_t parts_of_step() const { return tiling_.step_bytes() / kDepthBytes; }
 
   // Steps of depth go through a ring of stages: while one is multiplied, those after it are on
   // their way. Each step ends a group of copies, an empty one where nothing is left to bring, so
   // that the groups under way tell which step has come. One barrier a step: it is passed when all
   // see what came, and when all are done with the stage that is filled next: that of the step
   // before; or, by warpgroups, of the one before that, for which each has waited after it started
-  // the next products, so that those go on meanwhile.
+  // the next products, so that those go on meanwhile. What warpgroups take for tf32 is rounded in
+  // shared memory, by the thread that brought it.
   Values AddUp(const StagedOperand& left, const StagedOperand& right, Values sums,
                const std::function<void(Value stage, Values& sums)>& multiply) {
     const int64_t depth_of_step = tiling_.depth(), stages = tiling_.stages, ahead = tiling_.ahead();
+    const bool rounds = tiling_.warpgroups && dtype_ == DataType::kF32;
     Value depth = tiles_.depth();
     auto bring = [&](Value step, Value stage) {
       kb_.If(kb_.Less(step, depth), [&] {
@@ -102,9 +106,13 @@ class TensorCoreTiles {
     Values last =
         kb_.For(kb_.I64(0), depth, depth_of_step, carried, [&](Value step, ValueRange now) {
           NVVM::CpAsyncWaitGroupOp::create(b_, static_cast<uint32_t>(ahead - 1));
+          Value come = now[now.size() - 2], fill = now[now.size() - 1];
+          if (rounds) {
+            left.RoundBrought(come);
+            right.RoundBrought(come);
+          }
           if (tiling_.warpgroups) FenceForWarpgroups(kb_);
           Barrier(kb_);
-          Value come = now[now.size() - 2], fill = now[now.size() - 1];
           bring(kb_.Add(step, ahead * depth_of_step), fill);
           const ValueRange so_far = now.drop_back(2);
           Values next(so_far.begin(), so_far.end());
@@ -128,23 +136,22 @@ class TensorCoreTiles {
     const WarpgroupProduct product{.dtype = dtype_,
                                    .row_blocks = rows(),
                                    .columns = tiling_.part_columns,
-                                   .steps = tiling_.depth() / kDepth,
+                                   .steps = parts_of_step(),
                                    .left = operand(left, first_row),
                                    .right = operand(right, first_column),
                                    .row_block_step = StagedOperand::kDescriptorOfRows};
     sums = StartWarpgroupProduct(kb_, product, sums);
   }
 
-  // Adds the products of one stage. Fragments are loaded before the products of the half step
-  // before them.
+  // Adds the products of one stage. Fragments are loaded before the products of the part of the
+  // step before them.
   void Multiply(const StagedOperand& left, const StagedOperand& right, Value stage, Values& sums) {
-    const int64_t halves = tiling_.depth() / kDepth;
     std::vector<Values> a = left.LoadFragments(stage, 0), b = right.LoadFragments(stage, 0);
-    for (int64_t half = 0; half < halves; ++half) {
+    for (int64_t part = 0; part < parts_of_step(); ++part) {
       std::vector<Values> next_a, next_b;
-      if (half + 1 < halves) {
-        next_a = left.LoadFragments(stage, half + 1);
-        next_b = right.LoadFragments(stage, half + 1);
+      if (part + 1 < parts_of_step()) {
+        next_a = left.LoadFragments(stage, part + 1);
+        next_b = right.LoadFragments(stage, part + 1);
       }
       for (int64_t i = 0; i < rows(); ++i) {
         const Values rows_of = Operand(a[static_cast<size_t>(i)]);
@@ -175,12 +182,13 @@ class TensorCoreTiles {
   void MultiplyAdd(const Values& a, const Values& b, Value* sums) {
     const mlir::Type f32 = b_.getF32Type();
     const auto result = LLVM::LLVMStructType::getLiteral(b_.getContext(), {f32, f32, f32, f32});
-    const NVVM::MMATypes type =
-        dtype_ == DataType::kF16 ? NVVM::MMATypes::f16 : NVVM::MMATypes::bf16;
+    const NVVM::MMATypes type = dtype_ == DataType::kF32   ? NVVM::MMATypes::tf32
+                                : dtype_ == DataType::kF16 ? NVVM::MMATypes::f16
+                                                           : NVVM::MMATypes::bf16;
     Value product = NVVM::MmaOp::create(
         b_, result, a, b, ValueRange(llvm::ArrayRef<Value>(sums, kSums)),
-        llvm::ArrayRef<int64_t>{kRows, kColumns, kDepth}, std::nullopt, std::nullopt,
-        std::array<NVVM::MMATypes, 2>{type, type},
+        llvm::ArrayRef<int64_t>{kRows, kColumns, kDepthBytes / tiling_.element_bytes}, std::nullopt,
+        std::nullopt, std::array<NVVM::MMATypes, 2>{type, type},
         std::array<NVVM::MMALayout, 2>{NVVM::MMALayout::row, NVVM::MMALayout::col});
     for (int64_t i = 0; i < kSums; ++i) sums[i] = LLVM::ExtractValueOp::create(b_, product, i);
   }
@@ -255,6 +263,7 @@ class TensorCoreTiles {
 }  // namespace
 
 bool TensorCoresServe(DataType dtype, const Target& target) {
+  if (dtype == DataType::kF32) return target.tf32;
   return target.sm >= 80 && (dtype == DataType::kF16 || dtype == DataType::kBF16);
 }
 

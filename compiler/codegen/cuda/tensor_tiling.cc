@@ -10,9 +10,9 @@ namespace {
 constexpr int64_t kMostStages = 4;
 constexpr int64_t kOpenSize = 1024, kOpenBatches = 16;
 
-// Per cycle and multiprocessor: products of warps and of warpgroups, and bytes from the
-// second-level cache. These and the number of multiprocessors are of the largest GPUs of a
-// generation.
+// Per cycle and multiprocessor: products of warps and of warpgroups, of elements of 2 bytes, and
+// bytes from the second-level cache. These and the number of multiprocessors are of the largest
+// GPUs of a generation.
 constexpr double kWarpProducts = 1024, kGroupProducts = 2048, kCacheBytes = 32;
 // Cycles of a step of depth below which no schedule comes.
 constexpr double kLeastCycles = 4;
@@ -65,7 +65,8 @@ double CyclesOfDepth(const ContractionShape& shape, const TensorTiling& tiling,
 
 }  // namespace
 
-TensorTiling ChooseTensorTiling(const ContractionShape& shape, const Target& target) {
+TensorTiling ChooseTensorTiling(const ContractionShape& shape, int64_t element_bytes,
+                                const Target& target) {
   const int64_t processors = Multiprocessors(target);
   const std::span<const TensorTiling> tilings = TilingsFor(target);
   const TensorTiling* best = &tilings[0];
@@ -75,6 +76,7 @@ TensorTiling ChooseTensorTiling(const ContractionShape& shape, const Target& tar
     }
   }
   TensorTiling tiling = *best;
+  tiling.element_bytes = element_bytes;
   tiling.stages = 1;
   const int64_t stage_bytes = tiling.shared_bytes();
   tiling.stages = std::min(kMostStages, SharedBytes(target) / stage_bytes);

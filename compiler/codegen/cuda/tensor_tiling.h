@@ -20,17 +20,19 @@ struct TensorTiling {
   // Whether parts are of warpgroups, which multiply asynchronously (wgmma), rather than of warps.
   bool warpgroups = false;
   int64_t stages = 0;
+  // Of the operands: 2, or 4 of tf32.
+  int64_t element_bytes = 2;
 
   int64_t part_threads() const { return warpgroups ? kGroup : 32; }
   int64_t threads() const { return rows / part_rows * (columns / part_columns) * part_threads(); }
-  // Depth of one step: what is brought to shared memory, and waited for, at a time. Of elements of
-  // 2 bytes, 128 bytes of each row or column are what a warpgroup's matrices are made of.
-  int64_t depth() const { return warpgroups ? 64 : 32; }
+  // Of each row or column, what is brought to shared memory, and waited for, at a time: 128 bytes
+  // are what a warpgroup's matrices are made of. And the depth of that.
+  int64_t step_bytes() const { return warpgroups ? 128 : 64; }
+  int64_t depth() const { return step_bytes() / element_bytes; }
   // How many steps are on their way while one is multiplied. Of warpgroups the products of one more
   // step may not be done.
   int64_t ahead() const { return stages - (warpgroups ? 2 : 1); }
-  // Of operands whose elements have 2 bytes.
-  int64_t shared_bytes() const { return stages * (rows + columns) * depth() * 2; }
+  int64_t shared_bytes() const { return stages * (rows + columns) * step_bytes(); }
 
   friend bool operator==(const TensorTiling&, const TensorTiling&) = default;
 };
@@ -44,8 +46,10 @@ struct TensorTiling {
 // the latency of one warp's chain of instructions. Open sizes count as 1024, an open number of
 // batches as 16. Parts are as large as registers allow (128 of a thread's are sums at most), and
 // stages as many as fit into the shared memory that a block has on every GPU that runs code for the
-// target, up to 4. On sm_90a, tiles of 64 rows or more are of warpgroups.
-TensorTiling ChooseTensorTiling(const ContractionShape& shape, const Target& target);
+// target, up to 4. On sm_90a, tiles of 64 rows or more are of warpgroups. Elements of 4 bytes make
+// each cost twice what it is for 2, and so no difference to the choice.
+TensorTiling ChooseTensorTiling(const ContractionShape& shape, int64_t element_bytes,
+                                const Target& target);
 
 }  // namespace weft
 

@@ -8,14 +8,14 @@ namespace weft {
 namespace {
 
 TensorTiling Choose(const char* target, const DimExpr& rows, const DimExpr& columns,
-                    const DimExpr& depth, const DimExpr& batches = 1) {
+                    const DimExpr& depth, const DimExpr& batches = 1, int64_t element_bytes = 2) {
   ContractionShape shape;
   shape.batches = batches;
   shape.rows = rows;
   shape.columns = columns;
   shape.segments = 1;
   shape.depth = depth;
-  return ChooseTensorTiling(shape, *Target::Parse(target));
+  return ChooseTensorTiling(shape, element_bytes, *Target::Parse(target));
 }
 
 std::pair<int64_t, int64_t> TileOf(const TensorTiling& tiling) {
@@ -70,10 +70,27 @@ TEST(TensorTilingTest, WhatTheSmallestGpuHas) {
        {std::pair("cuda:sm_80", 99 << 10), {"cuda:sm_90", 99 << 10}, {"cuda:sm_90a", 227 << 10}}) {
     for (int64_t rows = 1; rows < 10000; rows *= 3) {
       for (int64_t columns = 1; columns < 10000; columns *= 3) {
-        EXPECT_LE(Choose(target, rows, columns, 4096).shared_bytes(), bytes);
+        for (int64_t element_bytes : {2, 4}) {
+          EXPECT_LE(Choose(target, rows, columns, 4096, 1, element_bytes).shared_bytes(), bytes);
+        }
       }
     }
   }
+}
+
+// As many bytes of depth at a time, so half of the steps.
+TEST(TensorTilingTest, ElementsOfFourBytes) {
+  for (const char* target : {"cuda:sm_80", "cuda:sm_90a"}) {
+    for (int64_t size : {40, 300, 1024, 4096}) {
+      TensorTiling two = Choose(target, size, size, 4096);
+      const TensorTiling four = Choose(target, size, size, 4096, 1, 4);
+      EXPECT_EQ(four.depth() * 2, two.depth());
+      EXPECT_EQ(four.shared_bytes(), two.shared_bytes());
+      two.element_bytes = 4;
+      EXPECT_EQ(four, two);
+    }
+  }
+  EXPECT_EQ(Choose("cuda:sm_80", 64, 64, 32, 1, 4).stages, 3);
 }
 
 TEST(TensorTilingTest, NoMoreStagesThanSteps) {

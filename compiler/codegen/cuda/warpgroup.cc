@@ -44,7 +44,8 @@ Values UpdateInPlace(KernelBuilder& kernel, const std::string& text, const Value
 std::vector<Value> StartWarpgroupProduct(KernelBuilder& kernel, const WarpgroupProduct& product,
                                          const Values& sums) {
   const size_t left = sums.size(), right = left + 1;
-  const char* element = product.dtype == DataType::kF16 ? "f16" : "bf16";
+  const bool tf32 = product.dtype == DataType::kF32;
+  const char* element = tf32 ? "tf32" : product.dtype == DataType::kF16 ? "f16" : "bf16";
   const size_t per_block = sums.size() / static_cast<size_t>(product.row_blocks);
   std::string text =
       "{\n\t.reg .pred accumulate;\n\t.reg .b64 left, right;\n\tsetp.ne.b32 accumulate, 1, 0;\n"
@@ -54,13 +55,17 @@ std::vector<Value> StartWarpgroupProduct(KernelBuilder& kernel, const WarpgroupP
     for (int64_t block = 0; block < product.row_blocks; ++block) {
       absl::StrAppend(&text, "\tadd.s64 left, $", left, ", ",
                       step * product.left.step + block * product.row_block_step, ";\n");
-      absl::StrAppend(&text, "\twgmma.mma_async.sync.aligned.m64n", product.columns, "k16.f32.",
-                      element, ".", element, " {");
+      absl::StrAppend(&text, "\twgmma.mma_async.sync.aligned.m64n", product.columns,
+                      tf32 ? "k8" : "k16", ".f32.", element, ".", element, " {");
       for (size_t i = 0; i < per_block; ++i) {
         absl::StrAppend(&text, i == 0 ? "$" : ", $", static_cast<size_t>(block) * per_block + i);
       }
-      absl::StrAppend(&text, "}, left, right, accumulate, 1, 1, ", product.left.transposed ? 1 : 0,
-                      ", ", product.right.transposed ? 1 : 0, ";\n");
+      absl::StrAppend(&text, "}, left, right, accumulate, 1, 1");
+      if (!tf32) {
+        absl::StrAppend(&text, ", ", product.left.transposed ? 1 : 0, ", ",
+                        product.right.transposed ? 1 : 0);
+      }
+      absl::StrAppend(&text, ";\n");
     }
   }
   absl::StrAppend(&text, "\twgmma.commit_group.sync.aligned;\n\t}");

@@ -10,12 +10,12 @@
 
 namespace weft {
 
-// A product of 64 * `row_blocks` rows, `columns` columns and 16 * `steps` of depth, of elements of
-// f16 or bf16 in shared memory.
+// A product of 64 * `row_blocks` rows, `columns` columns and `steps` times 32 bytes of depth, of
+// elements in shared memory: f16, bf16, or f32 that are rounded to tf32.
 struct WarpgroupProduct {
   // A matrix as its descriptor says (PTX, "Matrix-descriptor"), an i64: of the first rows (or the
-  // columns) and the first 16 steps of depth. It grows by `step` for the next 16. `transposed`:
-  // neighbours in shared memory are its rows or columns.
+  // columns) and the first 32 bytes of depth. It grows by `step` for the next 32. `transposed`:
+  // neighbours in shared memory are its rows or columns, which are not f32.
   struct Operand {
     mlir::Value descriptor;
     int64_t step = 0;
@@ -29,7 +29,7 @@ struct WarpgroupProduct {
 };
 
 // Starts to add the product to the sums, and makes it a group. The sums are those of a thread, in
-// f32, for each 64 rows: as of mma.m16n8k16 for each 8 columns, in warp w of the warpgroup of rows
+// f32, for each 64 rows: as of mma.m16n8 for each 8 columns, in warp w of the warpgroup of rows
 // 16 w to 16 w + 15. What is returned may be given to the next product, or to
 // FinishWarpgroupProducts. What threads wrote to shared memory has passed FenceForWarpgroups, and
 // then a barrier. All threads of the warpgroup take part.
