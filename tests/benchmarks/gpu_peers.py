@@ -2,7 +2,7 @@
 
   gpu_peers.py ENGINE [--ordinal N] [--seconds S] [--only ROW]     ENGINE: torch, jax
 
-Each row gives `ms`, the median of warm calls, each of which is waited for, as `weft bench` waits. f32 is f32: products in TF32 are off. All data is on
+Each row gives `ms`, the median of warm calls, each of which is waited for, as `weft bench` waits. f32 is f32: products in TF32 are off, but in the rows that are named so. All data is on
 the GPU from the start, and parameters and the optimizer's state stay there.
 """
 import argparse
@@ -55,6 +55,11 @@ def torch_engine():
 
     for n in (1024, 2048, 4096, 8192):
         yield f"matmul_bf16_{n}", lambda n=n: inference(torch.matmul, uniform(n, n, dtype=torch.bfloat16), uniform(n, n, dtype=torch.bfloat16))
+    # A row is measured before the next one is asked for.
+    torch.backends.cuda.matmul.allow_tf32 = True
+    for n in (1024, 2048, 4096, 8192):
+        yield f"matmul_tf32_{n}", lambda n=n: inference(torch.matmul, uniform(n, n), uniform(n, n))
+    torch.backends.cuda.matmul.allow_tf32 = False
     yield "matmul_f32_4096", lambda: inference(torch.matmul, uniform(4096, 4096), uniform(4096, 4096))
     yield "eltwise_64m", lambda: inference(torch.compile(lambda x: torch.tanh(torch.sigmoid(x * x + x)) * x), uniform(64 << 20))
     yield "softmax_16384x4096", lambda: inference(lambda x: torch.softmax(x, -1), uniform(16384, 4096))
@@ -134,6 +139,8 @@ def jax_engine():
 
     for n in (1024, 2048, 4096, 8192):
         yield f"matmul_bf16_{n}", lambda n=n: inference(jnp.matmul, uniform(n, n, dtype=jnp.bfloat16), uniform(n, n, dtype=jnp.bfloat16))
+    for n in (1024, 2048, 4096, 8192):
+        yield f"matmul_tf32_{n}", lambda n=n: inference(lambda a, b: jnp.matmul(a, b, precision="tensorfloat32"), uniform(n, n), uniform(n, n))
     yield "matmul_f32_4096", lambda: inference(jnp.matmul, uniform(4096, 4096), uniform(4096, 4096))
     yield "eltwise_64m", lambda: inference(lambda x: jnp.tanh(jax.nn.sigmoid(x * x + x)) * x, uniform(64 << 20))
     yield "softmax_16384x4096", lambda: inference(lambda x: jax.nn.softmax(x, -1), uniform(16384, 4096))

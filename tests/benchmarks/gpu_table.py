@@ -23,13 +23,13 @@ SECONDS = 1
 MEGA = 1 << 20
 
 
-def matmul(n):
-    return (f"matmul bf16 {n}", "TFLOP/s", 2 * n**3 / 1e12, "torch", 0.8)
+def matmul(dtype, n):
+    return (f"matmul {dtype} {n}", "TFLOP/s", 2 * n**3 / 1e12, "torch", 0.8)
 
 
 ROWS = {
-    **{f"matmul_bf16_{n}": matmul(n) for n in (1024, 2048, 4096, 8192)},
-    "matmul_f32_4096": ("matmul f32 4096", "TFLOP/s", 2 * 4096**3 / 1e12, "torch", 0.8),
+    **{f"matmul_{dtype}_{n}": matmul(dtype, n) for dtype in ("bf16", "tf32") for n in (1024, 2048, 4096, 8192)},
+    "matmul_f32_4096": matmul("f32", 4096),
     "eltwise_64m": ("tanh(sigmoid(x*x+x))*x, 64 M", "GB/s", 2 * 4 * 64 * MEGA / 1e9, "copy", 0.95),
     "softmax_16384x4096": ("softmax, rows of 16384x4096", "GB/s", 2 * 4 * 64 * MEGA / 1e9, "copy", 0.95),
     "layer_norm_16384x4096": ("layer norm, rows of 16384x4096", "GB/s", 2 * 4 * 64 * MEGA / 1e9, "copy", 0.95),
@@ -43,6 +43,8 @@ ROWS = {
 
 def weft(row):
     command = ["bazel-bin/tools/weft", "bench", f"{args.folder}/{row}.weft", "--signature", "run", "--device", args.device, "--seconds", str(SECONDS), "--json"]
+    if "tf32" in row:
+        command += ["--matmul-precision", "tf32"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         print(f"weft {row}: {done.stderr.strip()}", file=sys.stderr)

@@ -128,6 +128,9 @@ int main(int argc, char** argv) {
   for (const int64_t n : {1024, 2048, 4096, 8192}) {
     workloads.emplace_back(absl::StrCat("matmul_bf16_", n),
                            [n](Graph& g) { MatMulOf(g, DataType::kBF16, n); });
+    // Of f32, for the compiler's option.
+    workloads.emplace_back(absl::StrCat("matmul_tf32_", n),
+                           [n](Graph& g) { MatMulOf(g, DataType::kF32, n); });
   }
   return WriteWorkloads(argc, argv, workloads);
 }
