@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <source_location>
 #include <string>
@@ -179,8 +180,12 @@ class Graph {
   Tensor Find(std::string_view name) const;
   int64_t NumNodes() const;
 
-  // The wire form, with weights inline.
+  // The wire form, with weights inline; OutOfRange where they pass what a message has room for
+  // (2 GiB).
   absl::StatusOr<GraphDef> ToGraphDef() const;
+  // The same without constants of more than 1 KiB, which go into `weights` by the names that the
+  // form has in their place. Their elements are the graph's, whose end they must not outlive.
+  absl::StatusOr<GraphDef> ToGraphDef(std::map<std::string, HostTensor>* weights) const;
   // Verifies everything before it builds anything; InvalidArgument names the node and what is
   // wrong.
   static absl::StatusOr<Graph> FromGraphDef(const GraphDef& def);

@@ -13,19 +13,18 @@
 namespace weft {
 namespace {
 
-// protobuf's own limit on a message.
-constexpr size_t kMaxMessage = size_t{1} << 31;
-
 absl::Status In(const std::string& path, const absl::Status& status) {
   // Errors of the file system name the path already.
   if (status.message().find(path) != absl::string_view::npos) return status;
   return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
 }
 
-absl::Status CheckSize(const GraphDef& def) {
-  if (def.ByteSizeLong() < kMaxMessage) return absl::OkStatus();
-  return absl::OutOfRangeError(
-      "the graph with its constants passes 2 GiB; save it to a .weft file");
+// The wire form where one message has room for it.
+absl::StatusOr<GraphDef> Fitting(absl::StatusOr<GraphDef> def, const char* otherwise) {
+  if (!def.ok() || def->ByteSizeLong() < graph_def::max_message_bytes) return def;
+  return absl::OutOfRangeError(absl::StrCat(otherwise, " takes ", def->ByteSizeLong(),
+                                            " bytes, expected less than ",
+                                            graph_def::max_message_bytes));
 }
 
 // The first error of a text, with its place.
@@ -43,11 +42,14 @@ class FirstError : public google::protobuf::io::ErrorCollector {
 
 bool IsTextPath(const std::string& path) { return std::string_view(path).ends_with(".textproto"); }
 
+absl::StatusOr<GraphDef> WithoutWeights(ir::GraphImpl& graph, graph_def::Weights* weights) {
+  return Fitting(graph_def::Export(graph, weights), "the graph, without its large constants,");
+}
+
 absl::Status SaveBinary(ir::GraphImpl& graph, const std::string& path) {
   graph_def::Weights weights;
-  absl::StatusOr<GraphDef> def = graph_def::Export(graph, &weights);
+  absl::StatusOr<GraphDef> def = WithoutWeights(graph, &weights);
   if (!def.ok()) return def.status();
-  if (absl::Status s = CheckSize(*def); !s.ok()) return s;
   std::string graph_bytes = def->SerializeAsString(), weight_bytes;
   std::vector<SectionToWrite> sections = {{"graph", graph_bytes}};
   if (!weights.empty()) {
@@ -60,10 +62,12 @@ absl::Status SaveBinary(ir::GraphImpl& graph, const std::string& path) {
 }  // namespace
 
 absl::StatusOr<GraphDef> Graph::ToGraphDef() const {
-  absl::StatusOr<GraphDef> def = graph_def::Export(*impl_);
-  if (!def.ok()) return def;
-  if (absl::Status s = CheckSize(*def); !s.ok()) return s;
-  return def;
+  return Fitting(graph_def::Export(*impl_),
+                 "the graph with its constants (which a .weft file keeps apart)");
+}
+
+absl::StatusOr<GraphDef> Graph::ToGraphDef(std::map<std::string, HostTensor>* weights) const {
+  return WithoutWeights(*impl_, weights);
 }
 
 absl::StatusOr<Graph> Graph::FromGraphDef(const GraphDef& def) {
@@ -89,8 +93,10 @@ absl::StatusOr<std::string> Graph::ToText() const {
 }
 
 absl::StatusOr<Graph> Graph::FromText(std::string_view text) {
-  if (text.size() >= kMaxMessage) {
-    return absl::InvalidArgumentError("expected a text of less than 2 GiB");
+  if (text.size() >= graph_def::max_message_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat("expected a text of less than ",
+                                                   graph_def::max_message_bytes, " bytes, got ",
+                                                   text.size()));
   }
   FirstError error;
   google::protobuf::TextFormat::Parser parser;

@@ -2,6 +2,7 @@
 #ifndef WEFT_GRAPH_GRAPH_DEF_FORMAT_H_
 #define WEFT_GRAPH_GRAPH_DEF_FORMAT_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -29,6 +30,10 @@ inline constexpr int64_t kMaxConstantBytes = int64_t{1} << 48;
 
 // Constants with more bytes than this go into the safetensors section of a file.
 inline constexpr int64_t kInlineBytes = 1024;
+
+// What a message has room for, by protobuf's own limit. A test lowers it, before anything else
+// runs.
+inline size_t max_message_bytes = size_t{1} << 31;
 
 using Weights = std::map<std::string, HostTensor>;
 

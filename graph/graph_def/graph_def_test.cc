@@ -158,6 +158,9 @@ TEST(GraphDef, LargeConstantsGoIntoTheWeightsSection) {
   ASSERT_TRUE(def.ok());
   ASSERT_EQ(weights.size(), 1u);
   EXPECT_EQ(weights.begin()->first, "w.initial");
+  graph_def::Weights same;
+  EXPECT_EQ(g.ToGraphDef(&same)->SerializeAsString(), def->SerializeAsString());
+  EXPECT_EQ(same.size(), 1u);
   EXPECT_FALSE(graph_def::Import(*def).ok());  // without the weights
   HostTensor other = *HostTensor::Create(DataType::kF32, {8, 63});
   EXPECT_THAT(Message(graph_def::Import(*def, {{"w.initial", other}}).status()),

@@ -124,8 +124,11 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
                      "cpu:x86-64-v3 as well, got ",
                      absl::StrJoin(options.targets, ", ")));
   }
-  absl::StatusOr<std::map<std::string, std::vector<int64_t>>> sizes = ParseSizes(
-      flags.specialize, flags.specialize.empty() ? std::set<std::string>() : OpenDimensions(graph));
+  absl::StatusOr<std::set<std::string>> dimensions = std::set<std::string>();
+  if (!flags.specialize.empty()) dimensions = OpenDimensions(graph);
+  if (!dimensions.ok()) return dimensions.status();
+  absl::StatusOr<std::map<std::string, std::vector<int64_t>>> sizes =
+      ParseSizes(flags.specialize, *dimensions);
   if (!sizes.ok()) return sizes.status();
   options.specialize = *std::move(sizes);
   if (!flags.checkpoint.empty()) {

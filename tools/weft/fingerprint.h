@@ -2,6 +2,7 @@
 #ifndef WEFT_TOOLS_WEFT_FINGERPRINT_H_
 #define WEFT_TOOLS_WEFT_FINGERPRINT_H_
 
+#include <cstddef>
 #include <map>
 #include <string>
 
@@ -11,8 +12,10 @@
 namespace weft::cli {
 
 // Equal for graphs that compute the same from the same first values; where their source stands
-// does not count.
-absl::StatusOr<std::string> FingerprintOf(const Graph& graph);
+// does not count: the checksum and the number of the bytes of the wire form, weights inline. Of a
+// node or body that a message of less than `max_message` bytes has no room for with its weights,
+// these come behind it instead.
+absl::StatusOr<std::string> FingerprintOf(const Graph& graph, size_t max_message = size_t{1} << 31);
 
 // What the metadata of a checkpoint calls the fingerprint of its graph.
 inline constexpr char kGraphFact[] = "graph";

@@ -1,6 +1,7 @@
 // weft grad: differentiates a graph file.
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -80,7 +81,8 @@ absl::Status Run(const Flags& flags) {
   if (!status.ok()) return status;
   absl::StatusOr<Graph> graph = LoadGraphNotPackage(flags.model);
   if (!graph.ok()) return graph.status();
-  absl::StatusOr<GraphDef> def = graph->ToGraphDef();
+  std::map<std::string, HostTensor> weights;
+  absl::StatusOr<GraphDef> def = graph->ToGraphDef(&weights);
   if (!def.ok()) return def.status();
   absl::StatusOr<Tensor> of = FindFloats(*graph, *def, "--of", flags.of);
   if (!of.ok()) return of.status();

@@ -352,7 +352,8 @@ DimExpr FlopsOf(const std::string& op, const std::vector<Shape>& operands,
 }
 
 absl::StatusOr<GraphView> ViewOf(const Graph& graph, const std::map<std::string, int64_t>& sizes) {
-  absl::StatusOr<GraphDef> def = graph.ToGraphDef();
+  std::map<std::string, HostTensor> weights;
+  absl::StatusOr<GraphDef> def = graph.ToGraphDef(&weights);
   if (!def.ok()) return def.status();
   return Viewer(graph, *def, sizes).View();
 }

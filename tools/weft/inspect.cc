@@ -139,8 +139,10 @@ std::string DotOf(const GraphView& view) {
 absl::StatusOr<std::string> GraphText(const Flags& flags, const std::string& format) {
   absl::StatusOr<Graph> graph = LoadGraph(flags.model);
   if (!graph.ok()) return graph.status();
-  absl::StatusOr<std::map<std::string, int64_t>> sizes = ParseSingleSizes(
-      flags.sizes, flags.sizes.empty() ? std::set<std::string>() : OpenDimensions(*graph));
+  absl::StatusOr<std::set<std::string>> dimensions = std::set<std::string>();
+  if (!flags.sizes.empty()) dimensions = OpenDimensions(*graph);
+  if (!dimensions.ok()) return dimensions.status();
+  absl::StatusOr<std::map<std::string, int64_t>> sizes = ParseSingleSizes(flags.sizes, *dimensions);
   if (!sizes.ok()) return sizes.status();
   absl::StatusOr<GraphView> view = ViewOf(*graph, *sizes);
   if (!view.ok()) return view.status();

@@ -195,10 +195,11 @@ absl::StatusOr<NamedTensors> ReadVariables(const std::string& path, const Graph&
   return std::move(file->tensors);
 }
 
-std::set<std::string> OpenDimensions(const Graph& graph) {
+absl::StatusOr<std::set<std::string>> OpenDimensions(const Graph& graph) {
   std::set<std::string> dimensions;
-  absl::StatusOr<GraphDef> def = graph.ToGraphDef();
-  if (!def.ok()) return dimensions;
+  NamedTensors weights;
+  absl::StatusOr<GraphDef> def = graph.ToGraphDef(&weights);
+  if (!def.ok()) return def.status();
   for (const proto::SignatureDef& signature : def->signatures()) {
     for (const std::string& input : signature.inputs()) {
       const Tensor tensor = graph.Find(input);

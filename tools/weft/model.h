@@ -71,7 +71,7 @@ absl::StatusOr<NamedTensors> ReadVariables(const std::string& path, const Graph&
                                            const std::string& model);
 
 // Open dimensions of the inputs of a graph's signatures.
-std::set<std::string> OpenDimensions(const Graph& graph);
+absl::StatusOr<std::set<std::string>> OpenDimensions(const Graph& graph);
 
 }  // namespace weft::cli
 
