@@ -70,7 +70,7 @@ absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int6
   // What decomposition made is simplified and folded as well; only then are equal ops equal.
   run.Optional("simplify", function, [&] { return Simplify(function); });
   // After simplification, which would make one reduction of the two.
-  run.Optional("split_reductions", function, [&] { return SplitReductions(function); });
+  run.Optional("split_reductions", function, [&] { return SplitReductions(function, target); });
   run.Optional("cse", function, [&] { return EliminateCommonSubexpressions(function); });
   run.Optional("dce", function, [&] { return EliminateDeadCode(function); });
 

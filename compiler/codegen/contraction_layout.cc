@@ -125,6 +125,7 @@ bool EpilogueReads(mlir::Value value, llvm::ArrayRef<mlir::Operation*> through) 
   bool in_memory = true;  // under some shape
   for (mlir::Operation* op : through) {
     const Shape shape = ir::ShapeOf(op->getResult(0));
+    if (llvm::isa<plan::CutOp>(op)) return false;
     if (llvm::isa<ir::BroadcastOp>(op)) {
       view = view->Broadcast(shape);
       in_memory = false;

@@ -28,7 +28,8 @@ bool IsLoopOp(mlir::Operation* op) {
   }
   return mlir::isa<ir::BroadcastOp, ir::ReshapeOp, ir::TransposeOp, ir::SliceOp, ir::PadOp,
                    ir::ConcatOp, ir::ReverseOp, ir::IotaOp, ir::DimSizeOp, ir::GatherOp,
-                   ir::OneHotOp, ir::RandomUniformOp, ir::RandomNormalOp, ir::RandomBitsOp>(op);
+                   ir::OneHotOp, ir::RandomUniformOp, ir::RandomNormalOp, ir::RandomBitsOp,
+                   plan::CutOp>(op);
 }
 
 absl::Status Broken(mlir::Operation* op, absl::string_view problem) {

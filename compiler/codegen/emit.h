@@ -52,7 +52,8 @@ struct KernelSpec {
 // op of a body is used.
 //
 //   loop         Element-wise ops, and ops that move elements: broadcast, reshape, transpose,
-//                slice, pad, concat, reverse, iota, dim_size, constant, gather, one_hot, random_*.
+//                slice, pad, concat, reverse, iota, dim_size, constant, gather, one_hot, random_*,
+//                plan.cut.
 //                All results have the domain's number of elements. Any value may be needed at any
 //                index that these ops map to; operands have any shape.
 //   row          As loop, plus reductions (reduce_*, argmax, argmin) over the innermost dimensions.

@@ -24,6 +24,8 @@ namespace vector = mlir::vector;
 namespace {
 
 constexpr char kKernelPrefix[] = "kernel_";
+// What a size may be known to be a multiple of: past this, nothing is gained.
+constexpr int64_t kMostFactor = 64;
 
 mlir::VectorType VectorOf(Type element, int64_t lanes) {
   return mlir::VectorType::get({lanes}, element);
@@ -99,6 +101,17 @@ Value KernelBuilder::Size(const DimExpr& expr) {
 }
 
 Value KernelBuilder::SizeArgument(const DimExpr& expr) {
+  if (auto known = size_values_.find(expr); known != size_values_.end()) return known->second;
+  if (on_gpu() && !expr.IsConstant()) {
+    // Code knows what such a size is a multiple of, and so which addresses are aligned.
+    for (int64_t factor = kMostFactor; factor > 1; factor /= 2) {
+      const std::optional<DimExpr> rest = DimExpr::DivideExactly(expr, factor);
+      if (!rest) continue;
+      Value argument = SizeArgument(*rest), multiple = I64(factor);
+      Value value = InPrologue([&] { return Mul(argument, multiple); });
+      return size_values_[expr] = value;
+    }
+  }
   Value& value = size_values_[expr];
   if (!value) {
     if (on_gpu()) {
@@ -192,9 +205,8 @@ Value KernelBuilder::ShuffledReverse(Value value) {
 }
 
 int64_t KernelBuilder::KnownFactor(Value value) {
-  // Past this, nothing is gained; and 0 is a multiple of everything.
-  constexpr int64_t kLimit = 64;
-  if (auto constant = ConstantOf(value)) return std::gcd(*constant, kLimit);
+  // 0 is a multiple of everything.
+  if (auto constant = ConstantOf(value)) return std::gcd(*constant, kMostFactor);
   mlir::Operation* op = value.getDefiningOp();
   if (op == nullptr) {
     // The variable of a loop.
@@ -203,7 +215,7 @@ int64_t KernelBuilder::KnownFactor(Value value) {
     return std::gcd(KnownFactor(loop.getLowerBound()), KnownFactor(loop.getStep()));
   }
   if (mlir::isa<arith::MulIOp>(op)) {
-    return std::gcd(KnownFactor(op->getOperand(0)) * KnownFactor(op->getOperand(1)), kLimit);
+    return std::gcd(KnownFactor(op->getOperand(0)) * KnownFactor(op->getOperand(1)), kMostFactor);
   }
   if (mlir::isa<arith::AddIOp, arith::SubIOp, arith::RemUIOp, arith::MinSIOp, arith::MaxSIOp>(op)) {
     return std::gcd(KnownFactor(op->getOperand(0)), KnownFactor(op->getOperand(1)));
@@ -238,6 +250,16 @@ Element KernelBuilder::Load(Value pointer, DataType dtype, const Coord& offset, 
   }
   Type type = e_.MemoryType(dtype, lanes);
   Value mask = VectorMask(guard, lanes);
+  if (offset.step == 1 && mask && on_gpu()) {
+    // There, a load under a mask is one of each lane: nearly always, all or none are wanted.
+    const bool one = !guard.tail && !mlir::isa<mlir::VectorType>(guard.predicate.getType());
+    Value all = one ? guard.predicate
+                    : Value(vector::ReductionOp::create(b(), vector::CombiningKind::AND, mask));
+    auto others = [&] { return Values{one ? Zero(type) : load(type, offset.base, mask)}; };
+    Value value =
+        If(all, type, [&] { return Values{load(type, offset.base, nullptr)}; }, others)[0];
+    return e_.FromMemory(value, dtype);
+  }
   if (offset.step == 1) return e_.FromMemory(load(type, offset.base, mask), dtype);
   if (offset.step == -1 && !mask) {
     Value value = load(type, Sub(offset.base, lanes - 1), nullptr);

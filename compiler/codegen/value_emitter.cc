@@ -4,6 +4,7 @@
 
 #include "compiler/codegen/elementwise_lower.h"
 #include "compiler/codegen/random_emitter.h"
+#include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "graph/ops/op_info.h"
@@ -257,6 +258,7 @@ Element ValueEmitter::EvaluateElementwise(mlir::Operation* op, const Index& inde
 
 Element ValueEmitter::EvaluateOp(mlir::Operation* op, Index& index, const Guard& guard) {
   const DataType dtype = ir::DataTypeOf(op->getResult(0));
+  if (mlir::isa<plan::CutOp>(op)) return EvaluateCut(op, index, guard);
   if (FindOp(std::string_view(op->getName().getStringRef()))->elementwise) {
     return EvaluateElementwise(op, index, guard);
   }
@@ -459,6 +461,44 @@ Element ValueEmitter::EvaluatePad(mlir::Operation* op, Index& index, const Guard
                        {guard.tail, dry_ ? Value() : kernel_->Both(guard.predicate, valid)});
   if (dry_ || !valid) return x;
   return kernel_->e().Select({valid, DataType::kBool}, x, padding);
+}
+
+Element ValueEmitter::EvaluateCut(mlir::Operation* op, Index& index, const Guard& guard) {
+  const Shape from = ir::ShapeOf(op->getOperand(0)), shape = ir::ShapeOf(op->getResult(0));
+  const size_t dim = static_cast<size_t>(mlir::cast<plan::CutOp>(op).getAxis());
+  const DimExpr &size = from[dim], &length = shape[dim + 1];
+  const DimExpr after = NumElements(shape, dim + 2, shape.size());
+  const std::vector<size_t> ends =
+      Boundaries(index, {NumElements(shape, dim, shape.size()), length * after, after});
+  Coord coord;
+  Guard inner_guard = guard;
+  Value valid;
+  if (!dry_) {
+    const Coord part = Merged(index, ends[0], ends[1]).coord;
+    coord = kernel_->Add(kernel_->Mul(part, kernel_->Size(length), lanes_),
+                         Merged(index, ends[1], ends[2]).coord, lanes_);
+    Value end = kernel_->Size(size);
+    // Lanes of which all are elements, or none.
+    const bool together = !coord.uniform() && ends[2] == ends[1] + 1 && index[ends[1]].root >= 0 &&
+                          index[ends[1]].root == last_root_ &&
+                          DimExpr::DivideExactly(length, lanes_) &&
+                          DimExpr::DivideExactly(size, lanes_);
+    if (coord.uniform() || together) {
+      // The last ones stand for those past the end, which costs no branch. Where there are none at
+      // all, parts have no length either.
+      valid = kernel_->Less(coord.base, end);
+      coord.base = kernel_->Min(coord.base, kernel_->Sub(end, together ? lanes_ : 1));
+    } else {
+      valid = Within(coord, kernel_->I64(0), end);
+      inner_guard.predicate = kernel_->Both(guard.predicate, valid);
+    }
+  }
+  Index inner(index.begin(), index.begin() + static_cast<int64_t>(ends[0]));
+  if (size.Constant() != 1) inner.push_back({size, coord, -1});
+  inner.insert(inner.end(), index.begin() + static_cast<int64_t>(ends[2]), index.end());
+  Element x = Evaluate(op->getOperand(0), inner, inner_guard);
+  if (dry_) return x;
+  return kernel_->e().Select({valid, DataType::kBool}, x, Zero(x.dtype));
 }
 
 Element ValueEmitter::EvaluateConcat(mlir::Operation* op, Index& index, const Guard& guard) {

@@ -106,6 +106,7 @@ class ValueEmitter {
   Element EvaluateElementwise(mlir::Operation* op, const Index& index, const Guard& guard);
   Element EvaluateSlice(mlir::Operation* op, Index& index, const Guard& guard);
   Element EvaluatePad(mlir::Operation* op, Index& index, const Guard& guard);
+  Element EvaluateCut(mlir::Operation* op, Index& index, const Guard& guard);
   Element EvaluateConcat(mlir::Operation* op, Index& index, const Guard& guard);
   Element EvaluateGather(mlir::Operation* op, Index& index, const Guard& guard);
   Element EvaluateOneHot(mlir::Operation* op, Index& index, const Guard& guard);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "compiler/passes/build_ops.h"
 #include "compiler/passes/signature.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/evaluate.h"
@@ -53,6 +54,18 @@ class Function {
     copy->walk([](plan::BarrierOp barrier) {
       barrier.getY().replaceAllUsesWith(barrier.getX());
       barrier.erase();
+    });
+    copy->walk([](plan::CutOp cut) {
+      mlir::OpBuilder builder(cut);
+      OpMaker make(builder, cut);
+      const Shape from = ir::ShapeOf(cut.getX()), to = ir::ShapeOf(cut.getY());
+      const size_t axis = static_cast<size_t>(cut.getAxis());
+      Shape more(from.size(), 0);
+      more[axis] = to[axis] * to[axis + 1] - from[axis];
+      mlir::Value padded = make.Pad(cut.getX(), 0, Shape(from.size(), 0), more,
+                                    std::vector<int64_t>(from.size(), 0));
+      cut.getY().replaceAllUsesWith(make.Reshape(padded, to));
+      cut.erase();
     });
     absl::StatusOr<std::vector<HostTensor>> results =
         EvaluateBlock(copy->getBody().front(), arguments);

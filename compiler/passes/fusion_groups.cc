@@ -227,8 +227,17 @@ void FusionGroups::MergeSiblings(const std::vector<mlir::Operation*>& order) {
     const std::string& kind = groups_[Find(op)].kind;
     if (kind != plan::kRow && kind != plan::kColumn) continue;
     for (const FusionEdge& edge : EdgesInto(op)) {
-      // Where the source is repeated, or a number, there is not much to save.
-      if (llvm::all_of(edge.through, IsReshape)) readers[edge.source].push_back(op);
+      // Where the source is repeated, or a number, there is not much to save. Of one that is cut,
+      // the reductions iterate over the places.
+      mlir::Value read = edge.source;
+      for (mlir::Operation* step : edge.through) {
+        if (llvm::isa<plan::CutOp>(step)) read = step->getResult(0);
+      }
+      if (llvm::all_of(edge.through, [](mlir::Operation* step) {
+            return IsReshape(step) || llvm::isa<plan::CutOp>(step);
+          })) {
+        readers[read].push_back(op);
+      }
     }
   }
   for (auto& [value, ops] : readers) {

@@ -60,7 +60,7 @@ OpKind KindOf(mlir::Operation* op) {
       .Case<ir::ScatterAddOp, ir::StackPushOp>([](auto) { return OpKind::kScatter; })
       .Case<ir::CumSumOp>([](auto) { return OpKind::kScan; })
       .Case<plan::PackOp>([](auto) { return OpKind::kPack; })
-      .Case<ir::BroadcastOp, ir::IotaOp, ir::DimSizeOp, plan::UnpackOp>(
+      .Case<ir::BroadcastOp, ir::IotaOp, ir::DimSizeOp, plan::CutOp, plan::UnpackOp>(
           [](auto) { return OpKind::kFree; })
       .Case<ir::ConstantOp>([](ir::ConstantOp constant) {
         return ir::SplatValueOf(constant.getValue()) ? OpKind::kFree : OpKind::kAlias;

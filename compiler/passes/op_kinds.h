@@ -13,7 +13,7 @@ enum class OpKind {
   // operand is best in memory.
   kMove,
   // Costs nothing inside a kernel and is copied into each that uses it: broadcasts, constants of
-  // one number, counters.
+  // one number, counters, cuts of a dimension.
   kFree,
   // Reduction over the innermost dimensions, over others, over several ranges.
   kRowReduction,

@@ -18,6 +18,7 @@
 namespace weft {
 
 class WeightTable;
+struct Target;
 
 // Puts the bodies of custom_gradient in their place.
 absl::StatusOr<bool> InlineCustomGradients(mlir::func::FuncOp function);
@@ -44,9 +45,9 @@ absl::StatusOr<bool> EliminateDeadCode(mlir::func::FuncOp function);
 // What kernels cannot do in one launch, or do better in another form, becomes several ops: see
 // decompose.cc for the list.
 absl::StatusOr<bool> Decompose(mlir::func::FuncOp function);
-// Reductions of much to little become two, of which the first makes enough partial results for many
-// threads.
-absl::StatusOr<bool> SplitReductions(mlir::func::FuncOp function);
+// Reductions of much to little become two, of which the first makes enough partial results for the
+// threads of that kind of device.
+absl::StatusOr<bool> SplitReductions(mlir::func::FuncOp function, const Target& target);
 // What the `rematerialize` pass has to reach, beside doing what marks say.
 struct MemoryBudget {
   // Bytes, as memory_profile.h estimates them; 0 for no limit.

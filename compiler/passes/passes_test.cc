@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "compiler/codegen/target.h"
 #include "compiler/passes/build_ops.h"
 #include "compiler/passes/diagnostics.h"
 #include "compiler/passes/function_for_test.h"
@@ -397,6 +398,12 @@ std::vector<std::string> ReducedShapes(mlir::func::FuncOp function) {
   return shapes;
 }
 
+auto SplitFor(const std::string& target) {
+  return [target](mlir::func::FuncOp function) {
+    return SplitReductions(function, *Target::Parse(target));
+  };
+}
+
 TEST(SplitReductionsTest, CutsWhereDimensionsMeetOrInside) {
   struct Case {
     Shape shape;
@@ -413,7 +420,7 @@ TEST(SplitReductionsTest, CutsWhereDimensionsMeetOrInside) {
     Tensor x = graph.Input("x", DataType::kF32, {c.shape.begin(), c.shape.end()});
     graph.AddSignature("f", {{"y", ReduceSum(x * x, c.axes)}});
     Function f(graph);
-    f.Run(SplitReductions);
+    f.Run(SplitFor("cpu:x86-64-v3"));
     EXPECT_EQ(ReducedShapes(f.op()), c.made) << ToString(c.shape);
     // The square is still of the first reduction's kernel.
     ASSERT_TRUE(FormFusions(f.op(), true, {}).ok());
@@ -432,9 +439,81 @@ TEST(SplitReductionsTest, LeavesOthersAlone) {
                            {"prime", ReduceSum(prime, {0})},
                            {"softmax", long_row / ReduceSum(long_row, {1}, true)}});
   Function f(graph);
-  absl::StatusOr<bool> changed = SplitReductions(f.op());
+  absl::StatusOr<bool> changed = SplitFor("cpu:x86-64-v3")(f.op());
   ASSERT_TRUE(changed.ok());
   EXPECT_FALSE(*changed);
+}
+
+// A GPU has more to keep busy; parts need not divide what they are of, nor need that be known.
+TEST(SplitReductionsTest, CutsAnywhereForAGpu) {
+  struct Case {
+    std::vector<DimExpr> shape;
+    std::vector<int64_t> axes;
+    std::vector<std::string> made;
+  };
+  for (const Case& c :
+       std::vector<Case>{{{512, 512}, {0, 1}, {"[256]", "[]"}},
+                         {{1000003}, {0}, {"[509]", "[]"}},
+                         {{2, 131072}, {1}, {"[2, 128]", "[2]"}},
+                         {{16384, 32}, {0}, {"[512, 32]", "[32]"}},
+                         {{10007, 32}, {0}, {"[304, 32]", "[32]"}},
+                         {{5, 7, 9973}, {0, 1, 2}, {"[336]", "[]"}},
+                         {{DimExpr::Symbol("n")}, {0}, {"[512]", "[]"}},
+                         {{DimExpr::Symbol("n"), DimExpr::Symbol("m")}, {0, 1}, {"[512]", "[]"}},
+                         {{DimExpr::Symbol("n"), 14, 14, 40}, {0, 1, 2}, {"[256, 40]", "[40]"}},
+                         {{DimExpr::Symbol("n"), DimExpr::Symbol("m")}, {0}, {"[16, m]", "[m]"}},
+                         {{3, DimExpr::Symbol("n"), 7}, {1, 2}, {"[3, 170]", "[3]"}}}) {
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {c.shape.begin(), c.shape.end()});
+    // Of no element past the end: there, the exponential is not 0.
+    graph.AddSignature("f", {{"y", ReduceSum(Exp(x), c.axes)}});
+    Function f(graph);
+    f.Run(SplitFor("cuda:sm_80"));
+    EXPECT_EQ(ReducedShapes(f.op()), c.made) << ToString(c.shape);
+    ASSERT_TRUE(FormFusions(f.op(), true, {}).ok());
+    EXPECT_EQ(f.Kinds().size(), 2u) << ToString(c.shape);
+  }
+}
+
+// All reductions, of numbers of which a zero past the end would be the largest or the smallest.
+TEST(SplitReductionsTest, PartsPastTheEndChangeNothing) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n"});
+  Tensor low = x - 10.0, high = x + 10.0;
+  Tensor i = graph.Input("i", DataType::kI64, {40009});
+  Tensor many = graph.Input("many", DataType::kF32, {3, 50021, 2});
+  graph.AddSignature("f", {{"sum", ReduceSum(x, {0})},
+                           {"sum_of_some", ReduceSum(high, {0})},
+                           {"prod", ReduceProd(x * 0.1 + 1.0, {0})},
+                           {"max", ReduceMax(low, {0})},
+                           {"min", ReduceMin(high, {0})},
+                           {"and", ReduceAnd(Greater(high, 0.0), {0})},
+                           {"or", ReduceOr(Greater(low, 0.0), {0})},
+                           {"argmax", ArgMax(low, 0)},
+                           {"argmin", ArgMin(high, 0)},
+                           {"max_of_whole", ReduceMax(i - 9, {0})},
+                           {"place_of_whole", ArgMin(i + 9, 0)},
+                           {"places", ArgMax(many - 10.0, 1)},
+                           {"squares", ReduceSum(many * many, {0, 1})}});
+  Function f(graph);
+  f.Run(SplitFor("cuda:sm_70"), 1e-4);
+  EXPECT_GT(f.Count("plan.cut"), 10);
+}
+
+// What reads one tensor is still one kernel, though each reduction is cut.
+TEST(SplitReductionsTest, SumsOfOneTensorStayTogether) {
+  Graph graph;
+  Tensor dy = graph.Input("dy", DataType::kF32, {"n", 64});
+  Tensor x = graph.Input("x", DataType::kF32, {"n", 64});
+  Tensor mean = graph.Input("mean", DataType::kF32, {"n", 1});
+  Tensor scale = graph.Input("scale", DataType::kF32, {64});
+  graph.AddSignature(
+      "f", {{"dbeta", ReduceSum(dy, {0})}, {"dgamma", ReduceSum(dy * (x - mean) * scale, {0})}});
+  Function f(graph);
+  f.Run(SplitFor("cuda:sm_80"));
+  ASSERT_TRUE(EliminateCommonSubexpressions(f.op()).ok());
+  ASSERT_TRUE(FormFusions(f.op(), true, {}).ok());
+  EXPECT_EQ(f.Kinds(), std::vector<std::string>({"column", "column", "column"}));
 }
 
 TEST(SplitReductionsTest, NarrowSumsStayWide) {
@@ -442,7 +521,7 @@ TEST(SplitReductionsTest, NarrowSumsStayWide) {
   Tensor x = graph.Input("x", DataType::kBF16, {512, 512});
   graph.AddSignature("f", {{"y", ReduceSum(x, {0, 1})}});
   Function f(graph);
-  absl::StatusOr<bool> changed = SplitReductions(f.op());
+  absl::StatusOr<bool> changed = SplitFor("cpu:x86-64-v3")(f.op());
   ASSERT_TRUE(changed.ok());
   EXPECT_TRUE(*changed);
   f.op().walk([](ir::ReduceSumOp op) { EXPECT_EQ(ir::DataTypeOf(op.getY()), DataType::kF32); });

@@ -47,6 +47,41 @@ llvm::LogicalResult WeightOp::verify() {
   return llvm::success();
 }
 
+void CutOp::build(mlir::OpBuilder& builder, mlir::OperationState& state, mlir::Value x,
+                  int64_t axis, int64_t parts, const DimExpr& length) {
+  Shape shape = ir::ShapeOf(x);
+  shape[static_cast<size_t>(axis)] = parts;
+  shape.insert(shape.begin() + axis + 1, length);
+  state.addOperands(x);
+  state.addAttribute("axis", builder.getI64IntegerAttr(axis));
+  state.addTypes(ir::MakeTensorType(builder.getContext(), ir::DataTypeOf(x), shape));
+}
+
+llvm::LogicalResult CutOp::verify() {
+  const Shape from = ir::ShapeOf(getX());
+  const Shape to = ir::ShapeOf(getY());
+  // The accessor gives an unsigned number.
+  const size_t axis = static_cast<size_t>(getAxis());
+  if (axis >= from.size() || to.size() != from.size() + 1 ||
+      ir::DataTypeOf(getX()) != ir::DataTypeOf(getY())) {
+    return emitOpError("expected an axis of the operand, and a result of its dtype and one more ")
+           << "dimension, got axis " << getAxis() << " of " << getX().getType() << " and "
+           << getY().getType();
+  }
+  Shape others = from;
+  Shape kept = to;
+  others.erase(others.begin() + static_cast<int64_t>(axis));
+  kept.erase(kept.begin() + static_cast<int64_t>(axis),
+             kept.begin() + static_cast<int64_t>(axis) + 2);
+  const std::optional<int64_t> n = from[axis].Constant();
+  const std::optional<int64_t> places = (to[axis] * to[axis + 1]).Constant();
+  if (others != kept || (n && places && *places < *n)) {
+    return emitOpError("expected places for all elements of one dimension and the other ")
+           << "dimensions as they are, got " << getX().getType() << " and " << getY().getType();
+  }
+  return llvm::success();
+}
+
 mlir::RankedTensorType PackedType(mlir::RankedTensorType x, int64_t panel, int64_t k_dims,
                                   int64_t groups, bool transpose) {
   const Shape shape = ir::ShapeOf(x);

@@ -10,6 +10,7 @@
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/Interfaces/ControlFlowInterfaces.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "proto/dim_expr.h"
 
 // Generated:
 #include "compiler/plan_dialect/plan_dialect.h.inc"

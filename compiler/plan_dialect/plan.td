@@ -50,6 +50,17 @@ def Plan_BarrierOp : Plan_Op<"barrier", [Pure, AllTypesMatch<["x", "y"]>]> {
   let results = (outs Weft_Tensor:$y);
 }
 
+def Plan_CutOp : Plan_Op<"cut", [Pure]> {
+  let summary = "Dimension `axis` of x, of n elements, as rows of one length, one after the other: [..., n, ...] becomes [..., parts, length, ...]. Past the last "
+                "element there are zeros (false), in all of the last parts where they are more than it takes. It is an index alone, and lies in memory nowhere but "
+                "where somebody else asks for that.";
+  let arguments = (ins Weft_Tensor:$x, I64Attr:$axis);
+  let results = (outs Weft_Tensor:$y);
+  let hasVerifier = 1;
+  let skipDefaultBuilders = 1;
+  let builders = [OpBuilder<(ins "::mlir::Value":$x, "int64_t":$axis, "int64_t":$parts, "const ::weft::DimExpr&":$length)>];
+}
+
 // The right operand of a contraction, rearranged so that its kernel reads it in order. The operand is seen as a matrix of K rows and N = groups * n columns,
 // [batch..., K, N], where K is the product of `k_dims` dimensions, or [batch..., N, K] with `transpose` (then k_dims = 1 and groups = 1). The result is
 // [batch..., groups, ceil(n / panel), K, panel]; columns past n are 0.

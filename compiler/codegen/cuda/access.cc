@@ -56,8 +56,7 @@ int64_t LanesPerThread(const FusionEmitter& f, const DimExpr& extent, int last, 
   for (Value result : f.results) consider(result);
   const int64_t lanes = kAccessBytes / bytes;
   // A row that does not hold a whole number of accesses has all but its first ones misaligned.
-  const auto known = extent.Constant();
-  if (lanes < 2 || (!one_row && !(known && *known % lanes == 0))) return 0;
+  if (lanes < 2 || (!one_row && !DimExpr::DivideExactly(extent, lanes))) return 0;
   return lanes;
 }
 
