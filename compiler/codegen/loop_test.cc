@@ -284,6 +284,56 @@ TEST(Loop, TransposesAroundTheBlocks) {
   }
 }
 
+// On a GPU, neighbouring threads access neighbouring elements of operands and of results, and no
+// bank of shared memory twice.
+TEST(Loop, TransposesOfAGpuTouchNoSectorTwice) {
+  if (!TestsGpu()) GTEST_SKIP() << "of a GPU";
+  struct Case {
+    std::vector<std::string> shape;
+    std::string permutation;
+    Symbols symbols;
+  };
+  for (const Case& c : std::vector<Case>{{{"96", "160"}, "1, 0", {}},
+                                         {{"n", "m"}, "1, 0", {{"n", 64}, {"m", 160}}},
+                                         {{"n", "64", "128"}, "0, 2, 1", {{"n", 2}}},
+                                         {{"64", "3", "n", "32"}, "3, 2, 1, 0", {{"n", 2}}},
+                                         {{"2", "64", "4", "32"}, "0, 2, 3, 1", {}}}) {
+    for (DataType dtype : kAll) {
+      SCOPED_TRACE(absl::StrCat(absl::StrJoin(c.shape, " "), ", ", c.permutation, " ",
+                                std::string(NameOf(dtype))));
+      TestFusion f;
+      mlir::Value x = f.Input(dtype, c.shape);
+      f.Finish("loop", {f.Op("transpose", {x},
+                             absl::StrCat("permutation = array<i64: ", c.permutation, ">"))});
+      f.Check(c.symbols);
+      EXPECT_GT(f.global_traffic().sectors, 0);
+      EXPECT_EQ(f.global_traffic().sectors, f.global_traffic().fewest);
+      EXPECT_EQ(f.bank_conflicts(), 0);
+    }
+  }
+}
+
+// A thread takes as many narrow elements at once as are 4 bytes, of several dtypes in one tile too.
+TEST(Loop, TransposesOfAGpuAccessWords) {
+  if (!TestsGpu()) GTEST_SKIP() << "of a GPU";
+  const std::string turn = "permutation = array<i64: 1, 0>";
+  TestFusion f;
+  mlir::Value x = f.Input(DataType::kF16, {"192", "128"});
+  mlir::Value y = f.Input(DataType::kF32, {"128", "192"});
+  mlir::Value wide = f.Op("cast", {f.Op("transpose", {x}, turn)}, "dtype = f32");
+  f.Finish("loop", {f.Op("add", {wide, y})});
+  f.Check({});
+  EXPECT_EQ(f.global_traffic().sectors, f.global_traffic().fewest);
+  for (const std::string& access : f.GlobalAccesses()) {
+    EXPECT_THAT(access, testing::AnyOf("b32", "v2.b32", "v2.b16", "b64"));
+  }
+  // Where rows have an odd number of elements, one by one.
+  TestFusion odd;
+  odd.Finish("loop", {odd.Op("transpose", {odd.Input(DataType::kF16, {"33", "65"})}, turn)});
+  odd.Check({});
+  EXPECT_THAT(odd.GlobalAccesses(), testing::Each("b16"));
+}
+
 // Operands that are read across, in place, and both, and only in part.
 TEST(Loop, TransposesAmongOtherWork) {
   for (const std::string& target : TestTargets()) {

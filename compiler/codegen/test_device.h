@@ -14,6 +14,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "proto/host_tensor.h"
 #include "runtime/core/kernel_abi.h"
+#include "runtime/ptx_emulator/global_traffic.h"
 
 namespace weft {
 
@@ -46,6 +47,8 @@ class TestDevice {
   // Of a GPU; and passes over the banks of shared memory that all runs lost to conflicts.
   const std::string& ptx() const { return ptx_; }
   virtual int64_t bank_conflicts() const { return 0; }
+  // Sectors of 32 bytes that accesses to global memory touched, and the fewest that could be.
+  virtual ptx::GlobalTraffic global_traffic() const { return {}; }
 
  protected:
   std::string ptx_;

@@ -66,6 +66,7 @@ class TestFusion {
   // conflicts.
   const std::string& ptx() const { return device_->ptx(); }
   int64_t bank_conflicts() const { return device_->bank_conflicts(); }
+  ptx::GlobalTraffic global_traffic() const { return device_->global_traffic(); }
   // What follows the name of each instruction there that accesses global memory: "v4.b32" is one of
   // 16 bytes.
   std::vector<std::string> GlobalAccesses() const;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/ptx_emulator/global_traffic.h"
 #include "runtime/ptx_emulator/launch_state.h"
 #include "runtime/ptx_emulator/shared_memory.h"
 #include "runtime/ptx_emulator/warp.h"
@@ -55,6 +56,7 @@ class Block {
   // their accesses lost to conflicts.
   int64_t steps() const { return steps_; }
   int64_t bank_conflicts() const { return bank_conflicts_; }
+  const GlobalTraffic& global_traffic() const { return global_traffic_; }
 
   // A split of `warp` arrives at the barrier of `instruction` with the lanes of `mask`; it is
   // released when all are there.
@@ -79,6 +81,10 @@ class Block {
   // memory.
   void CountConflicts(Space space, const uint64_t (&addresses)[kWarpSize], uint32_t mask,
                       int bytes);
+
+  // Counts the sectors of one load or store by the lanes of `mask`, as far as it is of global
+  // memory.
+  void CountTraffic(Space space, const uint64_t (&addresses)[kWarpSize], uint32_t mask, int bytes);
 
   // Finds a generic address' space and its address there.
   static std::pair<Space, uint64_t> Classify(Space space, uint64_t address);
@@ -143,6 +149,7 @@ class Block {
   std::vector<uint32_t> region_hints_;
   int64_t steps_ = 0;
   int64_t bank_conflicts_ = 0;
+  GlobalTraffic global_traffic_;
 };
 
 }  // namespace weft::ptx

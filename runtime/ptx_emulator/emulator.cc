@@ -40,6 +40,8 @@ void Work(LaunchState& state, int worker) {
     }
     state.steps += block->steps();
     state.bank_conflicts += block->bank_conflicts();
+    state.sectors += block->global_traffic().sectors;
+    state.fewest_sectors += block->global_traffic().fewest;
   } catch (const std::bad_alloc&) {
     // A worker that has no room for a block leaves them to the others.
     if (block.has_value()) state.Fail(OutOfMemory(state));
@@ -344,6 +346,8 @@ absl::Status Emulator::Launch(FunctionHandle function, const LaunchOptions& opti
   const std::lock_guard<std::mutex> lock(mutex_);
   executed_instructions_ += state.steps;
   bank_conflicts_ += state.bank_conflicts;
+  global_traffic_.sectors += state.sectors;
+  global_traffic_.fewest += state.fewest_sectors;
   if (state.findings.empty()) return state.failure;
   const size_t more = state.findings.size() - 1;
   absl::Status status = absl::InternalError(
@@ -361,6 +365,11 @@ void Emulator::ClearFindings() {
 int64_t Emulator::bank_conflicts() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   return bank_conflicts_;
+}
+
+GlobalTraffic Emulator::global_traffic() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return global_traffic_;
 }
 
 int64_t Emulator::executed_instructions() const {

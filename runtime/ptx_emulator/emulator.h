@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/ptx_emulator/finding.h"
 #include "runtime/ptx_emulator/global_memory.h"
+#include "runtime/ptx_emulator/global_traffic.h"
 #include "runtime/ptx_emulator/launch_state.h"
 #include "runtime/ptx_emulator/types.h"
 
@@ -124,6 +125,8 @@ class Emulator {
   // Passes over the banks of shared memory that loads, stores and asynchronous copies of launches
   // so far lost to conflicts.
   int64_t bank_conflicts() const;
+  // Of loads and stores of launches so far.
+  GlobalTraffic global_traffic() const;
 
   uint32_t max_shared_bytes() const { return MaxSharedBytes(options_.sm); }
 
@@ -144,6 +147,7 @@ class Emulator {
   std::vector<Finding> findings_;
   int64_t executed_instructions_ = 0;
   int64_t bank_conflicts_ = 0;
+  GlobalTraffic global_traffic_;
 };
 
 }  // namespace weft::ptx

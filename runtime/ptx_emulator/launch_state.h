@@ -56,6 +56,7 @@ struct LaunchState {
 
   std::atomic<int64_t> steps = 0;
   std::atomic<int64_t> bank_conflicts = 0;
+  std::atomic<int64_t> sectors = 0, fewest_sectors = 0;
 
   // The blocks from this one on (by number, in the order in which one host thread would run them)
   // are not to run: one before them ended the launch.

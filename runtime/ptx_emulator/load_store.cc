@@ -59,6 +59,7 @@ void LoadLanes(Warp& warp, const Instruction& instruction, uint32_t mask) {
     }
   }
   block.CountConflicts(instruction.space, addresses, mask, bytes);
+  block.CountTraffic(instruction.space, addresses, mask, bytes);
   warp.DefineResults(instruction, kAllLanes, mask);
 }
 
@@ -92,6 +93,7 @@ void StoreLanes(Warp& warp, const Instruction& instruction, uint32_t mask) {
     }
   }
   block.CountConflicts(instruction.space, addresses, mask, bytes);
+  block.CountTraffic(instruction.space, addresses, mask, bytes);
 }
 
 // What ld and st have in common before their operands.

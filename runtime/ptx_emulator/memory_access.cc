@@ -42,6 +42,20 @@ void Block::CountConflicts(Space space, const uint64_t (&addresses)[kWarpSize], 
   if (mask != 0) bank_conflicts_ += CountBankConflicts(at, mask, bytes);
 }
 
+void Block::CountTraffic(Space space, const uint64_t (&addresses)[kWarpSize], uint32_t mask,
+                         int bytes) {
+  if (space != Space::kGlobal && space != Space::kGeneric) return;
+  for (int lane = 0; space == Space::kGeneric && lane < kWarpSize; ++lane) {
+    const bool takes_part = (mask >> lane & 1) != 0;
+    if (takes_part && Classify(space, addresses[lane]).first != Space::kGlobal) {
+      mask &= ~(1u << lane);
+    }
+  }
+  const GlobalTraffic traffic = CountSectors(addresses, mask, bytes);
+  global_traffic_.sectors += traffic.sectors;
+  global_traffic_.fewest += traffic.fewest;
+}
+
 SharedMemory::Accessor Block::Accessor(const Warp& warp, int lane) const {
   return {warp.index(), lane, warp.current().line};
 }

@@ -1,7 +1,8 @@
 // Element-wise work and ops that move elements, on a GPU: a thread computes one element, or as many
-// neighbours as are 16 bytes.
+// neighbours as are 16 bytes; what lies across goes through shared memory (transpose.h).
 #include "compiler/codegen/cuda/access.h"
 #include "compiler/codegen/cuda/thread.h"
+#include "compiler/codegen/cuda/transpose.h"
 #include "compiler/codegen/fusion_emitter.h"
 #include "graph/ir/types.h"
 
@@ -32,12 +33,6 @@ absl::Status EmitCudaLoop(FusionEmitter& f) {
   for (size_t i = 0; i < all.size(); ++i) all[i] = i;
   f.FindSharing(all);
 
-  int64_t lanes = 0;
-  if (!space.empty()) lanes = LanesPerThread(f, space.back(), last, space.size() == 1);
-  std::vector<DimExpr> units = space;
-  if (lanes > 0) units.back() = DimExpr::CeilDiv(units.back(), lanes);
-  f.spec.tiles = DimExpr::CeilDiv(NumElements(units), kThreadsPerBlock);
-
   auto compute = [&](const Index& index, int64_t width) {
     ValueEmitter::Scope scope(f.values);
     f.values.set_lanes(width);
@@ -49,6 +44,15 @@ absl::Status EmitCudaLoop(FusionEmitter& f) {
       kernel.Store(elements[i], kernel.Buffer(f.ResultBuffer(i)), offset, width, {});
     }
   };
+  if (auto transposed = TransposedLoop::Find(f, split)) {
+    transposed->Emit(compute);
+    return absl::OkStatus();
+  }
+  int64_t lanes = 0;
+  if (!space.empty()) lanes = LanesPerThread(f, space.back(), last, space.size() == 1);
+  std::vector<DimExpr> units = space;
+  if (lanes > 0) units.back() = DimExpr::CeilDiv(units.back(), lanes);
+  f.spec.tiles = DimExpr::CeilDiv(NumElements(units), kThreadsPerBlock);
   Value unit = GlobalThread(kernel);
   // Of one coordinate: whole accesses while there are, and what is left by elements.
   if (lanes > 0 && space.size() == 1) {
