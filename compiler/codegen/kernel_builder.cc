@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -101,6 +102,23 @@ Value KernelBuilder::Size(const DimExpr& expr) {
 }
 
 Value KernelBuilder::SizeArgument(const DimExpr& expr) {
+  if (multiple_) {
+    if (auto known = multiple_->values.find(expr); known != multiple_->values.end()) {
+      return known->second;
+    }
+    if (const auto times = DimExpr::DivideExactly(expr, multiple_->size);
+        times && !expr.IsConstant()) {
+      Multiple multiple = *std::exchange(multiple_, std::nullopt);
+      Value size = SizeArgument(multiple.size), factor = I64(multiple.factor);
+      Value number = Size(*times);
+      Value quotient = InPrologue([&] { return Div(size, factor); });
+      Value whole = InPrologue([&] { return Mul(quotient, factor); });
+      Value value = *times == DimExpr(1) ? whole : InPrologue([&] { return Mul(whole, number); });
+      multiple.values[expr] = value;
+      multiple_ = std::move(multiple);
+      return value;
+    }
+  }
   if (auto known = size_values_.find(expr); known != size_values_.end()) return known->second;
   if (on_gpu() && !expr.IsConstant()) {
     // Code knows what such a size is a multiple of, and so which addresses are aligned.

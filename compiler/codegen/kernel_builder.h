@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,20 @@ class KernelBuilder : public CodeBuilder {
   // The same, but always an argument: for sizes that code gains nothing from knowing, so that equal
   // work of other sizes is equal code.
   mlir::Value SizeArgument(const DimExpr& expr);
+
+  // While it lives, the value of an open size is taken for a multiple of `factor`, and those of
+  // products of it as well: for code that runs where that holds. One at a time.
+  class MultipleScope {
+   public:
+    MultipleScope(KernelBuilder& kernel, const DimExpr& size, int64_t factor) : kernel_(kernel) {
+      kernel_.multiple_ = Multiple{size, factor, {}};
+    }
+    ~MultipleScope() { kernel_.multiple_.reset(); }
+    MultipleScope(const MultipleScope&) = delete;
+
+   private:
+    KernelBuilder& kernel_;
+  };
 
   // Arithmetic on coordinates, as on scalars; `lanes` is the number of lanes where one has several
   // values.
@@ -146,6 +161,12 @@ class KernelBuilder : public CodeBuilder {
   Values buffers_;
   std::vector<DimExpr> sizes_;
   std::map<DimExpr, mlir::Value> size_values_;
+  struct Multiple {
+    DimExpr size;
+    int64_t factor;
+    std::map<DimExpr, mlir::Value> values;  // of its products
+  };
+  std::optional<Multiple> multiple_;
   bool streams_ = false;
   int num_shared_ = 0;
 };

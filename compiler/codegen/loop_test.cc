@@ -76,6 +76,35 @@ TEST(Loop, AccessesOfAGpuAreOf16BytesWhereTheyMayBe) {
   }
 }
 
+// Rows of open length: accesses of 16 bytes where a row holds a whole number of them, which the
+// kernel finds out, and else of elements.
+TEST(Loop, OpenRowsOfAGpuAreAccessedBy16BytesWhereTheyMayBe) {
+  if (!TestsGpu()) GTEST_SKIP() << "of a GPU";
+  for (DataType dtype : {DataType::kF32, DataType::kF16, DataType::kF64}) {
+    SCOPED_TRACE(NameOf(dtype));
+    const std::string shape = "shape = [\"n\", \"m\"]";
+    TestFusion f;
+    mlir::Value x = f.Input(dtype, {"n", "m"});
+    mlir::Value bias = f.Op("broadcast", {f.Input(dtype, {"m"})}, shape);
+    mlir::Value column = f.Op("broadcast", {f.Input(dtype, {"n", "1"})}, shape);
+    mlir::Value sum = f.Op("add", {f.Op("add", {x, bias}), column});
+    f.Finish("loop", {sum, f.Op("mul", {sum, x})});
+    const std::string wide = SizeOf(dtype) == 8 ? "v2.b64" : "v4.b32";
+    const std::string one = absl::StrCat("b", 8 * SizeOf(dtype));
+    std::vector<std::string> expected(4, wide);
+    expected.insert(expected.end(), 6, one);
+    EXPECT_THAT(f.GlobalAccesses(), testing::UnorderedElementsAreArray(expected));
+    for (int64_t m : {0, 1, 2, 4, 7, 8, 64, 100, 160}) f.Check({{"n", 13}, {"m", m}});
+    // All of what is moved is in whole sectors, but for the column, of which some rows share one.
+    TestFusion plain;
+    plain.Finish("loop",
+                 {plain.Op("add", {plain.Input(dtype, {"n", "m"}),
+                                   plain.Op("broadcast", {plain.Input(dtype, {"m"})}, shape)})});
+    plain.Check({{"n", 4}, {"m", 512}});
+    EXPECT_EQ(plain.global_traffic().sectors, plain.global_traffic().fewest);
+  }
+}
+
 TEST(Loop, OpenSizeOfAnyLength) {
   TestFusion f;
   mlir::Value x = f.Input(DataType::kF32, {"n"}), y = f.Input(DataType::kF32, {"n"});

@@ -1,4 +1,5 @@
 // Fusions of kinds row and column against the reference evaluator.
+#include <algorithm>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
@@ -164,6 +165,25 @@ TEST(Row, NormalizationsOfAnyWidth) {
       }
     }
   }
+}
+
+// As loops: the kernel finds out whether rows of open length hold a whole number of accesses.
+TEST(Row, OpenRowsOfAGpuAreReadBy16Bytes) {
+  if (!TestsGpu()) GTEST_SKIP() << "of GPUs";
+  TestFusion f;
+  mlir::Value x = f.Input(DataType::kF32, {"n", "2", "m"});
+  mlir::Value scale = f.Input(DataType::kF32, {"2", "m"});
+  const std::string shape = "shape = [\"n\", \"2\", \"m\"]";
+  mlir::Value scaled = f.Op("mul", {x, f.Op("broadcast", {scale}, shape)});
+  mlir::Value sum = f.Op("reduce_sum", {scaled}, "axes = array<i64: 1, 2>, keep_dims = true");
+  f.Finish("row", {f.Op("sub", {scaled, f.Op("broadcast", {sum}, shape)}), sum});
+  for (int64_t m : {0, 1, 3, 4, 64, 65, 400, 2050, 3000}) {
+    f.Check({{"n", 3}, {"m", m}}, 64, 64);
+  }
+  // Of each pass, one of whole accesses and one of elements; and the sum.
+  const std::vector<std::string> accesses = f.GlobalAccesses();
+  EXPECT_EQ(std::count(accesses.begin(), accesses.end(), "v4.b32"), 5);
+  EXPECT_EQ(std::count(accesses.begin(), accesses.end(), "b32"), 5 + 2);
 }
 
 TEST(Row, ShortRowsOfAGpuAreReadOnce) {

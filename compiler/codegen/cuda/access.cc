@@ -60,4 +60,42 @@ int64_t LanesPerThread(const FusionEmitter& f, const DimExpr& extent, int last, 
   return lanes;
 }
 
+RowAccesses::RowAccesses(const FusionEmitter& f, const DimExpr& extent, int last,
+                         const DimExpr& around)
+    : extent_(extent), number_(extent) {
+  lanes_ = LanesPerThread(f, extent, last, /*one_row=*/true);
+  if (lanes_ == 0) return;
+  if (auto exact = DimExpr::DivideExactly(extent, lanes_)) {
+    number_ = *exact;
+    return;
+  }
+  if (extent.Constant()) {
+    lanes_ = 0;
+    return;
+  }
+  // No more than one of the two is not 0.
+  const DimExpr some = DimExpr::Min(DimExpr::Mod(extent, lanes_), 1);
+  number_ = DimExpr::FloorDiv(extent, lanes_) * (DimExpr(1) - some) + extent * some;
+  if (!(around * number_).IsOverflow()) return;
+  lanes_ = 0;
+  number_ = extent;
+}
+
+void RowAccesses::Emit(FusionEmitter& f, const std::function<void(int64_t lanes)>& emit) const {
+  if (lanes_ == 0 || DimExpr::DivideExactly(extent_, lanes_)) return emit(lanes_);
+  KernelBuilder& kernel = f.kernel;
+  Value rest = kernel.Rem(kernel.Size(extent_), lanes_);
+  kernel.If(
+      kernel.Equal(rest, kernel.I64(0)),
+      [&] {
+        KernelBuilder::MultipleScope multiple(kernel, extent_, lanes_);
+        ValueEmitter::Scope scope(f.values);
+        emit(lanes_);
+      },
+      [&] {
+        ValueEmitter::Scope scope(f.values);
+        emit(0);
+      });
+}
+
 }  // namespace weft

@@ -2,6 +2,9 @@
 #ifndef WEFT_COMPILER_CODEGEN_CUDA_ACCESS_H_
 #define WEFT_COMPILER_CODEGEN_CUDA_ACCESS_H_
 
+#include <cstdint>
+#include <functional>
+
 #include "compiler/codegen/fusion_emitter.h"
 
 namespace weft {
@@ -15,6 +18,28 @@ inline constexpr int64_t kAccessBytes = 16;
 // `one_row`: no other coordinate is outside of it, so that a part of an access may be left at its
 // end.
 int64_t LanesPerThread(const FusionEmitter& f, const DimExpr& extent, int last, bool one_row);
+
+// Code for rows of an extent that holds a whole number of accesses, or may at run time: accesses to
+// several elements are aligned in all rows, or in none but the first.
+class RowAccesses {
+ public:
+  // `last` as above; `around` is what the extent's coordinate goes along with: the product of the
+  // extents of the others, of which an expression is made.
+  RowAccesses(const FusionEmitter& f, const DimExpr& extent, int last, const DimExpr& around);
+
+  // Of an access; 0 where there are none of several.
+  int64_t lanes() const { return lanes_; }
+  // Accesses to a row: of several elements each where they may be, else of one.
+  const DimExpr& number() const { return number_; }
+  // Emits `emit(lanes)`, for a known extent once. Where it is open, for both cases, of which the
+  // sizes choose one, the same for all threads; values that were remembered before are there as
+  // well, and those of one case not in the other.
+  void Emit(FusionEmitter& f, const std::function<void(int64_t lanes)>& emit) const;
+
+ private:
+  DimExpr extent_, number_;
+  int64_t lanes_ = 0;
+};
 
 }  // namespace weft
 

@@ -1,5 +1,7 @@
 // Element-wise work and ops that move elements, on a GPU: a thread computes one element, or as many
 // neighbours as are 16 bytes; what lies across goes through shared memory (transpose.h).
+#include <algorithm>
+
 #include "compiler/codegen/cuda/access.h"
 #include "compiler/codegen/cuda/thread.h"
 #include "compiler/codegen/cuda/transpose.h"
@@ -48,14 +50,13 @@ absl::Status EmitCudaLoop(FusionEmitter& f) {
     transposed->Emit(compute);
     return absl::OkStatus();
   }
-  int64_t lanes = 0;
-  if (!space.empty()) lanes = LanesPerThread(f, space.back(), last, space.size() == 1);
   std::vector<DimExpr> units = space;
-  if (lanes > 0) units.back() = DimExpr::CeilDiv(units.back(), lanes);
-  f.spec.tiles = DimExpr::CeilDiv(NumElements(units), kThreadsPerBlock);
-  Value unit = GlobalThread(kernel);
   // Of one coordinate: whole accesses while there are, and what is left by elements.
-  if (lanes > 0 && space.size() == 1) {
+  const int64_t lanes =
+      space.size() == 1 ? LanesPerThread(f, space.back(), last, /*one_row=*/true) : 0;
+  if (lanes > 0) {
+    f.spec.tiles = DimExpr::CeilDiv(DimExpr::CeilDiv(space[0], lanes), kThreadsPerBlock);
+    Value unit = GlobalThread(kernel);
     Value size = kernel.SizeArgument(space[0]);
     Value begin = kernel.Mul(unit, lanes), end = kernel.Add(begin, lanes);
     const auto extent = space[0].Constant();
@@ -68,12 +69,19 @@ absl::Status EmitCudaLoop(FusionEmitter& f) {
         [&] { compute({{space[0], {begin, 1, {}}, last}}, lanes); });
     return absl::OkStatus();
   }
+  const RowAccesses accesses(f, space.empty() ? DimExpr(1) : space.back(), last, total);
+  if (!units.empty()) units.back() = accesses.number();
+  f.spec.tiles = DimExpr::CeilDiv(NumElements(units), kThreadsPerBlock);
+  Value unit = GlobalThread(kernel);
   kernel.If(kernel.Less(unit, kernel.SizeArgument(NumElements(units))), [&] {
-    Index index = f.IndexOf(unit, units);
-    if (lanes > 0) {
-      index.back() = {space.back(), {kernel.Mul(index.back().coord.base, lanes), 1, {}}, last};
-    }
-    compute(index, lanes);
+    accesses.Emit(f, [&](int64_t width) {
+      Index index = f.IndexOf(unit, units);
+      if (!index.empty()) {
+        Value first = kernel.Mul(index.back().coord.base, std::max<int64_t>(width, 1));
+        index.back() = {space.back(), {first, width > 0 ? 1 : 0, {}}, width > 0 ? last : -1};
+      }
+      compute(index, width);
+    });
   });
   return absl::OkStatus();
 }

@@ -29,10 +29,11 @@ class CudaRow : RowEmitter {
     SetBlockThreads(f_.kernel, f_.spec, kThreadsPerBlock);
     if (!Analyze()) return;
     f_.FindSharing(domain_results_);
-    if (!columns_.empty()) {
-      lanes_ = LanesPerThread(f_, columns_.back(), last_root_, /*one_row=*/false);
-    }
-    accesses_ = lanes_ > 0 ? *DimExpr::DivideExactly(columns_total_, lanes_) : columns_total_;
+    const RowAccesses along(f_, columns_.empty() ? DimExpr(1) : columns_.back(), last_root_,
+                            columns_total_);
+    access_extents_ = columns_;
+    if (!columns_.empty()) access_extents_.back() = along.number();
+    accesses_ = NumElements(access_extents_);
     Team team(kernel_, TeamSize());
     team_ = &team;
     SetBlockThreads(f_.kernel, f_.spec, team.block_threads());
@@ -47,14 +48,17 @@ class CudaRow : RowEmitter {
     }
     const Index index = f_.IndexOf(row, rows_);
     const auto accesses = accesses_.Constant();
-    if (accesses && *accesses <= kMostKept * team.size()) {
-      EmitKept(index, inside, *accesses);
-    } else {
-      EmitPasses(index, inside);
-    }
-    f_.values.set_lanes(0);
-    Value first = kernel_.Both(inside, kernel_.Equal(team.rank(), kernel_.I64(0)));
-    kernel_.If(first, [&] { StoreResults(row_results_, index, 0, {row, 0, {}}); });
+    along.Emit(f_, [&](int64_t lanes) {
+      lanes_ = lanes;
+      if (accesses && *accesses <= kMostKept * team.size()) {
+        EmitKept(index, inside, *accesses);
+      } else {
+        EmitPasses(index, inside);
+      }
+      f_.values.set_lanes(0);
+      Value first = kernel_.Both(inside, kernel_.Equal(team.rank(), kernel_.I64(0)));
+      kernel_.If(first, [&] { StoreResults(row_results_, index, 0, {row, 0, {}}); });
+    });
   }
 
  private:
@@ -74,13 +78,9 @@ class CudaRow : RowEmitter {
   Index At(const Index& row, Value number) {
     Index index = row;
     if (columns_.empty()) return index;
-    std::vector<DimExpr> extents = columns_;
-    if (lanes_ > 0) extents.back() = *DimExpr::DivideExactly(extents.back(), lanes_);
-    Index inner = f_.IndexOf(number, extents);
-    if (lanes_ > 0) {
-      inner.back() = {
-          columns_.back(), {kernel_.Mul(inner.back().coord.base, lanes_), 1, {}}, last_root_};
-    }
+    Index inner = f_.IndexOf(number, access_extents_);
+    Value first = kernel_.Mul(inner.back().coord.base, std::max<int64_t>(lanes_, 1));
+    inner.back() = {columns_.back(), {first, lanes_ > 0 ? 1 : 0, {}}, lanes_ > 0 ? last_root_ : -1};
     index.insert(index.end(), inner.begin(), inner.end());
     return index;
   }
@@ -180,7 +180,8 @@ class CudaRow : RowEmitter {
   }
 
   int64_t lanes_ = 0;
-  DimExpr accesses_;  // of a thread alone, to a row
+  DimExpr accesses_;                     // of a thread alone, to a row
+  std::vector<DimExpr> access_extents_;  // of which that is the product
   Team* team_ = nullptr;
 };
 
