@@ -21,36 +21,50 @@ std::vector<int64_t> IndexOf(int64_t element, const std::vector<int64_t>& shape)
   return index;
 }
 
-// |a - b|, to within the rounding of a double, and 0 only of equal numbers: those of 64 bits may
-// differ where their doubles do not.
+// An element of any dtype; `whole` is set of integers and bool.
+struct Number {
+  double value = 0;
+  int64_t whole = 0;
+  bool is_whole = false;
+};
+using NumberAt = Number (*)(const void* data, int64_t element);
+
 template <typename T>
-double Difference(T a, T b) {
+Number NumberOfType(const void* data, int64_t element) {
+  const T x = static_cast<const T*>(data)[element];
   if constexpr (std::is_integral_v<T>) {
-    const auto high = static_cast<uint64_t>(std::max(a, b));
-    return static_cast<double>(high - static_cast<uint64_t>(std::min(a, b)));
+    return {static_cast<double>(x), static_cast<int64_t>(x), true};
   } else {
-    const auto x = static_cast<double>(a), y = static_cast<double>(b);
-    if (x == y || (std::isnan(x) && std::isnan(y))) return 0;
-    const double difference = std::abs(x - y);
-    return std::isnan(difference) ? std::numeric_limits<double>::infinity() : difference;
+    return {static_cast<double>(x)};
   }
 }
 
-// As it is read: %.9g says all of a float, and little of a large integer.
-template <typename T>
-std::string TextOf(T value) {
-  if constexpr (std::is_integral_v<T>) return absl::StrCat(static_cast<int64_t>(value));
-  return absl::StrFormat("%.9g", static_cast<double>(value));
+// |a - b|, to within the rounding of a double, and 0 only of equal numbers: those of 64 bits may
+// differ where their doubles do not.
+double Difference(const Number& a, const Number& b) {
+  if (a.is_whole) {
+    const auto high = static_cast<uint64_t>(std::max(a.whole, b.whole));
+    return static_cast<double>(high - static_cast<uint64_t>(std::min(a.whole, b.whole)));
+  }
+  if (a.value == b.value || (std::isnan(a.value) && std::isnan(b.value))) return 0;
+  const double difference = std::abs(a.value - b.value);
+  return std::isnan(difference) ? std::numeric_limits<double>::infinity() : difference;
 }
 
-template <typename T>
-void CompareElements(const T* actual, const T* expected, double rtol, double atol,
-                     const std::vector<int64_t>& shape, Comparison& result) {
+// As it is read: %.9g says all of a float, and little of a large integer.
+std::string TextOf(const Number& number) {
+  return number.is_whole ? absl::StrCat(number.whole) : absl::StrFormat("%.9g", number.value);
+}
+
+// One loop for all dtypes: this is in programs that are to stay small.
+void CompareElements(const void* actual, const void* expected, NumberAt at, double rtol,
+                     double atol, const std::vector<int64_t>& shape, Comparison& result) {
   double worst = 0;  // how far out of tolerance
   for (int64_t i = 0; i < result.elements; ++i) {
-    const double difference = Difference(actual[i], expected[i]);
+    const Number got = at(actual, i), wanted = at(expected, i);
+    const double difference = Difference(got, wanted);
     if (difference == 0) continue;
-    const auto b = static_cast<double>(expected[i]);
+    const double b = wanted.value;
     result.max_absolute = std::max(result.max_absolute, difference);
     result.max_relative =
         std::max(result.max_relative,
@@ -61,8 +75,8 @@ void CompareElements(const T* actual, const T* expected, double rtol, double ato
     if (difference - tolerance > worst) {
       worst = difference - tolerance;
       result.worst = IndexOf(i, shape);
-      result.worst_actual = TextOf(actual[i]);
-      result.worst_expected = TextOf(expected[i]);
+      result.worst_actual = TextOf(got);
+      result.worst_expected = TextOf(wanted);
     }
   }
 }
@@ -77,11 +91,9 @@ Comparison Compare(const HostTensor& actual, const HostTensor& expected, double 
     return result;
   }
   result.elements = actual.num_elements();
-  WithType(actual.dtype(), [&](auto type) {
-    using T = decltype(type);
-    CompareElements(static_cast<const T*>(actual.data()), static_cast<const T*>(expected.data()),
-                    rtol, atol, actual.shape(), result);
-  });
+  const NumberAt at =
+      WithType(actual.dtype(), [](auto type) -> NumberAt { return &NumberOfType<decltype(type)>; });
+  CompareElements(actual.data(), expected.data(), at, rtol, atol, actual.shape(), result);
   result.agrees = result.differing == 0;
   return result;
 }
