@@ -19,6 +19,7 @@
 #include "proto/feed.h"
 #include "proto/plan.pb.h"
 #include "proto/suggest.h"
+#include "runtime/core/executor.h"
 
 namespace weft {
 namespace {
@@ -26,7 +27,6 @@ namespace {
 // Far above what anybody names, and far below the sections that a package has room for.
 constexpr size_t kMaxTargets = 256;
 // As many as a session's pool has at most.
-constexpr int kMaxBudgetThreads = 1024;
 
 ir::GraphOp GraphOpOf(const Graph& graph) { return llvm::cast<ir::GraphOp>(graph.impl()->graph); }
 
@@ -242,9 +242,9 @@ absl::Status CheckOptions(const CompileOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("expected a memory_budget that is not negative, got ", options.memory_budget));
   }
-  if (options.memory_budget_threads < 1 || options.memory_budget_threads > kMaxBudgetThreads) {
+  if (options.memory_budget_threads < 1 || options.memory_budget_threads > WEFT_MAX_THREADS) {
     return absl::InvalidArgumentError(absl::StrCat("expected a memory_budget_threads of 1 to ",
-                                                   kMaxBudgetThreads, ", got ",
+                                                   WEFT_MAX_THREADS, ", got ",
                                                    options.memory_budget_threads));
   }
   for (auto& [symbol, sizes] : options.specialize) {

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <mutex>
 #include <set>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -82,15 +83,23 @@ absl::StatusOr<std::string> RunLinker(std::vector<std::string> arguments, size_t
   }
   std::string output;
   output.reserve(size);
-  std::thread reader([&output, from = ends[0]] {
-    std::vector<char> chunk(1 << 20);
-    while (true) {
-      const ssize_t got = read(from, chunk.data(), chunk.size());
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0) break;
-      output.append(chunk.data(), static_cast<size_t>(got));
-    }
-  });
+  std::thread reader;
+  try {
+    reader = std::thread([&output, from = ends[0]] {
+      std::vector<char> chunk(1 << 20);
+      while (true) {
+        const ssize_t got = read(from, chunk.data(), chunk.size());
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) break;
+        output.append(chunk.data(), static_cast<size_t>(got));
+      }
+    });
+  } catch (const std::system_error& error) {
+    close(ends[0]);
+    close(ends[1]);
+    return absl::UnavailableError(absl::StrCat("cannot start a thread for linking: ", error.what(),
+                                               "; allow this process more threads"));
+  }
   arguments.insert(arguments.end(), {"-o", NamelessFile::PathOf(ends[1])});
   std::vector<const char*> argv = {"ld.lld", "-m", "elf_x86_64"};
   for (const std::string& argument : arguments) argv.push_back(argument.c_str());

@@ -90,6 +90,7 @@ absl::StatusOr<Target> ParseCuda(const std::string& name, std::string_view gener
     target.sm = 90;
     target.generation_only = true;
   }
+  target.multiprocessors = target.sm >= 90 ? 132 : 108;
   if (target.sm == 0) {
     return Invalid(name, absl::StrCat("unknown generation '", target.cpu, "'"), kCudaTargets);
   }

@@ -26,6 +26,9 @@ struct Target {
   // generation alone has (sm_90a).
   int sm = 0;
   bool generation_only = false;
+  // Of a GPU: how many blocks it takes at once, at the least. That of the largest of its
+  // generation, whatever GPU runs the code. No name says it.
+  int64_t multiprocessors = 0;
   // Of a GPU that has it (HasTf32): whether products of f32 may be computed in tf32. No name says
   // so.
   bool tf32 = false;

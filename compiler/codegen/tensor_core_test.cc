@@ -30,6 +30,13 @@ using testing::Not;
 const DataType kDTypes[] = {DataType::kF16, DataType::kBF16, DataType::kF32};
 const char* const kTargets[] = {"cuda:sm_80", "cuda:sm_90a"};
 
+// The targets with tf32; and the last as a GPU on which small results have tiles of warpgroups.
+const std::vector<Target>& TargetsToRun() {
+  static const auto* const targets = new std::vector<Target>{
+      WithTf32(kTargets[0]), WithTf32(kTargets[1]), WithOneMultiprocessor(WithTf32(kTargets[1]))};
+  return *targets;
+}
+
 void Check(const Product& p, DataType dtype, const std::string& target,
            const std::string& open = "") {
   CheckProduct(p, dtype, WithTf32(target), open);
@@ -270,8 +277,10 @@ TEST(TensorCore, OpenSizes) {
         if (open.size() == 1 && (size == 1 || size == 8)) continue;
         Check({{}, size + 3, size + 8, size, transposed, transposed}, kDTypes[i % 3], kTargets[0],
               open);
-        Check({{}, size, size, size + 16, transposed, !transposed}, kDTypes[i % 3], kTargets[1],
-              open);
+        CheckProduct({{}, size, size, size + 16, transposed, !transposed}, kDTypes[i % 3],
+                     TargetsToRun()[2], open);
+        CheckProduct({{}, size + 16, size, size, transposed, !transposed}, kDTypes[(i + 1) % 3],
+                     TargetsToRun()[2], open);
         ++i;
       }
     }
@@ -294,22 +303,24 @@ void CheckEveryTile(const std::vector<DataType>& dtypes) {
   const int64_t element_bytes = SizeOf(dtypes.front());
   size_t i = 0;
   for (const Case& c :
-       {Case{{128, 256}, warps, {{60}, 72, 200, 136}},
-        Case{{256, 128}, warps, {{60}, 200, 72, 136, true, true}},
-        Case{{128, 128}, warps, {{}, 840, 968, 136}},
-        Case{{128, 64}, warps, {{}, 584, 648, 136, true, true}},
-        Case{{64, 128}, warps, {{}, 776, 968, 136}},
-        Case{{64, 64}, warps, {{}, 232, 1032, 168, false, true}},
-        Case{{32, 64}, warps, {{}, 136, 680, 168}}, Case{{32, 32}, warps, {{}, 30, 60, 168, true}},
-        Case{{128, 256}, groups, {{67}, 72, 200, 264}},
-        Case{{256, 128}, groups, {{67}, 200, 72, 264, true, true}},
-        Case{{128, 128}, groups, {{70}, 100, 100, 264, false, true}},
-        Case{{128, 64}, groups, {{70}, 100, 60, 264, true, false}},
-        Case{{64, 128}, groups, {{70}, 60, 100, 264, false, true}},
-        Case{{64, 128}, groups, {{70}, 60, 100, 263, false, false}},
-        Case{{64, 64}, groups, {{70}, 60, 60, 264, true, true}},
-        Case{{64, 64}, groups, {{70}, 60, 60, 270}}, Case{{32, 64}, groups, {{70}, 30, 60, 168}},
-        Case{{32, 32}, groups, {{}, 30, 60, 168, true}}}) {
+       {Case{{128, 256}, warps, {{}, 130, 136, 136}},
+        Case{{256, 128}, warps, {{2}, 136, 72, 136, true, true}},
+        Case{{128, 128}, warps, {{2}, 72, 68, 136}},
+        Case{{128, 64}, warps, {{}, 184, 8, 136, true, true}},
+        Case{{64, 128}, warps, {{2}, 8, 100, 136}},
+        Case{{64, 64}, warps, {{2}, 40, 8, 168, false, true}},
+        Case{{32, 64}, warps, {{2}, 6, 40, 168}}, Case{{32, 32}, warps, {{2}, 6, 24, 168, true}},
+        Case{{128, 256}, groups, {{}, 130, 136, 264}},
+        Case{{256, 128}, groups, {{2}, 168, 40, 264, true, true}},
+        Case{{128, 128}, groups, {{2}, 72, 100, 264, false, true}},
+        Case{{128, 64}, groups, {{2}, 72, 40, 264, true, false}},
+        Case{{64, 128}, groups, {{2}, 34, 104, 264, false, true}},
+        Case{{64, 128}, groups, {{2}, 34, 100, 263, false, false}},
+        Case{{64, 64}, groups, {{2}, 40, 24, 264, true, true}},
+        Case{{64, 64}, groups, {{3}, 40, 22, 270}}, Case{{32, 64}, groups, {{2}, 6, 40, 168}},
+        Case{{32, 32}, groups, {{2}, 6, 24, 168, true}}}) {
+    SCOPED_TRACE(absl::StrCat(c.target, " ", c.tile.first, " x ", c.tile.second));
+    const Target target = WithOneMultiprocessor(WithTf32(c.target));
     Product p = c.product;
     p.k = p.k * 2 / element_bytes;
     ContractionShape shape;
@@ -318,11 +329,17 @@ void CheckEveryTile(const std::vector<DataType>& dtypes) {
     shape.rows = p.m;
     shape.columns = p.n;
     shape.depth = p.k;
-    const TensorTiling tiling = ChooseTensorTiling(shape, element_bytes, *Target::Parse(c.target));
+    const TensorTiling tiling = ChooseTensorTiling(shape, element_bytes, target);
     EXPECT_EQ(std::pair(tiling.rows, tiling.columns), c.tile);
     EXPECT_EQ(tiling.warpgroups, c.target == groups && tiling.rows >= 64);
     EXPECT_GT(p.k, tiling.stages * tiling.depth());
-    Check(p, dtypes[i++ % dtypes.size()], c.target);
+    // More than one tile, and the last ones not whole.
+    EXPECT_GT((p.batch.empty() ? 1 : p.batch[0]) * ((p.m + tiling.rows - 1) / tiling.rows) *
+                  ((p.n + tiling.columns - 1) / tiling.columns),
+              1);
+    EXPECT_NE(p.m % tiling.rows, 0);
+    EXPECT_NE(p.n % tiling.columns, 0);
+    CheckProduct(p, dtypes[i++ % dtypes.size()], target);
   }
 }
 
@@ -339,8 +356,8 @@ TEST(TensorCore, Convolutions) {
         Conv{{1, 5, 6, 6}, {2, 2, 3, 10}, {1, 1}, {1, 1}, 2}, Conv{{2, 7, 5, 12}, {2, 3, 12, 20}},
         Conv{{1, 6, 5, 6}, {3, 3, 6, 10}}, Conv{{1, 9, 8, 1}, {3, 3, 1, 5}},
         Conv{{2, 5, 5, 24}, {1, 1, 24, 16}}, Conv{{2, 5, 6, 8}, {1, 1, 8, 16}, {2, 3}}}) {
-    CheckConv(conv, kDTypes[i % 3], WithTf32(kTargets[i / 2 % 2]), false);
-    CheckConv(conv, kDTypes[(i + 1) % 3], WithTf32(kTargets[i / 2 % 2]), true);
+    CheckConv(conv, kDTypes[i % 3], TargetsToRun()[i / 2 % 3], false);
+    CheckConv(conv, kDTypes[(i + 1) % 3], TargetsToRun()[(i / 2 + 1) % 3], true);
     ++i;
   }
   // As many channels as a chunk has elements, or a multiple: all copies are whole chunks.
@@ -395,16 +412,18 @@ TEST(TensorCore, InfinitiesStayWhereTheyAre) {
         a.mutable_values<BF16>()[static_cast<size_t>(ta ? last * kRows + 5 : 5 * depth + last)] =
             BF16(infinity);
         b.mutable_values<BF16>()[static_cast<size_t>(tb ? 7 * depth : 7)] = BF16(infinity);
-        auto got = RunFusion("contraction",
-                             ProductBody({{}, kRows, kColumns, depth, ta, tb}, DataType::kBF16, ""),
-                             {a, b}, {}, kTargets[0]);
-        ASSERT_TRUE(got.ok()) << got.status();
-        for (int64_t row = 0; row < kRows; ++row) {
-          for (int64_t column = 0; column < kColumns; ++column) {
-            if (row == 5 || column == 7) continue;
-            ASSERT_TRUE(std::isfinite(static_cast<float>(
-                (*got)[0].values<BF16>()[static_cast<size_t>(row * kColumns + column)])))
-                << row << " " << column;
+        for (const Target& target : {TargetsToRun()[0], TargetsToRun()[2]}) {
+          auto got = RunFusion(
+              "contraction", ProductBody({{}, kRows, kColumns, depth, ta, tb}, DataType::kBF16, ""),
+              {a, b}, {}, target);
+          ASSERT_TRUE(got.ok()) << got.status();
+          for (int64_t row = 0; row < kRows; ++row) {
+            for (int64_t column = 0; column < kColumns; ++column) {
+              const size_t at = static_cast<size_t>(row * kColumns + column);
+              ASSERT_EQ(std::isfinite(static_cast<float>((*got)[0].values<BF16>()[at])),
+                        row != 5 && column != 7)
+                  << row << " " << column;
+            }
           }
         }
       }
@@ -413,14 +432,14 @@ TEST(TensorCore, InfinitiesStayWhereTheyAre) {
 }
 
 // bias, an activation and a residual, as f32 and as bf16, in the kernel of the product.
-TEST(TensorCore, Epilogue) {
+void CheckEpilogue(const Target& target, const char* instruction) {
   for (const int64_t columns : {64, 36, 50, 33}) {
     SCOPED_TRACE(columns);
     const HostTensor a = RandomHalves(DataType::kBF16, {45, 40}, 1);
     const HostTensor b = RandomHalves(DataType::kBF16, {40, columns}, 2);
     const HostTensor bias = RandomHalves(DataType::kBF16, {columns}, 3);
     const HostTensor residual = RandomHalves(DataType::kBF16, {45, columns}, 4);
-    TestFusion fusion("cuda:sm_80");
+    TestFusion fusion(target);
     const std::string n = absl::StrCat(columns);
     const std::string y = "tensor<45x" + n + "xbf16>", wide = "tensor<45x" + n + "xf32>";
     const std::string body = absl::StrCat(
@@ -436,7 +455,7 @@ TEST(TensorCore, Epilogue) {
         "\n\"plan.yield\"(%z, %w) : (", y, ", ", wide, ") -> ()");
     const absl::Status compiled = fusion.TryText("contraction", body);
     ASSERT_TRUE(compiled.ok()) << compiled;
-    EXPECT_THAT(fusion.ptx(), HasSubstr("mma.sync"));
+    EXPECT_THAT(fusion.ptx(), HasSubstr(instruction));
     const std::vector<HostTensor> inputs = {a, b, bias, residual};
     const auto got = fusion.TryRun(inputs, {});
     ASSERT_TRUE(got.ok()) << got.status();
@@ -445,6 +464,9 @@ TEST(TensorCore, Epilogue) {
     ExpectEqual((*got)[1], want[1]);
   }
 }
+
+TEST(TensorCore, Epilogue) { CheckEpilogue(TargetsToRun()[0], "mma.sync"); }
+TEST(TensorCore, EpilogueOfWarpgroups) { CheckEpilogue(TargetsToRun()[2], "wgmma.mma_async"); }
 
 // Where the toolkit's assembler is at hand, it takes the kernels for the generation they are for,
 // and all that a thread has under way stays in registers.

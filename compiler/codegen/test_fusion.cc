@@ -74,6 +74,11 @@ Target WithTf32(const std::string& name) {
   return target;
 }
 
+Target WithOneMultiprocessor(Target target) {
+  target.multiprocessors = 1;
+  return target;
+}
+
 const std::vector<std::string>& TestTargets() {
   static const std::vector<std::string>* const targets = [] {
     const char* list = std::getenv("WEFT_TEST_TARGETS");

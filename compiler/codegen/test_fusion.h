@@ -23,6 +23,10 @@ namespace weft {
 
 using Symbols = std::map<std::string, int64_t>;
 
+inline constexpr DataType kEveryDType[] = {DataType::kBool, DataType::kI8,  DataType::kU8,
+                                           DataType::kI32,  DataType::kI64, DataType::kF16,
+                                           DataType::kBF16, DataType::kF32, DataType::kF64};
+
 // The targets that this run of a test is for: those that the environment's WEFT_TEST_TARGETS lists,
 // separated by commas, or else two levels of processors.
 const std::vector<std::string>& TestTargets();
@@ -127,6 +131,8 @@ absl::StatusOr<std::vector<HostTensor>> RunFusion(const std::string& kind, const
 Target WithoutCaches(const std::string& target);
 // The target where f32 may be multiplied in tf32.
 Target WithTf32(const std::string& target);
+// The GPU with so few multiprocessors that small results have large tiles.
+Target WithOneMultiprocessor(Target target);
 
 }  // namespace weft
 

@@ -11,6 +11,9 @@
 #include "proto/safetensors.h"
 
 namespace weft {
+
+[[gnu::weak]] const size_t graph_def::kMaxMessageBytes = size_t{1} << 31;
+
 namespace {
 
 absl::Status In(const std::string& path, const absl::Status& status) {
@@ -21,10 +24,10 @@ absl::Status In(const std::string& path, const absl::Status& status) {
 
 // The wire form where one message has room for it.
 absl::StatusOr<GraphDef> Fitting(absl::StatusOr<GraphDef> def, const char* otherwise) {
-  if (!def.ok() || def->ByteSizeLong() < graph_def::max_message_bytes) return def;
+  if (!def.ok() || def->ByteSizeLong() < graph_def::kMaxMessageBytes) return def;
   return absl::OutOfRangeError(absl::StrCat(otherwise, " takes ", def->ByteSizeLong(),
                                             " bytes, expected less than ",
-                                            graph_def::max_message_bytes));
+                                            graph_def::kMaxMessageBytes));
 }
 
 // The first error of a text, with its place.
@@ -93,10 +96,9 @@ absl::StatusOr<std::string> Graph::ToText() const {
 }
 
 absl::StatusOr<Graph> Graph::FromText(std::string_view text) {
-  if (text.size() >= graph_def::max_message_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat("expected a text of less than ",
-                                                   graph_def::max_message_bytes, " bytes, got ",
-                                                   text.size()));
+  if (text.size() >= graph_def::kMaxMessageBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "expected a text of less than ", graph_def::kMaxMessageBytes, " bytes, got ", text.size()));
   }
   FirstError error;
   google::protobuf::TextFormat::Parser parser;

@@ -31,9 +31,9 @@ inline constexpr int64_t kMaxConstantBytes = int64_t{1} << 48;
 // Constants with more bytes than this go into the safetensors section of a file.
 inline constexpr int64_t kInlineBytes = 1024;
 
-// What a message has room for, by protobuf's own limit. A test lowers it, before anything else
-// runs.
-inline size_t max_message_bytes = size_t{1} << 31;
+// What a message has room for, by protobuf's own limit. A program may be linked with a definition
+// of its own.
+extern const size_t kMaxMessageBytes;
 
 using Weights = std::map<std::string, HostTensor>;
 

@@ -80,6 +80,8 @@ WEFT_CORE_API int64_t weft_scratch_bytes(const WeftInstance* instance);
 
 /* Threads that share the tiles of launches. */
 typedef struct WeftPool WeftPool;
+/* The most threads of a pool; where more are asked for, it has so many. */
+#define WEFT_MAX_THREADS 1024
 /* Bytes of memory, aligned to 64, for a pool of `threads` threads, the calling one included. */
 WEFT_CORE_API size_t weft_pool_bytes(int threads);
 /* The threads start once a launch is worth them (fewer where the system refuses). */

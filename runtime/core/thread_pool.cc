@@ -27,7 +27,6 @@ using weft::core::Job;
 constexpr int64_t kSpinNanoseconds = 100'000;
 // Pauses, of 40 to 140 cycles each, before the clock is looked at again.
 constexpr int kPauses = 16;
-constexpr int kMaxThreads = 1024;
 constexpr int kProcessorWords = 128;
 
 // How long a run that can be interrupted goes on without looking, where tiles are shorter; and how
@@ -298,7 +297,7 @@ WEFT_CORE_WEAK int RunOnPool(WeftPool* pool, const Job& job, int helpers) {
 }  // namespace weft::core
 
 WEFT_CORE_DEFINITION size_t weft_pool_bytes(int threads) {
-  if (threads > kMaxThreads) threads = kMaxThreads;
+  if (threads > WEFT_MAX_THREADS) threads = WEFT_MAX_THREADS;
   const int64_t workers = threads > 1 ? threads - 1 : 0;
   return static_cast<size_t>(
       weft::core::AlignUp(static_cast<int64_t>(sizeof(WeftPool) + sizeof(Worker) * workers)));
@@ -306,7 +305,7 @@ WEFT_CORE_DEFINITION size_t weft_pool_bytes(int threads) {
 
 WEFT_CORE_DEFINITION WeftPool* weft_pool_start(void* memory, int threads) {
   WeftPool* pool = ::new (memory) WeftPool;
-  if (threads > kMaxThreads) threads = kMaxThreads;
+  if (threads > WEFT_MAX_THREADS) threads = WEFT_MAX_THREADS;
   if (threads > 1) pool->threads = threads;
   return pool;
 }

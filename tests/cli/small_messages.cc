@@ -2,11 +2,9 @@
 // seen with small ones.
 #include "graph/graph_def/format.h"
 
-namespace {
+namespace weft::graph_def {
 
-[[maybe_unused]] const bool lowered = [] {
-  weft::graph_def::max_message_bytes = 256 << 10;
-  return true;
-}();
+// In the place of the library's, which is weak.
+const size_t kMaxMessageBytes = 256 << 10;
 
-}  // namespace
+}  // namespace weft::graph_def

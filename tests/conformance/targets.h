@@ -46,14 +46,12 @@ inline bool IsEmulated() {
   return device != nullptr && device->name() == "emulator";
 }
 
-// What this processor lacks of what code for a target uses: "" where it can run that.
+// Why this processor does not run code for a target: "" where it does, and where the target is a
+// GPU or, as "cpu:native", this processor.
 inline std::string WhyNotHere(const std::string& target) {
-  for (const std::string& feature : FeaturesOfTarget(target)) {
-    if (CpuHas(feature) == false) {
-      return absl::StrCat("this processor cannot run code for ", target, ": it has no ", feature);
-    }
-  }
-  return "";
+  if (FeaturesOfTarget(target).empty()) return "";
+  std::string why;
+  return MakeDevice("cpu", 1).value()->Suits(target, {}, &why) < 0 ? why : "";
 }
 
 // A test of code for OptionsOfTest(), which is left out where this machine cannot run that.

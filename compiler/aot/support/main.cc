@@ -186,8 +186,8 @@ int ReadOptions(int argc, char** argv, Options* options) {
     } else if (const char* value = ValueOf("save-variables", argc, argv, &i)) {
       options->save_variables = value;
     } else if (const char* value = ValueOf("threads", argc, argv, &i)) {
-      if (!ParseNumber(value, &options->threads) || options->threads > 1024) {
-        return Fail(kUsage, "expected --threads=0 to 1024, got '%s'", value);
+      if (!ParseNumber(value, &options->threads) || options->threads > WEFT_MAX_THREADS) {
+        return Fail(kUsage, "expected --threads=0 to %d, got '%s'", WEFT_MAX_THREADS, value);
       }
     } else if (const char* value = ValueOf("bench", argc, argv, &i)) {
       if (!ParseNumber(value, &options->bench) || options->bench < 1 ||

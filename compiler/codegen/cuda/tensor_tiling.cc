@@ -11,13 +11,10 @@ constexpr int64_t kMostStages = 4;
 constexpr int64_t kOpenSize = 1024, kOpenBatches = 16;
 
 // Per cycle and multiprocessor: products of warps and of warpgroups, of elements of 2 bytes, and
-// bytes from the second-level cache. These and the number of multiprocessors are of the largest
-// GPUs of a generation.
+// bytes from the second-level cache. These are of the largest GPUs of a generation.
 constexpr double kWarpProducts = 1024, kGroupProducts = 2048, kCacheBytes = 32;
 // Cycles of a step of depth below which no schedule comes.
 constexpr double kLeastCycles = 4;
-
-int64_t Multiprocessors(const Target& target) { return target.sm >= 90 ? 132 : 108; }
 
 // Products of warpgroups are of 9.0 alone: later generations have others.
 bool HasWarpgroupProducts(const Target& target) {
@@ -67,11 +64,11 @@ double CyclesOfDepth(const ContractionShape& shape, const TensorTiling& tiling,
 
 TensorTiling ChooseTensorTiling(const ContractionShape& shape, int64_t element_bytes,
                                 const Target& target) {
-  const int64_t processors = Multiprocessors(target);
   const std::span<const TensorTiling> tilings = TilingsFor(target);
   const TensorTiling* best = &tilings[0];
   for (const TensorTiling& tiling : tilings) {
-    if (CyclesOfDepth(shape, tiling, processors) < CyclesOfDepth(shape, *best, processors)) {
+    if (CyclesOfDepth(shape, tiling, target.multiprocessors) <
+        CyclesOfDepth(shape, *best, target.multiprocessors)) {
       best = &tiling;
     }
   }
