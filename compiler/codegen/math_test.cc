@@ -129,16 +129,18 @@ std::vector<T> Arguments(size_t count, int seed) {
 }
 
 template <typename T>
-void RunUnary(const std::string& name, int64_t lanes) {
+void RunUnary(const std::string& name, int64_t lanes, bool divides_fast = false) {
   mlir::MLIRContext context;
   const Target target = *Target::Parse(name);
+  math::Instructions instructions = MathInstructions(target);
+  instructions.divides_fast = divides_fast;
   TestModule module(context, target);
   mlir::Builder builder(&context);
   mlir::Type element = sizeof(T) == 4 ? mlir::Type(builder.getF32Type()) : builder.getF64Type();
   for (const UnaryCase& c : kUnary) {
     EmitMap(module.module(), c.name, {element}, element, lanes,
             [&](mlir::ImplicitLocOpBuilder& b, const std::vector<mlir::Value>& x) {
-              return c.emit({b, x[0].getType(), MathInstructions(target)}, x[0]);
+              return c.emit({b, x[0].getType(), instructions}, x[0]);
             });
   }
   module.Compile();
@@ -167,6 +169,7 @@ TEST(Math, UnaryFewLanesF32) { RunUnary<float>("cpu:native", 2); }
 TEST(Math, UnaryFewLanesF64) { RunUnary<double>("cpu:native", 4); }
 TEST(Math, UnaryScalarF32) { RunUnary<float>("cpu:native", 1); }
 TEST(Math, UnaryScalarF64) { RunUnary<double>("cpu:native", 1); }
+TEST(Math, UnaryByDivisionF32) { RunUnary<float>("cpu:native", 32, true); }
 TEST(Math, UnaryPortableF32) { RunUnary<float>("cpu:x86-64-v3", 32); }
 TEST(Math, UnaryPortableF64) { RunUnary<double>("cpu:x86-64-v3", 16); }
 TEST(Math, UnaryPortableScalarF32) { RunUnary<float>("cpu:x86-64-v3", 1); }

@@ -70,8 +70,11 @@ Type Lanes(Type element, int64_t lanes) {
 }  // namespace
 
 math::Instructions MathInstructions(const Target& target) {
+  math::Instructions instructions;
   // What Target asks for registers of 512 bits includes it.
-  return target.vector_bits == 512 ? math::Instructions::kAvx512 : math::Instructions::kPortable;
+  instructions.avx512 = target.vector_bits == 512;
+  instructions.divides_fast = target.cpu == "znver4";
+  return instructions;
 }
 
 Type ScalarEmitter::RegisterType(DataType dtype, int64_t lanes) const {

@@ -1,6 +1,9 @@
 // exp, expm1, tanh and logistic: x = n ln 2 + r with |r| <= ln 2 / 2, and a polynomial for
-// e^r - 1 = r + r^2 q(r). Polynomials in this folder are interpolations at Chebyshev nodes (close
-// to minimax), computed with 50 digits; the comments give the largest error.
+// e^r - 1 = r + r^2 q(r); or, with a table of the powers of two between, n in sixteenths. What is
+// close to 1 does without the table, whose own error would be all that is left of it. Polynomials
+// in this folder are interpolations at Chebyshev nodes (close to minimax), computed with 50 digits;
+// the comments give the largest error.
+#include <array>
 #include <cmath>
 #include <numbers>
 
@@ -29,6 +32,22 @@ constexpr double kRest64[] = {0.5,
                               2.5105217004720745e-8,
                               2.0914686968086877e-9};
 
+// q for |r| <= ln 2 / 32. Relative to e^r: 2^-27.6.
+constexpr double kRestOfSixteenth[] = {0.50000977, 0.16666862};
+
+// 2^(i / 16)
+constexpr std::array<float, 16> kPowersOfSixteenths = {
+    1.0f,       1.0442737f, 1.0905077f, 1.1387886f, 1.1892071f, 1.2418578f, 1.2968396f, 1.3542556f,
+    1.4142135f, 1.4768262f, 1.5422108f, 1.6104903f, 1.6817929f, 1.7562522f, 1.8340081f, 1.9152066f};
+
+// x - n ln 2, for a multiple of ln 2 close to x. ln 2 in two parts; the product with the first is
+// exact inside the fused operation.
+Value MinusMultiple(FloatOps& f, Value x, Value n, Value tail) {
+  Value r = f.Fma(n, f.Const(-0.69314712285995483, -0.69314718055994529), x);
+  r = f.Fma(n, f.Const(-5.7699988786907852e-8, -2.3190468138462996e-17), r);
+  return tail ? f.Add(r, tail) : r;
+}
+
 struct Reduced {
   FloatOps::Rounded n;
   // e^r - 1
@@ -37,13 +56,19 @@ struct Reduced {
 
 Reduced Reduce(FloatOps& f, Value x, Value tail = {}) {
   Reduced result;
-  result.n = f.RoundScaled(x, 1.4426950408889634);
-  // ln 2 in two parts; the product with the first is exact inside the fused operation.
-  Value r = f.Fma(result.n.whole, f.Const(-0.69314712285995483, -0.69314718055994529), x);
-  r = f.Fma(result.n.whole, f.Const(-5.7699988786907852e-8, -2.3190468138462996e-17), r);
-  if (tail) r = f.Add(r, tail);
+  result.n = f.RoundScaled(x, std::numbers::log2e);
+  Value r = MinusMultiple(f, x, result.n.whole, tail);
   result.expm1 = f.Fma(f.Mul(r, r), f.Polynomial(r, kRest32, kRest64), r);
   return result;
+}
+
+// Where there are tables: n is a multiple of 1/16, which leaves r so small that q is a line.
+Value ExpByTable(FloatOps& f, Value x, Value tail) {
+  const FloatOps::RoundedToSixteenths n = f.RoundScaledToSixteenths(x, std::numbers::log2e);
+  Value r = MinusMultiple(f, x, n.multiple, tail);
+  Value expm1 = f.Fma(f.Mul(r, r), f.Polynomial(r, kRestOfSixteenth), r);
+  Value power = f.LookUp(kPowersOfSixteenths, n.place);
+  return f.ScaleByFloor(f.Fma(power, expm1, power), n.multiple);
 }
 
 }  // namespace
@@ -51,11 +76,13 @@ Reduced Reduce(FloatOps& f, Value x, Value tail = {}) {
 Value ExpWithTail(FloatOps& f, Value x, Value tail) {
   // Beyond these the result is 0 or infinity.
   x = f.is_f64() ? f.Clamp(x, -746.0, 710.0) : f.Clamp(x, -104.0, 89.0);
+  if (f.has_tables()) return ExpByTable(f, x, tail);
   Reduced reduced = Reduce(f, x, tail);
   return f.ScaleByPowerOfTwo(f.Add(reduced.expm1, f.Const(1.0)), reduced.n);
 }
 
 Value ExpOfModerate(FloatOps& f, Value x) {
+  if (f.has_tables()) return ExpByTable(f, x, {});
   Reduced reduced = Reduce(f, x);
   return f.ScaleModerately(f.Add(reduced.expm1, f.Const(1.0)), reduced.n);
 }

@@ -67,12 +67,13 @@ Value FloatOps::CopySign(Value magnitude, Value sign) {
 Value FloatOps::Trunc(Value a) { return mlir::math::TruncOp::create(b_, a); }
 
 Value FloatOps::ByRegister(std::initializer_list<Value> operands,
-                           const std::function<Value(llvm::ArrayRef<Value>)>& emit) {
+                           const std::function<Value(llvm::ArrayRef<Value>)>& emit,
+                           Width registers_width) {
   Type element = mlir::getElementTypeOrSelf(type_);
   auto vector = mlir::dyn_cast<mlir::VectorType>(type_);
   const int64_t lanes = vector ? vector.getDimSize(0) : 1;
   const int64_t widest = f64_ ? 8 : 16;
-  int64_t width = widest / 4;
+  int64_t width = registers_width == Width::k512 ? widest : widest / 4;
   while (width < widest && width < lanes) width *= 2;
   const int64_t padded = (lanes + width - 1) / width * width;
   const auto padded_type = mlir::VectorType::get({padded}, element);
@@ -135,7 +136,7 @@ Value FloatOps::Avx512(llvm::StringRef name, llvm::ArrayRef<Value> registers) {
 }
 
 Value FloatOps::RoughReciprocal(Value a) {
-  if (instructions_ == Instructions::kAvx512) {
+  if (instructions_.avx512) {
     return ByRegister({a}, [&](llvm::ArrayRef<Value> x) { return Avx512("rcp14", x); });
   }
   // Taking the bits from those of (about) 1 squared turns the exponent around and the fraction into
@@ -147,7 +148,7 @@ Value FloatOps::RoughReciprocal(Value a) {
 }
 
 Value FloatOps::Quotient(Value a, Value b) {
-  if (f64_) return Div(a, b);
+  if (f64_ || instructions_.divides_fast) return Div(a, b);
   Value r = RoughReciprocal(b), q = Mul(a, r);
   return Fma(Fma(Neg(q), b, a), r, q);
 }
@@ -228,10 +229,7 @@ Value FloatOps::PowerOfTwo(const Rounded& n) {
 }
 
 Value FloatOps::ScaleByPowerOfTwo(Value y, const Rounded& n) {
-  if (instructions_ == Instructions::kAvx512) {
-    return ByRegister({y, n.whole},
-                      [&](llvm::ArrayRef<Value> x) { return Avx512("mask.scalef", x); });
-  }
+  if (instructions_.avx512) return ScaleByFloor(y, n.whole);
   // In two steps, so that neither factor leaves the range; only the second product is rounded.
   Value whole = Whole(n);
   Value half = ShiftRight(whole, 1);
@@ -244,8 +242,36 @@ Value FloatOps::ScaleByPowerOfTwo(Value y, const Rounded& n) {
 }
 
 Value FloatOps::ScaleModerately(Value y, const Rounded& n) {
-  if (instructions_ == Instructions::kAvx512) return ScaleByPowerOfTwo(y, n);
+  if (instructions_.avx512) return ScaleByFloor(y, n.whole);
   return Mul(y, PowerOfTwo(n));
+}
+
+FloatOps::RoundedToSixteenths FloatOps::RoundScaledToSixteenths(Value x, double scale) {
+  Value shift = Const(kShift32 / 16, kShift64 / 16);
+  Value shifted = Fma(x, Const(scale), shift);
+  return {Sub(shifted, shift), Bits(shifted)};
+}
+
+Value FloatOps::LookUp(const std::array<float, 16>& table, Value place) {
+  auto type = mlir::VectorType::get({16}, b_.getF32Type());
+  auto integers = mlir::VectorType::get({16}, b_.getI32Type());
+  Value values = arith::ConstantOp::create(
+      b_, type, mlir::DenseElementsAttr::get(type, llvm::ArrayRef<float>(table)));
+  // Of a place, the instruction looks at the last four bits.
+  return ByRegister(
+      {FromBits(place)},
+      [&](llvm::ArrayRef<Value> x) -> Value {
+        Value places = arith::BitcastOp::create(b_, integers, x[0]);
+        return mlir::LLVM::CallIntrinsicOp::create(
+                   b_, type, b_.getStringAttr("llvm.x86.avx512.permvar.sf.512"),
+                   mlir::ValueRange{values, places})
+            .getResult(0);
+      },
+      Width::k512);
+}
+
+Value FloatOps::ScaleByFloor(Value y, Value n) {
+  return ByRegister({y, n}, [&](llvm::ArrayRef<Value> x) { return Avx512("mask.scalef", x); });
 }
 
 Value FloatOps::FromWhole(Value integer) {

@@ -3,6 +3,7 @@
 #ifndef WEFT_KERNELS_MATH_FLOAT_OPS_H_
 #define WEFT_KERNELS_MATH_FLOAT_OPS_H_
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -14,13 +15,15 @@
 
 namespace weft::math {
 
-// What code may use besides the arithmetic that every processor has. Results on one of these are
+// What code may use besides the arithmetic that every processor has. Results with one of these are
 // the same whatever the number of lanes; between two of these they may differ by a last bit.
-enum class Instructions {
-  kPortable,
-  // AVX-512 F and VL: multiplication by powers of two without overflow on the way, and estimates of
-  // reciprocals.
-  kAvx512,
+struct Instructions {
+  // AVX-512 F and VL: multiplication by powers of two without overflow on the way, estimates of
+  // reciprocals, and tables of 16 numbers in a register.
+  bool avx512 = false;
+  // Whether f32 are divided while other units multiply, in less time than an estimate with its
+  // corrections keeps those busy.
+  bool divides_fast = false;
 };
 
 // Emits at the builder's insertion point. All float operands have the type given at construction,
@@ -54,7 +57,7 @@ class FloatOps {
   mlir::Value CopySign(mlir::Value magnitude, mlir::Value sign);
   mlir::Value Trunc(mlir::Value a);
   // a / b to one unit, for b in [2^-125, 2^125] and |a| up to 2^125 and up to 2^125 b. In f32 by
-  // multiplications: a processor takes as long for one division as for ten of them.
+  // multiplications where a processor takes as long for one division as for ten of them.
   mlir::Value Quotient(mlir::Value a, mlir::Value b);
 
   // Ordered comparisons: false where an operand is NaN.
@@ -96,6 +99,18 @@ class FloatOps {
     mlir::Value shifted_bits;
   };
   Rounded RoundScaled(mlir::Value x, double scale);
+  // x * scale to the nearest multiple of 1/16, and that multiple's place in a table of 16: of what
+  // it is above the whole number below, in sixteenths. |x * scale| must stay below 2^18.
+  struct RoundedToSixteenths {
+    mlir::Value multiple, place;
+  };
+  RoundedToSixteenths RoundScaledToSixteenths(mlir::Value x, double scale);
+  // Whether the next two are to be had: in f32, with AVX-512.
+  bool has_tables() const { return instructions_.avx512 && !f64_; }
+  // table[place % 16], of f32.
+  mlir::Value LookUp(const std::array<float, 16>& table, mlir::Value place);
+  // y * 2^floor(n) for y in [1/4, 4] and finite n.
+  mlir::Value ScaleByFloor(mlir::Value y, mlir::Value n);
   // The integer in `shifted_bits`.
   mlir::Value Whole(const Rounded& rounded);
   // y * 2^n for y in [1/4, 4] and finite n.
@@ -103,17 +118,20 @@ class FloatOps {
   // The same where n is in the range of PowerOfTwo: so are results, unless `scales_at_once`.
   mlir::Value ScaleModerately(mlir::Value y, const Rounded& n);
   // Whether one instruction does either.
-  bool scales_at_once() const { return instructions_ == Instructions::kAvx512; }
+  bool scales_at_once() const { return instructions_.avx512; }
   // 2^n for n from -126 to 127; 0 for -127, infinity for 128 (-1022, 1023, -1023, 1024).
   mlir::Value PowerOfTwo(const Rounded& n);
   // The reverse: an integer of small magnitude as a float.
   mlir::Value FromWhole(mlir::Value integer);
 
  private:
-  // Applies `emit`, which takes and gives registers, to the lanes of the operands.
+  // Applies `emit`, which takes and gives registers, to the lanes of the operands: registers of 512
+  // bits, or as narrow as the lanes allow.
+  enum class Width { kFitting, k512 };
   mlir::Value ByRegister(
       std::initializer_list<mlir::Value> operands,
-      const std::function<mlir::Value(llvm::ArrayRef<mlir::Value> registers)>& emit);
+      const std::function<mlir::Value(llvm::ArrayRef<mlir::Value> registers)>& emit,
+      Width registers = Width::kFitting);
   // The intrinsic of AVX-512 with operands, a value for lanes that are left out, and the mask of
   // those that are not (all).
   mlir::Value Avx512(llvm::StringRef name, llvm::ArrayRef<mlir::Value> registers);

@@ -32,7 +32,7 @@ struct SineCosine {
 SineCosine SinCosOfTurn(FloatOps f, mlir::Value x);
 // 3 units.
 mlir::Value Tanh(FloatOps f, mlir::Value x);
-// 3 units; results below the smallest normal number may be 0, but not with kAvx512.
+// 3 units; results below the smallest normal number may be 0, but not with AVX-512.
 mlir::Value Logistic(FloatOps f, mlir::Value x);
 // 3 units.
 mlir::Value Erf(FloatOps f, mlir::Value x);
