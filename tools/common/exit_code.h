@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "runtime/core/executor.h"
 
 namespace weft::cli {
 
@@ -37,7 +38,7 @@ void PrintError(const absl::Status& status, const char* program = "weft");
 int Finish(const std::function<absl::Status()>& run, const char* program = "weft");
 
 // What --threads takes at most.
-inline constexpr int kMaxThreads = 1024;
+inline constexpr int kMaxThreads = WEFT_MAX_THREADS;
 
 }  // namespace weft::cli
 

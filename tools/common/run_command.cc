@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "runtime/cpu_features.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit_code.h"
 #include "tools/common/memory.h"
@@ -108,10 +109,15 @@ absl::StatusOr<NamedTensors> CallSignature(Session& session, const RunFlags& fla
     if (!call.ok()) return call.status();
     size_t outputs = 0;
     for (const auto& [name, tensor] : *results) outputs += tensor.size_bytes();
+    // Each thread of a processor has scratch of its own.
+    const int threads = flags.threads > 0 ? flags.threads : NumCores();
+    const std::string with =
+        flags.device == "cpu" ? absl::StrCat(" with ", threads, " thread", threads == 1 ? "" : "s")
+                              : "";
     std::fprintf(stderr,
-                 "memory: certificate %s of arena and scratch; measured %s taken by the run, of "
+                 "memory: certificate %s of arena and scratch%s; measured %s taken by the run, of "
                  "which outputs %s; process %s at its highest\n",
-                 ByteText(static_cast<double>((*call)->peak_bytes())).c_str(),
+                 ByteText(static_cast<double>((*call)->peak_bytes())).c_str(), with.c_str(),
                  ByteText(static_cast<double>(taken)).c_str(),
                  ByteText(static_cast<double>(outputs)).c_str(),
                  ByteText(static_cast<double>(PeakResidentBytes())).c_str());
