@@ -57,6 +57,12 @@ struct CompileOptions {
   int memory_budget_threads = 1;
   // Threads that compile at once; 0 means as many as cores.
   int threads = 0;
+  // CUDA's assembler, a path (FindPtxas in compiler/codegen/cuda/ptxas.h), or empty for none: it
+  // verifies the PTX of each target that is a GPU, and a package holds what it makes of that,
+  // machine code for the target's generation, beside the text, so that no driver compiles when the
+  // package is loaded. Of a generation that the program does not know, the package has the text
+  // alone. Internal where it refuses the PTX; FailedPrecondition where it cannot be run.
+  std::string ptxas;
   // Names of passes to leave out.
   std::vector<std::string> disabled_passes;
   // Where set, the IR goes there after each pass: (pass, text). This and the next two are called

@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "compiler/codegen/cpu/backend.h"
 #include "compiler/codegen/cuda/backend.h"
+#include "compiler/codegen/cuda/ptxas.h"
 #include "compiler/codegen/llvm_lowering.h"
 #include "compiler/codegen/target.h"
 #include "compiler/pass_runner.h"
@@ -61,17 +64,19 @@ absl::StatusOr<Target> TargetOf(const std::string& name, const CompileOptions& o
 
 // A name for the container's table, which `made` has not yet: what the table refuses, such as '=',
 // is '_' in it, and one that is too long, or taken by then, becomes a number.
-std::string CodeSection(const std::string& target, const PackageManifest& made) {
-  std::string name = "code." + target.substr(target.find(':') + 1);
+std::string CodeSection(const std::string& prefix, const std::string& target,
+                        const PackageManifest& made) {
+  std::string name = prefix + target.substr(target.find(':') + 1);
   for (char& c : name) {
     if (!IsSectionName({&c, 1})) c = '_';
   }
   const auto taken = [&] {
-    return std::any_of(made.targets().begin(), made.targets().end(),
-                       [&](const TargetPlans& other) { return other.code_section() == name; });
+    return std::any_of(made.targets().begin(), made.targets().end(), [&](const TargetPlans& other) {
+      return other.code_section() == name || other.machine_code_section() == name;
+    });
   };
   for (int i = made.targets_size(); !IsSectionName(name) || taken(); ++i) {
-    name = absl::StrCat("code.", i);
+    name = absl::StrCat(prefix, i);
   }
   return name;
 }
@@ -210,7 +215,7 @@ class Builder : public PackageBuilder {
   absl::Status AddTarget(const std::string& name) {
     absl::StatusOr<Target> target = TargetOf(name, options_);
     if (!target.ok()) return target.status();
-    const std::string section = CodeSection(name, manifest_);
+    const std::string section = CodeSection("code.", name, manifest_);
     TargetPlans* made = manifest_.add_targets();
     made->set_target(name);
     made->set_code_section(section);
@@ -230,7 +235,16 @@ class Builder : public PackageBuilder {
         if (symbol != image->symbols.end()) kernel.set_code_offset(symbol->second);
       }
     }
-    code_.push_back(std::move(image->bytes));
+    if (target->kind == Target::Kind::kCuda && !options_.ptxas.empty()) {
+      absl::StatusOr<std::optional<std::string>> machine_code =
+          AssemblePtx(options_.ptxas, image->bytes, *target);
+      if (!machine_code.ok()) return machine_code.status();
+      if (machine_code->has_value()) {
+        made->set_machine_code_section(CodeSection("cubin.", name, manifest_));
+        code_.emplace_back(made->machine_code_section(), **std::move(machine_code));
+      }
+    }
+    code_.emplace_back(section, std::move(image->bytes));
     return absl::OkStatus();
   }
 
@@ -287,10 +301,7 @@ class Builder : public PackageBuilder {
       sections.push_back({"weights", weights, kPage});
     }
     if (!constants.empty()) sections.push_back({"constants", constants, kPage});
-    for (int i = 0; i < manifest_.targets_size(); ++i) {
-      sections.push_back(
-          {manifest_.targets(i).code_section(), code_[static_cast<size_t>(i)], kPage});
-    }
+    for (const auto& [name, bytes] : code_) sections.push_back({name, bytes, kPage});
     return WriteContainer(sections);
   }
 
@@ -466,7 +477,8 @@ class Builder : public PackageBuilder {
   PackageManifest manifest_;
   WeightTable table_;
   ConstantPool constants_;
-  std::vector<std::string> code_;
+  // Sections, by name.
+  std::vector<std::pair<std::string, std::string>> code_;
   std::map<std::string, HostTensor> weights_;
 };
 

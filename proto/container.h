@@ -10,7 +10,8 @@
 // Sections of a graph file: "graph" (GraphDef), "weights" (safetensors). Of a package: "manifest"
 // (PackageManifest), "weights" (safetensors), "constants" (raw, offsets in Buffer.constant_offset),
 // "code.<target>" (an image to map readable and executable, position-independent, no relocations,
-// such as "code.x86-64-v3"; the manifest says which), "golden" (safetensors with "in/<name>",
+// such as "code.x86-64-v3", or PTX; the manifest says which), "cubin.<target>" (machine code that
+// an assembler made of PTX), "golden" (safetensors with "in/<name>",
 // "out/<name>").
 //
 // Version 1. Changes: (none yet)

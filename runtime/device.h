@@ -62,6 +62,14 @@ class DeviceCode {
   virtual absl::StatusOr<WeftKernel> Find(const KernelEntry& kernel) = 0;
 };
 
+// Where a package has code for a target: sections of its container.
+struct TargetCode {
+  std::string section;
+  // What an assembler made of it for the target's very generation; empty where there is none.
+  std::string machine_code_section = {};
+  std::string target = {};
+};
+
 // Work for a device, done in the order in which it is given, perhaps later. One thread at a time.
 class DeviceQueue {
  public:
@@ -99,7 +107,7 @@ class Device {
   virtual int Suits(const std::string& target, const std::vector<std::string>& features,
                     std::string* why) const = 0;
   virtual absl::StatusOr<std::unique_ptr<DeviceCode>> Load(const Container& container,
-                                                           const std::string& section) = 0;
+                                                           const TargetCode& code) = 0;
 
   // Zeros, for runs and copies that begin afterwards. ResourceExhausted where memory is short.
   virtual absl::StatusOr<DeviceMemory> Allocate(size_t size) = 0;

@@ -261,7 +261,7 @@ absl::Status Package::LoadPlans() {
   }
   target_ = best->target();
   absl::StatusOr<std::unique_ptr<DeviceCode>> code =
-      device_->Load(container_, best->code_section());
+      device_->Load(container_, {best->code_section(), best->machine_code_section(), target_});
   if (!code.ok()) return code.status();
   code_ = *std::move(code);
   for (LoadedPlan& plan : plans_) {

@@ -1,10 +1,8 @@
 #include "compiler/aot/link.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
@@ -17,11 +15,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "compiler/nameless_file.h"
 #include "lld/Common/Driver.h"
-#include "llvm/ADT/SmallString.h"
 #include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Support/MemoryBuffer.h"
-#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
 LLD_HAS_DRIVER(elf)
@@ -31,42 +28,6 @@ namespace {
 
 // What tables and headers add to an object, generously.
 constexpr size_t kMoreThanTheObject = size_t{1} << 20;
-
-// A file that lld can read by its path and that has no name in any folder, so that nothing of it is
-// left however this process ends.
-class NamelessFile {
- public:
-  // In the folder for temporary files, or where that has no such files, in memory.
-  static absl::StatusOr<NamelessFile> Of(std::string_view bytes) {
-    llvm::SmallString<128> folder;
-    llvm::sys::path::system_temp_directory(/*ErasedOnReboot=*/true, folder);
-    int fd = open(folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-    if (fd < 0) fd = memfd_create("weft-link", MFD_CLOEXEC);
-    NamelessFile file(fd);
-    while (fd >= 0 && !bytes.empty()) {
-      const ssize_t written = write(fd, bytes.data(), std::min(bytes.size(), kMostAtOnce));
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) break;
-      bytes.remove_prefix(static_cast<size_t>(written));
-    }
-    if (fd >= 0 && bytes.empty()) return file;
-    return absl::UnavailableError(absl::StrCat("cannot write a temporary file in ",
-                                               folder.str().str(), ": ", strerror(errno),
-                                               "; set TMPDIR to a folder with room"));
-  }
-  NamelessFile(NamelessFile&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  ~NamelessFile() {
-    if (fd_ >= 0) close(fd_);
-  }
-  std::string path() const { return PathOf(fd_); }
-
-  static std::string PathOf(int fd) { return absl::StrCat("/proc/self/fd/", fd); }
-
- private:
-  static constexpr size_t kMostAtOnce = size_t{1} << 30;
-  explicit NamelessFile(int fd) : fd_(fd) {}
-  int fd_;
-};
 
 // lld keeps state of its own in globals.
 std::mutex& LinkerMutex() {

@@ -109,7 +109,8 @@ absl::StatusOr<std::unique_ptr<TestDevice>> MakeHardwareTestDevice(const std::st
   absl::StatusOr<Container> container =
       Container::Open(Bytes::Of(WriteContainer({{"code", ptx, 12}})));
   if (!container.ok()) return container.status();
-  absl::StatusOr<std::unique_ptr<DeviceCode>> code = (*device)->Load(*container, "code");
+  absl::StatusOr<std::unique_ptr<DeviceCode>> code =
+      (*device)->Load(*container, {.section = "code"});
   if (!code.ok()) return code.status();
   return std::make_unique<HardwareGpu>(*std::move(device), *std::move(code), std::move(ptx));
 }

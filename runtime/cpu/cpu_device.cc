@@ -96,8 +96,8 @@ class CpuDevice final : public Device {
   }
 
   absl::StatusOr<std::unique_ptr<DeviceCode>> Load(const Container& container,
-                                                   const std::string& section) override {
-    absl::StatusOr<Pages> code = Pages::MapCode(container, section);
+                                                   const TargetCode& of) override {
+    absl::StatusOr<Pages> code = Pages::MapCode(container, of.section);
     if (!code.ok()) return code.status();
     return std::make_unique<CpuCode>(*std::move(code));
   }

@@ -38,4 +38,11 @@ int SuitsCapability(int sm, const std::string& target, std::string* why) {
   return -1;
 }
 
+bool RunsMachineCode(int sm, const std::string& target) {
+  const auto capability = CapabilityOf(target);
+  if (!capability) return false;
+  return capability->second ? sm == capability->first
+                            : sm / 10 == capability->first / 10 && sm >= capability->first;
+}
+
 }  // namespace weft::cuda

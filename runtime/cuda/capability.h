@@ -11,6 +11,10 @@ namespace weft::cuda {
 // generation alone ("cuda:sm_90a") its own.
 int SuitsCapability(int sm, const std::string& target, std::string* why);
 
+// Whether that GPU runs machine code that was made for the target: of its major number, and no
+// higher minor one; what is for one generation alone, on that.
+bool RunsMachineCode(int sm, const std::string& target);
+
 }  // namespace weft::cuda
 
 #endif  // WEFT_RUNTIME_CUDA_CAPABILITY_H_

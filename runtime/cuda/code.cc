@@ -34,7 +34,8 @@ std::string OneLine(const char* log) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Code>> Code::Load(std::shared_ptr<Context> context,
-                                                 std::string_view ptx) {
+                                                 std::string_view ptx,
+                                                 std::string_view machine_code) {
   if (absl::Status usable = context->Usable(); !usable.ok()) return usable;
   absl::StatusOr<PtxText> read = ReadPtxText(ptx);
   if (!read.ok()) return read.status();
@@ -48,8 +49,15 @@ absl::StatusOr<std::unique_ptr<Code>> Code::Load(std::shared_ptr<Context> contex
   CUmodule module = nullptr;
   const Context::Current current(*context);
   if (!current.ok()) return current.status();
-  const CUresult result =
-      context->api().cuModuleLoadDataEx(&module, text.c_str(), 4, options, values);
+  // Machine code of a newer toolkit is none to a driver: then its compiler makes some.
+  CUresult result = CUDA_ERROR_NO_BINARY_FOR_GPU;
+  if (!machine_code.empty()) {
+    result = context->api().cuModuleLoadDataEx(&module, machine_code.data(), 4, options, values);
+  }
+  if (result == CUDA_ERROR_NO_BINARY_FOR_GPU || result == CUDA_ERROR_INVALID_IMAGE ||
+      result == CUDA_ERROR_UNSUPPORTED_PTX_VERSION) {
+    result = context->api().cuModuleLoadDataEx(&module, text.c_str(), 4, options, values);
+  }
   if (result == CUDA_SUCCESS) {
     return std::unique_ptr<Code>(new Code(std::move(context), module, *std::move(read)));
   }

@@ -27,10 +27,13 @@ struct Kernel {
 
 class Code final : public DeviceCode {
  public:
-  // `ptx` is text; nothing else reaches the driver. InvalidArgument with the driver's words where
-  // it does not take that; Unavailable where a newer driver might.
+  // Of `machine_code`, where that is not empty, which CheckCubin found to be whole and which is of
+  // this GPU's generation; or where the driver is older than that, as without it, of `ptx`, a text.
+  // InvalidArgument with the driver's words where it does not take that; Unavailable where a newer
+  // driver might.
   static absl::StatusOr<std::unique_ptr<Code>> Load(std::shared_ptr<Context> context,
-                                                    std::string_view ptx);
+                                                    std::string_view ptx,
+                                                    std::string_view machine_code);
   ~Code() override;
   absl::StatusOr<WeftKernel> Find(const KernelEntry& kernel) override;
 

@@ -9,6 +9,7 @@
 #include "runtime/cuda/capability.h"
 #include "runtime/cuda/code.h"
 #include "runtime/cuda/context.h"
+#include "runtime/cuda/cubin.h"
 #include "runtime/cuda/driver.h"
 #include "runtime/cuda/queue.h"
 
@@ -32,15 +33,24 @@ class CudaDevice final : public Device {
   }
 
   absl::StatusOr<std::unique_ptr<DeviceCode>> Load(const Container& container,
-                                                   const std::string& section) override {
-    absl::StatusOr<std::string_view> image = container.Section(section);
-    if (!image.ok()) return image.status();
-    absl::StatusOr<std::unique_ptr<cuda::Code>> code = cuda::Code::Load(context_, *image);
-    if (!code.ok()) {
-      return absl::Status(code.status().code(),
-                          absl::StrCat(container.bytes()->path(), ": section '", section,
-                                       "': ", code.status().message()));
+                                                   const TargetCode& of) override {
+    const auto in = [&](const std::string& section, const absl::Status& status) {
+      return absl::Status(status.code(), absl::StrCat(container.bytes()->path(), ": section '",
+                                                      section, "': ", status.message()));
+    };
+    absl::StatusOr<std::string_view> ptx = container.Section(of.section), machine_code;
+    if (!ptx.ok()) return ptx.status();
+    machine_code = "";
+    if (!of.machine_code_section.empty() && cuda::RunsMachineCode(context_->sm(), of.target)) {
+      machine_code = container.Section(of.machine_code_section);
+      if (!machine_code.ok()) return machine_code.status();
+      if (absl::Status status = cuda::CheckCubin(*machine_code); !status.ok()) {
+        return in(of.machine_code_section, status);
+      }
     }
+    absl::StatusOr<std::unique_ptr<cuda::Code>> code =
+        cuda::Code::Load(context_, *ptx, *machine_code);
+    if (!code.ok()) return in(of.section, code.status());
     return *std::move(code);
   }
 

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "runtime/cuda/driver_api.h"
 #include "runtime/cuda/testing/device_fixture.h"
+#include "runtime/cuda/testing/fake_cubin.h"
 #include "runtime/cuda/testing/test_driver.h"
 
 namespace weft {
@@ -96,7 +97,7 @@ TEST_F(CudaDeviceTest, AContextThatCannotBeUsed) {
   queue->Bind(&args);
   const absl::Status refused[] = {device().Allocate(100).status(),
                                   device().NewQueue(0).status(),
-                                  device().Load(CodeOf(kIncrement), "code").status(),
+                                  device().Load(CodeOf(kIncrement), {.section = "code"}).status(),
                                   device().CopyIn(memory.data(), &byte, 1),
                                   queue->CopyIn(memory.data(), &byte, 1),
                                   queue->CopyOut(&byte, memory.data(), 1),
@@ -193,7 +194,9 @@ TEST_F(CudaDeviceTest, PinnedMemoryThatIsShort) {
 // Code.
 
 TEST_F(CudaDeviceTest, CodeThatTheDriverRefuses) {
-  const auto load = [&](std::string_view code) { return device().Load(CodeOf(code), "code"); };
+  const auto load = [&](std::string_view code) {
+    return device().Load(CodeOf(code), {.section = "code"});
+  };
   EXPECT_TRUE(load(kIncrement).ok());
   const absl::Status damaged = load(".version 7.0 this is no code").status();
   EXPECT_EQ(damaged.code(), absl::StatusCode::kInvalidArgument);
@@ -222,17 +225,55 @@ TEST_F(CudaDeviceTest, CodeThatIsNoText) {
         std::string("\x50\xed\x55\xba\x01\0\x10\0\xff\xff\xff\xff\xff\xff\xff\xff", 16),
         std::string("\xb1\x43\x62\x46\x01\0\0\0AAAAAAAA", 16), std::string(),
         std::string(kIncrement) + '\0', std::string("this is no code")}) {
-    const absl::Status status = device().Load(CodeOf(code), "code").status();
+    const absl::Status status = device().Load(CodeOf(code), {.section = "code"}).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(Message(status), HasSubstr("p.weftpkg: section 'code': expected PTX, which"));
   }
+}
+
+// What an assembler made of the text is loaded by GPUs of its very generation, by drivers that know
+// it; it is looked through first.
+TEST_F(CudaDeviceTest, MachineCode) {
+  const auto load = [&](const std::string& target, const std::string& machine_code) {
+    const Container container =
+        Container::Open(
+            Bytes::Of(WriteContainer({{"cubin", machine_code, 12}, {"code", kIncrement, 12}}),
+                      "p.weftpkg"))
+            .value();
+    auto code = device().Load(container, {"code", "cubin", target});
+    if (code.ok()) EXPECT_TRUE((*code)->Find({"increment", 0, 32}).ok());
+    return code.status();
+  };
+  const std::string whole = cuda::MakeFakeCubin(kIncrement);
+  int64_t loaded = 0;
+  const auto expect = [&](const std::string& target, bool is_loaded) {
+    const absl::Status status = load(target, whole);
+    EXPECT_TRUE(status.ok()) << status;
+    loaded += is_loaded ? 1 : 0;
+    EXPECT_EQ(cuda::CountInFakeDriver().machine_code, loaded) << target;
+  };
+  // The GPU is 8.0.
+  expect("cuda:sm_80", true);
+  expect("cuda:sm_70", false);
+  cuda::ConfigureFakeDriver({.no_machine_code = true});
+  loaded = 0;
+  expect("cuda:sm_80", false);
+
+  std::string damaged = whole;
+  damaged.resize(damaged.size() - 9);
+  const absl::Status status = load("cuda:sm_80", damaged);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(status),
+              HasSubstr("p.weftpkg: section 'cubin': its machine code is damaged: segment 0"));
+  // Of no use here, it is not looked at.
+  EXPECT_TRUE(load("cuda:sm_70", damaged).ok());
 }
 
 TEST_F(CudaDeviceTest, KernelsThatCannotBeLaunched) {
   std::string text = kIncrement;
   text += ".visible .entry narrow(.param .u32 n)\n{\nret;\n}\n";
   text += ".visible .entry exact()\n.reqntid 64, 1, 1\n{\nret;\n}\n";
-  const auto code = device().Load(CodeOf(text), "code").value();
+  const auto code = device().Load(CodeOf(text), {.section = "code"}).value();
   const auto message = [&](const std::string& name, uint32_t threads) {
     const absl::Status status = code->Find({name, 0, threads}).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
@@ -251,7 +292,7 @@ TEST_F(CudaDeviceTest, KernelsThatCannotBeLaunched) {
     // Its parameters are not known there, and their number is nobody's to check.
     const auto old = cuda::FakeCudaDevice(0, cuda::kOldDriver);
     ASSERT_TRUE(old.ok()) << old.status();
-    const auto same = (*old)->Load(CodeOf(text), "code").value();
+    const auto same = (*old)->Load(CodeOf(text), {.section = "code"}).value();
     EXPECT_TRUE(same->Find({"narrow", 0, 32}).ok());
   }
   cuda::ConfigureFakeDriver({.threads_of_kernels = 256});

@@ -88,7 +88,7 @@ TEST_F(LimitsTest, NobodyWaitsToGiveBackOrToGet) {
   const DeviceMemory a = Numbers(1);
   DeviceMemory b = Numbers(0);
   auto queue = device().NewQueue(0).value();
-  auto code = device().Load(CodeOf(kIncrement), "code").value();
+  auto code = device().Load(CodeOf(kIncrement), {.section = "code"}).value();
   WeftLaunch launch = Increment(a, b);
   launch.kernel = code->Find({"increment", 0, 32}).value();
   GiveUp(*queue, launch);

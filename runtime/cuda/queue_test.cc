@@ -57,7 +57,7 @@ TEST_F(QueueTest, ScratchIsSharedMemoryOfABlock) {
   text.insert(text.find(store),
               "mov.u32 %r1, scratch; mad.lo.u32 %r1, %r2, 4, %r1;\n"
               "st.shared.f32 [%r1+99872], %f2; ld.shared.f32 %f2, [%r1+99872];\n");
-  const auto code = device().Load(CodeOf(text), "code").value();
+  const auto code = device().Load(CodeOf(text), {.section = "code"}).value();
   const DeviceMemory a = Numbers(0), b = Numbers(0);
   const auto queue = device().NewQueue(100000).value();
   WeftLaunch launch = Increment(a, b);
@@ -284,7 +284,7 @@ TEST_F(QueueTest, AKernelThatFailsEndsTheUseOfTheGpu) {
     std::vector<float> values(kCount);
     const absl::Status later[] = {device().Allocate(100).status(),
                                   device().NewQueue(0).status(),
-                                  device().Load(CodeOf(kIncrement), "code").status(),
+                                  device().Load(CodeOf(kIncrement), {.section = "code"}).status(),
                                   device().CopyIn(a.data(), values.data(), kBytes),
                                   device().CopyOut(values.data(), a.data(), kBytes),
                                   queue->CopyIn(a.data(), values.data(), kBytes)};
@@ -418,7 +418,7 @@ TEST_F(QueueTest, ManyThreads) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
-      const auto code = device_->Load(CodeOf(kIncrement), "code").value();
+      const auto code = device_->Load(CodeOf(kIncrement), {.section = "code"}).value();
       const WeftKernel kernel = code->Find({"increment", 0, 32}).value();
       const DeviceMemory from = device_->Allocate(kBytes).value();
       const DeviceMemory to = device_->Allocate(kBytes).value();

@@ -183,13 +183,13 @@ class EmulatorDevice final : public Device {
   }
 
   absl::StatusOr<std::unique_ptr<DeviceCode>> Load(const Container& container,
-                                                   const std::string& section) override {
-    absl::StatusOr<std::string_view> code = container.Section(section);
+                                                   const TargetCode& of) override {
+    absl::StatusOr<std::string_view> code = container.Section(of.section);
     if (!code.ok()) return code.status();
     absl::StatusOr<int> module = emulator_->Load(std::string(*code));
     if (!module.ok()) {
       return absl::Status(module.status().code(),
-                          absl::StrCat(container.bytes()->path(), ": section '", section,
+                          absl::StrCat(container.bytes()->path(), ": section '", of.section,
                                        "': ", module.status().message()));
     }
     return std::make_unique<EmulatorCode>(emulator_, *module);

@@ -125,7 +125,8 @@ TEST(EmulatorDevice, NothingStopsARunThatHasCommitted) {
   constexpr int64_t kCount = 4096;
   const std::shared_ptr<Device> device = *MakeEmulatorDevice({.sm = 80});
   const std::string file = WriteContainer({{"code", plan_testing::TestPtx(), 12}});
-  const auto code = *device->Load(*Container::Open(Bytes::Of(file, "p.weftpkg")), "code");
+  const auto code =
+      *device->Load(*Container::Open(Bytes::Of(file, "p.weftpkg")), {.section = "code"});
   const WeftKernel sum = *code->Find({"sum", 0, TEST_TILE});
 
   plan_testing::PlanBuilder b("step");

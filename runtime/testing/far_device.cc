@@ -142,8 +142,8 @@ int FarDevice::Suits(const std::string& target, const std::vector<std::string>& 
 }
 
 absl::StatusOr<std::unique_ptr<DeviceCode>> FarDevice::Load(const Container& container,
-                                                            const std::string& section) {
-  return cpu_->Load(container, section);
+                                                            const TargetCode& code) {
+  return cpu_->Load(container, code);
 }
 
 absl::StatusOr<DeviceMemory> FarDevice::Allocate(size_t size) {

@@ -30,7 +30,7 @@ class FarDevice final : public Device {
   int Suits(const std::string& target, const std::vector<std::string>& features,
             std::string* why) const override;
   absl::StatusOr<std::unique_ptr<DeviceCode>> Load(const Container& container,
-                                                   const std::string& section) override;
+                                                   const TargetCode& code) override;
   absl::StatusOr<DeviceMemory> Allocate(size_t size) override;
   absl::Status CopyIn(void* device, const void* host, size_t bytes) override;
   absl::Status CopyOut(void* host, const void* device, size_t bytes) override;

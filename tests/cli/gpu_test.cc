@@ -1,6 +1,7 @@
 // --device cuda:N as people type it: without a driver, and with one made for tests.
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -11,6 +12,7 @@
 namespace weft {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr char kDriver[] = "LD_LIBRARY_PATH=runtime/cuda/testing/driver ";
@@ -28,7 +30,8 @@ class CliGpu : public CliTest {
     graph.AddSignature("run", {{"y", more}}, {sum.Assign(more)});
     ASSERT_TRUE(graph.status().ok()) << graph.status();
     ASSERT_TRUE(graph.Save(Path("gpu.weft")).ok());
-    Ok("compile " + Path("gpu.weft") + " --target cuda:sm_80 -o " + Path("gpu.weftpkg"));
+    Ok("compile " + Path("gpu.weft") + " --target cuda:sm_80 --ptxas none -o " +
+       Path("gpu.weftpkg"));
     arguments_ = " " + Path("gpu.weftpkg") + " --signature run --init --feed x=0.5";
   }
 
@@ -69,6 +72,37 @@ TEST_F(CliGpu, CompilesForItAndMeasures) {
   EXPECT_EQ(here.code, 0) << here.err;
   EXPECT_EQ(here.out, emulated);
   EXPECT_EQ(ReadFile(Path("here")), ReadFile(Path("there")));
+}
+
+TEST_F(CliGpu, MachineCodeOfAnAssembler) {
+  const std::string package = Path("gpu.weftpkg"), ptxas = "runtime/cuda/testing/fake_ptxas";
+  const std::string plain = ReadFile(package);
+  const Ended made = Run("tools/weft compile " + Path("gpu.weft") + " -o " + package +
+                         " --target cuda:sm_70,sm_80,cpu:x86-64-v3 --ptxas " + ptxas);
+  EXPECT_EQ(made.code, 0) << made.err;
+  EXPECT_THAT(made.err,
+              AllOf(HasSubstr("Verified by " + ptxas +
+                              ", whose machine code it holds beside PTX: "
+                              "cuda:sm_80.\n"),
+                    HasSubstr("PTX alone, since " + ptxas + " does not know them: cuda:sm_70.\n")));
+  EXPECT_THAT(Ok("inspect " + package),
+              AllOf(HasSubstr("target cuda:sm_80, with machine code beside PTX\n"),
+                    HasSubstr("target cuda:sm_70\n"), HasSubstr("cubin.sm_80")));
+  const Ended run = Run(kDriver + (kRun + arguments_) + " --device cuda:0");
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(run.out, HasSubstr("y f32[] 2.648"));
+  EXPECT_EQ(Ok("run" + arguments_ + " --device emulator:sm_80"), run.out);
+
+  // Without it, the text alone.
+  const std::string out = " " + Path("gpu.weft") + " -o " + Path("x.weftpkg");
+  Ok("compile" + out + " --target cuda:sm_80 --ptxas none");
+  EXPECT_EQ(ReadFile(Path("x.weftpkg")), plain);
+  std::filesystem::remove(Path("x.weftpkg"));
+  EXPECT_THAT(Fails(1, "compile" + out + " --target cuda:sm_80 --ptxas " + Path("none")),
+              HasSubstr("cannot be run"));
+  EXPECT_THAT(Fails(2, "compile" + out + " --ptxas " + ptxas),
+              HasSubstr("--ptxas is for packages with code for GPUs"));
+  EXPECT_FALSE(std::filesystem::exists(Path("x.weftpkg")));
 }
 
 // Whatever this machine has, here is a driver that is none.

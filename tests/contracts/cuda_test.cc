@@ -29,9 +29,10 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::string PackageOf(const Graph& graph) {
+std::string PackageOf(const Graph& graph, const std::string& ptxas = "") {
   CompileOptions options;
   options.targets = {"cuda:sm_80"};
+  options.ptxas = ptxas;
   return CompilePackage(graph, options).value();
 }
 
@@ -73,6 +74,22 @@ class CudaTest : public testing::Test {
 
   std::shared_ptr<Device> device_;
 };
+
+TEST_F(CudaTest, MachineCodeIsLoadedBesideItsText) {
+  const std::string package = PackageOf(SmallNetwork(), "runtime/cuda/testing/fake_ptxas");
+  const Both both = OpenBoth(package);
+  EXPECT_EQ(cuda::CountInFakeDriver().machine_code, 1);
+  for (Session* session : {both.driver.get(), both.emulator.get()}) {
+    ASSERT_TRUE(session->Run("init", {}).ok());
+  }
+  const auto a = both.driver->Run("train_step", FeedsOfSmallNetwork(4));
+  const auto b = both.emulator->Run("train_step", FeedsOfSmallNetwork(4));
+  ASSERT_TRUE(a.ok()) << a.status();
+  ASSERT_TRUE(b.ok()) << b.status();
+  ExpectSameBits(*a, *b, "a step");
+  // As long as somebody has the package, so does the driver.
+  EXPECT_EQ(cuda::CountInFakeDriver().modules, 1);
+}
 
 TEST_F(CudaTest, TrainingIsTheEmulatorsBitForBit) {
   const Both both = OpenBoth(PackageOf(SmallNetwork()));

@@ -18,7 +18,11 @@
 #include "absl/strings/str_split.h"
 #include "compiler/api.h"
 #include "compiler/check_options.h"
+#include "compiler/codegen/cuda/ptxas.h"
+#include "proto/container.h"
 #include "proto/file.h"
+#include "proto/parse_message.h"
+#include "proto/plan.pb.h"
 #include "proto/printable.h"
 #include "proto/suggest.h"
 #include "tools/common/command_line.h"
@@ -38,7 +42,7 @@ const std::vector<std::string>& Kinds() {
 }
 
 struct Flags {
-  std::string model, out, emit, checkpoint, dump, matmul_precision;
+  std::string model, out, emit, checkpoint, dump, matmul_precision, ptxas;
   std::vector<std::string> targets, signatures, specialize, disabled_passes, golden;
   uint64_t memory_budget = 0;
   int threads = 0, memory_budget_threads = 1;
@@ -65,6 +69,8 @@ absl::StatusOr<std::string> ChooseKind(const Flags& flags) {
   return UsageError(absl::StrCat("there is no --emit '", kind, "'", Suggestion(kind, Kinds())));
 }
 
+bool IsGpu(const std::string& target) { return absl::StartsWith(target, "cuda:"); }
+
 bool IsText(const std::string& kind) {
   return kind == "mlir" || kind == "llvm" || kind == "asm" || kind == "ptx";
 }
@@ -89,7 +95,7 @@ absl::StatusOr<std::vector<std::string>> TargetsOf(const std::vector<std::string
     return UsageError(absl::StrCat("--emit ", kind, " is for one --target, got ", targets.size()));
   }
   for (const std::string& target : targets) {
-    const bool is_gpu = absl::StartsWith(target, "cuda:");
+    const bool is_gpu = IsGpu(target);
     if (kind == "ptx" && !is_gpu) {
       return UsageError(
           absl::StrCat("--emit ptx is for GPUs, such as --target cuda:sm_80, got ", target));
@@ -116,6 +122,12 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
   absl::StatusOr<std::vector<std::string>> targets = TargetsOf(flags.targets, kind);
   if (!targets.ok()) return targets.status();
   options.targets = *std::move(targets);
+  const bool has_gpu = std::any_of(options.targets.begin(), options.targets.end(), IsGpu);
+  if (kind == "package" && has_gpu) {
+    options.ptxas = flags.ptxas.empty() ? FindPtxas() : flags.ptxas == "none" ? "" : flags.ptxas;
+  } else if (!flags.ptxas.empty()) {
+    return UsageError("--ptxas is for packages with code for GPUs, such as --target cuda:sm_80");
+  }
   if (!flags.golden.empty() &&
       std::none_of(options.targets.begin(), options.targets.end(),
                    [](const std::string& target) { return absl::StartsWith(target, "cpu:"); })) {
@@ -178,6 +190,30 @@ absl::Status Compiled(const absl::Status& status, const Flags& flags) {
   if (!flags.freeze || !absl::IsFailedPrecondition(status)) return status;
   return AsBadInput(
       absl::InvalidArgumentError(absl::StrCat(flags.checkpoint, ": ", status.message())));
+}
+
+// For which GPUs the package has machine code, where there was an assembler.
+void TellMachineCode(const std::string& path, const std::string& ptxas) {
+  PackageManifest manifest;
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
+  if (!bytes.ok()) return;
+  const absl::StatusOr<Container> container = Container::Open(*std::move(bytes));
+  if (!container.ok()) return;
+  const absl::StatusOr<std::string_view> section = container->Section("manifest");
+  if (!section.ok() || !ParseMessage(*section, &manifest)) return;
+  std::vector<std::string> with, without;
+  for (const TargetPlans& target : manifest.targets()) {
+    if (!IsGpu(target.target())) continue;
+    (target.machine_code_section().empty() ? without : with).push_back(target.target());
+  }
+  if (!with.empty()) {
+    std::fprintf(stderr, "Verified by %s, whose machine code it holds beside PTX: %s.\n",
+                 Printable(ptxas).c_str(), absl::StrJoin(with, ", ").c_str());
+  }
+  if (!without.empty()) {
+    std::fprintf(stderr, "PTX alone, since %s does not know them: %s.\n", Printable(ptxas).c_str(),
+                 absl::StrJoin(without, ", ").c_str());
+  }
 }
 
 absl::Status Emit(const Graph& graph, const CompileOptions& options, const Flags& flags,
@@ -251,6 +287,7 @@ absl::Status Run(const Flags& flags) {
   std::fprintf(stderr, "%s: %s for %s, %.2f s\n", written.c_str(), kind->c_str(),
                absl::StrJoin(options->targets, ", ").c_str(),
                std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  if (!options->ptxas.empty()) TellMachineCode(flags.out, options->ptxas);
   if (*kind == "package" && flags.checkpoint.empty() && !graph->Variables().empty()) {
     std::fprintf(stderr,
                  "It holds no values of variables: run init or give a checkpoint where it runs, or "
@@ -319,6 +356,12 @@ Command AddCompile(CLI::App& program) {
   app->add_option("--threads", flags->threads, "Threads that compile at once; 0: one per core")
       ->type_name("N")
       ->check(WholeNumber(0, kMaxThreads));
+  app->add_option(
+         "--ptxas", flags->ptxas,
+         "package: CUDA's assembler, which verifies the code for GPUs and adds machine code "
+         "to it, so that drivers need not make it; none for PTX alone. Looked for in "
+         "$CUDA_HOME, $CUDA_PATH, $PATH and /usr/local/cuda if not given")
+      ->type_name("FILE");
   AddDisablePass(app, flags->disabled_passes);
   app->add_option("--dump-after-each-pass", flags->dump,
                   "Write the IR after each pass into this folder, or to standard error with -")

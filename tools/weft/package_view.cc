@@ -163,7 +163,9 @@ json Describe(const Container& container, const PackageManifest& manifest,
     for (const Plan& plan : target.plans()) {
       if (shown(plan.signature())) plans.push_back(PlanOf(plan, options.json || options.steps));
     }
-    package["targets"].push_back({{"target", target.target()}, {"plans", plans}});
+    package["targets"].push_back({{"target", target.target()},
+                                  {"machine_code", target.machine_code_section()},
+                                  {"plans", plans}});
   }
   return package;
 }
@@ -285,7 +287,9 @@ std::string TextOf(const json& package, bool steps) {
                     ByteText(section["bytes"].get<double>()), "\n");
   }
   for (const json& target : package.value("targets", json::array())) {
-    absl::StrAppend(&text, "\ntarget ", Text(target["target"]), "\n");
+    const bool has_machine_code = !Text(target["machine_code"]).empty();
+    absl::StrAppend(&text, "\ntarget ", Text(target["target"]),
+                    has_machine_code ? ", with machine code beside PTX" : "", "\n");
     for (const json& plan : target["plans"]) {
       absl::StrAppend(&text, "  plan ", Text(plan["signature"]));
       if (plan.contains("specialization")) {

@@ -88,7 +88,7 @@ class QueueTest : public CudaDeviceTest {
   static constexpr size_t kBytes = kCount * sizeof(float);
 
   QueueTest()
-      : code_(device().Load(CodeOf(kIncrement), "code").value()),
+      : code_(device().Load(CodeOf(kIncrement), {.section = "code"}).value()),
         kernel_(code_->Find({"increment", 0, 32}).value()) {}
 
   struct Run {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/cuda/driver_api.h"
+#include "runtime/cuda/testing/fake_cubin.h"
 #include "runtime/cuda/testing/fake_gpu.h"
 
 namespace weft::cuda {
@@ -128,7 +129,8 @@ void ConfigureFakeDriver(const FakeDriverOptions& options) {
   gpu.complaints.clear();
   FakeDriverCounts& counts = gpu.counts;
   counts.launches = counts.captures = counts.graph_launches = counts.kernels = 0;
-  counts.copied_in = counts.copied_out = counts.blocked = counts.event_waits = 0;
+  counts.machine_code = counts.copied_in = counts.copied_out = counts.blocked = counts.event_waits =
+      0;
   gpu.was_lost = gpu.was_lost || gpu.lost != CUDA_SUCCESS;
   gpu.lost = CUDA_SUCCESS;
   if (gpu.contexts.empty()) gpu.emulator.reset();
@@ -300,14 +302,16 @@ CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned num_op
   const Lock lock(gpu.mutex);
   if (const CUresult result = ReadyOutsideCapture("a load"); result != CUDA_SUCCESS) return result;
   std::string text = static_cast<const char*>(image);
-  // Machine code in one of its containers, whose header a driver would believe.
-  for (const char* magic : {"\x7f"
-                            "ELF",
-                            "\x50\xed\x55\xba", "\xb1\x43\x62\x46"}) {
+  // Machine code in other containers than one, whose headers a driver would believe.
+  for (const char* magic : {"\x50\xed\x55\xba", "\xb1\x43\x62\x46"}) {
     if (text.rfind(magic, 0) != 0) continue;
     gpu.Complain("an image that is no text");
     return CUDA_ERROR_INVALID_IMAGE;
   }
+  const bool machine_code = text.rfind(ELFMAG, 0) == 0;
+  if (machine_code && gpu.options.no_machine_code) return CUDA_ERROR_NO_BINARY_FOR_GPU;
+  // It believes that this is what fake_ptxas made.
+  if (machine_code) text = FakeCubin(static_cast<char*>(const_cast<void*>(image))).ptx();
   if (FakeGpu::Fails(&gpu.options.fail_load)) {
     WriteLog(
         "ptxas application ptx input, line 7; error : told to fail\x01\n" + std::string(20000, '!'),
@@ -328,6 +332,7 @@ CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned num_op
   auto* made = new FakeModule{*loaded, current.back()};
   gpu.modules.insert(made);
   *module = reinterpret_cast<CUmodule>(made);
+  if (machine_code) ++gpu.counts.machine_code;
   return CUDA_SUCCESS;
 }
 

@@ -26,6 +26,7 @@ struct FakeDriverOptions {
   int64_t fail_capture = 0, fail_instantiate = 0, fail_graph_launch = 0, fail_record = 0;
   bool no_memory = false;  // every allocation fails
   bool no_pinned = false;
+  bool no_machine_code = false;  // it is of a newer toolkit
   // Which kernel stops at an illegal address when its turn comes, or what else it does.
   int64_t fail_kernel = 0;
   int kernel_result = 700;
@@ -43,8 +44,9 @@ struct FakeDriverOptions {
 // What there is at the moment, and what was done since the options were set.
 struct FakeDriverCounts {
   int64_t contexts, modules, allocations, pinned, streams, events, graphs, executable_graphs;
-  int64_t nodes;     // of executable graphs
-  int64_t launches;  // one by one
+  int64_t nodes;         // of executable graphs
+  int64_t machine_code;  // modules of it that were loaded
+  int64_t launches;      // one by one
   int64_t captures, graph_launches;
   int64_t kernels;                // executed
   int64_t copied_in, copied_out;  // bytes, executed
