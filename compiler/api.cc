@@ -26,7 +26,6 @@ namespace {
 
 // Far above what anybody names, and far below the sections that a package has room for.
 constexpr size_t kMaxTargets = 256;
-// As many as a session's pool has at most.
 
 ir::GraphOp GraphOpOf(const Graph& graph) { return llvm::cast<ir::GraphOp>(graph.impl()->graph); }
 

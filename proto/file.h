@@ -51,8 +51,9 @@ bool SameFile(const std::string& a, const std::string& b);
 
 // Writes the file atomically (beside, fsync, rename, fsync of the folder): at `path` is either the
 // old file or the whole new one, and a process that is ended while it writes leaves nothing beside,
-// where the file system allows that (proto/core/atomic_file.h). A file that is replaced keeps its
-// permissions. A symbolic link stays, and what it points to is replaced; a device or a pipe
+// where the file system allows that, but in its last moments (proto/core/atomic_file.h). A file
+// that is replaced keeps its permissions. A symbolic link stays, and what it points to is replaced;
+// a device or a pipe
 // (/dev/stdout) is written to directly. Errors name the path: NotFound (no such folder),
 // PermissionDenied, ResourceExhausted (disk full), InvalidArgument (a folder), Internal.
 absl::Status WriteFileAtomically(const std::string& path, std::string_view bytes);

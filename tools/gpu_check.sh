@@ -38,11 +38,14 @@ echo "$device: $name, sm_$capability, driver for CUDA $(fact cuda), $(($(fact me
 
 say "set-up and build"
 tools/setup.sh python3-venv > /dev/null
-suites=(//tests/conformance:{conformance,edge_cases,random_graph,random_program,random_views,special_values}_test_cuda
-  //tests/e2e:{training,digits}_test_cuda //tests/contracts:{device,indices}_test
-  //tests/conformance:tf32_test_sm_80 //compiler/codegen:cuda_{contraction,loop,reduction,window_scatter}_test)
+# All tests that the emulator runs elsewhere, but for those of a driver made for tests.
+for_gpus() { echo "attr('env', '$1', tests(//compiler/... + //tests/...)) except attr('env', 'WEFT_TEST_DEVICE', //...)"; }
+all=$(bazel query --noshow_progress "$(for_gpus cuda:sm)")
+of_sm_90a=$(bazel query --noshow_progress "$(for_gpus sm_90a)")
+mapfile -t suites < <(grep -vxFf <(echo "$of_sm_90a") <<< "$all")
+suites+=(//tests/contracts:{device,indices}_test)
 # Code for sm_90a runs on that generation alone.
-[ "$capability" -ne 90 ] || suites+=(//tests/conformance:{contractions,tf32}_test_sm_90a //compiler/codegen:tensor_core_test)
+[ "$capability" -ne 90 ] || { mapfile -t -O "${#suites[@]}" suites <<< "$of_sm_90a"; suites+=(//compiler/codegen:tensor_core_test); }
 bazel build --noshow_progress //tools:weft //tools/examples:digits //tests/benchmarks:gpu_workloads "${suites[@]}"
 bazel-bin/tools/examples/digits "$out/digits.weft"
 

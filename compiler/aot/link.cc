@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <set>
 #include <system_error>
 #include <thread>
@@ -38,21 +39,26 @@ std::mutex& LinkerMutex() {
 // What lld makes of its arguments, of about `size` bytes. It would write a file under another name
 // and rename that, but what is no file it writes to: a pipe.
 absl::StatusOr<std::string> RunLinker(std::vector<std::string> arguments, size_t size) {
+  std::string output, chunk(size_t{1} << 20, '\0');
+  output.reserve(size);
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) {
     return absl::UnavailableError(absl::StrCat("cannot make a pipe: ", strerror(errno)));
   }
-  std::string output;
-  output.reserve(size);
+  // Whatever happens, it reads to the end: lld waits for a pipe that is full.
+  bool out_of_memory = false;
   std::thread reader;
   try {
-    reader = std::thread([&output, from = ends[0]] {
-      std::vector<char> chunk(1 << 20);
+    reader = std::thread([&, from = ends[0]] {
       while (true) {
         const ssize_t got = read(from, chunk.data(), chunk.size());
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) break;
-        output.append(chunk.data(), static_cast<size_t>(got));
+        try {
+          if (!out_of_memory) output.append(chunk.data(), static_cast<size_t>(got));
+        } catch (const std::bad_alloc&) {
+          out_of_memory = true;
+        }
       }
     });
   } catch (const std::system_error& error) {
@@ -70,6 +76,7 @@ absl::StatusOr<std::string> RunLinker(std::vector<std::string> arguments, size_t
   close(ends[1]);
   reader.join();
   close(ends[0]);
+  if (out_of_memory) return absl::ResourceExhaustedError("no memory for what is linked");
   if (result.retCode == 0) return output;
   return absl::InternalError(absl::StrCat("linking failed: ", messages));
 }

@@ -278,9 +278,7 @@ TEST(TensorCore, OpenSizes) {
         Check({{}, size + 3, size + 8, size, transposed, transposed}, kDTypes[i % 3], kTargets[0],
               open);
         CheckProduct({{}, size, size, size + 16, transposed, !transposed}, kDTypes[i % 3],
-                     TargetsToRun()[2], open);
-        CheckProduct({{}, size + 16, size, size, transposed, !transposed}, kDTypes[(i + 1) % 3],
-                     TargetsToRun()[2], open);
+                     TargetsToRun()[1 + i % 2], open);
         ++i;
       }
     }
@@ -373,24 +371,25 @@ TEST(TensorCore, NoBankConflicts) {
     const char* target;
     Product product;
   };
-  for (auto [target, p] :
-       {Case{kTargets[0], {{}, 896, 1024, 32}}, Case{kTargets[0], {{}, 320, 704, 64}},
-        Case{kTargets[0], {{}, 64, 64, 64}}, Case{kTargets[0], {{60}, 72, 200, 32}},
-        Case{kTargets[0], {{60}, 200, 72, 32}}, Case{kTargets[1], {{67}, 72, 200, 64}},
-        Case{kTargets[1], {{70}, 64, 64, 64}}}) {
+  for (auto [name, p] :
+       {Case{kTargets[0], {{}, 72, 136, 64}}, Case{kTargets[0], {{}, 136, 72, 64}},
+        Case{kTargets[0], {{}, 72, 72, 64}}, Case{kTargets[0], {{}, 40, 40, 64}},
+        Case{kTargets[0], {{}, 8, 24, 64}}, Case{kTargets[1], {{}, 72, 136, 64}},
+        Case{kTargets[1], {{}, 168, 40, 64}}, Case{kTargets[1], {{}, 40, 24, 64}}}) {
+    const Target target = WithOneMultiprocessor(WithTf32(name));
     for (bool ta : {false, true}) {
       for (bool tb : {false, true}) {
         for (DataType dtype : {DataType::kF16, DataType::kF32}) {
-          SCOPED_TRACE(absl::StrCat(target, " ", p.m, " ", p.n, " ", p.k, " ", ta, " ", tb, " ",
+          SCOPED_TRACE(absl::StrCat(name, " ", p.m, " ", p.n, " ", p.k, " ", ta, " ", tb, " ",
                                     ElementText(dtype)));
-          TestFusion fusion(WithTf32(target));
+          TestFusion fusion(target);
           p.ta = ta;
           p.tb = tb;
           ASSERT_TRUE(fusion.TryText("contraction", ProductBody(p, dtype, "")).ok());
           const HostTensor a = RandomHalves(dtype, Join(p.batch, p.m, p.k, ta), 1);
           const HostTensor b = RandomHalves(dtype, Join(p.batch, p.k, p.n, tb), 2);
           ASSERT_TRUE(fusion.TryRun({a, b}, {}).ok());
-          EXPECT_EQ(fusion.bank_conflicts(), 0);
+          EXPECT_EQ(fusion.bank_conflicts().value_or(0), 0);
         }
       }
     }

@@ -104,8 +104,10 @@ class Gpu : public TestDevice {
   }
 
   WeftKernel Find(const std::string&) const override { return nullptr; }
-  int64_t bank_conflicts() const override { return emulator_.bank_conflicts(); }
-  ptx::GlobalTraffic global_traffic() const override { return emulator_.global_traffic(); }
+  std::optional<int64_t> bank_conflicts() const override { return emulator_.bank_conflicts(); }
+  std::optional<ptx::GlobalTraffic> global_traffic() const override {
+    return emulator_.global_traffic();
+  }
 
   absl::Status Run(const Launch& launch, const std::vector<HostTensor>& inputs,
                    std::vector<HostTensor>& results) override {

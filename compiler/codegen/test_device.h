@@ -46,9 +46,9 @@ class TestDevice {
   virtual WeftKernel Find(const std::string& symbol) const = 0;
   // Of a GPU; and passes over the banks of shared memory that all runs lost to conflicts.
   const std::string& ptx() const { return ptx_; }
-  virtual int64_t bank_conflicts() const { return 0; }
+  virtual std::optional<int64_t> bank_conflicts() const { return std::nullopt; }
   // Sectors of 32 bytes that accesses to global memory touched, and the fewest that could be.
-  virtual ptx::GlobalTraffic global_traffic() const { return {}; }
+  virtual std::optional<ptx::GlobalTraffic> global_traffic() const { return std::nullopt; }
 
  protected:
   std::string ptx_;

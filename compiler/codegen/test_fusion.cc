@@ -62,6 +62,13 @@ double UlpOf(DataType dtype, double x) {
 
 }  // namespace
 
+void TestFusion::ExpectNoSectorTwice() const {
+  const std::optional<ptx::GlobalTraffic> traffic = device_->global_traffic();
+  if (!traffic) return;
+  EXPECT_GT(traffic->sectors, 0);
+  EXPECT_EQ(traffic->sectors, traffic->fewest);
+}
+
 Target WithoutCaches(const std::string& name) {
   Target target = *Target::Parse(name);
   target.l3_bytes = 1024;

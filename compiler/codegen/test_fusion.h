@@ -69,8 +69,9 @@ class TestFusion {
   // What became of it for a GPU; and passes over the banks of shared memory that its runs lost to
   // conflicts.
   const std::string& ptx() const { return device_->ptx(); }
-  int64_t bank_conflicts() const { return device_->bank_conflicts(); }
-  ptx::GlobalTraffic global_traffic() const { return device_->global_traffic(); }
+  std::optional<int64_t> bank_conflicts() const { return device_->bank_conflicts(); }
+  // Whether its runs touched no sector more often than they had to.
+  void ExpectNoSectorTwice() const;
   // What follows the name of each instruction there that accesses global memory: "v4.b32" is one of
   // 16 bytes.
   std::vector<std::string> GlobalAccesses() const;

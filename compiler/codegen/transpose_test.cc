@@ -66,9 +66,8 @@ TEST(Transpose, OfAGpuTouchNoSectorTwice) {
       f.Finish("loop", {f.Op("transpose", {x},
                              absl::StrCat("permutation = array<i64: ", c.permutation, ">"))});
       f.Check(c.symbols);
-      EXPECT_GT(f.global_traffic().sectors, 0);
-      EXPECT_EQ(f.global_traffic().sectors, f.global_traffic().fewest);
-      EXPECT_EQ(f.bank_conflicts(), 0);
+      f.ExpectNoSectorTwice();
+      EXPECT_EQ(f.bank_conflicts().value_or(0), 0);
     }
   }
 }
@@ -83,7 +82,7 @@ TEST(Transpose, OfAGpuAccessWords) {
   mlir::Value wide = f.Op("cast", {f.Op("transpose", {x}, turn)}, "dtype = f32");
   f.Finish("loop", {f.Op("add", {wide, y})});
   f.Check({});
-  EXPECT_EQ(f.global_traffic().sectors, f.global_traffic().fewest);
+  f.ExpectNoSectorTwice();
   for (const std::string& access : f.GlobalAccesses()) {
     EXPECT_THAT(access, testing::AnyOf("b32", "v2.b32", "v2.b16", "b64"));
   }

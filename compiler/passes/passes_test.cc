@@ -500,6 +500,22 @@ TEST(SplitReductionsTest, PartsPastTheEndChangeNothing) {
   EXPECT_GT(f.Count("plan.cut"), 10);
 }
 
+// Sizes may be as long as a name may be; a part's would be longer.
+TEST(SplitReductionsTest, SizesThatHaveNoPartsStayWhole) {
+  for (const size_t length : {4000, 4060, 4070, 4080, 4090, 4096}) {
+    SCOPED_TRACE(length);
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {std::string(length, 'n').c_str()});
+    graph.AddSignature("f", {{"y", ReduceSum(x, {0})}});
+    ASSERT_TRUE(graph.status().ok()) << graph.status();
+    Function f(graph);
+    const absl::StatusOr<bool> changed = SplitFor("cuda:sm_80")(f.op());
+    ASSERT_TRUE(changed.ok()) << changed.status();
+    if (length > 4080) EXPECT_FALSE(*changed);
+    if (length == 4000) EXPECT_TRUE(*changed);
+  }
+}
+
 // What reads one tensor is still one kernel, though each reduction is cut.
 TEST(SplitReductionsTest, SumsOfOneTensorStayTogether) {
   Graph graph;

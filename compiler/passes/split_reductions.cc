@@ -17,6 +17,7 @@
 #include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
+#include "graph/ops/infer.h"
 
 namespace weft {
 namespace {
@@ -164,9 +165,16 @@ std::optional<Cut> FindCut(mlir::Operation* op, const Machine& machine) {
         const int64_t multiple = is_row ? kAlignedLength : 1;
         const DimExpr length = DimExpr::CeilDiv(elements, parts * multiple) * multiple;
         const auto known = elements.Constant(), known_length = length.Constant();
-        if (elements.IsOverflow()) return std::nullopt;
+        if (elements.IsOverflow() || length.IsOverflow()) return std::nullopt;
         // Rounding leaves some of the last ones empty.
-        return Cut{i, known ? (*known + *known_length - 1) / *known_length : parts, length};
+        const int64_t used = known ? (*known + *known_length - 1) / *known_length : parts;
+        Shape cut(shape.begin(), shape.begin() + static_cast<int64_t>(i));
+        cut.insert(cut.end(), {used, length});
+        cut.insert(cut.end(), shape.begin() + static_cast<int64_t>(end), shape.end());
+        // Sizes that are hard to write down are harder to write down in parts; whatever is reduced
+        // is computed of elements that are no larger than these.
+        if (!CheckSizes({DataType::kF64, cut}).ok()) return std::nullopt;
+        return Cut{i, used, length};
       }
     }
     if (!size && machine.cuts_anywhere) return std::nullopt;

@@ -67,7 +67,7 @@ std::string JsonOf(const Comparison& comparison) {
 
 }  // namespace
 
-absl::StatusOr<Golden> ReadGolden(const std::string& path) {
+absl::StatusOr<Golden> ReadGolden(const std::string& path, bool on_gpu) {
   absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
   if (!bytes.ok()) return AsBadInput(bytes.status());
   absl::StatusOr<Container> container = Container::Open(*bytes);
@@ -84,7 +84,7 @@ absl::StatusOr<Golden> ReadGolden(const std::string& path) {
   }
   Golden golden;
   golden.signature = file->metadata[kSignature];
-  golden.tf32 = file->metadata.count(kTf32) > 0;
+  golden.tf32 = on_gpu && file->metadata.count(kTf32) > 0;
   for (const auto& [name, tensor] : file->tensors) {
     if (name.rfind(kIn, 0) == 0) golden.inputs[name.substr(sizeof(kIn) - 1)] = tensor;
     if (name.rfind(kOut, 0) == 0) golden.outputs[name.substr(sizeof(kOut) - 1)] = tensor;

@@ -16,13 +16,14 @@ namespace weft::cli {
 struct Golden {
   std::string signature;
   NamedTensors inputs, outputs;
-  // Whether the package's code for GPUs multiplies f32 in tf32, which keeps as many bits as f16.
+  // Whether code for GPUs multiplies f32 in tf32, which keeps as many bits as f16.
   bool tf32 = false;
 };
 
 // Those in a package's section "golden". kBadInput where the file is damaged or the section holds
 // no outputs; kUsage where there is no such section, with how to make one.
-absl::StatusOr<Golden> ReadGolden(const std::string& path);
+// `on_gpu`: whether they are for a run on one; elsewhere, nothing is multiplied in tf32.
+absl::StatusOr<Golden> ReadGolden(const std::string& path, bool on_gpu);
 
 // The package with such a section, in place of one that it had.
 absl::StatusOr<std::string> WithGolden(std::string_view package, const Golden& golden);

@@ -13,7 +13,7 @@ namespace weft {
 
 class Bytes;
 
-// Maps the file, or holds what gzip packed in it. Errors name the path: those of Bytes::Map,
+// The file, or what gzip packed in it. Errors name the path: those of Bytes::Load,
 // InvalidArgument on a damaged gzip file, ResourceExhausted where it unpacks to more than half of
 // the memory that is available.
 absl::StatusOr<std::shared_ptr<const Bytes>> ReadDataFile(const std::string& path);

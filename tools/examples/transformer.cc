@@ -121,7 +121,7 @@ absl::StatusOr<std::string> Continue(Session& session, const Vocabulary& vocabul
 }
 
 absl::Status Run(const std::string& path, int steps) {
-  absl::StatusOr<std::shared_ptr<const Bytes>> file = Bytes::Map(path);
+  absl::StatusOr<std::shared_ptr<const Bytes>> file = Bytes::Load(path);
   if (!file.ok()) return file.status();
   const std::string_view text = (*file)->view();
   if (text.size() < 4096)

@@ -94,7 +94,7 @@ absl::StatusOr<RunState> CheckpointFolder::Restore(Session& session) const {
     return absl::InvalidArgumentError(
         absl::StrCat(last_path(), " does not say which epoch it is of"));
   }
-  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(Path(kHistory));
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Load(Path(kHistory));
   if (!bytes.ok()) return bytes.status();
   std::optional<std::vector<EpochMetrics>> history =
       HistoryFrom(nlohmann::json::parse((*bytes)->view(), nullptr, false));
@@ -149,7 +149,7 @@ std::string CheckpointFolder::MetricsOf(const RunState& state, int64_t number) {
 
 absl::Status CheckpointFolder::RestoreBest(Session& session, RunState& state) const {
   const std::string path = Path(kBest);
-  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Load(path);
   if (!bytes.ok()) return bytes.status();
   absl::StatusOr<Safetensors> best = ReadSafetensors((*bytes)->view(), *bytes);
   if (!best.ok()) {

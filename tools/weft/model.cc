@@ -187,7 +187,7 @@ absl::StatusOr<Graph> LoadGraphNotPackage(const std::string& path) {
 
 absl::StatusOr<NamedTensors> ReadVariables(const std::string& path, const Graph& graph,
                                            const std::string& model) {
-  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Load(path);
   if (!bytes.ok()) return AsBadInput(bytes.status());
   absl::StatusOr<Safetensors> file = ReadSafetensors((*bytes)->view(), *bytes);
   if (!file.ok()) return AsBadInput(NamingFile(file.status(), path));

@@ -60,7 +60,7 @@ std::string OptionsText(const StandardModelOptions& options) {
 
 absl::StatusOr<RunFacts> FactsOfCheckpoint(const std::string& folder) {
   const std::string path = absl::StrCat(folder, "/last.safetensors");
-  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Load(path);
   if (!bytes.ok()) return AsBadInput(bytes.status());
   absl::StatusOr<Safetensors> file = ReadSafetensors((*bytes)->view(), *bytes);
   if (file.ok()) return std::move(file->metadata);

@@ -50,7 +50,7 @@ absl::StatusOr<Golden> Carried(const Flags& flags) {
                                    " is a graph, which carries no golden values; give "
                                    "--inputs and --expected"));
   }
-  absl::StatusOr<Golden> golden = ReadGolden(flags.model);
+  absl::StatusOr<Golden> golden = ReadGolden(flags.model, flags.device != "cpu");
   if (!golden.ok()) {
     return Reworded(golden.status(),
                     absl::StrCat(golden.status().message(), ", or give --inputs and --expected"));
@@ -130,9 +130,10 @@ Command AddVerify(CLI::App& program) {
   app->footer(
       "Without --expected, the golden values that weft compile --golden put into a package are "
       "used,\n"
-      "and, without --rtol and --atol, a tolerance for the rounding of their dtype, or of tf32 "
-      "where\n"
-      "that was compiled with --matmul-precision tf32. The exit code is 1 where outputs differ.\n"
+      "and, without --rtol and --atol, a tolerance for the rounding of their dtype, or on a GPU of "
+      "tf32\n"
+      "where that was compiled with --matmul-precision tf32. The exit code is 1 where outputs "
+      "differ.\n"
       "Examples: weft verify digits.weftpkg\n"
       "          weft verify digits.weftpkg --inputs in.npz --expected out.npz --rtol 1e-4\n"
       "          weft verify digits.weft --checkpoint run/best.safetensors --inputs in.npz \\\n"

@@ -23,8 +23,9 @@ int64_t LanesPerThread(const FusionEmitter& f, const DimExpr& extent, int last, 
 // several elements are aligned in all rows, or in none but the first.
 class RowAccesses {
  public:
-  // `last` as above; `around` is what the extent's coordinate goes along with: the product of the
-  // extents of the others, of which an expression is made.
+  // `last` as above; `around`, the product of all extents of the space, of which expressions are
+  // made with the extent in another form: where they would be too long, accesses are of one
+  // element.
   RowAccesses(const FusionEmitter& f, const DimExpr& extent, int last, const DimExpr& around);
 
   // Of an access; 0 where there are none of several.

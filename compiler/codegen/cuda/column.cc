@@ -19,8 +19,6 @@ namespace {
 
 // With fewer blocks than these, columns go one by one rather than by whole accesses.
 constexpr int64_t kFewBlocks = 1024;
-// What kernels may have without asking the driver for more.
-constexpr int64_t kMaxSharedBytes = 48 << 10;
 
 class CudaColumn : ColumnEmitter {
  public:

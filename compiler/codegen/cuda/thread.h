@@ -13,6 +13,8 @@ namespace weft {
 inline constexpr int kWarp = 32;
 // Threads of a block in kernels whose threads do not work together, or in warps.
 inline constexpr int kThreadsPerBlock = 256;
+// Of shared memory, what code may declare for a block.
+inline constexpr int64_t kMaxSharedBytes = 48 << 10;
 
 // Number of the thread in its block, and of the block in the grid (i64).
 mlir::Value ThreadInBlock(KernelBuilder& kernel);

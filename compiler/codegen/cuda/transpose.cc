@@ -16,8 +16,6 @@ namespace {
 // Narrower than this, a line of either side is a few sectors that the caches hold until their other
 // elements are read, and most threads of a tile would have nothing to do.
 constexpr int64_t kNarrowest = 16;
-// What kernels may declare.
-constexpr int64_t kMaxSharedBytes = 48 << 10;
 // Rows of a tile that the threads of a block go through side by side.
 constexpr int64_t kRows = kThreadsPerBlock / kWarp;
 
