@@ -13,6 +13,7 @@
 #include "compiler/codegen/target.h"
 #include "compiler/package_builder.h"
 #include "compiler/pass_runner.h"
+#include "graph/ir/device.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/graph_impl.h"
 #include "graph/ir/types.h"
@@ -230,6 +231,16 @@ absl::Status CheckOptions(const CompileOptions& options) {
       return absl::InvalidArgumentError(
           absl::StrCat("expected each target once, got '", name, "' twice; name it once"));
     }
+  }
+  for (const auto& [device, name] : options.device_targets) {
+    if (std::string problem = ir::DeviceProblem(device); !problem.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("target '", name, "': expected ", problem, ", got '", device, "'"));
+    }
+    if (name.empty()) continue;
+    absl::StatusOr<Target> target = Target::Parse(name);
+    if (!target.ok()) return target.status();
+    has_tf32 |= target->HasTf32();
   }
   if (options.matmul_precision == MatmulPrecision::kTf32 && !has_tf32) {
     return absl::InvalidArgumentError(absl::StrCat(

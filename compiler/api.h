@@ -38,6 +38,15 @@ struct CompileOptions {
   // "cpu:x86-64-v3+feature..."; "cuda:sm_70", "cuda:sm_80", "cuda:sm_90", "cuda:sm_90a" (NVIDIA's
   // GPUs, as PTX). A package holds each of them, artifacts those of processors. At most 256.
   std::vector<std::string> targets = {"cpu:native"};
+  // For nodes and variables that are placed on a device (Graph::WithDevice): the target of each
+  // such device, {"cuda:0", "cuda:sm_80"}, named as above; "" where it is the device that `targets`
+  // are for. Where one is not here, a "cpu" is the device of a target for processors, and a
+  // "cuda:0" is a GPU beside it of the same target as one for GPUs; otherwise it is an error, which
+  // names the first node. Packages then have code for each of them. What has no code for a GPU
+  // (compiler/codegen/cuda/README.md lists that) runs on the "cpu" where there is a target for it.
+  std::map<std::string, std::string> device_targets;
+  // Nodes and variables are all on the device that `targets` are for, whatever they say.
+  bool ignore_devices = false;
   // Sizes of open dimensions that get plans of their own beside the general one: {"batch", {1,
   // 32}}.
   std::map<std::string, std::vector<int64_t>> specialize;
@@ -65,7 +74,7 @@ struct CompileOptions {
   std::string ptxas;
   // Names of passes to leave out.
   std::vector<std::string> disabled_passes;
-  // Where set, the IR goes there after each pass: (pass, text). This and the next two are called
+  // Where set, the IR goes there after each pass: (pass, text). This and the others are called
   // from the thread that compiles; those of a planner from all that do, at once.
   std::function<void(const std::string& pass, const std::string& ir)> dump;
   // Where set, called with each pass's name and seconds.
@@ -73,6 +82,9 @@ struct CompileOptions {
   // Where set, called as the work goes on: the share of it that is done, from 0 to 1, and what was
   // done last ("plan 3/8"). From any thread, one at a time; those of a planner at once.
   std::function<void(double share, const std::string& what)> progress;
+  // Where set, gets a line for each kernel that runs on the "cpu" since there is no code for the
+  // device that it belongs on: which nodes, and why.
+  std::function<void(const std::string& line)> warn;
   // Where set, gets a line for each edge: fused or not, by which rule, bytes saved.
   std::function<void(const std::string& line)> explain;
 };

@@ -17,6 +17,7 @@
 #include "compiler/pass_runner.h"
 #include "compiler/passes/memory_profile.h"
 #include "compiler/passes/passes.h"
+#include "compiler/passes/place.h"
 #include "compiler/passes/weight_table.h"
 #include "compiler/pipeline.h"
 #include "compiler/plan/build_plan.h"
@@ -24,6 +25,7 @@
 #include "compiler/plan_dialect/plan.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "graph/ir/device.h"
 #include "graph/ir/load_dialect.h"
 #include "graph/ir/types.h"
 #include "llvm/Support/MemoryBufferRef.h"
@@ -35,12 +37,16 @@
 #include "mlir/IR/OwningOpRef.h"
 #include "proto/container.h"
 #include "proto/safetensors.h"
+#include "runtime/core/plan_abi.h"
 
 namespace weft {
 namespace {
 
-constexpr int kVersion = 1;
+// The first is that of plans for one device (proto/plan.proto).
+constexpr int kVersion = 1, kVersionOfSeveralDevices = 2;
 constexpr char kProducer[] = "weft 0.1";
+// A graph's name for this processor.
+constexpr char kCpu[] = "cpu";
 // Kernels are compiled in this many modules at most, whatever the number of threads, so that the
 // code does not depend on it.
 constexpr int kMaxModules = 8;
@@ -71,8 +77,11 @@ std::string CodeSection(const std::string& prefix, const std::string& target,
     if (!IsSectionName({&c, 1})) c = '_';
   }
   const auto taken = [&] {
-    return std::any_of(made.targets().begin(), made.targets().end(), [&](const TargetPlans& other) {
+    const auto has_it = [&](const TargetPlans& other) {
       return other.code_section() == name || other.machine_code_section() == name;
+    };
+    return std::any_of(made.targets().begin(), made.targets().end(), [&](const TargetPlans& other) {
+      return has_it(other) || std::any_of(other.devices().begin(), other.devices().end(), has_it);
     });
   };
   for (int i = made.targets_size(); !IsSectionName(name) || taken(); ++i) {
@@ -128,6 +137,7 @@ class Builder : public PackageBuilder {
       made->set_name(variable.getSymName().str());
       made->set_dtype(static_cast<int32_t>(ir::DataTypeOf(variable.getType())));
       for (const DimExpr& dim : ir::ShapeOf(variable.getType())) made->add_shape(*dim.Constant());
+      made->set_device(VariableDevice(variable));
     }
     return absl::OkStatus();
   }
@@ -143,14 +153,14 @@ class Builder : public PackageBuilder {
   }
 
   absl::StatusOr<std::string> BuildText(const std::string& stage) override {
-    absl::StatusOr<Target> target = TargetOf(options_.targets.at(0), options_);
-    if (!target.ok()) return target.status();
+    absl::StatusOr<DeviceTargets> targets = TargetsOf(options_.targets.at(0));
+    if (!targets.ok()) return targets.status();
     if (stage == "mlir") {
       std::string text;
       llvm::raw_string_ostream stream(text);
       for (const PlanSource& plan : plans_) {
         mlir::OwningOpRef<mlir::ModuleOp> module;
-        absl::StatusOr<mlir::func::FuncOp> function = LowerPlan(plan, *target, module);
+        absl::StatusOr<mlir::func::FuncOp> function = LowerPlan(plan, *targets, module);
         if (!function.ok()) return function.status();
         mlir::OpPrintingFlags flags;
         flags.elideLargeElementsAttrs(16);
@@ -159,25 +169,52 @@ class Builder : public PackageBuilder {
       }
       return text;
     }
-    KernelSet kernels(&context_, *target, /*merge=*/true);
+    if (stage != "llvm" && stage != "asm") {
+      return absl::InvalidArgumentError(
+          absl::StrCat("expected stage mlir, llvm or asm, got '", stage, "'"));
+    }
+    DeviceKernels kernels(&context_, *targets, /*merge=*/true);
     for (const PlanSource& plan : plans_) {
-      absl::StatusOr<Plan> built = MakePlan(plan, kernels);
+      absl::StatusOr<Plan> built = MakePlan(plan, *targets, kernels);
       if (!built.ok()) return built.status();
     }
-    const bool is_gpu = target->kind == Target::Kind::kCuda;
-    if (stage == "llvm") {
-      return is_gpu ? CompileToNvvmText(kernels.module(), *target)
-                    : CompileToLlvmText(kernels.module(), *target);
+    std::string all;
+    for (size_t i = 0; i < kernels.sets.size(); ++i) {
+      absl::StatusOr<std::string> text = TextOf(*kernels.sets[i], stage == "llvm");
+      if (!text.ok()) return text;
+      if (i > 0) absl::StrAppend(&all, "\n// ", targets->placed[i - 1].device, "\n");
+      absl::StrAppend(&all, *text);
     }
-    if (stage == "asm") {
-      return is_gpu ? CompileToPtx(kernels.module(), *target)
-                    : CompileToAssembly(kernels.module(), *target);
-    }
-    return absl::InvalidArgumentError(
-        absl::StrCat("expected stage mlir, llvm or asm, got '", stage, "'"));
+    return all;
   }
 
  private:
+  // The kernels for each of the devices.
+  struct DeviceKernels {
+    DeviceKernels(mlir::MLIRContext* of_all, const DeviceTargets& targets, bool merge_equal)
+        : context(of_all), merge(merge_equal) {
+      for (uint32_t i = 0; i <= targets.placed.size(); ++i) Add(targets.At(i));
+    }
+    void Add(const Target& target) {
+      owned.push_back(std::make_unique<KernelSet>(context, target, merge));
+      sets.push_back(owned.back().get());
+    }
+    mlir::MLIRContext* context;
+    bool merge;
+    std::vector<std::unique_ptr<KernelSet>> owned;
+    std::vector<KernelSet*> sets;
+  };
+
+  static absl::StatusOr<std::string> TextOf(KernelSet& kernels, bool llvm) {
+    const Target& target = kernels.target();
+    if (target.kind == Target::Kind::kCuda) {
+      return llvm ? CompileToNvvmText(kernels.module(), target)
+                  : CompileToPtx(kernels.module(), target);
+    }
+    return llvm ? CompileToLlvmText(kernels.module(), target)
+                : CompileToAssembly(kernels.module(), target);
+  }
+
   // A function to compile.
   struct PlanSource {
     std::string name;  // of the signature
@@ -208,44 +245,122 @@ class Builder : public PackageBuilder {
       return absl::InternalError("the signature's function could not be read");
     }
     copy->walk([&](mlir::func::FuncOp of) { source->function = of; });
+    if (!options_.ignore_devices) FindDevices(source->function);
     sources_.push_back(std::move(copy));
     return absl::OkStatus();
   }
 
   absl::Status AddTarget(const std::string& name) {
-    absl::StatusOr<Target> target = TargetOf(name, options_);
-    if (!target.ok()) return target.status();
+    absl::StatusOr<DeviceTargets> targets = TargetsOf(name);
+    if (!targets.ok()) return targets.status();
     const std::string section = CodeSection("code.", name, manifest_);
     TargetPlans* made = manifest_.add_targets();
     made->set_target(name);
     made->set_code_section(section);
-    for (const std::string& feature : target->enabled) made->add_features(feature);
-    KernelSet kernels(&context_, *target, PassRunner(options_, "").Enabled("merge_kernels"));
+    for (const std::string& feature : targets->main.enabled) made->add_features(feature);
+    DeviceKernels kernels(&context_, *targets, PassRunner(options_, "").Enabled("merge_kernels"));
     for (const PlanSource& plan : plans_) {
-      absl::StatusOr<Plan> built = MakePlan(plan, kernels);
+      absl::StatusOr<Plan> built = MakePlan(plan, *targets, kernels);
       if (!built.ok()) return built.status();
       *made->add_plans() = *std::move(built);
       ReportProgress(0, kPlansShare, "plan", made->plans_size(), plans_.size());
     }
-    absl::StatusOr<CodeImage> image = CompileKernels(kernels);
-    if (!image.ok()) return image.status();
-    for (Plan& plan : *made->mutable_plans()) {
-      for (Kernel& kernel : *plan.mutable_kernels()) {
-        const auto symbol = image->symbols.find(kernel.name());
-        if (symbol != image->symbols.end()) kernel.set_code_offset(symbol->second);
-      }
+    for (const DeviceTargets::Placed& placed : targets->placed) {
+      const std::string section_of_device =
+          CodeSection("code.", absl::StrCat(placed.target.name, ".", placed.device), manifest_);
+      const TargetPlans& asked_for = devices_.at(placed.device);
+      TargetPlans* device = made->add_devices();
+      device->set_device(placed.device);
+      device->set_target(placed.target.name);
+      device->set_code_section(section_of_device);
+      device->set_node(asked_for.node());
+      device->set_location(asked_for.location());
+      for (const std::string& feature : placed.target.enabled) device->add_features(feature);
     }
-    if (target->kind == Target::Kind::kCuda && !options_.ptxas.empty()) {
-      absl::StatusOr<std::optional<std::string>> machine_code =
-          AssemblePtx(options_.ptxas, image->bytes, *target);
-      if (!machine_code.ok()) return machine_code.status();
-      if (machine_code->has_value()) {
-        made->set_machine_code_section(CodeSection("cubin.", name, manifest_));
-        code_.emplace_back(made->machine_code_section(), **std::move(machine_code));
+    for (uint32_t i = 0; i < kernels.sets.size(); ++i) {
+      absl::StatusOr<CodeImage> image = CompileKernels(*kernels.sets[i]);
+      if (!image.ok()) return image.status();
+      for (Plan& plan : *made->mutable_plans()) {
+        for (Kernel& kernel : *plan.mutable_kernels()) {
+          if (kernel.device() != i) continue;
+          const auto symbol = image->symbols.find(kernel.name());
+          if (symbol != image->symbols.end()) kernel.set_code_offset(symbol->second);
+        }
       }
+      const Target& target = targets->At(i);
+      TargetPlans* of = i == 0 ? made : made->mutable_devices(static_cast<int>(i) - 1);
+      if (target.kind == Target::Kind::kCuda && !options_.ptxas.empty()) {
+        absl::StatusOr<std::optional<std::string>> machine_code =
+            AssemblePtx(options_.ptxas, image->bytes, target);
+        if (!machine_code.ok()) return machine_code.status();
+        if (machine_code->has_value()) {
+          of->set_machine_code_section(CodeSection(
+              "cubin.", i == 0 ? name : absl::StrCat(of->target(), ".", of->device()), manifest_));
+          code_.emplace_back(of->machine_code_section(), **std::move(machine_code));
+        }
+      }
+      code_.emplace_back(of->code_section(), std::move(image->bytes));
     }
-    code_.emplace_back(section, std::move(image->bytes));
     return absl::OkStatus();
+  }
+
+  // Where the variable lives, for the runtime.
+  std::string VariableDevice(ir::VariableOp variable) const {
+    const std::string device(options_.ignore_devices ? "" : ir::DeviceOf(variable));
+    const auto given = options_.device_targets.find(device);
+    return given != options_.device_targets.end() && given->second.empty() ? "" : device;
+  }
+
+  // Remembers the devices that the function's nodes are placed on, and who asks for each first.
+  void FindDevices(mlir::func::FuncOp function) {
+    const auto found = [&](std::string_view device, mlir::Location location) {
+      if (device.empty() || devices_.contains(std::string(device))) return;
+      TargetPlans& asked_for = devices_[std::string(device)];
+      asked_for.set_node(std::string(ir::NodeNameOf(location)));
+      const std::vector<ir::SourceLine> lines = ir::SourceLinesOf(location);
+      if (lines.empty()) return;
+      asked_for.set_location(absl::StrCat(lines.back().file, ":", lines.back().line));
+    };
+    function.walk([&](mlir::Operation* op) { found(ir::DeviceOf(op), op->getLoc()); });
+    for (mlir::BlockArgument argument : function.getArguments()) {
+      found(DeviceOfValue(argument), argument.getLoc());
+    }
+  }
+
+  // What the devices of plans for that target are compiled for.
+  absl::StatusOr<DeviceTargets> TargetsOf(const std::string& name) const {
+    absl::StatusOr<Target> main = TargetOf(name, options_);
+    if (!main.ok()) return main.status();
+    DeviceTargets targets(*main);
+    for (const auto& [device, asked_for] : devices_) {
+      const bool is_cpu = device == kCpu, main_is_cpu = main->kind == Target::Kind::kCpu;
+      const auto given = options_.device_targets.find(device);
+      if (given == options_.device_targets.end() && is_cpu != main_is_cpu) {
+        const std::string& at = asked_for.location();
+        return absl::InvalidArgumentError(absl::StrCat(
+            "node '", asked_for.node(), "'", at.empty() ? "" : " (", at, at.empty() ? "" : ")",
+            " is placed on '", device, "', and there is no target for that beside ", name,
+            "; add one (device_targets, --target ", device, "=",
+            is_cpu ? "cpu:x86-64-v3" : "cuda:sm_80",
+            "), or have devices ignored (ignore_devices, --ignore-devices)"));
+      }
+      const bool is_main = given == options_.device_targets.end() ? is_cpu : given->second.empty();
+      if (is_main) continue;
+      absl::StatusOr<Target> target =
+          given == options_.device_targets.end() ? main : TargetOf(given->second, options_);
+      if (!target.ok()) return target.status();
+      targets.placed.push_back({device, *std::move(target)});
+    }
+    if (targets.placed.size() >= WEFT_MAX_DEVICES) {
+      return absl::InvalidArgumentError(absl::StrCat("expected nodes on at most ", WEFT_MAX_DEVICES,
+                                                     " devices, got ", targets.placed.size() + 1));
+    }
+    if (!targets.placed.empty() && options_.memory_budget != 0) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "expected no memory_budget where nodes are on several devices, got ",
+          options_.memory_budget, "; leave it out, or have devices ignored (ignore_devices)"));
+    }
+    return targets;
   }
 
   void AddSignatures(const std::vector<SignatureRequest>& signatures) {
@@ -280,8 +395,14 @@ class Builder : public PackageBuilder {
   }
 
   std::string Finish() {
-    manifest_.set_version(kVersion);
-    manifest_.set_min_consumer(kVersion);
+    // Older runtimes read what they understand.
+    const auto has_device = [](const auto& of) { return !of.device().empty(); };
+    bool several =
+        std::any_of(manifest_.variables().begin(), manifest_.variables().end(), has_device);
+    for (const TargetPlans& target : manifest_.targets()) several |= target.devices_size() > 0;
+    const int version = several ? kVersionOfSeveralDevices : kVersion;
+    manifest_.set_version(version);
+    manifest_.set_min_consumer(version);
     manifest_.set_producer_name(kProducer);
     std::string manifest;
     {
@@ -306,11 +427,15 @@ class Builder : public PackageBuilder {
   }
 
   // The function of fusions, in `module`, which it replaces.
-  absl::StatusOr<mlir::func::FuncOp> LowerPlan(const PlanSource& plan, const Target& target,
-                                               mlir::OwningOpRef<mlir::ModuleOp>& module) {
+  // `nodes_on_cpu` are there, wherever they were placed.
+  absl::StatusOr<mlir::func::FuncOp> LowerPlan(const PlanSource& plan, const DeviceTargets& targets,
+                                               mlir::OwningOpRef<mlir::ModuleOp>& module,
+                                               const std::set<std::string>& nodes_on_cpu = {}) {
     MemoryBudget budget;
-    absl::StatusOr<mlir::func::FuncOp> function = LowerWithin(plan, target, budget, module);
+    absl::StatusOr<mlir::func::FuncOp> function =
+        LowerWithin(plan, targets, budget, module, nodes_on_cpu);
     if (!function.ok() || options_.memory_budget == 0) return function;
+    const Target& target = targets.main;
     // The budget is for the certificate, while passes estimate, so they aim at what by experience
     // makes the certificate right.
     budget.sizes = plan.budget_sizes;
@@ -332,19 +457,66 @@ class Builder : public PackageBuilder {
       const double ratio = static_cast<double>(options_.memory_budget) / static_cast<double>(*peak);
       budget.bytes = std::max<int64_t>(
           1, static_cast<int64_t>(ratio * static_cast<double>(profile.peak_bytes)));
-      function = LowerWithin(plan, target, budget, module);
+      function = LowerWithin(plan, targets, budget, module, nodes_on_cpu);
       if (!function.ok()) return function;
     }
   }
 
-  absl::StatusOr<Plan> MakePlan(const PlanSource& plan, KernelSet& kernels) {
-    mlir::OwningOpRef<mlir::ModuleOp> module;
-    absl::StatusOr<mlir::func::FuncOp> function = LowerPlan(plan, kernels.target(), module);
-    if (!function.ok()) return function.status();
-    absl::StatusOr<Plan> built =
-        BuildPlan(*function, StorageOptionsOf(options_), table_, kernels, constants_);
-    if (built.ok()) built->mutable_specialization()->insert(plan.sizes.begin(), plan.sizes.end());
-    return built;
+  // Where GPUs have no code for some of it, that runs on the processor, which may become one more
+  // of the devices.
+  absl::StatusOr<Plan> MakePlan(const PlanSource& plan, DeviceTargets& targets,
+                                DeviceKernels& kernels) {
+    std::set<std::string> nodes_on_cpu;
+    for (;;) {
+      mlir::OwningOpRef<mlir::ModuleOp> module;
+      absl::StatusOr<mlir::func::FuncOp> function = LowerPlan(plan, targets, module, nodes_on_cpu);
+      if (!function.ok()) return function.status();
+      std::vector<plan::FusionOp> refused;
+      absl::StatusOr<Plan> built = BuildPlan(*function, StorageOptionsOf(options_), table_, targets,
+                                             kernels.sets, constants_, &refused);
+      if (built.ok()) {
+        built->mutable_specialization()->insert(plan.sizes.begin(), plan.sizes.end());
+        return built;
+      }
+      if (refused.empty() || options_.memory_budget != 0) return built;
+      const size_t before = nodes_on_cpu.size();
+      absl::Status status = FallBack(refused, built.status(), targets, kernels, &nodes_on_cpu);
+      if (!status.ok()) return status;
+      if (nodes_on_cpu.size() == before) return built;
+    }
+  }
+
+  // Adds the nodes of fusions without code to those on the processor. `why`: of the first.
+  absl::Status FallBack(const std::vector<plan::FusionOp>& refused, const absl::Status& why,
+                        DeviceTargets& targets, DeviceKernels& kernels,
+                        std::set<std::string>* nodes_on_cpu) {
+    const auto given = options_.device_targets.find(kCpu);
+    const bool is_main = targets.main.kind == Target::Kind::kCpu;
+    if (!is_main && (given == options_.device_targets.end() || given->second.empty())) {
+      return absl::Status(why.code(),
+                          absl::StrCat(why.message(),
+                                       "; or give a target for the processor, which can do it "
+                                       "(device_targets, --target cpu=cpu:x86-64-v3)"));
+    }
+    if (!is_main && targets.IndexOf(kCpu) == 0) {
+      absl::StatusOr<Target> target = TargetOf(given->second, options_);
+      if (!target.ok()) return target.status();
+      devices_[kCpu].set_node(std::string(ir::NodeNameOf(refused.front())));
+      kernels.Add(*target);
+      targets.placed.push_back({kCpu, *std::move(target)});
+    }
+    for (plan::FusionOp fusion : refused) {
+      std::string nodes;
+      for (mlir::Operation& op : fusion.body()->without_terminator()) {
+        const std::string node(ir::NodeNameOf(&op));
+        if (node.empty() || !nodes_on_cpu->insert(node).second) continue;
+        absl::StrAppend(&nodes, nodes.empty() ? "" : ", ", ir::Describe(op.getLoc()));
+      }
+      if (!options_.warn || nodes.empty()) continue;
+      options_.warn(absl::StrCat(nodes, ": there is no code for ", targets.Of(fusion).name,
+                                 ", so it runs on the cpu (", why.message(), ")"));
+    }
+    return absl::OkStatus();
   }
 
   // `done` of `count` parts are done that lead from one share of a target's work to another.
@@ -382,13 +554,20 @@ class Builder : public PackageBuilder {
   // Nodes named where a budget is missed.
   static constexpr size_t kMaxNamed = 8;
 
-  absl::StatusOr<mlir::func::FuncOp> LowerWithin(const PlanSource& plan, const Target& target,
+  absl::StatusOr<mlir::func::FuncOp> LowerWithin(const PlanSource& plan,
+                                                 const DeviceTargets& targets,
                                                  const MemoryBudget& budget,
-                                                 mlir::OwningOpRef<mlir::ModuleOp>& module) {
+                                                 mlir::OwningOpRef<mlir::ModuleOp>& module,
+                                                 const std::set<std::string>& nodes_on_cpu) {
     module = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context_));
     mlir::func::FuncOp function = mlir::func::FuncOp(plan.function).clone();
     module->push_back(function);
-    absl::Status status = Lower(function, plan.sizes, target, options_, budget, table_);
+    if (!nodes_on_cpu.empty()) {
+      function.walk([&](mlir::Operation* op) {
+        if (nodes_on_cpu.contains(std::string(ir::NodeNameOf(op)))) ir::SetDevice(op, kCpu);
+      });
+    }
+    absl::Status status = Lower(function, plan.sizes, targets, options_, budget, table_);
     if (!status.ok()) return status;
     return function;
   }
@@ -409,10 +588,10 @@ class Builder : public PackageBuilder {
   // Of a plan that is made to see how much memory it needs.
   absl::StatusOr<int64_t> Certificate(mlir::func::FuncOp function, const Target& target,
                                       const std::map<std::string, int64_t>& sizes) {
-    KernelSet kernels(&context_, target, /*merge=*/true);
+    const DeviceKernels kernels(&context_, target, /*merge=*/true);
     ConstantPool constants;
     absl::StatusOr<Plan> built =
-        BuildPlan(function, StorageOptionsOf(options_), table_, kernels, constants);
+        BuildPlan(function, StorageOptionsOf(options_), table_, target, kernels.sets, constants);
     if (!built.ok()) return built.status();
     const int scratch_copies =
         target.kind == Target::Kind::kCuda ? 0 : options_.memory_budget_threads;
@@ -477,6 +656,8 @@ class Builder : public PackageBuilder {
   PackageManifest manifest_;
   WeightTable table_;
   ConstantPool constants_;
+  // The devices that nodes are placed on; of each, the node and where it was built.
+  std::map<std::string, TargetPlans> devices_;
   // Sections, by name.
   std::vector<std::pair<std::string, std::string>> code_;
   std::map<std::string, HostTensor> weights_;

@@ -4,6 +4,7 @@
 #include "compiler/codegen/contraction_layout.h"
 #include "compiler/pass_runner.h"
 #include "compiler/passes/passes.h"
+#include "compiler/passes/place.h"
 #include "compiler/passes/weight_table.h"
 #include "compiler/plan_dialect/plan.h"
 
@@ -12,11 +13,12 @@ namespace weft {
 namespace {
 
 // The second half: from ops to kernels in their order.
-void MakeKernels(PassRunner& run, mlir::func::FuncOp function, const Target& target,
+void MakeKernels(PassRunner& run, mlir::func::FuncOp function, const DeviceTargets& targets,
                  const CompileOptions& options, WeightTable& weights) {
   // After folding, since constants are packed now rather than in each run.
   run.Optional("pack", function, [&] {
     return PackContractions(function, [&](mlir::Operation* op, bool is_constant) {
+      const Target& target = targets.Of(op);
       const int64_t panel = PreferredPanel(op, is_constant, target);
       auto weight = op->getOperand(1).getDefiningOp<plan::WeightOp>();
       if (panel == 0 || !weight) return panel;
@@ -39,8 +41,8 @@ void MakeKernels(PassRunner& run, mlir::func::FuncOp function, const Target& tar
 }  // namespace
 
 absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int64_t>& sizes,
-                   const Target& target, const CompileOptions& options, const MemoryBudget& budget,
-                   WeightTable& weights) {
+                   const DeviceTargets& targets, const CompileOptions& options,
+                   const MemoryBudget& budget, WeightTable& weights) {
   PassRunner run(options, function.getSymName().str() + "/");
 
   // Bodies of functions whose gradient is the author's become part of what is around them.
@@ -60,6 +62,9 @@ absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int6
   if (!sizes.empty()) {
     run.Required("specialize", function, [&] { return SpecializeDims(function, sizes); });
   }
+  // After freezing, since constants need no copies; before all that rewrites ops, which does not
+  // look beyond a device then.
+  run.Required("place", function, [&] { return PlaceOps(function, targets); });
   run.Optional("simplify", function, [&] { return Simplify(function); });
   run.Optional("fold", function, [&] { return FoldConstants(function, weights); });
 
@@ -70,7 +75,7 @@ absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int6
   // What decomposition made is simplified and folded as well; only then are equal ops equal.
   run.Optional("simplify", function, [&] { return Simplify(function); });
   // After simplification, which would make one reduction of the two.
-  run.Optional("split_reductions", function, [&] { return SplitReductions(function, target); });
+  run.Optional("split_reductions", function, [&] { return SplitReductions(function, targets); });
   run.Optional("cse", function, [&] { return EliminateCommonSubexpressions(function); });
   run.Optional("dce", function, [&] { return EliminateDeadCode(function); });
 
@@ -85,12 +90,12 @@ absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int6
     quiet.explain = nullptr;
     within.finish = [&](mlir::func::FuncOp copy) {
       PassRunner finish(quiet, "");
-      MakeKernels(finish, copy, target, quiet, weights);
+      MakeKernels(finish, copy, targets, quiet, weights);
       return finish.status();
     };
     return Rematerialize(function, within);
   });
-  MakeKernels(run, function, target, options, weights);
+  MakeKernels(run, function, targets, options, weights);
   return run.status();
 }
 

@@ -13,15 +13,15 @@ namespace weft {
 
 class WeightTable;
 struct CompileOptions;
+struct DeviceTargets;
 struct MemoryBudget;
-struct Target;
 
 // From the function of a signature (compiler/passes/signature.h) to one of fusions, in the order in
 // which they run. `sizes` fixes open dimensions; large constants go into `weights`. Of the budget,
 // its bytes and sizes count. Errors as those of the passes.
 absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int64_t>& sizes,
-                   const Target& target, const CompileOptions& options, const MemoryBudget& budget,
-                   WeightTable& weights);
+                   const DeviceTargets& targets, const CompileOptions& options,
+                   const MemoryBudget& budget, WeightTable& weights);
 
 }  // namespace weft
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "graph/ir/device.h"
 #include "graph/ir/graph_impl.h"
 #include "mlir/IR/AsmState.h"
 #include "proto/suggest.h"
@@ -119,6 +120,24 @@ ScopeGuard Graph::Recompute(std::string_view name) {
   return ScopeGuard(impl_.get());
 }
 
+ScopeGuard Graph::WithDevice(std::string_view device, SourceLocation location) {
+  impl_->PushDevice(device, location);
+  return ScopeGuard(impl_.get());
+}
+
+std::map<std::string, std::string> Graph::Devices() const {
+  std::map<std::string, std::string> devices, of_variables;
+  impl_->graph->walk<mlir::WalkOrder::PreOrder>([&](mlir::Operation* op) {
+    const std::string_view name = ir::DeviceOf(op);
+    if (name.empty()) return;
+    auto& first = ir::IsOp(op, "variable") ? of_variables : devices;
+    if (first.contains(std::string(name))) return;
+    first.emplace(name, ir::Describe(op->getLoc()));
+  });
+  devices.merge(of_variables);
+  return devices;
+}
+
 Tensor Graph::Input(std::string_view name, DataType dtype, const std::vector<Dim>& shape,
                     SourceLocation location) {
   Shape dims;
@@ -175,6 +194,7 @@ Variable Graph::AddVariable(std::string_view name, Tensor initial, bool trainabl
   }
   mlir::Location at = impl_->MakeNodeLocation(full, location);
   absl::Status s = impl_->AddVariableOp(full, ir::TensorTypeOf(value.getType()), trainable, at);
+  if (s.ok()) ir::SetDevice(impl_->variables.find(full)->second, impl_->device);
   if (s.ok()) s = impl_->AddInitializer(full, value, at);
   if (!s.ok()) {
     impl_->Fail(absl::StrCat(s.message(), ""), location);

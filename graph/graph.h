@@ -166,6 +166,17 @@ class Graph {
   // but for rounding, random draws without exception. Of nested ones, the outermost counts; results
   // of While and Cond made in it are kept. Part of files.
   [[nodiscard]] ScopeGuard Recompute(std::string_view name);
+  // Nodes made until the guard ends run on that device, variables live there, and gradients of
+  // these nodes are computed there: "cpu", or "cuda:0" and the like; "" is again where the session
+  // runs (SessionOptions::device), as outside of all such scopes. No name scope. Of nested ones the
+  // innermost counts; bodies of While and Cond may have some of their own. What crosses from one
+  // device to another is copied by itself. Reading and assigning a variable happens where that
+  // lives. Another name is an error in status(). Part of files.
+  [[nodiscard]] ScopeGuard WithDevice(std::string_view device,
+                                      SourceLocation location = SourceLocation::current());
+  // The devices that nodes and variables are placed on; of each, the first node there, or else the
+  // first variable, and its source line, for messages.
+  std::map<std::string, std::string> Devices() const;
 
   // Declares a way to call the graph. Inputs are those that outputs and targets need, in the order
   // in which they were made. The signature `init`, which assigns every initializer, is there by

@@ -5,6 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 
+// Words for errors: small rather than quick, since the size of weft-run is bounded.
+#pragma clang attribute push(__attribute__((minsize)), apply_to = function)
+
 namespace weft {
 
 std::string PlaceOfStep(const WeftStep& step) {
@@ -100,7 +103,7 @@ absl::Status SizesError(const PlanTables& tables, int result, const WeftError& e
 }
 
 std::string LargestPart(const PlanTables& tables, const WeftInstance* instance,
-                        int scratch_copies) {
+                        absl::Span<const int> scratch_copies) {
   const WeftPlan& plan = tables.plan();
   int64_t largest = 0;
   uint32_t buffer = WEFT_NONE, step = WEFT_NONE;
@@ -114,7 +117,8 @@ std::string LargestPart(const PlanTables& tables, const WeftInstance* instance,
   for (uint32_t i = 0; i < plan.num_steps; ++i) {
     if (plan.steps[i].kind != WEFT_STEP_LAUNCH) continue;
     int64_t bytes = weft_formula_value(instance, plan.steps[i].scratch);
-    if (__builtin_mul_overflow(bytes, int64_t{scratch_copies}, &bytes)) bytes = INT64_MAX;
+    const int64_t copies = scratch_copies[tables.kernel_devices()[plan.steps[i].kernel]];
+    if (__builtin_mul_overflow(bytes, copies, &bytes)) bytes = INT64_MAX;
     if (bytes <= largest) continue;
     largest = bytes;
     step = i;
@@ -125,12 +129,14 @@ std::string LargestPart(const PlanTables& tables, const WeftInstance* instance,
                                         : PlaceOfBuffer(tables, buffer));
 }
 
-std::string LargestScratch(const PlanTables& tables, const WeftInstance* instance) {
+std::string LargestScratch(const PlanTables& tables, const WeftInstance* instance,
+                           uint32_t device) {
   const WeftPlan& plan = tables.plan();
   int64_t largest = 0;
   std::string place;
   for (uint32_t i = 0; i < plan.num_steps; ++i) {
     if (plan.steps[i].kind != WEFT_STEP_LAUNCH) continue;
+    if (tables.kernel_devices()[plan.steps[i].kernel] != device) continue;
     const int64_t bytes = weft_formula_value(instance, plan.steps[i].scratch);
     if (bytes <= largest) continue;
     largest = bytes;
@@ -140,3 +146,5 @@ std::string LargestScratch(const PlanTables& tables, const WeftInstance* instanc
 }
 
 }  // namespace weft
+
+#pragma clang attribute pop

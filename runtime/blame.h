@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "runtime/core/executor.h"
 #include "runtime/plan_tables.h"
 
@@ -29,10 +30,11 @@ struct SizesText {
 absl::Status SizesError(const PlanTables& tables, int result, const WeftError& error,
                         const SizesText& sizes = {});
 // What takes most of arena and scratch: "the largest part is 4096 bytes for a value of node ...";
-// empty where they are.
-std::string LargestPart(const PlanTables& tables, const WeftInstance* instance, int scratch_copies);
-// The launch with most scratch; empty where none has any.
-std::string LargestScratch(const PlanTables& tables, const WeftInstance* instance);
+// empty where they are. `scratch_copies`: how often each of the plan's devices has scratch.
+std::string LargestPart(const PlanTables& tables, const WeftInstance* instance,
+                        absl::Span<const int> scratch_copies);
+// The launch on that device with most scratch; empty where none has any.
+std::string LargestScratch(const PlanTables& tables, const WeftInstance* instance, uint32_t device);
 
 }  // namespace weft
 

@@ -127,7 +127,7 @@ absl::StatusOr<std::unique_ptr<PreparedCall>> PreparedCall::Create(
 
 PreparedCall::~PreparedCall() {
   // Before the memory in which its work may still be under way.
-  queue_ = nullptr;
+  for (Place& place : places_) place.queue = nullptr;
   if (counted_) state_->memory.GiveBack(peak_bytes_);
 }
 
@@ -135,11 +135,17 @@ absl::Status PreparedCall::Instantiate(const Shapes& shapes) {
   const WeftPlan& plan = *tables_;
   absl::Status status = CreateInstance(*plan_->tables, shapes, &instance_memory_, &instance_);
   if (!status.ok()) return status;
+  for (const std::shared_ptr<Device>& device : package_->devices()) {
+    places_.push_back({device.get(), {}, nullptr});
+  }
+  std::vector<size_t> of_input(plan.num_inputs, 0), of_output(plan.num_outputs, 0);
   for (uint32_t i = 0; i < plan.num_buffers; ++i) {
     const WeftBuffer& buffer = plan.buffers[i];
+    if (buffer.space == WEFT_SPACE_INPUT) of_input[buffer.index] = buffer.device;
+    if (buffer.space == WEFT_SPACE_OUTPUT) of_output[buffer.index] = buffer.device;
     if (buffer.space != WEFT_SPACE_CONSTANT) continue;
     const auto size = static_cast<uint64_t>(weft_formula_value(instance_, buffer.size));
-    if (size > package_->constants_bytes() - buffer.constant_offset) {
+    if (size > package_->constants_bytes(buffer.device) - buffer.constant_offset) {
       return absl::InvalidArgumentError(absl::StrCat("signature '", plan.signature,
                                                      "': ", PlaceOfBuffer(*plan_->tables, i),
                                                      " reaches past the package's constants"));
@@ -147,26 +153,43 @@ absl::Status PreparedCall::Instantiate(const Shapes& shapes) {
   }
   for (uint32_t i = 0; i < plan.num_inputs; ++i) {
     const auto dtype = static_cast<DataType>(plan.inputs[i].dtype);
-    inputs_.push_back({plan.inputs[i].name, dtype, shapes[i], {}, {}, false, {}});
+    inputs_.push_back({plan.inputs[i].name, dtype, shapes[i], {}, {}, false, of_input[i], {}});
   }
   for (uint32_t i = 0; i < plan.num_outputs; ++i) {
     const WeftValue& value = plan.outputs[i];
-    outputs_.push_back(
-        {value.name, static_cast<DataType>(value.dtype), ShapeOf(instance_, value), {}, false, {}});
+    outputs_.push_back({value.name,
+                        static_cast<DataType>(value.dtype),
+                        ShapeOf(instance_, value),
+                        {},
+                        false,
+                        of_output[i],
+                        {}});
   }
   return absl::OkStatus();
 }
 
 absl::Status PreparedCall::BindVariables() {
   const WeftPlan& plan = *tables_;
+  std::vector<const Device*> of_variable(plan.num_variables, nullptr);
+  for (uint32_t i = 0; i < plan.num_buffers; ++i) {
+    const WeftBuffer& buffer = plan.buffers[i];
+    if (buffer.space == WEFT_SPACE_VARIABLE) {
+      of_variable[buffer.index] = places_[buffer.device].device;
+    }
+  }
   for (uint32_t i = 0; i < plan.num_variables; ++i) {
     const WeftValue& value = plan.variables[i];
-    Variable* variable = state_->variables.Find(value.name);
+    SessionVariable* variable = state_->variables.Find(value.name);
     if (variable == nullptr || variable->dtype != static_cast<DataType>(value.dtype) ||
         variable->shape != ShapeOf(instance_, value)) {
       return absl::InvalidArgumentError(
           absl::StrCat("signature '", plan.signature, "': uses a variable '", value.name,
                        "' that the package does not declare with this type"));
+    }
+    if (of_variable[i] != nullptr && of_variable[i] != variable->device.get()) {
+      return absl::InvalidArgumentError(absl::StrCat("signature '", plan.signature,
+                                                     "': has the variable '", value.name,
+                                                     "' on another device than where it lives"));
     }
     variables_.push_back(variable);
     if ((value.flags & WEFT_VARIABLE_ASSIGNED) != 0) {
@@ -179,28 +202,32 @@ absl::Status PreparedCall::BindVariables() {
 }
 
 absl::Status PreparedCall::NoMemory(const absl::Status& status) const {
-  const std::string largest =
-      LargestPart(*plan_->tables, instance_, state_->device->scratch_copies());
+  std::vector<int> copies;
+  for (const Place& place : places_) copies.push_back(place.device->scratch_copies());
+  const std::string largest = LargestPart(*plan_->tables, instance_, copies);
   return absl::Status(status.code(),
                       absl::StrCat("signature '", tables_->signature, "' ", status.message(),
                                    largest.empty() ? "" : "; ", largest));
 }
 
 absl::Status PreparedCall::SetPeak() {
-  const int64_t scratch = weft_scratch_bytes(instance_);
-  if (scratch > state_->device->max_scratch_bytes()) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "signature '", tables_->signature, "' needs ", scratch,
-        " bytes of scratch for one launch with these shapes, and the most on this device (",
-        std::string(state_->device->name()), ") is ", state_->device->max_scratch_bytes(),
-        "; it is for ", LargestScratch(*plan_->tables, instance_)));
+  for (uint32_t i = 0; i < places_.size(); ++i) {
+    const Device& device = *places_[i].device;
+    const int64_t scratch = weft_scratch_bytes(instance_, i);
+    if (scratch > device.max_scratch_bytes()) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "signature '", tables_->signature, "' needs ", scratch,
+          " bytes of scratch for one launch with these shapes, and the most on this device (",
+          std::string(device.name()), ") is ", device.max_scratch_bytes(), "; it is for ",
+          LargestScratch(*plan_->tables, instance_, i)));
+    }
+    int64_t all_scratch = 0;
+    if (__builtin_mul_overflow(scratch, int64_t{device.scratch_copies()}, &all_scratch) ||
+        all_scratch > WEFT_MAX_BYTES) {
+      return NoMemory(absl::OutOfRangeError("needs scratch memory that is out of bounds"));
+    }
+    peak_bytes_ += weft_arena_bytes(instance_, i) + all_scratch;
   }
-  int64_t all_scratch = 0;
-  if (__builtin_mul_overflow(scratch, int64_t{state_->device->scratch_copies()}, &all_scratch) ||
-      all_scratch > WEFT_MAX_BYTES) {
-    return NoMemory(absl::OutOfRangeError("needs scratch memory that is out of bounds"));
-  }
-  peak_bytes_ = weft_arena_bytes(instance_) + all_scratch;
   const int64_t limit = state_->memory.limit();
   if (peak_bytes_ <= limit) return absl::OkStatus();
   return NoMemory(absl::ResourceExhaustedError(
@@ -220,8 +247,7 @@ absl::Status PreparedCall::Allocate() {
   absl::Status status = AllocateMemory();
   if (status.ok()) return status;
   // Nothing is held until the next attempt.
-  arena_ = DeviceMemory();
-  queue_ = nullptr;
+  for (Place& place : places_) place = {place.device, {}, nullptr};
   for (InputSlot& input : inputs_) input.on_device = DeviceMemory();
   for (OutputSlot& output : outputs_) output.on_device = DeviceMemory();
   state_->memory.GiveBack(peak_bytes_);
@@ -230,24 +256,29 @@ absl::Status PreparedCall::Allocate() {
 }
 
 absl::Status PreparedCall::AllocateMemory() {
-  Device& device = *state_->device;
   const auto peak = [&](const absl::Status& status) {
     return NoMemory(absl::Status(
         status.code(), absl::StrCat("needs ", peak_bytes_, " bytes: ", status.message())));
   };
-  absl::StatusOr<DeviceMemory> arena =
-      device.Allocate(static_cast<size_t>(weft_arena_bytes(instance_)));
-  if (!arena.ok()) return peak(arena.status());
-  arena_ = *std::move(arena);
-  absl::StatusOr<std::unique_ptr<DeviceQueue>> queue =
-      device.NewQueue(weft_scratch_bytes(instance_));
-  if (!queue.ok()) return peak(queue.status());
-  queue_ = *std::move(queue);
+  for (uint32_t i = 0; i < places_.size(); ++i) {
+    Place& place = places_[i];
+    absl::StatusOr<DeviceMemory> arena =
+        place.device->Allocate(static_cast<size_t>(weft_arena_bytes(instance_, i)));
+    if (!arena.ok()) return peak(arena.status());
+    place.arena = *std::move(arena);
+    absl::StatusOr<std::unique_ptr<DeviceQueue>> queue =
+        place.device->NewQueue(weft_scratch_bytes(instance_, i));
+    if (!queue.ok()) return peak(queue.status());
+    place.queue = *std::move(queue);
+  }
+  if (absl::Status status = AllocateBetween(); !status.ok()) return peak(status);
+  others_.reset(new WeftRunArgs[places_.size() - 1]);
   input_addresses_.resize(inputs_.size());
   output_addresses_.resize(outputs_.size());
   variable_addresses_.resize(variables_.size());
-  if (device.is_host()) return absl::OkStatus();
   const auto allocate = [&](auto& slot, const char* what) {
+    Device& device = device_of(slot);
+    if (device.is_host()) return absl::OkStatus();
     const HostTensor type = HostTensor::View(slot.dtype, slot.shape, nullptr);
     absl::StatusOr<DeviceMemory> memory = device.Allocate(type.size_bytes());
     if (!memory.ok()) {
@@ -266,6 +297,26 @@ absl::Status PreparedCall::AllocateMemory() {
   for (OutputSlot& output : outputs_) {
     if (absl::Status status = allocate(output, "output"); !status.ok()) return status;
   }
+  return absl::OkStatus();
+}
+
+absl::Status PreparedCall::AllocateBetween() {
+  const WeftPlan& plan = *tables_;
+  const auto place_of = [&](const WeftStep& step, uint32_t arg) {
+    return plan.buffers[plan.args[step.first_arg + arg].buffer].device;
+  };
+  int64_t most = 0;
+  for (uint32_t i = 0; i < plan.num_steps; ++i) {
+    const WeftStep& step = plan.steps[i];
+    if (step.kind != WEFT_STEP_COPY) continue;
+    const uint32_t from = place_of(step, 0), to = place_of(step, 1);
+    if (from == to || places_[from].device->is_host() || places_[to].device->is_host()) continue;
+    most = std::max(most, weft_formula_value(instance_, plan.sizes[step.first_size]));
+  }
+  if (most == 0) return absl::OkStatus();
+  absl::StatusOr<Pages> pages = Pages::Allocate(static_cast<size_t>(most));
+  if (!pages.ok()) return pages.status();
+  between_ = *std::move(pages);
   return absl::OkStatus();
 }
 
@@ -293,7 +344,9 @@ int64_t PreparedCall::held_bytes() const {
   for (const OutputSlot& output : outputs_) {
     copies += output.tensor.size_bytes() + output.on_device.size();
   }
-  return peak_bytes_ + static_cast<int64_t>(copies) + queue_->held_bytes();
+  int64_t bytes = peak_bytes_ + static_cast<int64_t>(copies + between_.size());
+  for (const Place& place : places_) bytes += place.queue->held_bytes();
+  return bytes;
 }
 
 absl::Status PreparedCall::Feed(int index, const HostTensor& tensor) {
@@ -309,8 +362,8 @@ absl::Status PreparedCall::Feed(int index, const HostTensor& tensor) {
 }
 
 absl::Status PreparedCall::AllocateStaging() {
-  if (!state_->device->is_host()) return absl::OkStatus();
   for (InputSlot& input : inputs_) {
+    if (!device_of(input).is_host()) continue;
     input.staged = !IsAligned(input.tensor.data());
     for (const OutputSlot& output : outputs_) {
       input.staged = input.staged || Overlap(input.tensor, output.tensor);
@@ -342,8 +395,8 @@ absl::Status PreparedCall::Run(const RunLimits& limits) {
 
 absl::Status PreparedCall::RunLocked(const RunLimits& limits) {
   WeftRunArgs args = {};
-  args.arena = arena_.data();
-  args.constants = package_->constants();
+  args.arena = places_[0].arena.data();
+  args.constants = package_->constants(0);
   args.variables = variable_addresses_.data();
   args.inputs = input_addresses_.data();
   args.outputs = output_addresses_.data();
@@ -351,9 +404,19 @@ absl::Status PreparedCall::RunLocked(const RunLimits& limits) {
   static_assert(sizeof(*limits.cancel()) == 1 && std::atomic<bool>::is_always_lock_free);
   args.cancel = reinterpret_cast<const uint8_t*>(limits.cancel());
   args.profile = state_->profiling.load(std::memory_order_relaxed) ? plan_->profile.get() : nullptr;
-  queue_->Bind(&args);
+  args.others = others_.get();
+  args.staging = between_.data();
+  places_[0].queue->Bind(&args);
+  for (uint32_t i = 1; i < places_.size(); ++i) {
+    WeftRunArgs& other = others_[i - 1] = {};
+    other.arena = places_[i].arena.data();
+    other.constants = package_->constants(i);
+    other.deadline = args.deadline;
+    other.cancel = args.cancel;
+    places_[i].queue->Bind(&other);
+  }
   if (absl::Status status = BindAddresses(); !status.ok()) {
-    queue_->Finish().IgnoreError();  // what was fed may be under way
+    Finish(/*outputs=*/false).IgnoreError();  // what was fed may be under way
     return status;
   }
   WeftError error = {};
@@ -368,7 +431,9 @@ absl::Status PreparedCall::RunLocked(const RunLimits& limits) {
   } else if (!finished.ok()) {
     result = WEFT_ERROR_DEVICE;
   }
-  if (result == WEFT_ERROR_DEVICE && !queue_->may_have_written()) error.committed = 0;
+  const bool may_have_written = std::any_of(places_.begin(), places_.end(),
+                                            [](auto& p) { return p.queue->may_have_written(); });
+  if (result == WEFT_ERROR_DEVICE && !may_have_written) error.committed = 0;
   for (size_t i = 0; i < variables_.size(); ++i) {
     if ((tables_->variables[i].flags & WEFT_VARIABLE_ASSIGNED) == 0) continue;
     if (result == WEFT_OK) variables_[i]->defined = true;
@@ -379,9 +444,8 @@ absl::Status PreparedCall::RunLocked(const RunLimits& limits) {
 }
 
 absl::Status PreparedCall::BindAddresses() {
-  const bool host = state_->device->is_host();
   for (size_t i = 0; i < variables_.size(); ++i) {
-    Variable* variable = variables_[i];
+    SessionVariable* variable = variables_[i];
     const uint32_t flags = tables_->variables[i].flags;
     if ((flags & WEFT_VARIABLE_READ) != 0 && !variable->defined) {
       return UndefinedVariable(variable->name);
@@ -393,13 +457,16 @@ absl::Status PreparedCall::BindAddresses() {
     variable_addresses_[i] = variable->value.mutable_data();
   }
   for (size_t i = 0; i < outputs_.size(); ++i) {
-    output_addresses_[i] = host ? outputs_[i].tensor.mutable_data() : outputs_[i].on_device.data();
+    OutputSlot& output = outputs_[i];
+    output_addresses_[i] =
+        device_of(output).is_host() ? output.tensor.mutable_data() : output.on_device.data();
   }
   for (size_t i = 0; i < inputs_.size(); ++i) {
     InputSlot& input = inputs_[i];
     const size_t bytes = input.tensor.size_bytes();
-    if (!host) {
-      absl::Status status = queue_->CopyIn(input.on_device.data(), input.tensor.data(), bytes);
+    if (!device_of(input).is_host()) {
+      absl::Status status =
+          places_[input.place].queue->CopyIn(input.on_device.data(), input.tensor.data(), bytes);
       if (!status.ok()) {
         return absl::Status(
             status.code(), absl::StrCat("signature '", tables_->signature, "', input '", input.name,
@@ -416,13 +483,22 @@ absl::Status PreparedCall::BindAddresses() {
 
 absl::Status PreparedCall::Finish(bool outputs) {
   absl::Status status;
+  // That one failed is more than that another one waited too long.
+  const auto keep = [&](const absl::Status& next, size_t place) {
+    const bool limits = absl::IsDeadlineExceeded(status) || absl::IsCancelled(status);
+    if (next.ok() || (!status.ok() && !limits)) return;
+    status = next;
+    failed_ = place;
+  };
   for (OutputSlot& output : outputs_) {
-    if (!outputs || state_->device->is_host() || !status.ok()) break;
-    status = queue_->CopyOut(output.tensor.mutable_data(), output.on_device.data(),
-                             output.tensor.size_bytes());
+    if (!outputs || !status.ok()) break;
+    if (device_of(output).is_host()) continue;
+    keep(places_[output.place].queue->CopyOut(output.tensor.mutable_data(), output.on_device.data(),
+                                              output.tensor.size_bytes()),
+         output.place);
   }
-  const absl::Status finished = queue_->Finish();
-  return status.ok() ? finished : status;
+  for (size_t i = 0; i < places_.size(); ++i) keep(places_[i].queue->Finish(), i);
+  return status;
 }
 
 absl::Status PreparedCall::ErrorOf(int result, const WeftError& error,
@@ -430,8 +506,8 @@ absl::Status PreparedCall::ErrorOf(int result, const WeftError& error,
   const std::string where = absl::StrCat("signature '", tables_->signature, "': ");
   if (result == WEFT_ERROR_DEVICE) {
     return absl::InternalError(absl::StrCat(
-        where, "the ", std::string(state_->device->name()), " failed: ", finished.message(),
-        error.index == WEFT_NONE ? "" : "; noticed at ",
+        where, "the ", std::string(places_[failed_].device->name()),
+        " failed: ", finished.message(), error.index == WEFT_NONE ? "" : "; noticed at ",
         error.index == WEFT_NONE ? "" : PlaceOfStep(tables_->steps[error.index]),
         error.committed != 0 ? "; variables that the run assigns have no value now" : ""));
   }

@@ -15,6 +15,7 @@
 #include "runtime/memory.h"
 #include "runtime/package.h"
 #include "runtime/session.h"
+#include "runtime/session_devices.h"
 #include "runtime/variables.h"
 
 namespace weft {
@@ -42,14 +43,15 @@ class MemoryBudget {
 
 // What the calls of a session share; it lives until the last of them is gone.
 struct SessionState {
-  SessionState(const SessionOptions& session_options, std::shared_ptr<Device> session_device)
+  SessionState(const SessionOptions& session_options,
+               std::shared_ptr<SessionDevices> session_devices)
       : options(session_options),
-        device(session_device),
-        variables(std::move(session_device)),
+        devices(session_devices),
+        variables(std::move(session_devices)),
         memory(session_options.max_memory_bytes) {}
 
   const SessionOptions options;
-  const std::shared_ptr<Device> device;
+  const std::shared_ptr<SessionDevices> devices;
   Variables variables;
   MemoryBudget memory;
   std::atomic<bool> profiling{false};
@@ -103,6 +105,7 @@ class PreparedCall final : public Call {
     // Where the tensor is misaligned or overlaps an output: its elements are copied here by Run.
     HostTensor staging;
     bool staged = false;
+    size_t place = 0;
     DeviceMemory on_device;  // where that is not the host: copied here instead
   };
   struct OutputSlot {
@@ -111,7 +114,14 @@ class PreparedCall final : public Call {
     std::vector<int64_t> shape;
     HostTensor tensor;
     bool lent = false;
+    size_t place = 0;
     DeviceMemory on_device;
+  };
+  // What the call has on one of the plan's devices.
+  struct Place {
+    Device* device;
+    DeviceMemory arena;
+    std::unique_ptr<DeviceQueue> queue;
   };
 
   PreparedCall() = default;
@@ -122,9 +132,13 @@ class PreparedCall final : public Call {
   // Everything that Run does while it holds the lock on the variables.
   absl::Status RunLocked(const RunLimits& limits);
   absl::Status BindAddresses();
+  Device& device_of(const InputSlot& input) const { return *places_[input.place].device; }
+  Device& device_of(const OutputSlot& output) const { return *places_[output.place].device; }
+  // Of the host, for copies between two devices that are elsewhere.
+  absl::Status AllocateBetween();
   // An error of memory, with what takes most of it.
   absl::Status NoMemory(const absl::Status& status) const;
-  // Waits for the device; for results as well if `outputs`.
+  // Waits for the devices; for results as well if `outputs`. Sets failed_ where there is an error.
   absl::Status Finish(bool outputs);
   absl::Status ErrorOf(int result, const WeftError& error, const absl::Status& finished) const;
 
@@ -133,18 +147,20 @@ class PreparedCall final : public Call {
   const LoadedPlan* plan_ = nullptr;
   const WeftPlan* tables_ = nullptr;
   Pages instance_memory_;
-  DeviceMemory arena_;
-  std::unique_ptr<DeviceQueue> queue_;
+  std::vector<Place> places_;  // as the plan counts devices
+  Pages between_;
+  size_t failed_ = 0;  // the place that an error of Finish is about
   WeftInstance* instance_ = nullptr;
   int64_t peak_bytes_ = 0;
   bool counted_ = false;  // in the session's budget
   std::vector<InputSlot> inputs_;
   std::vector<OutputSlot> outputs_;
-  std::vector<Variable*> variables_;
+  std::vector<SessionVariable*> variables_;
   VariablesLock::Mode lock_mode_ = VariablesLock::Mode::kNone;
   // Filled anew by each run.
   std::vector<const void*> input_addresses_;
   std::vector<void*> output_addresses_, variable_addresses_;
+  std::unique_ptr<WeftRunArgs[]> others_;
 };
 
 // Whether the plan takes these shapes; the error tells why not.

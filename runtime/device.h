@@ -78,9 +78,10 @@ class DeviceQueue {
   virtual absl::Status CopyIn(void* device, const void* host, size_t bytes) = 0;
   virtual absl::Status CopyOut(void* host, const void* device, size_t bytes) = 0;
   // Begins a run, until Finish: sets what makes it use this queue, `device` and `queue`, or
-  // `scratch` and `pool`. Where the queue waits for work, the run's deadline and cancellation may
-  // end that, until the run commits: DeadlineExceeded or Cancelled from any function then, and host
-  // memory is the caller's again.
+  // `scratch` and `pool`; of `args`, arena, constants, deadline and cancellation are there. Where
+  // the queue waits for work, the run's deadline and cancellation may end that, until the run
+  // commits: DeadlineExceeded or Cancelled from any function then, and host memory is the caller's
+  // again.
   virtual void Bind(WeftRunArgs* args) = 0;
   // Waits until all is done. Error: whatever failed since the last Finish; then work that was
   // started may still be under way, and comes before whatever is given next.

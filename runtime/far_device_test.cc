@@ -90,9 +90,10 @@ TEST_F(FarDeviceTest, GetsTheConstantsOfItsOwnPlansAlone) {
     }
   }
   ASSERT_NE(constant, nullptr);
-  const auto opened = Package::Open(Bytes::Of(package.Bytes()), device_);
+  const auto opened =
+      Package::Open(Bytes::Of(package.Bytes()), std::make_shared<SessionDevices>(device_));
   ASSERT_TRUE(opened.ok()) << opened.status();
-  EXPECT_EQ((*opened)->constants_bytes(), 64u + 16);  // 8 bytes, and 16 at the next 64
+  EXPECT_EQ((*opened)->constants_bytes(0), 64u + 16);  // 8 bytes, and 16 at the next 64
   SessionOptions options;
   options.device = device_;
   const auto session = Session::FromPackage(package.Bytes(), options);

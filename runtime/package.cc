@@ -15,6 +15,9 @@
 #include "proto/safetensors.h"
 #include "runtime/blame.h"
 
+// Runs once for each package: small rather than quick, since the size of weft-run is bounded.
+#pragma clang attribute push(__attribute__((minsize)), apply_to = function)
+
 namespace weft {
 namespace {
 
@@ -32,16 +35,20 @@ absl::Status InFile(const Container& container, const absl::Status& status) {
                       absl::StrCat(container.bytes()->path(), ": ", status.message()));
 }
 
+int SuitsDevice(const TargetPlans& target, const Device& device, std::string* why) {
+  return device.Suits(target.target(), {target.features().begin(), target.features().end()}, why);
+}
+
 }  // namespace
 
-Package::Package(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+Package::Package() = default;
 Package::~Package() = default;
 
-absl::StatusOr<std::shared_ptr<const Package>> Package::Open(std::shared_ptr<const Bytes> bytes,
-                                                             std::shared_ptr<Device> device) {
+absl::StatusOr<std::shared_ptr<const Package>> Package::Open(
+    std::shared_ptr<const Bytes> bytes, std::shared_ptr<SessionDevices> devices) {
   absl::StatusOr<Container> container = Container::Open(std::move(bytes));
   if (!container.ok()) return container.status();
-  std::shared_ptr<Package> package(new Package(std::move(device)));
+  std::shared_ptr<Package> package(new Package);
   package->container_ = *std::move(container);
   const Container& file = package->container_;
   if (!file.Has("manifest")) {
@@ -59,7 +66,8 @@ absl::StatusOr<std::shared_ptr<const Package>> Package::Open(std::shared_ptr<con
     if (absl::Status status = (package.get()->*load)(); !status.ok()) return status;
   }
   if (absl::Status status = package->CheckManifest(); !status.ok()) return status;
-  if (absl::Status status = package->LoadPlans(); !status.ok()) return status;
+  package->devices_ = {devices->main()};
+  if (absl::Status status = package->LoadPlans(*devices); !status.ok()) return status;
   if (absl::Status status = package->CopyConstants(); !status.ok()) return status;
   return package;
 }
@@ -117,24 +125,37 @@ absl::Status Package::LoadConstants() {
   if (!container_.Has("constants")) return absl::OkStatus();
   absl::StatusOr<std::string_view> bytes = container_.Section("constants");
   if (!bytes.ok()) return bytes.status();
-  constants_ = bytes->data();
-  constants_bytes_ = bytes->size();
+  constants_ = *bytes;
+  return absl::OkStatus();
+}
+
+absl::Status Package::CopyConstants() {
+  placed_.resize(devices_.size());
+  for (uint32_t i = 0; i < devices_.size(); ++i) {
+    if (absl::Status status = CopyConstantsTo(i); !status.ok()) return status;
+  }
   return absl::OkStatus();
 }
 
 // To where the device can use them: those of its own plans, one after the other. A package may hold
 // those of many targets.
-absl::Status Package::CopyConstants() {
-  const bool aligned = reinterpret_cast<uintptr_t>(constants_) % WEFT_BUFFER_ALIGNMENT == 0;
-  if (constants_bytes_ == 0 || (device_->is_host() && aligned)) return absl::OkStatus();
+absl::Status Package::CopyConstantsTo(uint32_t place_of_device) {
+  Device& device = *devices_[place_of_device];
+  Placed& placed = placed_[place_of_device];
+  const bool aligned = reinterpret_cast<uintptr_t>(constants_.data()) % WEFT_BUFFER_ALIGNMENT == 0;
+  if (constants_.empty() || (device.is_host() && aligned)) {
+    placed.constants = constants_.data();
+    placed.constants_bytes = constants_.size();
+    return absl::OkStatus();
+  }
   std::map<uint64_t, uint64_t> ends;  // of ranges of the section, by where they begin
   for (const LoadedPlan& loaded : plans_) {
     const WeftPlan& plan = loaded.tables->plan();
     for (uint32_t i = 0; i < plan.num_buffers; ++i) {
       const WeftBuffer& buffer = plan.buffers[i];
-      if (buffer.space != WEFT_SPACE_CONSTANT) continue;
+      if (buffer.space != WEFT_SPACE_CONSTANT || buffer.device != place_of_device) continue;
       const WeftFormula& size = plan.formulas[buffer.size];
-      const uint64_t left = constants_bytes_ - buffer.constant_offset;
+      const uint64_t left = constants_.size() - buffer.constant_offset;
       uint64_t bytes = left;  // where it is known with the shapes alone
       if (size.op == WEFT_FORMULA_CONSTANT) {
         bytes = size.value < 0 ? UINT64_MAX : static_cast<uint64_t>(size.value);
@@ -165,24 +186,24 @@ absl::Status Package::CopyConstants() {
         (bytes + WEFT_BUFFER_ALIGNMENT - 1) / WEFT_BUFFER_ALIGNMENT * WEFT_BUFFER_ALIGNMENT;
     bytes = range.place + range.end - range.begin;
   }
-  absl::StatusOr<DeviceMemory> copy = bytes > 0 ? device_->Allocate(bytes) : DeviceMemory();
+  absl::StatusOr<DeviceMemory> copy = bytes > 0 ? device.Allocate(bytes) : DeviceMemory();
   if (!copy.ok()) {
     return InFile(container_, absl::Status(copy.status().code(),
                                            absl::StrCat(bytes, " bytes of constants on the ",
-                                                        std::string(device_->name()), ": ",
+                                                        std::string(device.name()), ": ",
                                                         copy.status().message())));
   }
-  constants_copy_ = *std::move(copy);
-  auto* place = static_cast<char*>(constants_copy_.data());
-  const auto* section = static_cast<const char*>(constants_);
+  placed.constants_copy = *std::move(copy);
+  auto* place = static_cast<char*>(placed.constants_copy.data());
+  const char* section = constants_.data();
   for (const Range& range : ranges) {
     if (range.begin == range.end) continue;
     absl::Status status =
-        device_->CopyIn(place + range.place, section + range.begin, range.end - range.begin);
+        device.CopyIn(place + range.place, section + range.begin, range.end - range.begin);
     if (!status.ok()) return status;
   }
   for (const LoadedPlan& loaded : plans_) {
-    loaded.tables->PlaceConstants([&](uint64_t offset) {
+    loaded.tables->PlaceConstants(place_of_device, [&](uint64_t offset) {
       const auto after =
           std::upper_bound(ranges.begin(), ranges.end(), offset,
                            [](uint64_t at, const Range& range) { return at < range.begin; });
@@ -190,8 +211,8 @@ absl::Status Package::CopyConstants() {
       return range.place + (offset - range.begin);
     });
   }
-  constants_ = place;
-  constants_bytes_ = bytes;
+  placed.constants = place;
+  placed.constants_bytes = bytes;
   return absl::OkStatus();
 }
 
@@ -205,7 +226,36 @@ absl::Status Package::LoadWeights() {
   return absl::OkStatus();
 }
 
-absl::Status Package::LoadPlans() {
+absl::StatusOr<int> Package::Suits(const TargetPlans& target, SessionDevices& devices,
+                                   std::vector<std::shared_ptr<Device>>* found,
+                                   std::string* why) const {
+  const int used = SuitsDevice(target, *devices.main(), why);
+  if (used < 0) return used;
+  found->push_back(devices.main());
+  for (const TargetPlans& placed : target.devices()) {
+    absl::StatusOr<std::shared_ptr<Device>> device = devices.Get(placed.device());
+    absl::Status status = device.status();
+    std::string refused;
+    if (status.ok() && SuitsDevice(placed, **device, &refused) < 0) {
+      status = absl::FailedPreconditionError(
+          absl::StrCat("no code for the ", std::string((*device)->name()), " there (", refused,
+                       "); compile it with --target ", placed.device(), "=", (*device)->target()));
+    }
+    if (!status.ok()) {
+      return InFile(
+          container_,
+          absl::Status(
+              status.code(),
+              absl::StrCat("node '", placed.node(), "'", placed.location().empty() ? "" : " (",
+                           placed.location(), placed.location().empty() ? "" : ")",
+                           " is placed on '", placed.device(), "': ", status.message())));
+    }
+    found->push_back(*std::move(device));
+  }
+  return used;
+}
+
+absl::Status Package::LoadPlans(SessionDevices& devices) {
   if (manifest_->targets_size() == 0) return absl::OkStatus();
   if (manifest_->targets_size() > kMaxTargets) {
     return Malformed(container_, absl::StrCat("expected at most ", kMaxTargets, " targets, got ",
@@ -220,12 +270,18 @@ absl::Status Package::LoadPlans() {
   const TargetPlans* best = nullptr;
   int most = -1;
   std::string why;
+  absl::Status placement;  // why a target is not taken that suits the session's own device
   for (const TargetPlans& target : manifest_->targets()) {
-    const int used =
-        device_->Suits(target.target(), {target.features().begin(), target.features().end()}, &why);
-    if (used > most) {
-      most = used;
+    if (target.devices_size() >= WEFT_MAX_DEVICES) {
+      return Malformed(container_, "its plans are for too many devices");
+    }
+    std::vector<std::shared_ptr<Device>> found;
+    const absl::StatusOr<int> used = Suits(target, devices, &found, &why);
+    if (!used.ok()) placement.Update(used.status());
+    if (used.value_or(-1) > most) {
+      most = *used;
       best = &target;
+      devices_ = std::move(found);
     }
   }
   // More specialised plans first, otherwise as in the file.
@@ -233,15 +289,21 @@ absl::Status Package::LoadPlans() {
   // Targets may share a section.
   std::map<std::string, size_t> code_bytes;
   for (const TargetPlans& target : manifest_->targets()) {
-    const auto [section, is_new] = code_bytes.emplace(target.code_section(), 0);
-    if (is_new) {
-      absl::StatusOr<std::string_view> code = container_.Section(target.code_section());
-      if (!code.ok()) return code.status();
-      section->second = code->size();
+    std::vector<const std::string*> sections = {&target.code_section()};
+    for (const TargetPlans& placed : target.devices()) sections.push_back(&placed.code_section());
+    std::vector<uint64_t> bytes;
+    for (const std::string* name : sections) {
+      const auto [section, is_new] = code_bytes.emplace(*name, 0);
+      if (is_new) {
+        absl::StatusOr<std::string_view> code = container_.Section(*name);
+        if (!code.ok()) return code.status();
+        section->second = code->size();
+      }
+      bytes.push_back(section->second);
     }
     for (const Plan& plan : target.plans()) {
       absl::StatusOr<std::unique_ptr<PlanTables>> tables =
-          PlanTables::Build(plan, section->second, constants_bytes_);
+          PlanTables::Build(plan, bytes, constants_.size());
       if (!tables.ok()) return InFile(container_, tables.status());
       if (&target != best) continue;
       LoadedPlan loaded;
@@ -254,22 +316,28 @@ absl::Status Package::LoadPlans() {
     }
   }
   for (auto& [specialized, plan] : plans) plans_.push_back(std::move(plan));
+  if (best == nullptr && !placement.ok()) return placement;
   if (best == nullptr) {
+    const Device& device = *devices.main();
     return absl::FailedPreconditionError(absl::StrCat(
-        container_.bytes()->path(), ": has no code for the ", std::string(device_->name()),
-        " here (", why, "); compile it with --target ", device_->target()));
+        container_.bytes()->path(), ": has no code for the ", std::string(device.name()), " here (",
+        why, "); compile it with --target ", device.target()));
   }
   target_ = best->target();
-  absl::StatusOr<std::unique_ptr<DeviceCode>> code =
-      device_->Load(container_, {best->code_section(), best->machine_code_section(), target_});
-  if (!code.ok()) return code.status();
-  code_ = *std::move(code);
+  placed_.resize(devices_.size());
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    const TargetPlans& of = i == 0 ? *best : best->devices(static_cast<int>(i) - 1);
+    absl::StatusOr<std::unique_ptr<DeviceCode>> code =
+        devices_[i]->Load(container_, {of.code_section(), of.machine_code_section(), of.target()});
+    if (!code.ok()) return code.status();
+    placed_[i].code = *std::move(code);
+  }
   for (LoadedPlan& plan : plans_) {
     std::vector<WeftKernel> kernels;
     for (size_t i = 0; i < plan.tables->kernel_names().size(); ++i) {
-      absl::StatusOr<WeftKernel> kernel =
-          code_->Find({plan.tables->kernel_names()[i], plan.tables->code_offsets()[i],
-                       plan.tables->block_threads()[i]});
+      absl::StatusOr<WeftKernel> kernel = placed_[plan.tables->kernel_devices()[i]].code->Find(
+          {plan.tables->kernel_names()[i], plan.tables->code_offsets()[i],
+           plan.tables->block_threads()[i]});
       if (!kernel.ok()) return InFile(container_, kernel.status());
       kernels.push_back(*kernel);
     }
@@ -279,3 +347,5 @@ absl::Status Package::LoadPlans() {
 }
 
 }  // namespace weft
+
+#pragma clang attribute pop

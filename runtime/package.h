@@ -16,13 +16,15 @@
 #include "runtime/core/executor.h"
 #include "runtime/device.h"
 #include "runtime/plan_tables.h"
+#include "runtime/session_devices.h"
 
 namespace weft {
 
 class PackageManifest;  // proto/plan.proto
+class TargetPlans;
 
-// The manifest's version that this runtime writes and reads.
-inline constexpr int kPackageVersion = 1;
+// The latest version of manifests that this runtime reads.
+inline constexpr int kPackageVersion = 2;
 
 // A plan that can be run; its package must stay.
 struct LoadedPlan {
@@ -38,13 +40,13 @@ struct LoadedPlan {
 class Package {
  public:
   // Verifies the container, the manifest and all plans of all targets, and loads the code of the
-  // best target that the device can run, and the constants. Error: InvalidArgument or DataLoss for
+  // best target that the devices can run, and the constants. Error: InvalidArgument or DataLoss for
   // a damaged file, FailedPrecondition where the file asks for a newer runtime or no target suits
-  // the device; what the device itself refuses is Unavailable (its driver is too old),
-  // ResourceExhausted or Internal. A package is native code: one from an untrusted source is as
-  // safe as any program from there.
-  static absl::StatusOr<std::shared_ptr<const Package>> Open(std::shared_ptr<const Bytes> bytes,
-                                                             std::shared_ptr<Device> device);
+  // the devices; what a device itself refuses is Unavailable (its driver is too old),
+  // ResourceExhausted or Internal, and so is what is said of one that there is not. A package is
+  // native code: one from an untrusted source is as safe as any program from there.
+  static absl::StatusOr<std::shared_ptr<const Package>> Open(
+      std::shared_ptr<const Bytes> bytes, std::shared_ptr<SessionDevices> devices);
   Package(const Package&) = delete;
   Package& operator=(const Package&) = delete;
   ~Package();
@@ -54,30 +56,42 @@ class Package {
   const std::string& target() const { return target_; }
   // That target's plans; for each signature, more specialised ones first.
   const std::vector<LoadedPlan>& plans() const { return plans_; }
-  // What the plans use of the constants section, aligned to 64, at an address of the device; all of
-  // it where that is its address in the file.
-  const void* constants() const { return constants_; }
-  size_t constants_bytes() const { return constants_bytes_; }
+  // The devices that the plans are for, as they count them: the session's own first.
+  const std::vector<std::shared_ptr<Device>>& devices() const { return devices_; }
+  // What the plans use of the constants section on a device, aligned to 64, at an address of it;
+  // all of it where that is its address in the file.
+  const void* constants(size_t device) const { return placed_[device].constants; }
+  size_t constants_bytes(size_t device) const { return placed_[device].constants_bytes; }
   // First values of variables.
   const std::map<std::string, HostTensor>& weights() const { return weights_; }
   const Container& container() const { return container_; }
 
  private:
-  explicit Package(std::shared_ptr<Device> device);
+  // What is on one device.
+  struct Placed {
+    std::unique_ptr<DeviceCode> code;
+    DeviceMemory constants_copy;  // where they cannot be used as they lie in the file
+    const void* constants = nullptr;
+    size_t constants_bytes = 0;
+  };
+
+  Package();
   absl::Status CheckManifest() const;
   absl::Status LoadConstants();
   absl::Status LoadWeights();
-  absl::Status LoadPlans();
+  absl::Status LoadPlans(SessionDevices& devices);
+  // How well the target suits, as Device::Suits; sets the devices that its plans are for.
+  absl::StatusOr<int> Suits(const TargetPlans& target, SessionDevices& devices,
+                            std::vector<std::shared_ptr<Device>>* found, std::string* why) const;
   absl::Status CopyConstants();
+  absl::Status CopyConstantsTo(uint32_t device);
 
-  const std::shared_ptr<Device> device_;  // outlives what is on it
+  std::vector<std::shared_ptr<Device>> devices_;  // outlive what is on them
   Container container_;
   std::unique_ptr<PackageManifest> manifest_;
   std::string target_;
-  std::unique_ptr<DeviceCode> code_;
-  DeviceMemory constants_copy_;  // where they cannot be used as they lie in the file
-  const void* constants_ = nullptr;
-  size_t constants_bytes_ = 0;
+  std::string_view constants_;  // the section
+  std::vector<Placed> placed_;  // as devices_
   std::map<std::string, HostTensor> weights_;
   std::vector<LoadedPlan> plans_;
 };

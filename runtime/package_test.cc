@@ -26,7 +26,7 @@ using ::testing::HasSubstr;
 
 absl::StatusOr<std::shared_ptr<const Package>> Open(std::shared_ptr<const Bytes> bytes) {
   static auto& device = *new std::shared_ptr<Device>(MakeCpuDevice(1).value());
-  return Package::Open(std::move(bytes), device);
+  return Package::Open(std::move(bytes), std::make_shared<SessionDevices>(device));
 }
 absl::StatusOr<std::shared_ptr<const Package>> Open(const TestPackage& package) {
   return Open(Bytes::Of(package.Bytes(), "test.weftpkg"));
@@ -56,7 +56,7 @@ TEST(Package, OpensFromMemoryAndFile) {
     ASSERT_TRUE(package.ok()) << package.status();
     EXPECT_EQ((*package)->plans().size(), 6u);
     EXPECT_EQ((*package)->target(), "cpu:x86-64-v3");
-    EXPECT_EQ(reinterpret_cast<uintptr_t>((*package)->constants()) % 64, 0u);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>((*package)->constants(0)) % 64, 0u);
     // Code is never writable while it can be executed.
     const auto code =
         reinterpret_cast<const void*>((*package)->plans()[0].tables->plan().kernels[0]);
@@ -107,7 +107,8 @@ TEST(Package, RefusesBadManifests) {
     EXPECT_THAT(Message(opened.status()), HasSubstr("test.weftpkg"));
     return Message(opened.status());
   };
-  EXPECT_THAT(error([](TestPackage& p) { p.manifest.set_min_consumer(2); }), HasSubstr("version"));
+  EXPECT_THAT(error([](TestPackage& p) { p.manifest.set_min_consumer(kPackageVersion + 1); }),
+              HasSubstr("version"));
   EXPECT_THAT(error([](TestPackage& p) { p.manifest.set_version(0); }), HasSubstr("version"));
   EXPECT_THAT(error([](TestPackage& p) { p.manifest.mutable_signatures(1)->set_name("predict"); }),
               HasSubstr("twice"));

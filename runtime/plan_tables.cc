@@ -11,6 +11,9 @@
 #include "proto/plan.pb.h"
 #include "proto/printable.h"
 
+// Runs once for each plan: small rather than quick, since the size of weft-run is bounded.
+#pragma clang attribute push(__attribute__((minsize)), apply_to = function)
+
 namespace weft {
 namespace {
 
@@ -26,9 +29,11 @@ const char* PlanTables::Keep(const std::string& text) {
   return strings_.back().c_str();
 }
 
-void PlanTables::PlaceConstants(const std::function<uint64_t(uint64_t offset)>& place) {
+void PlanTables::PlaceConstants(uint32_t device,
+                                const std::function<uint64_t(uint64_t offset)>& place) {
   for (WeftBuffer& buffer : buffers_) {
-    if (buffer.space == WEFT_SPACE_CONSTANT) buffer.constant_offset = place(buffer.constant_offset);
+    if (buffer.space != WEFT_SPACE_CONSTANT || buffer.device != device) continue;
+    buffer.constant_offset = place(buffer.constant_offset);
   }
 }
 
@@ -41,7 +46,8 @@ void PlanTables::SetKernels(absl::Span<const WeftKernel> kernels) {
 // Fills the tables in one walk over the wire form. The first error stays in status_.
 class PlanTablesBuilder {
  public:
-  PlanTablesBuilder(const Plan& plan, uint64_t code_bytes, uint64_t constants_bytes)
+  PlanTablesBuilder(const Plan& plan, absl::Span<const uint64_t> code_bytes,
+                    uint64_t constants_bytes)
       : wire_(plan),
         code_bytes_(code_bytes),
         constants_bytes_(constants_bytes),
@@ -50,6 +56,7 @@ class PlanTablesBuilder {
   absl::StatusOr<std::unique_ptr<PlanTables>> Build() {
     tables_->plan_.abi_version = WEFT_PLAN_ABI_VERSION;
     tables_->plan_.signature = tables_->Keep(wire_.signature());
+    Require(code_bytes_.size() <= WEFT_MAX_DEVICES, "is for too many devices");
     Values("input", wire_.inputs(), &tables_->inputs_);
     Values("output", wire_.outputs(), &tables_->outputs_);
     Values("variable", wire_.variables(), &tables_->variables_);
@@ -178,7 +185,24 @@ class PlanTablesBuilder {
     where_ = {};
   }
 
+  // Of the values in a space, where they have buffers so far; null for other spaces.
+  std::vector<uint32_t>* DevicesOf(uint32_t space) {
+    switch (space) {
+      case WEFT_SPACE_VARIABLE:
+        return &variable_devices_;
+      case WEFT_SPACE_INPUT:
+        return &input_devices_;
+      case WEFT_SPACE_OUTPUT:
+        return &output_devices_;
+      default:
+        return nullptr;
+    }
+  }
+
   void Buffers() {
+    variable_devices_ = std::vector<uint32_t>(tables_->variables_.size(), WEFT_NONE);
+    input_devices_ = std::vector<uint32_t>(tables_->inputs_.size(), WEFT_NONE);
+    output_devices_ = std::vector<uint32_t>(tables_->outputs_.size(), WEFT_NONE);
     for (const Buffer& wire : wire_.buffers()) {
       if (!status_.ok()) return;
       const size_t here = tables_->buffers_.size();
@@ -186,12 +210,14 @@ class PlanTablesBuilder {
       WeftBuffer buffer = {};
       buffer.space = static_cast<uint32_t>(wire.space());
       buffer.size = FormulaIndex(wire.size());
+      buffer.device = Index(wire.device(), code_bytes_.size(), "device");
       switch (wire.space()) {
         case Buffer::ARENA:
           buffer.first_below = static_cast<uint32_t>(tables_->below_.size());
           buffer.num_below = static_cast<uint32_t>(wire.below_size());
           for (const uint32_t below : wire.below()) {
-            Require(below < here && tables_->buffers_[below].space == WEFT_SPACE_ARENA,
+            Require(below < here && tables_->buffers_[below].space == WEFT_SPACE_ARENA &&
+                        tables_->buffers_[below].device == buffer.device,
                     "lies above one that is not an earlier buffer of the arena");
             tables_->below_.push_back(below);
           }
@@ -214,6 +240,13 @@ class PlanTablesBuilder {
         default:
           Fail("unknown space ", static_cast<int>(wire.space()));
       }
+      if (std::vector<uint32_t>* devices = DevicesOf(buffer.space);
+          devices != nullptr && status_.ok()) {
+        uint32_t& device = (*devices)[buffer.index];
+        Require(device == WEFT_NONE || device == buffer.device,
+                "its value lies on another device as well");
+        device = buffer.device;
+      }
       tables_->buffers_.push_back(buffer);
       tables_->buffer_origins_.push_back({tables_->Keep(wire.node()), WEFT_NONE});
     }
@@ -222,12 +255,15 @@ class PlanTablesBuilder {
 
   void Kernels() {
     for (const Kernel& wire : wire_.kernels()) {
-      if (wire.code_offset() >= code_bytes_) {
+      const uint32_t device = Index(wire.device(), code_bytes_.size(), "device");
+      if (!status_.ok()) return;
+      if (wire.code_offset() >= code_bytes_[device]) {
         return Fail("kernel '", wire.name(), "' lies outside the code");
       }
       tables_->code_offsets_.push_back(wire.code_offset());
       tables_->kernel_names_.push_back(wire.name());
       tables_->block_threads_.push_back(wire.block_threads());
+      tables_->kernel_devices_.push_back(device);
     }
     tables_->kernels_.resize(tables_->code_offsets_.size(), nullptr);
   }
@@ -254,7 +290,14 @@ class PlanTablesBuilder {
         Require(launch.results() <= static_cast<uint32_t>(launch.buffers_size()),
                 "has more results than buffers");
         step.num_results = launch.results();
-        for (const BufferArg& arg : launch.buffers()) AddArg(arg);
+        for (const BufferArg& arg : launch.buffers()) {
+          AddArg(arg);
+          if (!status_.ok()) return;
+          Require(tables_->buffers_[tables_->args_.back().buffer].device ==
+                      tables_->kernel_devices_[step.kernel],
+                  "has a buffer on another device than its kernel");
+        }
+        Require(launch.buffers_size() > 0 || code_bytes_.size() == 1, "has no buffers");
         for (const uint32_t size : launch.sizes()) tables_->sizes_.push_back(FormulaIndex(size));
         step.tiles = FormulaIndex(launch.tiles());
         step.scratch = FormulaIndex(launch.scratch());
@@ -452,6 +495,7 @@ class PlanTablesBuilder {
       *first = entries.data();
     };
     plan.commit_step = wire_.commit_step();
+    plan.num_others = static_cast<uint32_t>(code_bytes_.size()) - 1;
     set(tables.symbols_, &plan.num_symbols, &plan.symbols);
     set(tables.formulas_, &plan.num_formulas, &plan.formulas);
     set(tables.buffers_, &plan.num_buffers, &plan.buffers);
@@ -469,16 +513,21 @@ class PlanTablesBuilder {
   }
 
   const Plan& wire_;
-  const uint64_t code_bytes_, constants_bytes_;
+  const absl::Span<const uint64_t> code_bytes_;
+  const uint64_t constants_bytes_;
   std::unique_ptr<PlanTables> tables_;
+  std::vector<uint32_t> variable_devices_, input_devices_, output_devices_;
   std::vector<const std::string*> labels_;
   Where where_;
   absl::Status status_;
 };
 
-absl::StatusOr<std::unique_ptr<PlanTables>> PlanTables::Build(const Plan& plan, uint64_t code_bytes,
+absl::StatusOr<std::unique_ptr<PlanTables>> PlanTables::Build(const Plan& plan,
+                                                              absl::Span<const uint64_t> code_bytes,
                                                               uint64_t constants_bytes) {
   return PlanTablesBuilder(plan, code_bytes, constants_bytes).Build();
 }
 
 }  // namespace weft
+
+#pragma clang attribute pop

@@ -25,26 +25,29 @@ inline constexpr int kMaxBlockDepth = 64;
 class PlanTables {
  public:
   // Verifies every index, the order of formulas, types, names, that control flow has no cycle and
-  // limited depth, that kernels and constants lie within `code_bytes` and `constants_bytes`, that
+  // limited depth, that kernels and constants lie within `code_bytes` (of each device; the first is
+  // the one that the target is for) and `constants_bytes`, that each step is of one device, that
   // only outputs and assigned variables are written to, these from the commit step on alone, that
   // nothing fails after it, and that no variable is read which need not have a value. (Sizes are
   // checked once shapes are known: weft_instance_create.) Error: InvalidArgument, naming signature
   // and step.
-  static absl::StatusOr<std::unique_ptr<PlanTables>> Build(const Plan& plan, uint64_t code_bytes,
+  static absl::StatusOr<std::unique_ptr<PlanTables>> Build(const Plan& plan,
+                                                           absl::Span<const uint64_t> code_bytes,
                                                            uint64_t constants_bytes);
   PlanTables(const PlanTables&) = delete;
   PlanTables& operator=(const PlanTables&) = delete;
 
   // One for each of the plan's kernels; the plan must not be run before.
   void SetKernels(absl::Span<const WeftKernel> kernels);
-  // Lets the constant at each offset lie where `place` says; the same.
-  void PlaceConstants(const std::function<uint64_t(uint64_t offset)>& place);
+  // Lets the constant at each offset lie where `place` says on that device; the same.
+  void PlaceConstants(uint32_t device, const std::function<uint64_t(uint64_t offset)>& place);
 
   const WeftPlan& plan() const { return plan_; }
   // Kernels' offsets in the image of code.
   const std::vector<uint64_t>& code_offsets() const { return code_offsets_; }
   const std::vector<std::string>& kernel_names() const { return kernel_names_; }
   const std::vector<uint32_t>& block_threads() const { return block_threads_; }
+  const std::vector<uint32_t>& kernel_devices() const { return kernel_devices_; }
   // Where each buffer's value comes from, for errors.
   struct Origin {
     const char* node;  // whose value it holds first; may be ""
@@ -73,7 +76,7 @@ class PlanTables {
   std::vector<const char*> dim_names_;
   std::vector<uint64_t> code_offsets_;
   std::vector<std::string> kernel_names_;
-  std::vector<uint32_t> block_threads_;
+  std::vector<uint32_t> block_threads_, kernel_devices_;
   std::vector<Origin> buffer_origins_;
 };
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <initializer_list>
 #include <random>
 #include <string>
 
@@ -30,7 +31,7 @@ Plan TestPlan(const std::string& signature) {
 }
 
 absl::Status Verify(const Plan& plan) {
-  return PlanTables::Build(plan, kCode, kConstants).status();
+  return PlanTables::Build(plan, {kCode}, kConstants).status();
 }
 
 TEST(PlanTables, AcceptTheTestPlans) {
@@ -40,7 +41,7 @@ TEST(PlanTables, AcceptTheTestPlans) {
 }
 
 TEST(PlanTables, HoldThePlan) {
-  auto tables = PlanTables::Build(TestPlan("step"), kCode, kConstants);
+  auto tables = PlanTables::Build(TestPlan("step"), {kCode}, kConstants);
   ASSERT_TRUE(tables.ok());
   const WeftPlan& plan = (*tables)->plan();
   EXPECT_STREQ(plan.signature, "step");
@@ -55,6 +56,55 @@ TEST(PlanTables, HoldThePlan) {
   const WeftKernel kernels[] = {test_add, test_sum};
   (*tables)->SetKernels(kernels);
   EXPECT_EQ(plan.kernels[1], test_sum);
+}
+
+// One launch here, one on another device, and a copy between them.
+TEST(PlanTables, StepsAreOfOneDevice) {
+  plan_testing::PlanBuilder b("two");
+  const plan_testing::Dim size = b.Static(4);
+  const uint32_t x = b.Input("x", DataType::kF32, {size}),
+                 y = b.Output("y", DataType::kF32, {size});
+  const uint32_t bytes = b.Constant(16);
+  const uint32_t here = b.Arena(bytes), there = b.Arena(bytes), more = b.Arena(bytes, {there});
+  const uint32_t kernel = b.Kernel("here", 0), other = b.Kernel("there", 64);
+  b.Launch(0, kernel, {x, here}, {}, b.Tiles(size.formula));
+  b.Copy(0, here, there, bytes);
+  b.Launch(0, other, {there, more}, {}, b.Tiles(size.formula));
+  b.Copy(0, more, y, bytes);
+  for (const uint32_t buffer : {there, more}) b.plan().mutable_buffers(buffer)->set_device(1);
+  b.plan().mutable_kernels(other)->set_device(1);
+  const Plan good = b.Build();
+  const auto verify = [](const Plan& plan, std::initializer_list<uint64_t> code) {
+    return std::string(PlanTables::Build(plan, code, kConstants).status().message());
+  };
+  const auto damaged = [&](auto damage) {
+    Plan plan = good;
+    damage(plan);
+    return verify(plan, {kCode, kCode});
+  };
+  EXPECT_EQ(verify(good, {kCode, kCode}), "");
+  EXPECT_THAT(verify(good, {kCode}), HasSubstr("expected a device below 1, got 1"));
+  EXPECT_THAT(verify(good, {kCode, 64}), HasSubstr("kernel 'there' lies outside the code"));
+  EXPECT_THAT(damaged([&](Plan& p) { p.mutable_buffers(here)->set_device(1); }),
+              HasSubstr("has a buffer on another device than its kernel"));
+  EXPECT_THAT(damaged([&](Plan& p) { p.mutable_kernels(kernel)->set_device(1); }),
+              HasSubstr("has a buffer on another device than its kernel"));
+  EXPECT_THAT(damaged([&](Plan& p) { p.mutable_kernels(kernel)->set_device(2); }),
+              HasSubstr("expected a device below 2, got 2"));
+  EXPECT_THAT(damaged([&](Plan& p) { p.mutable_buffers(more)->set_below(0, here); }),
+              HasSubstr("earlier buffer of the arena"));
+  EXPECT_THAT(damaged([&](Plan& p) {
+                *p.add_buffers() = p.buffers(y);
+                p.mutable_buffers(p.buffers_size() - 1)->set_device(1);
+              }),
+              HasSubstr("lies on another device as well"));
+  EXPECT_THAT(damaged([&](Plan& p) {
+                p.mutable_blocks(0)->mutable_steps(0)->mutable_launch()->clear_buffers();
+                p.mutable_blocks(0)->mutable_steps(0)->mutable_launch()->clear_results();
+              }),
+              HasSubstr("has no buffers"));
+  const auto tables = PlanTables::Build(good, {kCode, kCode}, kConstants);
+  EXPECT_EQ((*tables)->plan().num_others, 1u);
 }
 
 struct Damage {
@@ -213,7 +263,7 @@ TEST(PlanTables, MessagesAreEscapedLineByLine) {
   const uint32_t p = b.Input("p", DataType::kBool, {});
   b.Assert(0, p, "a\x1b[2J\nb");
   b.Print(0, p, DataType::kBool, {}, "\xc2\x9b", 1);
-  const auto tables = PlanTables::Build(b.Build(), kCode, kConstants);
+  const auto tables = PlanTables::Build(b.Build(), {kCode}, kConstants);
   ASSERT_TRUE(tables.ok()) << tables.status();
   EXPECT_STREQ((*tables)->plan().steps[0].message, "a\\x1b[2J\nb");
   EXPECT_STREQ((*tables)->plan().steps[1].message, "\\xc2\\x9b");

@@ -98,8 +98,8 @@ class SessionImpl final : public Session {
   static absl::StatusOr<std::unique_ptr<Session>> Create(std::shared_ptr<const Package> package,
                                                          Planner planner,
                                                          const SessionOptions& options,
-                                                         std::shared_ptr<Device> device) {
-    auto state = std::make_shared<SessionState>(options, std::move(device));
+                                                         std::shared_ptr<SessionDevices> devices) {
+    auto state = std::make_shared<SessionState>(options, std::move(devices));
     if (absl::Status status = state->variables.Declare(*package); !status.ok()) return status;
     return std::make_unique<SessionImpl>(std::move(state), std::move(package), std::move(planner));
   }
@@ -214,7 +214,7 @@ absl::StatusOr<std::shared_ptr<const Package>> SessionImpl::Compile(PlanRequest 
     absl::StatusOr<std::string> bytes = planner_(request);
     if (!bytes.ok()) return bytes.status();
     absl::StatusOr<std::shared_ptr<const Package>> package =
-        Package::Open(Bytes::Of(*bytes, "(compiled)"), state_->device);
+        Package::Open(Bytes::Of(*bytes, "(compiled)"), state_->devices);
     if (!package.ok()) return package.status();
     absl::Status status = state_->variables.Declare(**package);
     if (!status.ok()) return status;
@@ -463,9 +463,11 @@ absl::StatusOr<std::unique_ptr<Session>> FromBytes(std::shared_ptr<const Bytes> 
     if (!cpu.ok()) return cpu.status();
     device = *std::move(cpu);
   }
-  absl::StatusOr<std::shared_ptr<const Package>> package = Package::Open(std::move(bytes), device);
+  auto devices =
+      std::make_shared<SessionDevices>(std::move(device), options.find_device, options.threads);
+  absl::StatusOr<std::shared_ptr<const Package>> package = Package::Open(std::move(bytes), devices);
   if (!package.ok()) return package.status();
-  return SessionImpl::Create(*std::move(package), std::move(planner), options, std::move(device));
+  return SessionImpl::Create(*std::move(package), std::move(planner), options, std::move(devices));
 }
 
 }  // namespace

@@ -38,6 +38,11 @@ struct SessionOptions {
   int64_t max_memory_bytes = 0;
   // Where plans run and variables live (runtime/device.h); null: this processor, with `threads`.
   std::shared_ptr<Device> device = nullptr;
+  // Gives the devices that nodes and variables are placed on (Graph::WithDevice), by the names that
+  // the graph has for them: "cuda:0". Asked for each once, from any thread; may give one device for
+  // several names. Null: there is "cpu", which is this processor, and no other.
+  std::function<absl::StatusOr<std::shared_ptr<Device>>(const std::string& name)> find_device =
+      nullptr;
 };
 
 struct RunOptions {
@@ -73,7 +78,8 @@ class Call {
   virtual absl::Status Run(const RunOptions& options = {}) = 0;
   // Overwritten by the next Run.
   virtual const HostTensor& Output(int index) const = 0;
-  // Exact bytes of arena and scratch that the plan needs with these shapes (the certificate).
+  // Exact bytes of arena and scratch that the plan needs with these shapes (the certificate), on
+  // all of its devices together.
   virtual int64_t peak_bytes() const = 0;
 };
 

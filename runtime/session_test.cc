@@ -632,13 +632,14 @@ TEST(Call, HugeShapesOfUnusedInputsAreRefused) {
 TEST(Variables, AreDeclaredWhileRunsAreUnderWay) {
   std::shared_ptr<Device> device = NewTestDevice();
   if (device == nullptr) device = *MakeCpuDevice(1);
-  Variables variables(device);
+  const auto devices = std::make_shared<SessionDevices>(device);
+  Variables variables(devices);
   TestPackage second = MakeTestPackage();
   *second.manifest.add_variables() = second.manifest.variables(0);
   second.manifest.mutable_variables(1)->set_name("v");
   for (const TestPackage& package : {MakeTestPackage(), MakeTestPackage(), second}) {
     ASSERT_TRUE(variables.lock().Acquire(VariablesLock::Mode::kWrite).ok());
-    auto opened = Package::Open(Bytes::Of(package.Bytes()), device);
+    auto opened = Package::Open(Bytes::Of(package.Bytes()), devices);
     ASSERT_TRUE(opened.ok()) << opened.status();
     std::future<absl::Status> declared =
         std::async(std::launch::async, [&] { return variables.Declare(**opened); });
@@ -652,7 +653,7 @@ TEST(Variables, AreDeclaredWhileRunsAreUnderWay) {
   second.manifest.mutable_variables(0)->set_name("u");
   for (Plan& plan : *second.manifest.mutable_targets(0)->mutable_plans()) plan.clear_variables();
   second.manifest.mutable_targets(0)->clear_plans();
-  auto other = Package::Open(Bytes::Of(second.Bytes()), device);
+  auto other = Package::Open(Bytes::Of(second.Bytes()), devices);
   ASSERT_TRUE(other.ok()) << other.status();
   EXPECT_THAT(Message(variables.Declare(**other)), HasSubstr("expected f32[4], got f32[4, 2]"));
   EXPECT_THAT(variables.Names(), ElementsAre("v", "w"));

@@ -90,17 +90,25 @@ void VariablesLock::Release(Mode mode) {
 }
 
 absl::Status Variables::Declare(const Package& package) {
-  std::vector<std::unique_ptr<Variable>> added;
+  std::vector<std::unique_ptr<SessionVariable>> added;
   for (const PackageVariable& declared : package.manifest().variables()) {
     if (Find(declared.name()) != nullptr) continue;
-    auto variable = std::make_unique<Variable>();
+    auto variable = std::make_unique<SessionVariable>();
     variable->name = declared.name();
     variable->dtype = static_cast<DataType>(declared.dtype());
     variable->shape.assign(declared.shape().begin(), declared.shape().end());
+    absl::StatusOr<std::shared_ptr<Device>> device = devices_->Get(declared.device());
+    if (!device.ok()) {
+      return Naming(variable->name, absl::Status(device.status().code(),
+                                                 absl::StrCat("placed on '", declared.device(),
+                                                              "': ", device.status().message())));
+    }
+    variable->device = *std::move(device);
     if (declared.has_value()) {
       const HostTensor& value = package.weights().at(declared.name());
-      variable->owned = !device_->is_host() || reinterpret_cast<uintptr_t>(value.data()) % 64 != 0;
-      absl::StatusOr<HostTensor> placed = variable->owned ? ToDevice(value) : value;
+      variable->owned =
+          !variable->device->is_host() || reinterpret_cast<uintptr_t>(value.data()) % 64 != 0;
+      absl::StatusOr<HostTensor> placed = variable->owned ? ToDevice(*variable, value) : value;
       if (!placed.ok()) return Naming(variable->name, placed.status());
       variable->value = *std::move(placed);
       variable->defined = true;
@@ -112,77 +120,88 @@ absl::Status Variables::Declare(const Package& package) {
   for (const PackageVariable& declared : package.manifest().variables()) {
     const auto found = variables_.find(declared.name());
     if (found == variables_.end()) continue;
-    const Variable& variable = *found->second;
+    const SessionVariable& variable = *found->second;
     const auto dtype = static_cast<DataType>(declared.dtype());
     const std::vector<int64_t> shape(declared.shape().begin(), declared.shape().end());
+    const absl::StatusOr<std::shared_ptr<Device>> device = devices_->Get(declared.device());
+    if (!device.ok() || *device != variable.device) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "variable '", declared.name(), "': expected it to stay on one device, got another one, '",
+          declared.device(), "'"));
+    }
     if (variable.dtype == dtype && variable.shape == shape) continue;
     return absl::InvalidArgumentError(absl::StrCat("variable '", declared.name(), "': expected ",
                                                    TypeText(variable.dtype, variable.shape),
                                                    ", got ", TypeText(dtype, shape)));
   }
-  for (std::unique_ptr<Variable>& variable : added) {
+  for (std::unique_ptr<SessionVariable>& variable : added) {
     std::string name = variable->name;
     variables_.emplace(std::move(name), std::move(variable));
   }
   return absl::OkStatus();
 }
 
-Variable* Variables::Find(std::string_view name) const {
+SessionVariable* Variables::Find(std::string_view name) const {
   std::lock_guard<std::mutex> lock(mutex_);
   const auto found = variables_.find(name);
   return found == variables_.end() ? nullptr : found->second.get();
 }
 
-std::vector<Variable*> Variables::All() const {
+std::vector<SessionVariable*> Variables::All() const {
   std::lock_guard<std::mutex> lock(mutex_);
-  std::vector<Variable*> all;
+  std::vector<SessionVariable*> all;
   for (const auto& [name, variable] : variables_) all.push_back(variable.get());
   return all;
 }
 
 std::vector<std::string> Variables::Names() const {
   std::vector<std::string> names;
-  for (const Variable* variable : All()) names.push_back(variable->name);
+  for (const SessionVariable* variable : All()) names.push_back(variable->name);
   return names;
 }
 
-absl::StatusOr<HostTensor> Variables::Allocate(DataType dtype,
-                                               const std::vector<int64_t>& shape) const {
-  if (device_->is_host()) return HostTensor::Create(dtype, shape);
+absl::StatusOr<HostTensor> Variables::Allocate(const SessionVariable& variable) {
+  const DataType dtype = variable.dtype;
+  const std::vector<int64_t>& shape = variable.shape;
+  if (variable.device->is_host()) return HostTensor::Create(dtype, shape);
   const HostTensor type = HostTensor::View(dtype, shape, nullptr);
-  absl::StatusOr<DeviceMemory> memory = device_->Allocate(type.size_bytes());
+  absl::StatusOr<DeviceMemory> memory = variable.device->Allocate(type.size_bytes());
   if (!memory.ok()) return memory.status();
   // The device stays as long as its memory.
   struct Owner {
     std::shared_ptr<Device> device;
     DeviceMemory memory;
   };
-  auto owner = std::make_shared<Owner>(Owner{device_, *std::move(memory)});
+  auto owner = std::make_shared<Owner>(Owner{variable.device, *std::move(memory)});
   const void* data = owner->memory.data();
   return HostTensor::View(dtype, shape, data, std::move(owner));
 }
 
-absl::StatusOr<HostTensor> Variables::ToDevice(const HostTensor& host) const {
-  absl::StatusOr<HostTensor> value = Allocate(host.dtype(), host.shape());
+absl::StatusOr<HostTensor> Variables::ToDevice(const SessionVariable& variable,
+                                               const HostTensor& host) {
+  absl::StatusOr<HostTensor> value = Allocate(variable);
   if (!value.ok()) return value;
-  absl::Status status = device_->CopyIn(value->mutable_data(), host.data(), host.size_bytes());
+  absl::Status status =
+      variable.device->CopyIn(value->mutable_data(), host.data(), host.size_bytes());
   if (!status.ok()) return status;
   return value;
 }
 
-absl::StatusOr<HostTensor> Variables::ToHost(const HostTensor& value) const {
+absl::StatusOr<HostTensor> Variables::ToHost(const SessionVariable& variable) {
+  const HostTensor& value = variable.value;
   absl::StatusOr<HostTensor> host = HostTensor::Create(value.dtype(), value.shape());
   if (!host.ok()) return host;
-  absl::Status status = device_->CopyOut(host->mutable_data(), value.data(), value.size_bytes());
+  absl::Status status =
+      variable.device->CopyOut(host->mutable_data(), value.data(), value.size_bytes());
   if (!status.ok()) return status;
   return host;
 }
 
-absl::Status Variables::MakeWritable(Variable* variable) const {
+absl::Status Variables::MakeWritable(SessionVariable* variable) {
   if (variable->owned) return absl::OkStatus();
   // What is there but not owned is in a package, and so on the host.
   absl::StatusOr<HostTensor> memory =
-      variable->defined ? ToDevice(variable->value) : Allocate(variable->dtype, variable->shape);
+      variable->defined ? ToDevice(*variable, variable->value) : Allocate(*variable);
   if (!memory.ok()) return Naming(variable->name, memory.status());
   variable->value = *std::move(memory);
   variable->owned = true;
@@ -191,31 +210,31 @@ absl::Status Variables::MakeWritable(Variable* variable) const {
 
 absl::StatusOr<std::map<std::string, HostTensor>> Variables::Collect(bool copy) const {
   std::map<std::string, HostTensor> values;
-  for (const Variable* variable : All()) {
+  for (const SessionVariable* variable : All()) {
     if (!variable->defined) return UndefinedVariable(variable->name);
-    if (!copy && device_->is_host()) {
+    if (!copy && variable->device->is_host()) {
       values[variable->name] = variable->value;
       continue;
     }
-    absl::StatusOr<HostTensor> value = ToHost(variable->value);
+    absl::StatusOr<HostTensor> value = ToHost(*variable);
     if (!value.ok()) return value.status();
     values[variable->name] = *std::move(value);
   }
   return values;
 }
 
-absl::StatusOr<Variable*> Variables::FindOrSuggest(const std::string& name) const {
-  if (Variable* variable = Find(name); variable != nullptr) return variable;
+absl::StatusOr<SessionVariable*> Variables::FindOrSuggest(const std::string& name) const {
+  if (SessionVariable* variable = Find(name); variable != nullptr) return variable;
   return absl::NotFoundError(
       absl::StrCat("there is no variable '", name, "'", Suggestion(name, Names())));
 }
 
 absl::StatusOr<HostTensor> Variables::GetOne(const std::string& name) {
-  absl::StatusOr<Variable*> variable = FindOrSuggest(name);
+  absl::StatusOr<SessionVariable*> variable = FindOrSuggest(name);
   if (!variable.ok()) return variable.status();
   const VariablesLocked locked(lock_, VariablesLock::Mode::kRead);
   if (!(*variable)->defined) return UndefinedVariable(name);
-  return ToHost((*variable)->value);
+  return ToHost(**variable);
 }
 
 absl::StatusOr<std::map<std::string, HostTensor>> Variables::Get() {
@@ -225,17 +244,17 @@ absl::StatusOr<std::map<std::string, HostTensor>> Variables::Get() {
 
 absl::Status Variables::Set(const std::map<std::string, HostTensor>& values) {
   // All or nothing: copies first, then the swap.
-  std::vector<std::pair<Variable*, HostTensor>> changes;
+  std::vector<std::pair<SessionVariable*, HostTensor>> changes;
   for (const auto& [name, value] : values) {
-    absl::StatusOr<Variable*> found = FindOrSuggest(name);
+    absl::StatusOr<SessionVariable*> found = FindOrSuggest(name);
     if (!found.ok()) return found.status();
-    Variable* variable = *found;
+    SessionVariable* variable = *found;
     if (value.dtype() != variable->dtype || value.shape() != variable->shape) {
       return absl::InvalidArgumentError(absl::StrCat("variable '", name, "': expected ",
                                                      TypeText(variable->dtype, variable->shape),
                                                      ", got ", value.TypeString()));
     }
-    absl::StatusOr<HostTensor> copy = ToDevice(value);
+    absl::StatusOr<HostTensor> copy = ToDevice(*variable, value);
     if (!copy.ok()) return Naming(name, copy.status());
     changes.emplace_back(variable, *std::move(copy));
   }

@@ -17,20 +17,22 @@
 #include "proto/host_tensor.h"
 #include "runtime/device.h"
 #include "runtime/limits.h"
+#include "runtime/session_devices.h"
 
 namespace weft {
 
 class Package;
 
-struct Variable {
+struct SessionVariable {
   std::string name;
   DataType dtype = DataType::kInvalid;
   std::vector<int64_t> shape;
+  std::shared_ptr<Device> device;  // where it lives
   bool defined = false;
   // Whether `value` may be written to; otherwise it lies in a package that others may read as well.
   bool owned = false;
-  // kInvalid while undefined and never written. Its elements lie on the device: where that is not
-  // the host, only the address is of use here.
+  // kInvalid while undefined and never written. Its elements lie on `device`: where that is not the
+  // host, only the address is of use here.
   HostTensor value;
 };
 
@@ -80,18 +82,20 @@ class VariablesLocked {
 // Declaring is thread-safe; values are guarded by lock().
 class Variables {
  public:
-  explicit Variables(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  explicit Variables(std::shared_ptr<SessionDevices> devices) : devices_(std::move(devices)) {}
 
   // Adds the package's variables, with their first values where they have some, as far as they are
-  // not there yet. Waits for no run. InvalidArgument where one is there with another type.
+  // not there yet. Waits for no run. InvalidArgument where one is there with another type, or on
+  // another device; where the session has no device of the name that one is placed on, what is said
+  // of that.
   absl::Status Declare(const Package& package);
   // The variable of that name, for as long as this object lives; null where there is none.
-  Variable* Find(std::string_view name) const;
+  SessionVariable* Find(std::string_view name) const;
   std::vector<std::string> Names() const;
   VariablesLock& lock() { return lock_; }
 
   // Gives a variable memory of its own to be written to. Hold the lock for writing.
-  absl::Status MakeWritable(Variable* variable) const;
+  static absl::Status MakeWritable(SessionVariable* variable);
 
   // These take the lock themselves. See Session.
   absl::StatusOr<std::map<std::string, HostTensor>> Get();
@@ -101,18 +105,20 @@ class Variables {
   absl::StatusOr<std::map<std::string, std::string>> Restore(const std::string& path);
 
  private:
-  absl::StatusOr<Variable*> FindOrSuggest(const std::string& name) const;
-  // Memory on the device, of zeros; a copy of a host's tensor there; one on the host.
-  absl::StatusOr<HostTensor> Allocate(DataType dtype, const std::vector<int64_t>& shape) const;
-  absl::StatusOr<HostTensor> ToDevice(const HostTensor& host) const;
-  absl::StatusOr<HostTensor> ToHost(const HostTensor& value) const;
+  absl::StatusOr<SessionVariable*> FindOrSuggest(const std::string& name) const;
+  // Memory on the variable's device, of zeros; a copy of a host's tensor there; its value's on the
+  // host.
+  static absl::StatusOr<HostTensor> Allocate(const SessionVariable& variable);
+  static absl::StatusOr<HostTensor> ToDevice(const SessionVariable& variable,
+                                             const HostTensor& host);
+  static absl::StatusOr<HostTensor> ToHost(const SessionVariable& variable);
   // Copies of all values; or, where they are on the host, views of them while the lock is held.
   absl::StatusOr<std::map<std::string, HostTensor>> Collect(bool copy) const;
-  std::vector<Variable*> All() const;
+  std::vector<SessionVariable*> All() const;
 
-  const std::shared_ptr<Device> device_;
+  const std::shared_ptr<SessionDevices> devices_;
   mutable std::mutex mutex_;  // guards the map, not what it points to
-  std::map<std::string, std::unique_ptr<Variable>, std::less<>> variables_;
+  std::map<std::string, std::unique_ptr<SessionVariable>, std::less<>> variables_;
   VariablesLock lock_;
 };
 

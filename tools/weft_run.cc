@@ -61,6 +61,9 @@ absl::Status Run(const RunFlags& flags, bool list, bool verify) {
     if (!device.ok()) return OfDevice(device.status());
     options.device = *std::move(device);
   }
+  options.find_device = [&](const std::string& name) {
+    return name == flags.device ? options.device : MakeHardwareDevice(name, flags.threads);
+  };
   absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(flags.model, options);
   if (!session.ok()) return OfFile(session.status());
   if (!flags.checkpoint.empty()) {

@@ -36,7 +36,7 @@ absl::StatusOr<PackageModel::Plan> ReadPlan(const weft::Plan& wire, const Interf
                                             const Interface::Signature& signature,
                                             uint64_t code_bytes, uint64_t constants_bytes) {
   PackageModel::Plan plan;
-  auto tables = PlanTables::Build(wire, code_bytes, constants_bytes);
+  auto tables = PlanTables::Build(wire, {code_bytes}, constants_bytes);
   if (!tables.ok()) return tables.status();
   plan.tables = *std::move(tables);
   const auto symbol_index = [&](const std::string& name) -> absl::StatusOr<uint32_t> {
@@ -90,6 +90,15 @@ absl::StatusOr<PackageModel::Target> ReadTarget(const Container& package, const 
         absl::StrCat("target '", wire.target(),
                      "': objects, shared libraries and executables run on processors alone; name a "
                      "cpu: target, or make a package"));
+  }
+  if (wire.devices_size() > 0) {
+    const TargetPlans& placed = wire.devices(0);
+    return absl::InvalidArgumentError(absl::StrCat(
+        "node '", placed.node(), "'", placed.location().empty() ? "" : " (", placed.location(),
+        placed.location().empty() ? "" : ")", " is placed on '", placed.device(),
+        "': objects, shared libraries and executables run on one processor; make a package, or "
+        "have "
+        "devices ignored (CompileOptions::ignore_devices, --ignore-devices)"));
   }
   PackageModel::Target target;
   target.name = wire.target();

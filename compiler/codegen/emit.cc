@@ -114,7 +114,10 @@ absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& targe
     kernels.lookupSymbol(spec->symbol)->erase();
     return TooLong(fusion);
   }
-  if (!spec.ok() || target.kind != Target::Kind::kCuda) return spec;
+  if (!spec.ok()) return spec;
+  // A number for reports: one that is too long to write down is no reason to refuse runs.
+  if (spec->bytes.IsOverflow()) spec->bytes = DimExpr(0);
+  if (target.kind != Target::Kind::kCuda) return spec;
   const size_t buffers = fusion->getNumOperands() + fusion->getNumResults();
   if (8 * (buffers + spec->sizes.size()) > kMaxCudaParameters) {
     kernels.lookupSymbol(spec->symbol)->erase();

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "graph/ir/create.h"
+#include "graph/ir/device.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
@@ -19,7 +20,8 @@ llvm::StringRef Ref(std::string_view text) { return {text.data(), text.size()}; 
 OpMaker::OpMaker(mlir::OpBuilder& builder, mlir::Operation* replaced)
     : builder_(builder),
       loc_(replaced->getLoc()),
-      recompute_(replaced->getAttr(ir::kRecomputeAttr)) {}
+      recompute_(replaced->getAttr(ir::kRecomputeAttr)),
+      device_(replaced->getAttr(ir::kDeviceAttr)) {}
 
 mlir::Value OpMaker::Make(std::string_view op, mlir::ValueRange operands) {
   return Make(op, operands, {});
@@ -36,6 +38,7 @@ mlir::Value OpMaker::Make(std::string_view op, mlir::ValueRange operands,
     if (recompute_ && ir::MayRecompute(*ir::InfoOf(*made))) {
       (*made)->setAttr(ir::kRecomputeAttr, recompute_);
     }
+    if (device_) (*made)->setAttr(ir::kDeviceAttr, device_);
     return (*made)->getResult(0);
   }
   mlir::emitError(loc_) << std::string(made.status().message());

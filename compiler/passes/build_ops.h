@@ -20,7 +20,8 @@ namespace weft {
 class OpMaker {
  public:
   OpMaker(mlir::OpBuilder& builder, mlir::Location loc) : builder_(builder), loc_(loc) {}
-  // What is made is marked to be computed again (graph/ir/recompute.h) where `replaced` is.
+  // What is made is marked to be computed again (graph/ir/recompute.h) where `replaced` is, and on
+  // its device.
   OpMaker(mlir::OpBuilder& builder, mlir::Operation* replaced);
 
   // An op without attributes but those with defaults.
@@ -50,7 +51,7 @@ class OpMaker {
  private:
   mlir::OpBuilder& builder_;
   mlir::Location loc_;
-  mlir::Attribute recompute_;
+  mlir::Attribute recompute_, device_;
 };
 
 }  // namespace weft

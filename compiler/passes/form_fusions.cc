@@ -7,6 +7,7 @@
 #include "compiler/passes/fusion_groups.h"
 #include "compiler/passes/passes.h"
 #include "compiler/plan_dialect/plan.h"
+#include "graph/ir/device.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
@@ -207,6 +208,7 @@ class BlockFuser {
     mlir::OpBuilder builder(block_->getTerminator());
     auto fusion =
         plan::FusionOp::create(builder, last->getLoc(), types, operands, unit.group->kind);
+    ir::SetDevice(fusion, ir::DeviceOf(last));
     builder.setInsertionPointToEnd(fusion.body());
     mlir::IRMapping mapping;
     mapping.map(inputs.getArrayRef(), fusion.body()->getArguments());
@@ -240,6 +242,7 @@ class BlockFuser {
 
 absl::StatusOr<bool> FormFusions(mlir::func::FuncOp function, bool merge,
                                  const std::function<void(const std::string&)>& explain) {
+  if (absl::Status status = AssignDevices(function); !status.ok()) return status;
   // Marks to compute again have been acted on, and say nothing of what a kernel is.
   function.walk([](mlir::Operation* op) { op->removeAttr(ir::kRecomputeAttr); });
   // A kernel without results would be left of dead ops.
@@ -252,6 +255,10 @@ absl::StatusOr<bool> FormFusions(mlir::func::FuncOp function, bool merge,
   for (mlir::Block* block : blocks) {
     if (absl::Status status = BlockFuser(block, merge, explain).Run(); !status.ok()) return status;
   }
+  // The fusion says it, and equal kernels are one.
+  function.walk([](plan::FusionOp fusion) {
+    for (mlir::Operation& op : *fusion.body()) op.removeAttr(ir::kDeviceAttr);
+  });
   return true;
 }
 

@@ -40,7 +40,7 @@ MemoryProfile ProfileBlock(mlir::Block& block, const DimSizes& sizes) {
       }
     }
     inside.push_back(body_bytes);
-    if (llvm::isa<plan::FusionOp, ir::WhileOp, ir::CondOp>(op)) {
+    if (llvm::isa<plan::FusionOp, plan::TransferOp, ir::WhileOp, ir::CondOp>(op)) {
       for (mlir::Value result : op.getResults()) {
         index[result] = profile.values.size();
         profile.values.push_back({result, BytesAt(result, sizes), position, position, {}});

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "compiler/passes/passes.h"
+#include "graph/ir/device.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/recompute.h"
 #include "llvm/ADT/DenseMap.h"
@@ -335,7 +336,8 @@ class BlockMerger {
       size_t attempts = 0;
       for (size_t i = earlier.size(); i-- > 0 && attempts++ < kMaxAttempts;) {
         Pair pair(earlier[i], large);
-        if (Recomputes(earlier[i], large) || !pair.Same() || !MoveBefore(large, earlier[i])) {
+        if (Recomputes(earlier[i], large) || ir::DeviceOf(earlier[i]) != ir::DeviceOf(large) ||
+            !pair.Same() || !MoveBefore(large, earlier[i])) {
           continue;
         }
         pair.Merge();

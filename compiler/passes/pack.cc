@@ -53,6 +53,7 @@ absl::StatusOr<HostTensor> PackTensor(plan::PackOp op, const HostTensor& x) {
 absl::StatusOr<bool> PackContractions(
     mlir::func::FuncOp function,
     const std::function<int64_t(mlir::Operation* op, bool is_constant)>& panel_of) {
+  if (absl::Status status = AssignDevices(function); !status.ok()) return status;
   std::vector<mlir::Operation*> contractions;
   function.walk([&](mlir::Operation* op) {
     if (KindOf(op) == OpKind::kContraction) contractions.push_back(op);

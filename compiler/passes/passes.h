@@ -18,7 +18,7 @@
 namespace weft {
 
 class WeightTable;
-struct Target;
+struct DeviceTargets;
 
 // Puts the bodies of custom_gradient in their place.
 absl::StatusOr<bool> InlineCustomGradients(mlir::func::FuncOp function);
@@ -36,6 +36,12 @@ absl::StatusOr<bool> FreezeVariables(mlir::func::FuncOp function,
 // Ops whose operands are constants become constants, by the reference evaluator. Bounded: neither
 // large results nor long work.
 absl::StatusOr<bool> FoldConstants(mlir::func::FuncOp function, WeightTable& weights);
+// Ops that are placed on devices (graph/ir/device.h) stay there, on one of `targets`, and what
+// crosses from one device to another goes through a plan.transfer; see place.h.
+absl::StatusOr<bool> PlaceOps(mlir::func::FuncOp function, const DeviceTargets& targets);
+// After that: lets every op say where it is, which those that passes made meanwhile need not.
+// Passes that need to know begin with it.
+absl::Status AssignDevices(mlir::func::FuncOp function);
 // Algebraic rules; simplify*.cc, a file for each kind of root op.
 absl::StatusOr<bool> Simplify(mlir::func::FuncOp function);
 // One of equal ops is kept.
@@ -47,7 +53,7 @@ absl::StatusOr<bool> EliminateDeadCode(mlir::func::FuncOp function);
 absl::StatusOr<bool> Decompose(mlir::func::FuncOp function);
 // Reductions of much to little become two, of which the first makes enough partial results for the
 // threads of that kind of device.
-absl::StatusOr<bool> SplitReductions(mlir::func::FuncOp function, const Target& target);
+absl::StatusOr<bool> SplitReductions(mlir::func::FuncOp function, const DeviceTargets& targets);
 // What the `rematerialize` pass has to reach, beside doing what marks say.
 struct MemoryBudget {
   // Bytes, as memory_profile.h estimates them; 0 for no limit.
@@ -68,7 +74,8 @@ absl::StatusOr<bool> Rematerialize(mlir::func::FuncOp function, const MemoryBudg
 absl::StatusOr<bool> PackContractions(
     mlir::func::FuncOp function,
     const std::function<int64_t(mlir::Operation* op, bool is_constant)>& panel_of);
-// Everything that needs code goes into fusions, each op its own without `merge`.
+// Everything that needs code goes into fusions, each op its own without `merge`. A fusion is on the
+// device of its ops.
 absl::StatusOr<bool> FormFusions(mlir::func::FuncOp function, bool merge,
                                  const std::function<void(const std::string&)>& explain);
 // Orders ops so that fewer bytes live at once.

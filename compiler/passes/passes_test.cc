@@ -1,6 +1,7 @@
 #include "compiler/passes/passes.h"
 
 #include <cstring>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -12,11 +13,13 @@
 #include "compiler/passes/diagnostics.h"
 #include "compiler/passes/function_for_test.h"
 #include "compiler/passes/op_kinds.h"
+#include "compiler/passes/place.h"
 #include "compiler/passes/signature.h"
 #include "compiler/passes/weight_table.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/evaluate.h"
 #include "graph/graph.h"
+#include "graph/ir/device.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/graph_impl.h"
 #include "gtest/gtest.h"
@@ -83,6 +86,81 @@ TEST(SignatureTest, NamesTheNearest) {
   EXPECT_NE(missing.status().message().find("did you mean 'predict'"), std::string::npos);
   const auto far = FindSignature(llvm::cast<ir::GraphOp>(graph.impl()->graph), "train");
   EXPECT_EQ(far.status().message().find("did you mean"), std::string::npos) << far.status();
+}
+
+// A GPU's ops and the main device's, and what crosses between them.
+DeviceTargets TwoDevices() {
+  DeviceTargets targets(*Target::Parse("cpu:x86-64-v3"));
+  targets.placed.push_back({"cuda:0", *Target::Parse("cuda:sm_80")});
+  return targets;
+}
+
+TEST(PlaceTest, CopiesWhatCrossesOnce) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4}), there;
+  {
+    const ScopeGuard gpu = graph.WithDevice("cuda:0");
+    there = Exp(x) + Sin(x) * 2.0;
+  }
+  graph.AddSignature("f", {{"y", Neg(there)}, {"z", Tanh(there)}, {"there", there}});
+  Function f(graph);
+  ASSERT_TRUE(PlaceOps(f.op(), TwoDevices()).ok());
+  // x there, the sum here; the number needs none, nor does an output.
+  EXPECT_EQ(f.Count("plan.transfer"), 2);
+  ASSERT_TRUE(AssignDevices(f.op()).ok());
+  std::map<std::string, std::set<std::string>> devices;
+  f.op().walk([&](mlir::Operation* op) {
+    devices[op->getName().getStringRef().str()].insert(std::string(ir::DeviceOf(op)));
+  });
+  for (const char* op : {"weft.exp", "weft.sin", "weft.mul", "weft.add"}) {
+    EXPECT_EQ(devices[op], std::set<std::string>{"cuda:0"}) << op;
+  }
+  for (const char* op : {"weft.neg", "weft.tanh"}) {
+    EXPECT_EQ(devices[op], std::set<std::string>{""}) << op;
+  }
+  EXPECT_EQ(devices["weft.constant"], std::set<std::string>{"cuda:0"});
+}
+
+// One constant for both, and a body that is elsewhere than its loop.
+TEST(PlaceTest, ConstantsAreWhereTheyAreRead) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {2});
+  Tensor c = graph.Constant(HostTensor::Of<float>({2}, {1, 2}));
+  const std::vector<Tensor> y = While(
+      {x * c}, [](const std::vector<Tensor>& v) { return Greater(ReduceMax(v[0], {0}), 1.0); },
+      [&](const std::vector<Tensor>& v) {
+        const ScopeGuard gpu = graph.WithDevice("cuda:0");
+        return std::vector{v[0] * c * 0.1};
+      });
+  const ScopeGuard gpu = graph.WithDevice("cuda:0");
+  graph.AddSignature("f", {{"y", y[0] + c}});
+  Function f(graph);
+  ASSERT_TRUE(PlaceOps(f.op(), TwoDevices()).ok());
+  ASSERT_TRUE(AssignDevices(f.op()).ok());
+  int whole = 0;
+  f.op().walk([&](ir::ConstantOp constant) {
+    whole += constant->getParentOp() == f.op() &&
+             !llvm::cast<mlir::DenseElementsAttr>(constant.getValue()).isSplat();
+  });
+  // Here, for the product and the loop, and there, for the sum.
+  EXPECT_EQ(whole, 2);
+  // The loop's result there; within it, its value and the constant there, and the product back.
+  EXPECT_EQ(f.Count("plan.transfer"), 4);
+  ASSERT_TRUE(FormFusions(f.op(), /*merge=*/true, {}).ok());
+  EXPECT_TRUE(CheckFused(f.op()).ok());
+  EXPECT_EQ(f.Count("plan.transfer"), 4);
+}
+
+TEST(PlaceTest, OneDeviceNeedsNothing) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4});
+  const ScopeGuard gpu = graph.WithDevice("cuda:0");
+  graph.AddSignature("f", {{"y", Exp(x)}});
+  Function f(graph);
+  const DeviceTargets one(*Target::Parse("cpu:x86-64-v3"));
+  ASSERT_TRUE(PlaceOps(f.op(), one).ok());
+  EXPECT_EQ(f.Count("plan.transfer"), 0);
+  f.op().walk([](mlir::Operation* op) { EXPECT_FALSE(op->hasAttr(ir::kDeviceAttr)); });
 }
 
 TEST(FoldTest, ComputesWhatIsKnown) {
@@ -400,7 +478,7 @@ std::vector<std::string> ReducedShapes(mlir::func::FuncOp function) {
 
 auto SplitFor(const std::string& target) {
   return [target](mlir::func::FuncOp function) {
-    return SplitReductions(function, *Target::Parse(target));
+    return SplitReductions(function, DeviceTargets(*Target::Parse(target)));
   };
 }
 

@@ -241,7 +241,7 @@ absl::Status CheckFused(mlir::func::FuncOp function) {
     const OpKind kind = KindOf(op);
     // A constant of one number has been copied, or filled by a kernel.
     if (kind == OpKind::kAlias ||
-        llvm::isa<ir::WhileOp, ir::CondOp, ir::AssertOp, ir::PrintOp>(op)) {
+        llvm::isa<ir::WhileOp, ir::CondOp, ir::AssertOp, ir::PrintOp, plan::TransferOp>(op)) {
       return mlir::WalkResult::advance();
     }
     status = absl::InternalError(absl::StrCat(

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "graph/ir/device.h"
 #include "graph/ir/types.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/DenseSet.h"
@@ -106,6 +107,19 @@ class Extractor {
     builder_.setInsertionPointToEnd(module_.getBody());
     function_ = mlir::func::FuncOp::create(builder_, graph_.getLoc(), request_.name,
                                            builder_.getFunctionType(types, {}));
+    // Those of fed values and of variables, where the arguments are.
+    unsigned argument = 0;
+    const auto place = [&](mlir::Operation* op) {
+      const std::string_view device = ir::DeviceOf(op);
+      if (!device.empty()) {
+        function_.setArgAttr(argument, ir::kDeviceAttr, builder_.getStringAttr(device));
+      }
+      ++argument;
+    };
+    for (auto& [name, value] : request_.inputs) place(value.getDefiningOp());
+    for (auto variable : graph_.getGraphBody().front().getOps<ir::VariableOp>()) {
+      if (used.contains(variable.getSymName().str())) place(variable);
+    }
     function_->setAttr(kInputsAttr, Names(inputs));
     function_->setAttr(kVariablesAttr, Names(variables));
     mlir::Block* block = &function_.getBody().emplaceBlock();

@@ -14,6 +14,7 @@
 #include "compiler/passes/diagnostics.h"
 #include "compiler/passes/op_kinds.h"
 #include "compiler/passes/passes.h"
+#include "compiler/passes/place.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
@@ -395,12 +396,13 @@ void Split(mlir::Operation* op, const Cut& cut) {
 
 }  // namespace
 
-absl::StatusOr<bool> SplitReductions(mlir::func::FuncOp function, const Target& target) {
-  const Machine& machine = target.kind == Target::Kind::kCuda ? kGpu : kProcessor;
+absl::StatusOr<bool> SplitReductions(mlir::func::FuncOp function, const DeviceTargets& targets) {
+  if (absl::Status status = AssignDevices(function); !status.ok()) return status;
   std::vector<std::pair<mlir::Operation*, Cut>> cuts;
   function.walk([&](mlir::Operation* op) {
     const OpKind kind = KindOf(op);
     if (kind != OpKind::kRowReduction && kind != OpKind::kColumnReduction) return;
+    const Machine& machine = targets.Of(op).kind == Target::Kind::kCuda ? kGpu : kProcessor;
     // Parts of those need what is best beside its place, which one thread would pay for.
     if (IsArg(op) &&
         (!machine.cuts_anywhere || ir::DataTypeOf(op->getOperand(0)) == DataType::kBool)) {

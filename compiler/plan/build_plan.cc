@@ -12,6 +12,7 @@
 #include "compiler/passes/signature.h"
 #include "compiler/plan/arena.h"
 #include "compiler/plan/formulas.h"
+#include "graph/ir/device.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "llvm/ADT/DenseSet.h"
@@ -91,12 +92,16 @@ absl::Status CheckTileWork(plan::FusionOp fusion, const KernelSpec& spec) {
 class PlanBuilder {
  public:
   PlanBuilder(mlir::func::FuncOp function, const StorageOptions& options,
-              const WeightTable& weights, KernelSet& kernels, ConstantPool& constants)
+              const WeightTable& weights, const DeviceTargets& targets,
+              const std::vector<KernelSet*>& kernels, ConstantPool& constants,
+              std::vector<plan::FusionOp>* refused)
       : function_(function),
         options_(options),
         weights_(weights),
+        targets_(targets),
         kernels_(kernels),
-        constants_(constants) {}
+        constants_(constants),
+        refused_(refused) {}
 
   absl::StatusOr<Plan> Build() {
     if (absl::Status status = EmitKernels(); !status.ok()) return status;
@@ -118,13 +123,17 @@ class PlanBuilder {
   absl::Status EmitKernels() {
     absl::Status status;
     function_.walk([&](plan::FusionOp fusion) {
-      if (!status.ok()) return;
-      absl::StatusOr<KernelSpec> spec = kernels_.Add(fusion);
+      if (!status.ok() && !absl::IsUnimplemented(status)) return;
+      absl::StatusOr<KernelSpec> spec = kernels_[DeviceOf(fusion)]->Add(fusion);
       if (!spec.ok()) {
-        status = spec.status();
+        const bool on_gpu = targets_.Of(fusion).kind == Target::Kind::kCuda;
+        if (on_gpu && refused_ != nullptr && absl::IsUnimplemented(spec.status())) {
+          refused_->push_back(fusion);
+        }
+        if (status.ok() || !absl::IsUnimplemented(spec.status())) status = spec.status();
         return;
       }
-      status = CheckTileWork(fusion, *spec);
+      if (const absl::Status work = CheckTileWork(fusion, *spec); !work.ok()) status = work;
       may_share_[fusion] = spec->may_share;
       specs_.insert({fusion.getOperation(), *std::move(spec)});
     });
@@ -202,15 +211,21 @@ class PlanBuilder {
     }
   }
 
-  // The arena's buffers first, in the order of their offsets.
+  // The arenas' buffers first, each in the order of their offsets.
   absl::Status AddBuffers() {
+    buffer_of_.assign(storage_->storages().size(), 0);
+    for (uint32_t i = 0; i < kernels_.size(); ++i) AddArena(i);
+    return AddOtherBuffers();
+  }
+
+  void AddArena(uint32_t device) {
     const std::vector<Storage>& storages = storage_->storages();
-    buffer_of_.assign(storages.size(), 0);
     std::vector<ArenaBuffer> arena;
     std::vector<int> arena_storage;
     for (size_t i = 0; i < storages.size(); ++i) {
       const Storage& storage = storages[i];
       if (!storage_->IsRoot(static_cast<int>(i)) || storage.space != Space::kArena) continue;
+      if (targets_.IndexOf(storage.device) != device) continue;
       std::map<std::string, int64_t> sizes;
       for (const std::string& symbol : storage.bytes.Symbols()) sizes[symbol] = kTypicalSize;
       const int64_t bytes = storage.bytes.Evaluate(sizes).value_or(kMaxTypicalBytes);
@@ -228,6 +243,10 @@ class PlanBuilder {
       }
       std::sort(buffer->mutable_below()->begin(), buffer->mutable_below()->end());
     }
+  }
+
+  absl::Status AddOtherBuffers() {
+    const std::vector<Storage>& storages = storage_->storages();
     for (size_t i = 0; i < storages.size(); ++i) {
       const Storage& storage = storages[i];
       if (!storage_->IsRoot(static_cast<int>(i)) || storage.space == Space::kArena) continue;
@@ -250,6 +269,7 @@ class PlanBuilder {
     buffer_of_[static_cast<size_t>(storage)] = static_cast<uint32_t>(plan_.buffers_size());
     Buffer* buffer = plan_.add_buffers();
     buffer->set_space(space);
+    buffer->set_device(targets_.IndexOf(from.device));
     buffer->set_size(formulas_->Add(from.bytes));
     if (from.maker != nullptr) buffer->set_node(std::string(ir::NodeNameOf(from.maker)));
     return buffer;
@@ -268,6 +288,8 @@ class PlanBuilder {
   uint32_t BufferOf(mlir::Value value) const {
     return buffer_of_[static_cast<size_t>(storage_->Of(value))];
   }
+
+  uint32_t DeviceOf(mlir::Operation* op) const { return targets_.IndexOf(ir::DeviceOf(op)); }
 
   Step* AddStep(int block) { return plan_.mutable_blocks(block)->add_steps(); }
 
@@ -297,6 +319,8 @@ class PlanBuilder {
       AddCopies(storage_->CopiesBefore(&op), &op, block);
       if (auto fusion = llvm::dyn_cast<plan::FusionOp>(op)) {
         AddLaunch(fusion, block);
+      } else if (auto transfer = llvm::dyn_cast<plan::TransferOp>(op)) {
+        AddTransfer(transfer, block);
       } else if (auto loop = llvm::dyn_cast<ir::WhileOp>(op)) {
         if (absl::Status status = AddWhile(loop, block); !status.ok()) return status;
       } else if (auto cond = llvm::dyn_cast<ir::CondOp>(op)) {
@@ -317,13 +341,28 @@ class PlanBuilder {
     return absl::OkStatus();
   }
 
+  void AddTransfer(plan::TransferOp transfer, int block) {
+    Step* step = AddStep(block);
+    const std::string device(ir::DeviceOf(transfer));
+    step->set_label(absl::StrCat("copy to ", device.empty() ? "the main device" : device));
+    SetBlame({transfer.getOperation()}, step);
+    Copy* made = step->mutable_copy();
+    made->mutable_source()->set_buffer(BufferOf(transfer.getX()));
+    made->mutable_destination()->set_buffer(BufferOf(transfer.getY()));
+    made->set_size(formulas_->Add(
+        storage_->storages()[static_cast<size_t>(storage_->Of(transfer.getX()))].bytes));
+    MarkVariableWrite(block, storage_->Of(transfer.getY()));
+  }
+
   void AddLaunch(plan::FusionOp fusion, int block) {
     const KernelSpec& spec = specs_.at(fusion.getOperation());
-    auto [kernel, is_new] =
-        kernel_index_.try_emplace(spec.symbol, static_cast<uint32_t>(plan_.kernels_size()));
+    const uint32_t device = DeviceOf(fusion);
+    auto [kernel, is_new] = kernel_index_.try_emplace(std::pair(device, spec.symbol),
+                                                      static_cast<uint32_t>(plan_.kernels_size()));
     if (is_new) {
       Kernel* made = plan_.add_kernels();
       made->set_name(spec.symbol);
+      made->set_device(device);
       made->set_block_threads(static_cast<uint32_t>(spec.block_threads));
     }
     Step* step = AddStep(block);
@@ -407,15 +446,17 @@ class PlanBuilder {
   mlir::func::FuncOp function_;
   const StorageOptions& options_;
   const WeightTable& weights_;
-  KernelSet& kernels_;
+  const DeviceTargets& targets_;
+  const std::vector<KernelSet*>& kernels_;
   ConstantPool& constants_;
+  std::vector<plan::FusionOp>* refused_;
   Plan plan_;
   MayShare may_share_;
   std::map<mlir::Operation*, KernelSpec> specs_;
   std::optional<StoragePlan> storage_;
   std::optional<FormulaTable> formulas_;
   std::vector<uint32_t> buffer_of_;
-  std::map<std::string, uint32_t> kernel_index_;
+  std::map<std::pair<uint32_t, std::string>, uint32_t> kernel_index_;
   mlir::Block* entry_ = nullptr;
   std::optional<int> commit_step_;
 };
@@ -452,9 +493,10 @@ std::string ConstantPool::Take() {
 }
 
 absl::StatusOr<Plan> BuildPlan(mlir::func::FuncOp function, const StorageOptions& options,
-                               const WeightTable& weights, KernelSet& kernels,
-                               ConstantPool& constants) {
-  return PlanBuilder(function, options, weights, kernels, constants).Build();
+                               const WeightTable& weights, const DeviceTargets& targets,
+                               const std::vector<KernelSet*>& kernels, ConstantPool& constants,
+                               std::vector<plan::FusionOp>* refused) {
+  return PlanBuilder(function, options, weights, targets, kernels, constants, refused).Build();
 }
 
 }  // namespace weft

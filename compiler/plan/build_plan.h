@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "compiler/passes/place.h"
 #include "compiler/passes/weight_table.h"
 #include "compiler/plan/kernels.h"
 #include "compiler/plan/storage.h"
@@ -38,13 +39,16 @@ class ConstantPool {
 };
 
 // The plan without the kernels' code offsets, which are known once the code is linked: its kernels'
-// names are those of `kernels`. The function must pass CheckFused; its weights are in `weights`.
-// Error: InvalidArgument where an open dimension is not a dimension of an input by itself, or where
-// a tile, which runs to its end whatever the deadline, has more work than a minute's or so. Where
-// sizes are open, the runtime refuses such sizes, by the same limit (Launch.max_tile_flops).
+// names are those of `kernels`, of which there is one set for each of the devices. The function
+// must pass CheckFused; its weights are in `weights`. Error: InvalidArgument where an open
+// dimension is not a dimension of an input by itself, or where a tile, which runs to its end
+// whatever the deadline, has more work than a minute's or so. Where sizes are open, the runtime
+// refuses such sizes, by the same limit (Launch.max_tile_flops). Unimplemented where there is no
+// code for a GPU; then `refused`, unless it is null, gets all such fusions.
 absl::StatusOr<Plan> BuildPlan(mlir::func::FuncOp function, const StorageOptions& options,
-                               const WeightTable& weights, KernelSet& kernels,
-                               ConstantPool& constants);
+                               const WeightTable& weights, const DeviceTargets& targets,
+                               const std::vector<KernelSet*>& kernels, ConstantPool& constants,
+                               std::vector<plan::FusionOp>* refused = nullptr);
 
 }  // namespace weft
 

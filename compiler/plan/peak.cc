@@ -15,7 +15,7 @@ namespace weft {
 absl::StatusOr<int64_t> PeakBytes(const Plan& plan, const std::map<std::string, int64_t>& sizes,
                                   int scratch_copies) {
   // Where kernels and constants lie is not known yet, and does not matter.
-  const auto tables = PlanTables::Build(plan, UINT64_MAX, UINT64_MAX);
+  const auto tables = PlanTables::Build(plan, {UINT64_MAX}, UINT64_MAX);
   if (!tables.ok()) return tables.status();
   const WeftPlan& table = (*tables)->plan();
   std::vector<int64_t> symbols;
@@ -39,7 +39,7 @@ absl::StatusOr<int64_t> PeakBytes(const Plan& plan, const std::map<std::string, 
     text.advice = "take smaller sizes";
     return SizesError(**tables, result, error, text);
   }
-  return weft_arena_bytes(instance) + scratch_copies * weft_scratch_bytes(instance);
+  return weft_arena_bytes(instance, 0) + scratch_copies * weft_scratch_bytes(instance, 0);
 }
 
 std::string AtSizes(const std::map<std::string, int64_t>& sizes) {

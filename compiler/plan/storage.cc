@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "compiler/passes/op_kinds.h"
+#include "compiler/passes/place.h"
 #include "compiler/passes/signature.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
@@ -58,6 +59,7 @@ int StoragePlan::NewStorage(Space space, int index, mlir::Value value, mlir::Ope
   storage.space = space;
   storage.index = index;
   storage.bytes = BytesOf(value);
+  storage.device = std::string(DeviceOfValue(value));
   storage.maker = maker;
   storage.begin = storage.end = maker == nullptr ? 0 : position_.lookup(maker);
   storages_.push_back(std::move(storage));
@@ -168,7 +170,7 @@ void StoragePlan::BindResults() {
 
 void StoragePlan::RecordUses(mlir::Block* block) {
   for (mlir::Operation& op : *block) {
-    if (llvm::isa<plan::FusionOp>(op)) {
+    if (llvm::isa<plan::FusionOp, plan::TransferOp>(op)) {
       for (mlir::Value operand : op.getOperands()) RecordUse(operand, &op);
     } else if (auto print = llvm::dyn_cast<ir::PrintOp>(op)) {
       RecordUse(print.getX(), &op);
@@ -224,7 +226,7 @@ bool StoragePlan::MakeDirect(const Destination& destination) {
   const Storage& made = storages_[source];
   if (Root(source) != source || made.space != Space::kArena) return false;
   if (made.maker->getBlock() != destination.at->getBlock()) return false;
-  const bool by_kernel = llvm::isa<plan::FusionOp>(made.maker);
+  const bool by_kernel = llvm::isa<plan::FusionOp, plan::TransferOp>(made.maker);
   switch (storages_[target].space) {
     case Space::kOutput:
       break;

@@ -24,6 +24,8 @@ struct Storage {
   // For constants: the elements, or the index of a weight.
   mlir::Attribute constant;
   DimExpr bytes;
+  // The device that it lies on, as place.h names it.
+  std::string device;
   // Positions in the schedule between which it is needed; for the arena.
   int64_t begin = 0, end = 0;
   // The op that makes its first value; null for arguments.

@@ -50,6 +50,13 @@ def Plan_BarrierOp : Plan_Op<"barrier", [Pure, AllTypesMatch<["x", "y"]>]> {
   let results = (outs Weft_Tensor:$y);
 }
 
+def Plan_TransferOp : Plan_Op<"transfer", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "A copy of x on another device, that of the attribute `weft.device`, or, where there is none, the main one. It is the only op whose operand and "
+                "result are on two devices, and no kernel reaches across.";
+  let arguments = (ins Weft_Tensor:$x);
+  let results = (outs Weft_Tensor:$y);
+}
+
 def Plan_CutOp : Plan_Op<"cut", [Pure]> {
   let summary = "Dimension `axis` of x, of n elements, as rows of one length, one after the other: [..., n, ...] becomes [..., parts, length, ...]. Past the last "
                 "element there are zeros (false), in all of the last parts where they are more than it takes. It is an index alone, and lies in memory nowhere but "

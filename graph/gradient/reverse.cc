@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "graph/builder_support.h"
+#include "graph/ir/device.h"
 #include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
 #include "graph/ops/gradient.h"
@@ -52,6 +53,21 @@ class AdjointRecompute {
   }
   AdjointRecompute(const AdjointRecompute&) = delete;
   ~AdjointRecompute() { graph_->recompute = std::move(saved_); }
+
+ private:
+  ir::GraphImpl* graph_;
+  std::string saved_;
+};
+
+// Nodes made while it lives run where the forward node does.
+class AdjointDevice {
+ public:
+  AdjointDevice(ir::GraphImpl* graph, mlir::Operation* forward)
+      : graph_(graph), saved_(graph->device) {
+    graph_->device = std::string(ir::DeviceOf(forward));
+  }
+  AdjointDevice(const AdjointDevice&) = delete;
+  ~AdjointDevice() { graph_->device = std::move(saved_); }
 
  private:
   ir::GraphImpl* graph_;
@@ -146,6 +162,7 @@ class Accumulation {
                        info == nullptr ? "unknown op" : std::string(info->no_gradient_reason)));
     }
     const AdjointRecompute again(graph_, op);
+    const AdjointDevice there(graph_, op);
     const mlir::DictionaryAttr attributes = op->getAttrDictionary();
     GradientContext context(*info, op, Attributes(attributes.getAsOpaquePointer()), operands,
                             std::move(results), std::move(dys), needs);

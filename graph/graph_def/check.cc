@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "graph/graph_def/upgrade.h"
 #include "graph/ir/create.h"
+#include "graph/ir/device.h"
 #include "graph/ir/recompute.h"
 #include "proto/core/json.h"
 #include "proto/printable.h"
@@ -106,6 +107,10 @@ class Checker {
         return Error(absl::StrCat(where, "expected names that are unique"));
       }
       if (!HasTextLocations(variable)) return Error(absl::StrCat(where, kTextExpected));
+      if (std::string problem = ir::DeviceProblem(variable.device());
+          !variable.device().empty() && !problem.empty()) {
+        return Error(absl::StrCat(where, "expected ", problem, ", got '", variable.device(), "'"));
+      }
       absl::StatusOr<TensorType> type = ParseType(variable.dtype(), variable.shape());
       if (!type.ok()) return Error(absl::StrCat(where, type.status().message()));
       graph_.variables.push_back(*std::move(type));
@@ -262,6 +267,12 @@ class Checker {
         }
         continue;
       }
+      if (attr.name() == ir::kDeviceAttr) {
+        if (absl::Status s = CheckDevice(*node.info, attr.value()); !s.ok()) {
+          return Error(body, def, s.message());
+        }
+        continue;
+      }
       const AttrInfo* info = node.info->FindAttribute(attr.name());
       if (info == nullptr) {
         std::vector<std::string> known(node.info->regions.begin(), node.info->regions.end());
@@ -314,6 +325,19 @@ class Checker {
                               "': expected the name of a scope, or 'scope:1' for its gradient up "
                               "to 'scope:",
                               ir::kMaxRecomputeLevel, "', got ",
+                              is_text ? absl::StrCat("'", value.s(), "'") : "no string"));
+  }
+
+  static absl::Status CheckDevice(const OpInfo& info, const proto::AttrValue& value) {
+    if (!ir::MayPlace(info)) {
+      return Error(absl::StrCat(std::string(info.name), ": expected no attribute '",
+                                ir::kDeviceAttr, "' on an op that runs where its variable lives"));
+    }
+    const std::string problem = ir::DeviceProblem(value.s());
+    const bool is_text = value.kind_case() == proto::AttrValue::kS;
+    if (is_text && problem.empty()) return absl::OkStatus();
+    return Error(absl::StrCat(std::string(info.name), ": attribute '", ir::kDeviceAttr,
+                              "': expected ", ir::DeviceProblem(""), ", got ",
                               is_text ? absl::StrCat("'", value.s(), "'") : "no string"));
   }
 

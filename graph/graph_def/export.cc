@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "graph/graph_def/format.h"
 #include "graph/ir/create.h"
+#include "graph/ir/device.h"
 #include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
 #include "mlir/IR/BuiltinAttributes.h"
@@ -87,6 +88,7 @@ class Exporter {
     SetShape(ir::ShapeOf(type), variable->mutable_shape());
     variable->set_trainable(op->getAttrOfType<mlir::BoolAttr>("trainable").getValue());
     AddLocations(op->getLoc(), variable->mutable_locations());
+    variable->set_device(std::string(ir::DeviceOf(op)));
     return variable;
   }
 
@@ -125,12 +127,18 @@ class Exporter {
     for (std::string_view region : info->regions) names.emplace_back(region, nullptr);
     const std::optional<ir::RecomputeMark> recompute = ir::RecomputeMarkOf(op);
     if (recompute) names.emplace_back(ir::kRecomputeAttr, nullptr);
+    const std::string_view device = ir::DeviceOf(op);
+    if (!device.empty()) names.emplace_back(ir::kDeviceAttr, nullptr);
     std::sort(names.begin(), names.end());
     for (auto [attribute, attribute_info] : names) {
       proto::NamedAttr* out = node->add_attrs();
       out->set_name(std::string(attribute));
       if (attribute == ir::kRecomputeAttr) {
         out->mutable_value()->set_s(recompute->Text());
+        continue;
+      }
+      if (attribute == ir::kDeviceAttr) {
+        out->mutable_value()->set_s(std::string(device));
         continue;
       }
       if (attribute_info != nullptr) {

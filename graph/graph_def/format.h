@@ -17,7 +17,8 @@ namespace weft::graph_def {
 
 // Raised when the format changes: what this code writes, and the oldest reader that can read it.
 // Files of each version are in tests/compat.
-// Version 1. Changes: (none yet)
+// Version 1. Changes: nodes and variables may have a device (readers from before refuse such
+// nodes).
 inline constexpr int kVersion = 1;
 inline constexpr int kMinConsumer = 1;
 inline constexpr char kProducerName[] = "weft 0.1";

@@ -324,6 +324,48 @@ TEST(Import, Recompute) {
   EXPECT_THAT(marked("w.initial", text("a")), HasSubstr("cannot be computed again"));
 }
 
+TEST(Import, Devices) {
+  auto placed = [](const std::string& node, auto set) {
+    GraphDef def = *Everything().ToGraphDef();
+    for (proto::NodeDef& each : *def.mutable_nodes()) {
+      if (each.name() != node) continue;
+      proto::NamedAttr* attr = each.add_attrs();
+      attr->set_name("weft.device");
+      set(attr->mutable_value());
+    }
+    const absl::Status status = Graph::FromGraphDef(def).status();
+    return status.ok() ? "" : Message(status);
+  };
+  auto text = [](const char* device) {
+    return [device](proto::AttrValue* value) { value->set_s(device); };
+  };
+  for (const char* good : {"cpu", "cuda:0", "cuda:17"}) {
+    EXPECT_EQ(placed("layer/matmul", text(good)), "");
+    EXPECT_EQ(placed("x", text(good)), "");
+  }
+  for (const char* bad : {"", "gpu", "cuda:", "cuda:x", "cuda:01", "cuda:99999", "cpu:0"}) {
+    EXPECT_THAT(
+        placed("layer/matmul", text(bad)),
+        AllOf(HasSubstr("expected a device, 'cpu' or 'cuda:0'"), HasSubstr("node 'layer/matmul'")))
+        << bad;
+  }
+  EXPECT_THAT(placed("layer/matmul", [](proto::AttrValue* value) { value->set_b(true); }),
+              HasSubstr("got no string"));
+  GraphDef def = *Everything().ToGraphDef();
+  for (proto::NodeDef& node : *def.mutable_nodes()) {
+    if (node.op() != "read_variable") continue;
+    proto::NamedAttr* attr = node.add_attrs();
+    attr->set_name("weft.device");
+    attr->mutable_value()->set_s("cpu");
+  }
+  EXPECT_THAT(Message(Graph::FromGraphDef(def).status()),
+              HasSubstr("on an op that runs where its variable lives"));
+  def = *Everything().ToGraphDef();
+  def.mutable_variables(0)->set_device("gpu");
+  EXPECT_THAT(Message(Graph::FromGraphDef(def).status()),
+              AllOf(HasSubstr("variable '"), HasSubstr("expected a device"), HasSubstr("'gpu'")));
+}
+
 // A scope that is opened after loading is not one of the file's.
 TEST(Import, RecomputeScopesStayApart) {
   absl::StatusOr<Graph> g = Graph::FromGraphDef(*Everything().ToGraphDef());

@@ -5,6 +5,7 @@
 #include "graph/graph_def/check.h"
 #include "graph/graph_def/format.h"
 #include "graph/ir/create.h"
+#include "graph/ir/device.h"
 #include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
 #include "mlir/IR/BuiltinAttributes.h"
@@ -28,6 +29,7 @@ class Importer {
           graph_->AddVariableOp(variable.name(), checked_.variables[i], variable.trainable(),
                                 LocationOf(variable.name(), variable.locations()));
       if (!s.ok()) return s;
+      ir::SetDevice(graph_->variables.find(variable.name())->second, variable.device());
     }
     Values values;
     if (absl::Status s = BuildNodes(checked_.graph, {}, values); !s.ok()) return s;
@@ -88,12 +90,16 @@ class Importer {
         regions.push_back(*std::move(region));
       }
       llvm::SmallVector<mlir::NamedAttribute> attributes;
-      std::string recompute;
+      std::string recompute, device;
       for (const proto::NamedAttr& attr : node.def->attrs()) {
         if (attr.name() == ir::kRecomputeAttr) {
           recompute = attr.value().s();
           // A scope that is opened later is another one.
           graph_->scope_names.Claim(ir::ParseRecomputeMark(recompute)->scope);
+          continue;
+        }
+        if (attr.name() == ir::kDeviceAttr) {
+          device = attr.value().s();
           continue;
         }
         if (attr.value().kind_case() == proto::AttrValue::kFunction) continue;
@@ -106,6 +112,7 @@ class Importer {
                                   LocationOf(node.def->name(), node.def->locations()), regions);
       if (!op.ok()) return op.status();
       ir::SetRecompute(*op, recompute);
+      ir::SetDevice(*op, device);
       values[index] = *op;
       if (node.info->name == "read_variable") {
         graph_->reads.try_emplace(

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
+#include "graph/ir/device.h"
 #include "graph/ir/graph_rules.h"
 #include "graph/ir/recompute.h"
 #include "graph/ir/types.h"
@@ -296,6 +297,13 @@ llvm::LogicalResult VerifyByTable(mlir::Operation* op) {
              << kRecomputeAttr << ", got " << mark;
     }
     if (!MayRecompute(*info)) return op->emitOpError("cannot be marked with ") << kRecomputeAttr;
+  }
+  if (mlir::Attribute device = op->getAttr(kDeviceAttr)) {
+    const std::string problem = DeviceProblem(DeviceOf(op));
+    if (!problem.empty()) {
+      return op->emitOpError("expected ") << problem << " as " << kDeviceAttr << ", got " << device;
+    }
+    if (!MayPlace(*info)) return op->emitOpError("cannot be placed with ") << kDeviceAttr;
   }
   if (IsOp(op, "graph")) status = CheckGraph(op);
   if (!status.ok()) return op->emitOpError(std::string(status.message()));

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "graph/ir/device.h"
 #include "graph/ir/graph_rules.h"
 #include "graph/ir/load_dialect.h"
 #include "graph/ir/recompute.h"
@@ -107,11 +108,22 @@ void GraphImpl::PushScope(std::string_view name, bool recompute_in_gradients) {
     Fail(absl::InvalidArgumentError(absl::StrCat("scope: expected ", problem)));
     name = "scope";
   }
-  outer_scopes.push_back({prefix, scope_path, recompute});
+  outer_scopes.push_back({prefix, scope_path, recompute, device});
   const std::string unique = scope_names.Unique(prefix + std::string(name));
   if (recompute_in_gradients && recompute.empty()) recompute = unique;
   prefix = unique + "/";
   absl::StrAppend(&scope_path, std::string(name), "/");
+}
+
+void GraphImpl::PushDevice(std::string_view name, const SourceLocation& location) {
+  outer_scopes.push_back({prefix, scope_path, recompute, device});
+  const std::string problem = name.empty() ? "" : DeviceProblem(name);
+  if (problem.empty()) {
+    device = std::string(name);
+  } else {
+    Fail(absl::StrCat("device scope: expected ", problem, ", got '", std::string(name), "'"),
+         location);
+  }
 }
 
 void GraphImpl::PopScope() {
@@ -119,6 +131,7 @@ void GraphImpl::PopScope() {
   prefix = std::move(outer.prefix);
   scope_path = std::move(outer.path);
   recompute = std::move(outer.recompute);
+  device = std::move(outer.device);
   outer_scopes.pop_back();
 }
 
@@ -152,6 +165,7 @@ mlir::Operation* GraphImpl::CreateNode(const OpInfo& op, std::string_view name,
     return nullptr;
   }
   if (!in_graph && MayRecompute(op)) SetRecompute(*made, recompute);
+  if (MayPlace(op)) SetDevice(*made, device);
   if (body.block == graph_block()) nodes[unique] = *made;
   return *made;
 }

@@ -87,16 +87,20 @@ struct GraphImpl {
   // twice by one function is in one path both times.
   std::string scope_path;
   struct OuterScope {
-    std::string prefix, path, recompute;
+    std::string prefix, path, recompute, device;
   };
   std::vector<OuterScope> outer_scopes;
   Names scope_names;
   // With `recompute_in_gradients`, nodes are marked by the scope's name until it ends, unless they
   // are already (graph/ir/recompute.h).
   void PushScope(std::string_view name, bool recompute_in_gradients = false);
+  // Nodes and variables are placed on the device until the scope ends.
+  void PushDevice(std::string_view name, const SourceLocation& location);
   void PopScope();
   // The mark that nodes get; "" for none.
   std::string recompute;
+  // The device that nodes get (graph/ir/device.h); "" for none.
+  std::string device;
 
   // Where set, nodes get these source lines instead of that of the call: the gradient driver sets
   // the line of the Gradients call and that of the forward node.

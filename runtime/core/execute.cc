@@ -57,23 +57,41 @@ struct Run {
   const WeftPlan* plan;
   const WeftRunArgs* args;
   WeftError* error;
-  int threads;
   weft::core::Interrupt interrupt;  // none once committed
 };
+
+// The memory and the queue of one of the plan's devices.
+const WeftRunArgs& At(const Run& run, uint32_t device) {
+  return device == 0 ? *run.args : run.args->others[device - 1];
+}
+
+const WeftRunArgs& At(const Run& run, const WeftStep& step) {
+  return At(run, weft::core::DeviceOf(*run.plan, step));
+}
+
+// Until what was given to any device so far is done.
+int WaitForAll(const Run& run) {
+  int result = WEFT_OK;
+  for (uint32_t i = 0; i <= run.plan->num_others && result == WEFT_OK; ++i) {
+    result = weft::core::ReadBytes(At(run, i), nullptr, nullptr, 0);
+  }
+  return result;
+}
 
 void SetAddresses(const Run& run) {
   const WeftPlan& plan = *run.plan;
   WeftInstance& instance = *run.instance;
   for (uint32_t i = 0; i < plan.num_buffers; ++i) {
     const WeftBuffer& buffer = plan.buffers[i];
+    const WeftRunArgs& at = At(run, buffer.device);
     switch (buffer.space) {
       case WEFT_SPACE_ARENA:
-        instance.bases[i] = static_cast<char*>(run.args->arena) + instance.arena_offsets[i];
+        instance.bases[i] = static_cast<char*>(at.arena) + instance.arena_offsets[i];
         break;
       case WEFT_SPACE_CONSTANT:
         // Kernels do not write to constants and inputs.
-        instance.bases[i] = const_cast<char*>(static_cast<const char*>(run.args->constants)) +
-                            buffer.constant_offset;
+        instance.bases[i] =
+            const_cast<char*>(static_cast<const char*>(at.constants)) + buffer.constant_offset;
         break;
       case WEFT_SPACE_VARIABLE:
         instance.bases[i] = run.args->variables[buffer.index];
@@ -99,7 +117,9 @@ int Launch(const Run& run, const WeftStep& step) {
   const WeftInstance& instance = *run.instance;
   const int64_t tiles = instance.values[step.tiles];
   if (tiles == 0) return WEFT_OK;
-  if (run.args->device != nullptr) {
+  const uint32_t device = weft::core::DeviceOf(*run.plan, step);
+  const WeftRunArgs& at = At(run, device);
+  if (at.device != nullptr) {
     const WeftLaunch launch = {run.plan->kernels[step.kernel],
                                instance.addresses + step.first_arg,
                                instance.sizes + step.first_size,
@@ -109,32 +129,54 @@ int Launch(const Run& run, const WeftStep& step) {
                                instance.values[step.scratch],
                                &step,
                                &instance};
-    return FromDevice(run.args->device->launch(run.args->queue, &launch));
+    return FromDevice(at.device->launch(at.queue, &launch));
   }
   const int64_t by_bytes = AtLeastZero(instance.values[step.bytes]) / kBytesPerNanosecond;
   const int64_t by_flops = AtLeastZero(instance.values[step.flops]) / kFlopsPerNanosecond;
   const int64_t nanoseconds = by_bytes > by_flops ? by_bytes : by_flops;
   int64_t threads = nanoseconds / kNanosecondsPerHelper;
   if (threads > tiles) threads = tiles;
-  if (threads > run.threads) threads = run.threads;
+  const int64_t most = at.pool != nullptr ? weft_pool_threads(at.pool) : 1;
+  if (threads > most) threads = most;
   const Job job = {run.plan->kernels[step.kernel],
                    instance.addresses + step.first_arg,
                    instance.sizes + step.first_size,
                    tiles,
-                   static_cast<char*>(run.args->scratch),
-                   instance.scratch_bytes,
+                   static_cast<char*>(at.scratch),
+                   instance.scratch_bytes[device],
                    nanoseconds,
                    run.interrupt};
   if (threads <= 1) return weft::core::RunAlone(job);
-  return weft::core::RunOnPool(run.args->pool, job, static_cast<int>(threads) - 1);
+  return weft::core::RunOnPool(at.pool, job, static_cast<int>(threads) - 1);
+}
+
+// Either queue is done with the bytes in the host's memory when this returns, so that whoever comes
+// next may overwrite them.
+int CopyBetween(const WeftRunArgs& from, const WeftRunArgs& to, void* staging,
+                void* const* addresses, int64_t bytes) {
+  const void* host = from.device == nullptr ? addresses[0] : staging;
+  if (from.device != nullptr) {
+    void* place = to.device == nullptr ? addresses[1] : staging;
+    const int result = weft::core::ReadBytes(from, place, addresses[0], bytes);
+    if (result != WEFT_OK || to.device == nullptr) return result;
+  }
+  return FromDevice(to.device->write(to.queue, addresses[1], host, bytes));
 }
 
 int Copy(const Run& run, const WeftStep& step) {
   const int64_t bytes = run.instance->sizes[step.first_size];
   void* const* addresses = run.instance->addresses + step.first_arg;
-  if (bytes <= 0 || addresses[0] == addresses[1]) return WEFT_OK;
-  if (run.args->device != nullptr) {
-    return FromDevice(run.args->device->copy(run.args->queue, addresses[1], addresses[0], bytes));
+  const WeftRunArgs& from = At(run, step);
+  const WeftRunArgs& to =
+      At(run, run.plan->buffers[run.plan->args[step.first_arg + 1].buffer].device);
+  if (bytes <= 0) return WEFT_OK;
+  // Two processors share their memory.
+  if (&from != &to && (from.device != nullptr || to.device != nullptr)) {
+    return CopyBetween(from, to, run.args->staging, addresses, bytes);
+  }
+  if (addresses[0] == addresses[1]) return WEFT_OK;
+  if (from.device != nullptr) {
+    return FromDevice(from.device->copy(from.queue, addresses[1], addresses[0], bytes));
   }
   // Buffers of the arena overlap where a plan from a file says so.
   memmove(addresses[1], addresses[0], static_cast<size_t>(bytes));
@@ -145,7 +187,7 @@ int Copy(const Run& run, const WeftStep& step) {
 int Read(const Run& run, const WeftStep& step, bool* holds) {
   uint8_t byte = 0;
   const int result =
-      weft::core::ReadBytes(*run.args, &byte, run.instance->addresses[step.first_arg], 1);
+      weft::core::ReadBytes(At(run, step), &byte, run.instance->addresses[step.first_arg], 1);
   *holds = byte != 0;
   return result;
 }
@@ -182,7 +224,7 @@ int RunStep(Run& run, const WeftStep& step) {
       result = Read(run, step, &holds);
       return result != WEFT_OK || holds ? result : WEFT_ERROR_ASSERT;
     case WEFT_STEP_PRINT:
-      return weft::core::Print(*run.args, step, run.instance->sizes + step.first_size,
+      return weft::core::Print(At(run, step), step, run.instance->sizes + step.first_size,
                                run.instance->addresses[step.first_arg]);
     default:
       return WEFT_OK;
@@ -208,15 +250,17 @@ void Record(const Run& run, uint32_t index, int64_t nanoseconds) {
 // From here on nothing stops the run. A device may have done nothing yet of what it was given:
 // while the run can be stopped, that is waited for.
 int Commit(Run& run) {
-  const WeftDeviceFunctions* device = run.args->device;
-  if (device != nullptr && run.interrupt.possible()) {
-    int result = weft::core::ReadBytes(*run.args, nullptr, nullptr, 0);
+  if (run.interrupt.possible()) {
+    int result = WaitForAll(run);
     if (result == WEFT_OK) result = Interrupted(run.interrupt);
     if (result != WEFT_OK) return result;
   }
   run.interrupt = kNoInterrupt;
   run.error->committed = 1;
-  if (device != nullptr && device->commit != nullptr) device->commit(run.args->queue);
+  for (uint32_t i = 0; i <= run.plan->num_others; ++i) {
+    const WeftRunArgs& at = At(run, i);
+    if (at.device != nullptr && at.device->commit != nullptr) at.device->commit(at.queue);
+  }
   return WEFT_OK;
 }
 
@@ -236,7 +280,7 @@ int RunBlock(Run& run, uint32_t block) {
       } else {
         const int64_t start = Now();
         result = RunStep(run, step);
-        if (result == WEFT_OK) result = weft::core::ReadBytes(*run.args, nullptr, nullptr, 0);
+        if (result == WEFT_OK) result = WaitForAll(run);
         Record(run, index, Now() - start);
       }
       if (result == WEFT_OK) continue;
@@ -256,8 +300,7 @@ WEFT_CORE_DEFINITION int weft_interrupted(int64_t deadline, const uint8_t* cance
 
 WEFT_CORE_DEFINITION int weft_run(WeftInstance* instance, const WeftRunArgs* args,
                                   WeftError* error) {
-  Run run = {instance, instance->plan, args, error, 1, {args->deadline, args->cancel}};
-  if (args->pool != nullptr) run.threads = weft_pool_threads(args->pool);
+  Run run = {instance, instance->plan, args, error, {args->deadline, args->cancel}};
   error->index = WEFT_NONE;
   error->committed = 0;
   SetAddresses(run);

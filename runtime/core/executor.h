@@ -73,10 +73,10 @@ WEFT_CORE_API int64_t weft_formula_value(const WeftInstance* instance, uint32_t 
 /* The size of a value (input, output or variable of the plan) in one dimension. */
 WEFT_CORE_API int64_t weft_value_dim(const WeftInstance* instance, const WeftValue* value,
                                      uint32_t dim);
-/* Bytes of the arena; and of scratch for one thread, a multiple of 64. Their sum, with scratch once
- * for each thread of the pool, is the exact peak. */
-WEFT_CORE_API int64_t weft_arena_bytes(const WeftInstance* instance);
-WEFT_CORE_API int64_t weft_scratch_bytes(const WeftInstance* instance);
+/* Of one device of the plan: bytes of its arena; and of scratch for one thread, a multiple of 64.
+ * Their sum, with scratch once for each thread of the pool, is the exact peak. */
+WEFT_CORE_API int64_t weft_arena_bytes(const WeftInstance* instance, uint32_t device);
+WEFT_CORE_API int64_t weft_scratch_bytes(const WeftInstance* instance, uint32_t device);
 
 /* Threads that share the tiles of launches. */
 typedef struct WeftPool WeftPool;
@@ -132,6 +132,9 @@ typedef struct WeftDeviceFunctions {
    * neither deadline nor cancellation ends the run. Where it has one of them, a `read` of no bytes
    * comes before, so that what was given so far can still be given up. */
   void (*commit)(void* queue);
+  /* Copies bytes from the host after the work given so far. Used where a plan has several devices;
+   * may be null where none has. */
+  int (*write)(void* queue, void* destination, const void* host, int64_t bytes);
 } WeftDeviceFunctions;
 
 typedef struct WeftRunArgs {
@@ -149,6 +152,13 @@ typedef struct WeftRunArgs {
    * work may still be under way when the run returns. */
   const WeftDeviceFunctions* device;
   void* queue;
+  /* The plan's devices after the first, num_others of them: of each, arena, scratch, constants,
+   * pool, device and queue count. Variables, inputs and outputs are those above, each where its
+   * buffers lie. */
+  const struct WeftRunArgs* others;
+  /* Of the host: what crosses between two devices that are both not this processor, of as many
+   * bytes as the largest such copy. */
+  void* staging;
 } WeftRunArgs;
 
 /* For what waits itself: WEFT_OK, WEFT_ERROR_DEADLINE or WEFT_ERROR_CANCELLED, by these two of

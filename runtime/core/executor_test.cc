@@ -68,7 +68,7 @@ TEST(Layout, IsExactForEverySize) {
   Program program(b.Build());
   const auto peak = [&](int64_t size) {
     EXPECT_EQ(program.Create({size}), WEFT_OK);
-    return weft_arena_bytes(program.instance());
+    return weft_arena_bytes(program.instance(), 0);
   };
   EXPECT_EQ(peak(0), 64 + 10);   // 0, 0..10, 64..74
   EXPECT_EQ(peak(1), 128 + 10);  // 0..1, 64..74, 128..138

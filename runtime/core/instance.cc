@@ -96,7 +96,6 @@ int64_t Room(const WeftInstance& instance, const WeftBuffer& buffer) {
 
 bool LayOut(WeftInstance* instance, WeftError* error) {
   const WeftPlan& plan = *instance->plan;
-  instance->arena_bytes = 0;
   for (uint32_t i = 0; i < plan.num_buffers; ++i) {
     const WeftBuffer& buffer = plan.buffers[i];
     error->index = i;
@@ -115,7 +114,8 @@ bool LayOut(WeftInstance* instance, WeftError* error) {
     const int64_t end = offset + size;
     if (!InBytes(end)) return false;
     instance->arena_offsets[i] = offset;
-    if (end > instance->arena_bytes) instance->arena_bytes = end;
+    int64_t& arena_bytes = instance->arena_bytes[buffer.device];
+    if (end > arena_bytes) arena_bytes = end;
   }
   return true;
 }
@@ -150,7 +150,8 @@ bool CheckStep(WeftInstance* instance, const WeftStep& step) {
       const int64_t tiles = instance->values[step.tiles];
       // Tiles are bounded so that counting them cannot overflow.
       if (!InBytes(tiles) || !InBytes(scratch)) return false;
-      if (AlignUp(scratch) > instance->scratch_bytes) instance->scratch_bytes = AlignUp(scratch);
+      int64_t& most = instance->scratch_bytes[weft::core::DeviceOf(plan, step)];
+      if (AlignUp(scratch) > most) most = AlignUp(scratch);
       return true;
     }
     case WEFT_STEP_COPY: {
@@ -203,8 +204,8 @@ WEFT_CORE_DEFINITION int weft_instance_create(const WeftPlan* plan, const int64_
   char* bytes = static_cast<char*>(memory);
   const Memory places(*plan);
   WeftInstance* instance = static_cast<WeftInstance*>(memory);
+  memset(instance, 0, sizeof(*instance));
   instance->plan = plan;
-  instance->scratch_bytes = 0;
   instance->values = reinterpret_cast<int64_t*>(bytes + places.values);
   instance->arena_offsets = reinterpret_cast<int64_t*>(bytes + places.arena_offsets);
   instance->sizes = reinterpret_cast<int64_t*>(bytes + places.sizes);
@@ -257,12 +258,12 @@ WEFT_CORE_DEFINITION int64_t weft_value_dim(const WeftInstance* instance, const 
   return instance->values[instance->plan->dims[value->first_dim + dim]];
 }
 
-WEFT_CORE_DEFINITION int64_t weft_arena_bytes(const WeftInstance* instance) {
-  return instance->arena_bytes;
+WEFT_CORE_DEFINITION int64_t weft_arena_bytes(const WeftInstance* instance, uint32_t device) {
+  return instance->arena_bytes[device];
 }
 
-WEFT_CORE_DEFINITION int64_t weft_scratch_bytes(const WeftInstance* instance) {
-  return instance->scratch_bytes;
+WEFT_CORE_DEFINITION int64_t weft_scratch_bytes(const WeftInstance* instance, uint32_t device) {
+  return instance->scratch_bytes[device];
 }
 
 WEFT_CORE_DEFINITION int64_t weft_launch_bytes(const WeftLaunch* launch, uint32_t buffer) {

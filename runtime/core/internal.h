@@ -14,13 +14,13 @@
 // In the caller's memory, followed by the arrays that it points to.
 struct WeftInstance {
   const WeftPlan* plan;
-  int64_t arena_bytes;
-  int64_t scratch_bytes;   // one thread's
-  int64_t* values;         // num_formulas
-  int64_t* arena_offsets;  // num_buffers
-  int64_t* sizes;          // num_sizes: values of plan->sizes
-  void** bases;            // num_buffers: addresses in this run
-  void** addresses;        // num_args: bases with offsets added
+  int64_t arena_bytes[WEFT_MAX_DEVICES];
+  int64_t scratch_bytes[WEFT_MAX_DEVICES];  // one thread's
+  int64_t* values;                          // num_formulas
+  int64_t* arena_offsets;                   // num_buffers
+  int64_t* sizes;                           // num_sizes: values of plan->sizes
+  void** bases;                             // num_buffers: addresses in this run
+  void** addresses;                         // num_args: bases with offsets added
 };
 
 namespace weft::core {
@@ -62,6 +62,11 @@ struct Job {
 int RunAlone(const Job& job);
 // With up to `helpers` threads of the pool beside it.
 int RunOnPool(WeftPool* pool, const Job& job, int helpers);
+
+// The device that a step is of: of copies between two, that of the source.
+inline uint32_t DeviceOf(const WeftPlan& plan, const WeftStep& step) {
+  return step.num_args == 0 ? 0 : plan.buffers[plan.args[step.first_arg].buffer].device;
+}
 
 // What one of a device's functions returned, as the end of a run.
 int FromDevice(int result);

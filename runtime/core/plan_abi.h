@@ -7,7 +7,8 @@
  * entries may be null. Formulas are named by their index in `formulas`. Tables are trusted: who
  * builds them has verified every index (runtime/plan_tables.h does, for packages).
  *
- * Version 1. Changes: launches have a `limit`, launches and copies `num_results` (both were 0).
+ * Version 1. Changes: launches have a `limit`, launches and copies `num_results` (both were 0);
+ * buffers have a `device`, plans `num_others` (both were 0).
  */
 #ifndef WEFT_RUNTIME_CORE_PLAN_ABI_H_
 #define WEFT_RUNTIME_CORE_PLAN_ABI_H_
@@ -17,6 +18,9 @@
 #include "runtime/core/kernel_abi.h"
 
 #define WEFT_PLAN_ABI_VERSION 1
+
+/* Of one plan. */
+#define WEFT_MAX_DEVICES 16
 
 /* Where a formula is optional. */
 #define WEFT_NONE 0xffffffffu
@@ -55,13 +59,14 @@ enum WeftSpace {
 typedef struct WeftBuffer {
   uint32_t space; /* WeftSpace */
   uint32_t size;  /* formula: bytes */
-  /* ARENA: below[first_below ... + num_below] are the earlier arena buffers that lie lower; the
-   * offset is the largest of their ends, rounded up to 64. */
+  /* ARENA: below[first_below ... + num_below] are the earlier arena buffers of its device that lie
+   * lower; the offset is the largest of their ends, rounded up to 64. */
   uint32_t first_below;
   uint32_t num_below;
   /* VARIABLE, INPUT, OUTPUT: which one. */
   uint32_t index;
-  uint32_t zero;
+  /* Whose memory it lies in: 0 is the plan's first device, up to num_others. */
+  uint32_t device;
   /* CONSTANT: offset from the first constant, a multiple of 64. */
   uint64_t constant_offset;
 } WeftBuffer;
@@ -73,10 +78,12 @@ typedef struct WeftBufferArg {
 } WeftBufferArg;
 
 enum WeftStepKind {
-  /* Runs kernel over `tiles`, with args and sizes as its `buffers` and `sizes`. A tile, which runs
-   * to its end, may have up to `limit` flops; 0 means any number. */
+  /* Runs kernel over `tiles`, with args and sizes as its `buffers` and `sizes`, on the device that
+   * all of these lie on. A tile, which runs to its end, may have up to `limit` flops; 0 means any
+   * number. */
   WEFT_STEP_LAUNCH = 0,
-  /* args: source, destination; sizes: bytes. They do not overlap, or are the same. */
+  /* args: source, destination; sizes: bytes. They do not overlap, or are the same; they may lie on
+   * two devices. */
   WEFT_STEP_COPY = 1,
   /* Runs `block`, then, while the bool in args[0] holds, `other_block` and `block` again. More than
    * `limit` iterations are an error; 0 means no limit. */
@@ -156,7 +163,7 @@ typedef struct WeftPlan {
   uint32_t num_outputs;
   uint32_t num_variables;
   uint32_t num_dims;
-  uint32_t zero;
+  uint32_t num_others; /* devices beside the first; below WEFT_MAX_DEVICES */
   const WeftSymbol* symbols;
   const WeftFormula* formulas;
   const WeftBuffer* buffers;

@@ -43,7 +43,7 @@ class Pool {
 class Program {
  public:
   explicit Program(const Plan& plan, std::vector<WeftKernel> kernels = {}) {
-    auto tables = PlanTables::Build(plan, 1 << 20, 1 << 20);
+    auto tables = PlanTables::Build(plan, {1 << 20}, 1 << 20);
     EXPECT_TRUE(tables.ok()) << tables.status();
     tables_ = *std::move(tables);
     tables_->SetKernels(kernels);
@@ -52,14 +52,14 @@ class Program {
     memory_ = Allocate(static_cast<int64_t>(weft_instance_bytes(&plan())));
     const int result =
         weft_instance_create(&plan(), symbols.data(), memory_.get(), &instance_, &error_);
-    if (result == WEFT_OK) arena_ = Allocate(weft_arena_bytes(instance_));
+    if (result == WEFT_OK) arena_ = Allocate(weft_arena_bytes(instance_, 0));
     return result;
   }
   int Run(std::vector<const void*> inputs, std::vector<void*> outputs,
           std::vector<void*> variables = {}) {
     args.arena = arena_.get();
     const int threads = args.pool == nullptr ? 1 : weft_pool_threads(args.pool);
-    scratch_ = Allocate(weft_scratch_bytes(instance_) * threads);
+    scratch_ = Allocate(weft_scratch_bytes(instance_, 0) * threads);
     args.scratch = scratch_.get();
     args.inputs = inputs.data();
     args.outputs = outputs.data();

@@ -204,7 +204,7 @@ TEST(Threads, EachHasItsOwnScratch) {
   const Pool pool(4);
   Program program(ScratchPlan(kTiles, kElements), {test_scratch});
   ASSERT_EQ(program.Create(), WEFT_OK);
-  EXPECT_EQ(weft_scratch_bytes(program.instance()), (8 * kElements + 63) / 64 * 64);
+  EXPECT_EQ(weft_scratch_bytes(program.instance(), 0), (8 * kElements + 63) / 64 * 64);
   program.args.pool = pool.get();
   std::vector<int64_t> y(kTiles);
   for (int round = 0; round < 50; ++round) {

@@ -70,7 +70,7 @@ int64_t Queue::held_bytes() const {
 }
 
 void Queue::Bind(WeftRunArgs* args) {
-  static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read, Commit};
+  static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read, Commit, Write};
   args->device = &functions;
   args->queue = this;
   deadline_ = args->deadline;
@@ -414,6 +414,38 @@ absl::Status Queue::ReadPieces(char* host, CUdeviceptr source, size_t bytes, boo
     bytes -= size;
   }
   return status;
+}
+
+absl::Status Queue::WritePieces(CUdeviceptr destination, const char* host, size_t bytes) {
+  absl::Status status = Begin();
+  while (status.ok() && bytes > 0) {
+    const size_t size = std::min(bytes, kReadBytes);
+    status = Flush();
+    if (status.ok() && in_flight_) status = Wait(nullptr);
+    if (!status.ok()) break;
+    memcpy(resources_->small, host, size);
+    work_.CopyIn(destination, resources_->small, size);
+    destination += size;
+    host += size;
+    bytes -= size;
+  }
+  if (status.ok()) status = Flush();
+  return status.ok() && in_flight_ ? Wait(nullptr) : status;
+}
+
+int Queue::Write(void* queue, void* destination, const void* host, int64_t bytes) {
+  auto* self = static_cast<Queue*>(queue);
+  const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 0));
+  absl::Status status = self->CopyIn(destination, host, size);
+  if (absl::IsResourceExhausted(status)) {
+    // More slowly, since a run that has begun to write variables must not fail for want of pinned
+    // memory.
+    const Context::Current current(*self->context_);
+    status = current.ok()
+                 ? self->WritePieces(AddressOf(destination), static_cast<const char*>(host), size)
+                 : current.status();
+  }
+  return self->Keep(std::move(status));
 }
 
 int Queue::Read(void* queue, void* host, const void* source, int64_t bytes) {

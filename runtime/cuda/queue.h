@@ -70,11 +70,12 @@ class Queue final : public DeviceQueue {
   explicit Queue(std::shared_ptr<Context> context)
       : context_(std::move(context)), resources_(std::make_shared<Resources>()) {}
 
-  // The three functions of a run, and its commit.
+  // The functions of a run, and its commit.
   static int Launch(void* queue, const WeftLaunch* launch);
   static int CopyWithin(void* queue, void* destination, const void* source, int64_t bytes);
   static int Read(void* queue, void* host, const void* source, int64_t bytes);
   static void Commit(void* queue);
+  static int Write(void* queue, void* destination, const void* host, int64_t bytes);
 
   absl::Status Record(const WeftLaunch& launch);
   absl::Status FlushWhereFull();
@@ -82,6 +83,8 @@ class Queue final : public DeviceQueue {
   absl::Status MoveLargeResults();
   // Through the first bytes of `small`, waiting for each piece.
   absl::Status ReadPieces(char* host, CUdeviceptr source, size_t bytes, bool is_result);
+  // The same the other way round.
+  absl::Status WritePieces(CUdeviceptr destination, const char* host, size_t bytes);
   // What a function of the run returns: the error is kept for Finish.
   int Keep(absl::Status status);
 

@@ -258,6 +258,43 @@ TEST_F(QueueTest, LargeOutputsArriveWherePinnedMemoryIsShort) {
   EXPECT_THAT(numbers, Each(4));
 }
 
+// What crosses in the midst of a run is behind the work given before, and the host's bytes are the
+// caller's again.
+TEST_F(QueueTest, WritesAreInOrder) {
+  constexpr int64_t kLarge = (int64_t{1} << 20) + 12;
+  const DeviceMemory a = Numbers(0), b = Numbers(0), c = Numbers(0);
+  const DeviceMemory large = device().Allocate(kLarge).value();
+  const auto queue = device().NewQueue(0).value();
+  const WeftLaunch first = Increment(a, b), second = Increment(a, c);
+  // A ring that was made once stays, so without one first.
+  for (const bool no_pinned : {true, false}) {
+    std::vector<float> feed(kCount), before(kCount), after(kCount);
+    std::vector<char> bytes(kLarge, 7), back(kLarge);
+    cuda::ConfigureFakeDriver({.no_pinned = no_pinned});
+    Run run(*queue);
+    const auto write = [&](const DeviceMemory& to, const void* host, int64_t size) {
+      return run.args.device->write(run.args.queue, to.data(), host, size);
+    };
+    for (float value : {10.0f, 20.0f}) {
+      feed.assign(kCount, value);
+      ASSERT_EQ(write(a, feed.data(), kBytes), 0);
+      feed.assign(kCount, -1);
+      ASSERT_EQ(run.Launch(value == 10 ? first : second), 0);
+    }
+    ASSERT_EQ(write(large, bytes.data(), kLarge), 0);
+    bytes.assign(kLarge, 0);
+    ASSERT_EQ(write(large, nullptr, 0), 0);
+    ASSERT_EQ(run.Read(back.data(), large, kLarge), 0);
+    ASSERT_EQ(run.Read(before.data(), b, kBytes), 0);
+    ASSERT_EQ(run.Read(after.data(), c, kBytes), 0);
+    const absl::Status status = queue->Finish();
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_THAT(before, Each(11));
+    EXPECT_THAT(after, Each(21));
+    EXPECT_EQ(back, std::vector<char>(kLarge, 7));
+  }
+}
+
 TEST_F(QueueTest, WorkThatCannotBeRecordedAsUnderWayIsWaitedFor) {
   const DeviceMemory a = Numbers(0);
   const auto queue = device().NewQueue(0).value();

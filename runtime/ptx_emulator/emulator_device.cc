@@ -77,7 +77,7 @@ class EmulatorQueue final : public DeviceQueue {
     return emulator_->CopyToHost(host, AddressOf(device), bytes);
   }
   void Bind(WeftRunArgs* args) override {
-    static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read, Commit};
+    static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read, Commit, Write};
     args->device = &functions;
     args->queue = this;
     deadline_ = args->deadline;
@@ -106,6 +106,11 @@ class EmulatorQueue final : public DeviceQueue {
     if (bytes == 0) return 0;
     return self->Keep(
         self->emulator_->CopyToHost(host, AddressOf(source), static_cast<uint64_t>(bytes)));
+  }
+
+  static int Write(void* queue, void* destination, const void* host, int64_t bytes) {
+    auto* self = static_cast<EmulatorQueue*>(queue);
+    return self->Keep(self->CopyIn(destination, host, static_cast<size_t>(bytes)));
   }
 
   static void Commit(void* queue) { static_cast<EmulatorQueue*>(queue)->NothingEndsIt(); }

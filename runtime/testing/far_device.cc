@@ -42,7 +42,7 @@ class FarQueue final : public DeviceQueue {
     return absl::OkStatus();
   }
   void Bind(WeftRunArgs* args) override {
-    static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read, nullptr};
+    static const WeftDeviceFunctions functions = {Launch, CopyWithin, Read, nullptr, Write};
     args->device = &functions;
     args->queue = this;
   }
@@ -89,6 +89,13 @@ class FarQueue final : public DeviceQueue {
     std::unique_lock<std::mutex> lock(self->mutex_);
     self->changed_.wait(lock, [&] { return self->work_.empty() && !self->busy_; });
     return self->status_.ok() ? 0 : 1;
+  }
+
+  static int Write(void* queue, void* destination, const void* host, int64_t bytes) {
+    auto* self = static_cast<FarQueue*>(queue);
+    const auto size = static_cast<size_t>(bytes);
+    self->Add([=] { Copy(self->device_->Translate(destination, size), host, size); });
+    return Read(queue, nullptr, nullptr, 0);
   }
 
   int Fail() {

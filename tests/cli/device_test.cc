@@ -163,6 +163,79 @@ TEST_F(CliDevice, MatmulPrecision) {
               HasSubstr("--matmul-precision: expected f32 or tf32, got 'half'"));
 }
 
+// A graph whose nodes name a device runs where that is, or something in its place.
+TEST_F(CliDevice, NodesMayBeElsewhere) {
+  WriteFile(Path("g.textproto"), R"(
+    versions { producer: 1 min_consumer: 1 } name: "g"
+    variables {
+      name: "v" dtype: F32 shape { dims { size: 3 } } initializer: "one" device: "cuda:0"
+    }
+    source_files: "model.cc"
+    nodes {
+      name: "x" op: "input" op_version: 1
+      attrs { name: "dtype" value { dtype: F32 } }
+      attrs { name: "name" value { s: "x" } }
+      attrs { name: "shape" value { shape { dims { expr: "n" } dims { size: 3 } } } }
+    }
+    nodes {
+      name: "one" op: "constant" op_version: 1
+      attrs {
+        name: "value"
+        value { tensor { dtype: 8 shape: 3 raw: "\000\000\200\077" } }
+      }
+    }
+    nodes {
+      name: "read" op: "read_variable" op_version: 1
+      attrs { name: "variable" value { s: "v" } }
+    }
+    nodes {
+      name: "all" op: "broadcast" op_version: 1 inputs: "read"
+      attrs { name: "shape" value { shape { dims { expr: "n" } dims { size: 3 } } } }
+    }
+    nodes {
+      name: "there" op: "add" op_version: 1 inputs: "x" inputs: "all"
+      attrs { name: "weft.device" value { s: "cuda:0" } }
+      locations { line: 7 }
+    }
+    nodes { name: "here" op: "neg" op_version: 1 inputs: "there" }
+    signatures { name: "run" inputs: "x" outputs { name: "y" value: "here" } }
+  )");
+  const std::string graph = Path("g.textproto"), package = Path("g.weftpkg");
+  EXPECT_THAT(Ok("inspect " + graph + " --nodes"),
+              AllOf(HasSubstr("there = add(x, all)"), HasSubstr(", on cuda:0, model.cc:7"),
+                    HasSubstr("v f32[3] on cuda:0")));
+  const std::string feed = " --signature run --init --feed x=1";
+  WriteFile(Path("x.npy"), WriteNpy(HostTensor::Of<float>({1, 3}, {1, 2, 3})));
+  const std::string run = " --signature run --init --feed x=" + Path("x.npy");
+  const std::string here = " --device cpu,cuda:0=cpu", both = " --device cpu,cuda:0=emulator:sm_80";
+  const std::string expected = Ok("run " + graph + run + here);
+  EXPECT_THAT(expected, HasSubstr("-2, -3, -4"));
+  EXPECT_EQ(Ok("run " + graph + run + both), expected);
+  EXPECT_EQ(Ok("run " + graph + run + " --device emulator:sm_80,cuda:0=cpu"), expected);
+  EXPECT_EQ(Ok("run " + graph + run + " --device emulator:sm_80,cuda:0=emulator:sm_70"), expected);
+
+  EXPECT_THAT(
+      Fails(1, "compile " + graph + " -o " + package),
+      AllOf(HasSubstr("node 'v' is placed on 'cuda:0'"), HasSubstr("--target cuda:0=cuda:sm_80")));
+  Ok("compile " + graph + " -o " + package + " --target cpu:x86-64-v3,cuda:0=cuda:sm_80");
+  EXPECT_EQ(Ok("run " + package + run + both), expected);
+  EXPECT_THAT(Ok("inspect " + package), HasSubstr("target cpu:x86-64-v3\n  cuda:0: cuda:sm_80"));
+  EXPECT_THAT(
+      Fails(3, "run " + package + run + here),
+      AllOf(HasSubstr("node 'v' is placed on 'cuda:0'"), HasSubstr("no code for the cpu there")));
+  Ok("compile " + graph + " -o " + package + " --target cpu:x86-64-v3 --ignore-devices");
+  EXPECT_EQ(Ok("run " + package + run), expected);
+
+  WriteFile(Path("libcuda.so.1"), "");
+  const std::string none = "LD_LIBRARY_PATH=" + folder_.string() + " tools/weft";
+  EXPECT_THAT(
+      FailsBy(none, "weft: ", 1, "run " + graph + run),
+      AllOf(HasSubstr("'there' (model.cc:7) is placed on 'cuda:0'"),
+            HasSubstr("libcuda.so.1 cannot be loaded"), HasSubstr("--device cpu,cuda:0=DEVICE")));
+  EXPECT_THAT(Fails(2, "run " + graph + run + " --device cpu,emulator"),
+              HasSubstr("expected NAME=DEVICE after the first device"));
+}
+
 // Whatever is asked of a device that is not there, it is refused in the same words.
 TEST_F(CliDevice, RefusalsAreTheSame) {
   Ok(train_ + " --epochs 1 --checkpoint " + Path("run") + " --save-validation " + Path("rows"));

@@ -74,15 +74,17 @@ class Compat : public testing::TestWithParam<const char*> {
   }
   void ExpectRunsAndRestores(const absl::StatusOr<Graph>& graph) {
     ASSERT_TRUE(graph.ok()) << graph.status();
-    const absl::StatusOr<std::string> package = CompilePackage(*graph, {});
+    CompileOptions options;
+    options.device_targets = {{"cuda:0", "cpu:native"}};
+    const absl::StatusOr<std::string> package = CompilePackage(*graph, options);
     ASSERT_TRUE(package.ok()) << package.status();
     for (const bool restore : {false, true}) {
-      const auto session = Session::FromPackage(*package);
+      const auto session = Session::FromPackage(*package, OptionsOfFixture());
       ASSERT_TRUE(session.ok()) << session.status();
       restore ? ExpectRestores(**session) : ExpectRuns(**session);
     }
     // Nodes still know where they were built.
-    const auto session = Session::FromPackage(*package);
+    const auto session = Session::FromPackage(*package, OptionsOfFixture());
     HostTensor infinite = *HostTensor::Create(DataType::kF32, {5, 4});
     infinite.mutable_values<float>()[0] = INFINITY;
     const absl::Status failed =
@@ -100,13 +102,13 @@ TEST_P(Compat, TextOfAGraph) { ExpectRunsAndRestores(Graph::Load(Path("graph.tex
 
 TEST_P(Compat, Package) {
   for (const bool restore : {false, true}) {
-    const auto session = Session::Load(Path("package.weftpkg"));
+    const auto session = Session::Load(Path("package.weftpkg"), OptionsOfFixture());
     ASSERT_TRUE(session.ok()) << session.status();
     restore ? ExpectRestores(**session) : ExpectRuns(**session);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Versions, Compat, testing::Values("v1"),
+INSTANTIATE_TEST_SUITE_P(Versions, Compat, testing::Values("v1", "v2"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "tests/compat/fixture.h"
 
 #include "absl/strings/str_cat.h"
+#include "runtime/cpu/cpu_device.h"
 
 namespace weft {
 
@@ -8,6 +9,12 @@ const std::vector<std::string>& FixtureSignatures() {
   static const auto* signatures =
       new std::vector<std::string>{"types", "control", "train_step", "predict"};
   return *signatures;
+}
+
+SessionOptions OptionsOfFixture() {
+  SessionOptions options;
+  options.find_device = [](const std::string&) { return MakeCpuDevice(/*threads=*/1); };
+  return options;
 }
 
 absl::StatusOr<NamedTensors> RunFixture(Session& session, const NamedTensors& values) {

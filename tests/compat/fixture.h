@@ -16,6 +16,9 @@ namespace weft {
 // before predictions with what it gives.
 const std::vector<std::string>& FixtureSignatures();
 
+// How sessions of the fixture find the device that its nodes are placed on: it is this processor.
+SessionOptions OptionsOfFixture();
+
 // Runs each of them with its inputs "in/<signature>/<name>"; gives "out/<signature>/<name>".
 absl::StatusOr<NamedTensors> RunFixture(Session& session, const NamedTensors& values);
 

@@ -106,7 +106,10 @@ absl::Status WriteAll(const std::string& folder) {
   Graph graph("compat");
   AddTypes(graph);
   AddControl(graph);
-  AddTraining(graph);
+  {
+    const ScopeGuard there = graph.WithDevice("cuda:0");
+    AddTraining(graph);
+  }
   if (absl::Status status = graph.Save(folder + "/graph.weft"); !status.ok()) return status;
   absl::StatusOr<std::string> text = graph.ToText();
   if (!text.ok()) return text.status();
@@ -115,12 +118,15 @@ absl::Status WriteAll(const std::string& folder) {
 
   CompileOptions options;
   options.targets = {"cpu:x86-64-v3"};
+  // So that every machine can run it.
+  options.device_targets = {{"cuda:0", "cpu:x86-64-v3"}};
   absl::StatusOr<std::string> package = CompilePackage(graph, options);
   if (!package.ok()) return package.status();
   status = WriteFileAtomically(folder + "/package.weftpkg", *package);
   if (!status.ok()) return status;
 
-  absl::StatusOr<std::unique_ptr<Session>> session = Session::FromPackage(*package);
+  absl::StatusOr<std::unique_ptr<Session>> session =
+      Session::FromPackage(*package, OptionsOfFixture());
   if (!session.ok()) return session.status();
   NamedTensors values = Inputs();
   absl::StatusOr<NamedTensors> outputs = (*session)->Run("init", {});

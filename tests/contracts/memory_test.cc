@@ -86,9 +86,9 @@ std::string Bits(const HostTensor& tensor) {
 class GuardedModel {
  public:
   explicit GuardedModel(std::shared_ptr<const Package> package) : package_(std::move(package)) {
-    constants_ = Guard(package_->constants_bytes());
+    constants_ = Guard(package_->constants_bytes(0));
     if (constants_->size() > 0) {
-      memcpy(constants_->data(), package_->constants(), constants_->size());
+      memcpy(constants_->data(), package_->constants(0), constants_->size());
     }
     pool_memory_ = Guard(weft_pool_bytes(2));
     pool_ = weft_pool_start(pool_memory_->data(), 2);
@@ -128,8 +128,8 @@ class GuardedModel {
       }
       variables.push_back(variable->data());
     }
-    const Guarded arena = Guard(static_cast<size_t>(weft_arena_bytes(instance)));
-    const Guarded scratch = Guard(2 * static_cast<size_t>(weft_scratch_bytes(instance)));
+    const Guarded arena = Guard(static_cast<size_t>(weft_arena_bytes(instance, 0)));
+    const Guarded scratch = Guard(2 * static_cast<size_t>(weft_scratch_bytes(instance, 0)));
     WeftRunArgs args = {};
     args.arena = arena->data();
     args.scratch = scratch->data();
@@ -198,7 +198,8 @@ void ExpectContracts(const std::string& target, const Graph& graph,
   options.targets = {target};
   absl::StatusOr<std::string> bytes = CompilePackage(graph, options);
   ASSERT_TRUE(bytes.ok()) << bytes.status();
-  auto package = Package::Open(Bytes::Of(*bytes), MakeCpuDevice(1).value());
+  auto package =
+      Package::Open(Bytes::Of(*bytes), std::make_shared<SessionDevices>(MakeCpuDevice(1).value()));
   ASSERT_TRUE(package.ok()) << package.status();
   const int threads_before = Threads();
   GuardedModel model(*package);

@@ -82,12 +82,17 @@ void Execute(const Package& package, const WeftPlan& plan, WeftInstance* instanc
     const WeftBuffer& buffer = plan.buffers[i];
     if (buffer.space != WEFT_SPACE_CONSTANT) continue;
     const auto size = static_cast<uint64_t>(weft_formula_value(instance, buffer.size));
-    if (size > package.constants_bytes() - buffer.constant_offset) return;
+    if (size > package.constants_bytes(0) - buffer.constant_offset) return;
   }
-  const int64_t arena = weft_arena_bytes(instance), scratch = weft_scratch_bytes(instance);
+  // Devices share what they have: it is of the largest.
+  int64_t arena = 0, scratch = 0;
+  for (uint32_t i = 0; i <= plan.num_others; ++i) {
+    arena = std::max(arena, weft_arena_bytes(instance, i));
+    scratch = std::max(scratch, weft_scratch_bytes(instance, i));
+  }
   if (arena > kMaxBytes || scratch > kMaxBytes) return;
   const Memory arena_memory(arena, value), scratch_memory(scratch, value);
-  const Memory constants(static_cast<int64_t>(package.constants_bytes()), value);
+  const Memory constants(static_cast<int64_t>(package.constants_bytes(0)), value);
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   WeftRunArgs args = {};
@@ -98,11 +103,13 @@ void Execute(const Package& package, const WeftPlan& plan, WeftInstance* instanc
   args.inputs = inputs.data();
   args.outputs = outputs.data();
   args.deadline = absl::ToInt64Nanoseconds(absl::DurationFromTimespec(now) + kTimeLimit);
+  const std::vector<WeftRunArgs> others(plan.num_others, args);
+  args.others = others.data();
   WeftError error = {};
   weft_run(instance, &args, &error);
   // Plans that write to constants are refused when they are read.
   const auto* bytes = static_cast<const char*>(constants.data());
-  for (size_t i = 0; i < package.constants_bytes(); ++i) {
+  for (size_t i = 0; i < package.constants_bytes(0); ++i) {
     if (bytes[i] != value) abort();
   }
 }
@@ -123,8 +130,9 @@ void LayOut(const Package& package, const LoadedPlan& loaded, int64_t size) {
   const int result = weft_instance_create(&plan, symbols.data(), memory.data(), &instance, &error);
   if (result != WEFT_OK) return;
   weft_check_shapes(instance, pointers.data(), &error);
-  if (weft_arena_bytes(instance) < 0 || weft_arena_bytes(instance) > WEFT_MAX_BYTES) {
-    __builtin_trap();
+  for (uint32_t i = 0; i <= plan.num_others; ++i) {
+    const int64_t arena = weft_arena_bytes(instance, i);
+    if (arena < 0 || arena > WEFT_MAX_BYTES) __builtin_trap();
   }
   for (const char value : {0, 1}) Execute(package, plan, instance, value);
 }
@@ -177,7 +185,7 @@ void Open(std::string_view file) {
   }
   const std::string harmless = WriteContainer(sections);
   absl::StatusOr<std::shared_ptr<const Package>> package =
-      Package::Open(Bytes::Of(harmless), device);
+      Package::Open(Bytes::Of(harmless), std::make_shared<SessionDevices>(device));
   for (size_t i = 0; package.ok() && i < (*package)->plans().size(); ++i) {
     const LoadedPlan& plan = (*package)->plans()[i];
     const std::vector<WeftKernel> kernels(plan.tables->plan().num_kernels, &Kernel);

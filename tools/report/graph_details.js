@@ -36,7 +36,7 @@ function describeGraph() {
       `${amount(s.variable_bytes)}B of variables, ${amount(s.constant_bytes)}B of constants`,
       `about ${amount(s.activation_bytes_estimate)}B of activations: each result until its last use; fusion needs less`]));
   }
-  details.append(...list('Variables', data.variables.map(v => `${v.name}  ${v.type}${v.trainable ? '' : ' (not trained)'}`)));
+  details.append(...list('Variables', data.variables.map(v => `${v.name}  ${v.type}${v.device ? ` on ${v.device}` : ''}${v.trainable ? '' : ' (not trained)'}`)));
   const keys = element('table', {class: 'keys'});
   for (const [key, does] of KEYS) keys.append(element('tr', {}, element('td', {}, element('kbd', {}, key)), element('td', {}, does)));
   details.append(element('h3', {}, 'Keys and mouse'), keys);

@@ -59,8 +59,11 @@ json ToJson(const GraphView& view) {
                           {"activation_bytes_estimate", signature.activation_bytes}});
   }
   for (const GraphView::Variable& v : view.variables) {
-    variables.push_back(
-        {{"name", v.name}, {"type", v.type}, {"trainable", v.trainable}, {"bytes", v.bytes}});
+    variables.push_back({{"name", v.name},
+                         {"type", v.type},
+                         {"trainable", v.trainable},
+                         {"bytes", v.bytes},
+                         {"device", v.device}});
   }
   return {{"name", view.name},
           {"sizes", view.sizes},

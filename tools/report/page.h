@@ -79,6 +79,7 @@ struct GraphView {
     std::string name, type;
     bool trainable = true;
     double bytes = 0;
+    std::string device;  // empty: that of the session
   };
   std::vector<Variable> variables;
 };

@@ -46,7 +46,7 @@ struct Flags {
   std::vector<std::string> targets, signatures, specialize, disabled_passes, golden;
   uint64_t memory_budget = 0;
   int threads = 0, memory_budget_threads = 1;
-  bool freeze = false, timing = false, explain = false;
+  bool freeze = false, timing = false, explain = false, ignore_devices = false;
 };
 
 // What the name of the output says, where --emit does not.
@@ -76,12 +76,23 @@ bool IsText(const std::string& kind) {
 }
 
 // The targets of "cuda:sm_80,sm_90a,cpu:x86-64-v3", as given or as they suit the kind of output.
+// Those of "cuda:0=cuda:sm_80", for a device that nodes are placed on, go into `of_devices`.
 absl::StatusOr<std::vector<std::string>> TargetsOf(const std::vector<std::string>& lists,
-                                                   const std::string& kind) {
+                                                   const std::string& kind,
+                                                   std::map<std::string, std::string>* of_devices) {
   std::vector<std::string> targets;
   for (const std::string& list : lists) {
     std::string device;
     for (const std::string& name : std::vector<std::string>(absl::StrSplit(list, ','))) {
+      // One behind a '+' is a cache's size.
+      if (const size_t equals = name.find('='); equals < name.find('+')) {
+        const std::string named = name.substr(0, equals);
+        if (!of_devices->emplace(named, name.substr(equals + 1)).second) {
+          return UsageError(absl::StrCat("--target: expected one target for '", named,
+                                         "', got a second one, '", name.substr(equals + 1), "'"));
+        }
+        continue;
+      }
       const size_t colon = name.find(':');
       if (colon != std::string::npos) device = name.substr(0, colon + 1);
       targets.push_back(colon != std::string::npos ? name : device + name);
@@ -119,10 +130,13 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
     return UsageError(absl::StrCat("there is no signature '", signature, "' in ", flags.model,
                                    Suggestion(signature, names)));
   }
-  absl::StatusOr<std::vector<std::string>> targets = TargetsOf(flags.targets, kind);
+  absl::StatusOr<std::vector<std::string>> targets =
+      TargetsOf(flags.targets, kind, &options.device_targets);
   if (!targets.ok()) return targets.status();
   options.targets = *std::move(targets);
-  const bool has_gpu = std::any_of(options.targets.begin(), options.targets.end(), IsGpu);
+  const bool has_gpu = std::any_of(options.targets.begin(), options.targets.end(), IsGpu) ||
+                       std::any_of(options.device_targets.begin(), options.device_targets.end(),
+                                   [](const auto& of_device) { return IsGpu(of_device.second); });
   if (kind == "package" && has_gpu) {
     options.ptxas = flags.ptxas.empty() ? FindPtxas() : flags.ptxas == "none" ? "" : flags.ptxas;
   } else if (!flags.ptxas.empty()) {
@@ -151,6 +165,7 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
     return UsageError("--freeze needs values of variables: --checkpoint FILE");
   }
   options.freeze = flags.freeze;
+  options.ignore_devices = flags.ignore_devices;
   absl::StatusOr<MatmulPrecision> precision = MatmulPrecisionOf(flags.matmul_precision);
   if (!precision.ok()) return precision.status();
   options.matmul_precision = *precision;
@@ -158,6 +173,9 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
   options.memory_budget_threads = flags.memory_budget_threads;
   options.threads = flags.threads;
   options.disabled_passes = flags.disabled_passes;
+  options.warn = [&](const std::string& line) {
+    progress.Line(absl::StrCat("warning: ", Printable(line)));
+  };
   options.progress = [&](double share, const std::string& what) { progress.Share(share, what); };
   if (flags.timing) {
     options.timing = [&](const std::string& pass, double seconds) {
@@ -202,9 +220,13 @@ void TellMachineCode(const std::string& path, const std::string& ptxas) {
   const absl::StatusOr<std::string_view> section = container->Section("manifest");
   if (!section.ok() || !ParseMessage(*section, &manifest)) return;
   std::vector<std::string> with, without;
-  for (const TargetPlans& target : manifest.targets()) {
-    if (!IsGpu(target.target())) continue;
+  const auto look = [&](const TargetPlans& target) {
+    if (!IsGpu(target.target())) return;
     (target.machine_code_section().empty() ? without : with).push_back(target.target());
+  };
+  for (const TargetPlans& target : manifest.targets()) {
+    look(target);
+    for (const TargetPlans& device : target.devices()) look(device);
   }
   if (!with.empty()) {
     std::fprintf(stderr, "Verified by %s, whose machine code it holds beside PTX: %s.\n",
@@ -318,8 +340,11 @@ Command AddCompile(CLI::App& program) {
       "cpu:x86-64-v3, cpu:x86-64-v4, cpu:native, +FEATURE for each one added, +l2=1M for a cache's "
       "size; cuda:sm_70, sm_80, sm_90, sm_90a; repeatable, or separated by commas: the best that "
       "the machine can run is "
-      "picked there. For artifacts both levels, for text this machine, if not given")
+      "picked there. For artifacts both levels, for text this machine, if not given. Of a device "
+      "that nodes are placed on: cuda:0=cuda:sm_80")
       ->type_name("TARGET");
+  app->add_flag("--ignore-devices", flags->ignore_devices,
+                "Whatever devices nodes are placed on, they run where the others do");
   AddRepeatable(app, "--signature", flags->signatures,
                 "Signatures to compile; all if not given; repeatable")
       ->type_name("NAME");

@@ -120,7 +120,7 @@ class Viewer {
     for (const proto::VariableDef& variable : def_.variables()) {
       view_.variables.push_back({variable.name(),
                                  DTypeText(variable.dtype()) + ShapeText(variable.shape()),
-                                 variable.trainable(), BytesOf(variable)});
+                                 variable.trainable(), BytesOf(variable), variable.device()});
       variable_bytes_[variable.name()] = view_.variables.back().bytes;
     }
     for (const proto::SignatureDef& signature : def_.signatures()) {

@@ -89,7 +89,8 @@ std::string TextOf(const GraphView& view, bool all_nodes) {
   }
   if (!view.variables.empty()) absl::StrAppend(&text, "\nvariables\n");
   for (const GraphView::Variable& v : view.variables) {
-    absl::StrAppend(&text, "  ", v.name, " ", v.type, v.trainable ? "" : " (not trained)", "\n");
+    absl::StrAppend(&text, "  ", v.name, " ", v.type, v.device.empty() ? "" : " on ", v.device,
+                    v.trainable ? "" : " (not trained)", "\n");
   }
   std::map<std::string, std::pair<int, double>> ops;
   for (const GraphView::Node& node : view.nodes) {
@@ -103,13 +104,14 @@ std::string TextOf(const GraphView& view, bool all_nodes) {
   if (!all_nodes) return text;
   absl::StrAppend(&text, "\nnodes\n");
   for (const GraphView::Node& node : view.nodes) {
-    std::string recompute;
+    std::string recompute, device;
     for (const auto& [name, value] : node.attributes) {
       if (name == "weft.recompute") recompute = absl::StrCat(", recompute in ", value);
+      if (name == "weft.device") device = absl::StrCat(", on ", value);
     }
-    absl::StrAppendFormat(&text, "  %s = %s(%s) : %s  # %s%s%s\n", node.name, node.op,
+    absl::StrAppendFormat(&text, "  %s = %s(%s) : %s  # %s%s%s%s\n", node.name, node.op,
                           absl::StrJoin(node.inputs, ", "), absl::StrJoin(node.results, ", "),
-                          Amount(node.flops, "FLOP"), recompute,
+                          Amount(node.flops, "FLOP"), device, recompute,
                           node.source.empty() ? "" : ", " + Printable(node.source));
   }
   return text;

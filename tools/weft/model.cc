@@ -2,18 +2,22 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "compiler/check_options.h"
 #include "proto/container.h"
 #include "proto/dim_expr.h"
 #include "proto/file.h"
 #include "proto/graph.pb.h"
 #include "proto/plan.pb.h"
+#include "proto/printable.h"
 #include "proto/safetensors.h"
 #include "proto/suggest.h"
 #include "runtime/devices.h"
@@ -30,15 +34,90 @@ absl::Status NamingFile(const absl::Status& status, const std::string& path) {
   return Reworded(status, absl::StrCat(path, ": ", status.message()));
 }
 
-// Sessions on the device of that name. Error: OfDevice.
+// The devices that names of a graph stand for; one of a name that --device does not give is made
+// when it is asked for. As sessions ask for them.
+class NamedDevices {
+ public:
+  explicit NamedDevices(int threads) : threads_(threads) {}
+
+  void Add(const std::string& name, std::shared_ptr<Device> device) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    devices_[name] = std::move(device);
+  }
+  absl::StatusOr<std::shared_ptr<Device>> Get(const std::string& name) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::shared_ptr<Device>& device = devices_[name];
+    if (device != nullptr) return device;
+    absl::StatusOr<std::shared_ptr<Device>> made = MakeDevice(name, threads_);
+    if (made.ok()) device = *made;
+    return made;
+  }
+
+ private:
+  const int threads_;
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<Device>> devices_;
+};
+
+// Sessions on the devices that --device names: "cuda:0", "cpu,cuda:0=emulator:sm_80". Error:
+// OfDevice.
 absl::StatusOr<SessionOptions> SessionOptionsOf(const std::string& device, int threads) {
   SessionOptions options;
   options.threads = threads;
-  if (device == "cpu") return options;
-  absl::StatusOr<std::shared_ptr<Device>> made = MakeDevice(device, threads);
-  if (!made.ok()) return OfDevice(made.status());
-  options.device = *std::move(made);
+  auto named = std::make_shared<NamedDevices>(threads);
+  std::map<std::string, std::shared_ptr<Device>> made;  // a device of several names is one
+  const auto make = [&](const std::string& name) -> absl::StatusOr<std::shared_ptr<Device>> {
+    std::shared_ptr<Device>& known = made[name];
+    if (known != nullptr) return known;
+    absl::StatusOr<std::shared_ptr<Device>> one = MakeDevice(name, threads);
+    if (!one.ok()) return OfDevice(one.status());
+    return known = *std::move(one);
+  };
+  const std::vector<std::string> parts = absl::StrSplit(device, ',');
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const size_t equals = parts[i].find('=');
+    if (i > 0 && equals == std::string::npos) {
+      return UsageError(
+          absl::StrCat("--device: expected NAME=DEVICE after the first device, such "
+                       "as cpu,cuda:0=emulator:sm_80, got '",
+                       parts[i], "'"));
+    }
+    if (i == 0 && parts[i] == "cpu" && parts.size() == 1) break;
+    const bool is_main = equals == std::string::npos;
+    absl::StatusOr<std::shared_ptr<Device>> one =
+        make(is_main ? parts[i] : parts[i].substr(equals + 1));
+    if (!one.ok()) return one.status();
+    const std::string name = is_main ? parts[i] : parts[i].substr(0, equals);
+    if (is_main) options.device = *one;
+    named->Add(name, *std::move(one));
+  }
+  options.find_device = [named](const std::string& name) { return named->Get(name); };
   return options;
+}
+
+// What the devices of the graph's nodes are compiled for.
+absl::Status SetDeviceTargets(const Graph& graph, const SessionOptions& session,
+                              CompileOptions* compile) {
+  // Where that is another device, for what has no code there.
+  if (session.device != nullptr && session.device->name() != "cpu") {
+    compile->device_targets["cpu"] = "cpu:native";
+  }
+  for (const auto& [name, node] : graph.Devices()) {
+    if (name == "cpu" && session.device == nullptr) continue;
+    absl::StatusOr<std::shared_ptr<Device>> device = session.find_device(name);
+    if (!device.ok()) {
+      return Reworded(
+          OfDevice(device.status()),
+          absl::StrCat(node, " is placed on '", name, "': ", device.status().message(),
+                       "; --device ",
+                       session.device == nullptr ? "cpu" : std::string(session.device->name()), ",",
+                       name, "=DEVICE puts another one in its place"));
+    }
+    const bool is_main = *device == session.device;
+    const bool is_cpu = (*device)->name() == "cpu";
+    compile->device_targets[name] = is_main ? "" : is_cpu ? "cpu:native" : (*device)->target();
+  }
+  return absl::OkStatus();
 }
 
 // Compiles for what those sessions run on.
@@ -46,11 +125,19 @@ absl::StatusOr<std::unique_ptr<Session>> CompilingSession(const Graph& graph,
                                                           const OpenOptions& options,
                                                           const SessionOptions& session) {
   CompileOptions compile;
+  compile.warn = [](const std::string& line) {
+    Progress::Print(absl::StrCat("warning: ", Printable(line)));
+  };
   compile.disabled_passes = options.disabled_passes;
   absl::StatusOr<MatmulPrecision> precision = MatmulPrecisionOf(options.matmul_precision);
   if (!precision.ok()) return precision.status();
   compile.matmul_precision = *precision;
-  if (session.device != nullptr) compile.targets = {session.device->target()};
+  if (session.device != nullptr && session.device->name() != "cpu") {
+    compile.targets = {session.device->target()};
+  }
+  if (absl::Status placed = SetDeviceTargets(graph, session, &compile); !placed.ok()) {
+    return placed;
+  }
   if (absl::Status valid = CheckOptions(compile); !valid.ok()) return AsUsage(valid);
   absl::StatusOr<Planner> planner = MakePlanner(graph, compile);
   if (!planner.ok()) return planner.status();
@@ -103,7 +190,8 @@ void AddSizes(CLI::App* app, std::vector<std::string>& sizes) {
 void AddDevice(CLI::App* app, std::string& device) {
   app->add_option("--device", device,
                   "cpu (if not given), cuda:0 and the like for a GPU, or emulator:sm_80 and the "
-                  "like: a GPU, emulated and checked")
+                  "like: a GPU, emulated and checked; then, after commas, what stands for devices "
+                  "that nodes are placed on: cpu,cuda:0=emulator:sm_80")
       ->type_name("NAME");
 }
 

@@ -30,7 +30,9 @@ void AddSizes(CLI::App* app, std::vector<std::string>& sizes);
 void AddMatmulPrecision(CLI::App* app, std::string& precision);
 // kUsage where it is neither.
 absl::StatusOr<MatmulPrecision> MatmulPrecisionOf(const std::string& precision);
-// Where a model runs; names are those of runtime/devices.h.
+// Where a model runs; names are those of runtime/devices.h. After commas, what stands for devices
+// that nodes of the graph are placed on: "cpu,cuda:0=emulator:sm_80"; for others, those of the
+// names that the graph has.
 void AddDevice(CLI::App* app, std::string& device);
 
 // The last part of a path: what a file is called while it is worked on.

@@ -163,8 +163,17 @@ json Describe(const Container& container, const PackageManifest& manifest,
     for (const Plan& plan : target.plans()) {
       if (shown(plan.signature())) plans.push_back(PlanOf(plan, options.json || options.steps));
     }
+    json devices = json::array();
+    for (const TargetPlans& device : target.devices()) {
+      devices.push_back({{"device", device.device()},
+                         {"target", device.target()},
+                         {"machine_code", device.machine_code_section()},
+                         {"node", device.node()},
+                         {"source", device.location()}});
+    }
     package["targets"].push_back({{"target", target.target()},
                                   {"machine_code", target.machine_code_section()},
+                                  {"devices", devices},
                                   {"plans", plans}});
   }
   return package;
@@ -287,9 +296,15 @@ std::string TextOf(const json& package, bool steps) {
                     ByteText(section["bytes"].get<double>()), "\n");
   }
   for (const json& target : package.value("targets", json::array())) {
-    const bool has_machine_code = !Text(target["machine_code"]).empty();
-    absl::StrAppend(&text, "\ntarget ", Text(target["target"]),
-                    has_machine_code ? ", with machine code beside PTX" : "", "\n");
+    const auto code_of = [](const json& of) {
+      const bool has_machine_code = !Text(of["machine_code"]).empty();
+      return absl::StrCat(Text(of["target"]),
+                          has_machine_code ? ", with machine code beside PTX" : "", "\n");
+    };
+    absl::StrAppend(&text, "\ntarget ", code_of(target));
+    for (const json& device : target["devices"]) {
+      absl::StrAppend(&text, "  ", Text(device["device"]), ": ", code_of(device));
+    }
     for (const json& plan : target["plans"]) {
       absl::StrAppend(&text, "  plan ", Text(plan["signature"]));
       if (plan.contains("specialization")) {

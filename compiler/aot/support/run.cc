@@ -71,8 +71,8 @@ int Prepare(WeftModel* model, uint32_t signature, const int64_t* symbols, PlanSt
   WeftError error = {};
   const int result = weft_instance_create(&plan, state.symbols, state.memory, &instance, &error);
   if (result != WEFT_OK) return FailInstance(model, plan, result, error);
-  state.arena_bytes = weft_arena_bytes(instance);
-  state.scratch_bytes = weft_scratch_bytes(instance) * model->threads;
+  state.arena_bytes = weft_arena_bytes(instance, 0);
+  state.scratch_bytes = weft_scratch_bytes(instance, 0) * model->threads;
   state.instance = instance;
   return WEFT_MODEL_OK;
 }

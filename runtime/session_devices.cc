@@ -1,0 +1,25 @@
+#include "runtime/session_devices.h"
+
+#include "absl/strings/str_cat.h"
+#include "runtime/cpu/cpu_device.h"
+
+namespace weft {
+
+absl::StatusOr<std::shared_ptr<Device>> SessionDevices::Get(const std::string& name) {
+  if (name.empty() || name == main_->name()) return main_;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::shared_ptr<Device>& known = by_name_[name];
+  if (known != nullptr) return known;
+  absl::StatusOr<std::shared_ptr<Device>> made = absl::FailedPreconditionError(
+      absl::StrCat("the session has no device of that name (SessionOptions::find_device), only ",
+                   std::string(main_->name())));
+  if (find_ != nullptr) {
+    made = find_(name);
+  } else if (name == "cpu") {
+    made = MakeCpuDevice(threads_);
+  }
+  if (made.ok()) known = *made;
+  return made;
+}
+
+}  // namespace weft

@@ -1,0 +1,438 @@
+// Nodes and variables on several devices: training, files, packages, and what is said where a
+// device or code for it is not there. tests/conformance/placement_test has random graphs.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "compiler/api.h"
+#include "graph/graph.h"
+#include "graph/layers/functions.h"
+#include "graph/losses/losses.h"
+#include "graph/optimizers/optimizers.h"
+#include "proto/container.h"
+#include "proto/graph.pb.h"
+#include "proto/plan.pb.h"
+#include "runtime/devices.h"
+#include "runtime/session.h"
+#include "runtime/testing/far_device.h"
+
+namespace weft {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::Pair;
+
+constexpr char kGpu[] = "cuda:0", kGpuTarget[] = "cuda:sm_80";
+
+HostTensor Ramp(const std::vector<int64_t>& shape, float step) {
+  HostTensor tensor = *HostTensor::Create(DataType::kF32, shape);
+  int i = 0;
+  for (float& value : tensor.mutable_values<float>()) {
+    value = step * static_cast<float>(i++ % 11 - 5);
+  }
+  return tensor;
+}
+
+// Two layers, of which the first is on `first`, where its variables live, and so are the
+// optimizer's for them.
+Graph Network(const std::string& first) {
+  Graph graph("network");
+  Tensor x = graph.Input("x", DataType::kF32, {"batch", 6});
+  Tensor target = graph.Input("target", DataType::kF32, {"batch", 2});
+  Tensor hidden;
+  {
+    const ScopeGuard there = graph.WithDevice(first);
+    Variable w = graph.AddVariable("w1", Ramp({6, 8}, 0.1f));
+    Variable b = graph.AddVariable("b1", Ramp({8}, 0.05f));
+    const ScopeGuard again = graph.Recompute("block");
+    hidden = Tanh(MatMul(x, w).Named("product") + b).Named("hidden");
+  }
+  Variable w = graph.AddVariable("w2", Ramp({8, 2}, 0.1f));
+  Tensor y = MatMul(hidden, w);
+  Tensor error = y - target;
+  Tensor loss = Mean(error * error);
+  graph.AddSignature("predict", {{"y", y}, {"hidden", hidden}});
+  graph.AddSignature("train_step", {{"loss", loss}}, Adam(graph, {}).Minimize(loss));
+  EXPECT_TRUE(graph.status().ok()) << graph.status();
+  return graph;
+}
+
+NamedTensors Feeds(int64_t batch) {
+  return {{"x", Ramp({batch, 6}, 0.2f)}, {"target", Ramp({batch, 2}, 0.3f)}};
+}
+
+std::string Package(const Graph& graph, const std::map<std::string, std::string>& targets) {
+  CompileOptions options;
+  options.device_targets = targets;
+  return CompilePackage(graph, options).value();
+}
+
+PackageManifest ManifestOf(const std::string& package) {
+  PackageManifest manifest;
+  const auto container = Container::Open(Bytes::Of(package));
+  EXPECT_TRUE(manifest.ParseFromString(std::string(*container->Section("manifest"))));
+  return manifest;
+}
+
+// A session here, with one device of another name.
+SessionOptions With(std::shared_ptr<Device> device, const std::string& named = kGpu) {
+  SessionOptions options;
+  options.threads = 1;
+  options.find_device = [=](const std::string& name) -> absl::StatusOr<std::shared_ptr<Device>> {
+    if (name == named) return device;
+    return absl::NotFoundError("no such device");
+  };
+  return options;
+}
+
+std::shared_ptr<Device> Emulator(const std::string& name = "emulator:sm_80") {
+  return MakeDevice(name, 1).value();
+}
+
+void ExpectNear(const HostTensor& a, const HostTensor& b, const std::string& what) {
+  ASSERT_EQ(a.shape(), b.shape()) << what;
+  if (a.dtype() != DataType::kF32) {
+    EXPECT_EQ(a.ToString(1 << 12), b.ToString(1 << 12)) << what;
+    return;
+  }
+  for (int64_t i = 0; i < a.num_elements(); ++i) {
+    const double x = a.values<float>()[i], y = b.values<float>()[i];
+    ASSERT_LE(std::fabs(x - y), 1e-4 * std::max(1.0, std::fabs(y))) << what << " " << i;
+  }
+}
+
+void ExpectEqualRuns(Session& a, Session& b) {
+  for (Session* session : {&a, &b}) {
+    const absl::Status init = session->Run("init", {}).status();
+    ASSERT_TRUE(init.ok()) << init;
+  }
+  double first = 0, last = 0;
+  for (const int64_t batch : {3, 5, 3, 5, 3}) {
+    const auto x = a.Run("train_step", Feeds(batch)), y = b.Run("train_step", Feeds(batch));
+    ASSERT_TRUE(x.ok()) << x.status();
+    ASSERT_TRUE(y.ok()) << y.status();
+    ExpectNear(x->at("loss"), y->at("loss"), "loss");
+    last = x->at("loss").values<float>()[0];
+    if (first == 0) first = last;
+  }
+  EXPECT_LT(last, first);
+  const auto expected = b.GetVariables(), variables = a.GetVariables();
+  ASSERT_TRUE(variables.ok()) << variables.status();
+  for (const auto& [name, value] : *expected) ExpectNear(variables->at(name), value, name);
+  NamedTensors feeds = Feeds(4);
+  feeds.erase("target");
+  const auto x = a.Run("predict", feeds), y = b.Run("predict", feeds);
+  ASSERT_TRUE(x.ok()) << x.status();
+  for (const auto& [name, value] : *y) ExpectNear(x->at(name), value, name);
+}
+
+TEST(SeveralDevices, TrainingAgreesWithOneDevice) {
+  const auto here = Session::FromPackage(Package(Network(""), {}), {.threads = 1});
+  ASSERT_TRUE(here.ok()) << here.status();
+  const std::string package = Package(Network(kGpu), {{kGpu, kGpuTarget}});
+  const auto both = Session::FromPackage(package, With(Emulator()));
+  ASSERT_TRUE(both.ok()) << both.status();
+  ExpectEqualRuns(**both, **here);
+
+  // Values cross between the sessions by a checkpoint.
+  const std::string path = testing::TempDir() + "/several.safetensors";
+  ASSERT_TRUE((*both)->SaveCheckpoint(path).ok());
+  const auto again = Session::FromPackage(package, With(Emulator()));
+  ASSERT_TRUE((*again)->RestoreCheckpoint(path).ok());
+  ExpectNear(*(*again)->GetVariable("w1"), *(*both)->GetVariable("w1"), "w1");
+
+  // The same by a session with a compiler, and where the session itself runs on the GPU.
+  CompileOptions compile;
+  compile.device_targets = {{kGpu, kGpuTarget}};
+  const auto compiling =
+      Session::WithPlanner(MakePlanner(Network(kGpu), compile).value(), With(Emulator()));
+  ASSERT_TRUE(compiling.ok()) << compiling.status();
+  ExpectEqualRuns(**compiling, **here);
+  compile.targets = {kGpuTarget};
+  compile.device_targets = {{"cpu", "cpu:native"}};
+  SessionOptions there;
+  there.device = Emulator();
+  const auto from_gpu = Session::WithPlanner(MakePlanner(Network("cpu"), compile).value(), there);
+  ASSERT_TRUE(from_gpu.ok()) << from_gpu.status();
+  ExpectEqualRuns(**from_gpu, **here);
+}
+
+// Also where values are compiled in, and sizes.
+TEST(SeveralDevices, FrozenVariablesGoWhereTheyAreRead) {
+  CompileOptions options;
+  options.signatures = {"predict"};
+  options.freeze = true;
+  options.specialize = {{"batch", {4}}};
+  options.variables = {
+      {"w1", Ramp({6, 8}, 0.3f)}, {"b1", Ramp({8}, 0.2f)}, {"w2", Ramp({8, 2}, 0.1f)}};
+  const auto here = Session::FromPackage(CompilePackage(Network(""), options).value());
+  options.device_targets = {{kGpu, kGpuTarget}};
+  const auto both =
+      Session::FromPackage(CompilePackage(Network(kGpu), options).value(), With(Emulator()));
+  ASSERT_TRUE(both.ok()) << both.status();
+  for (const int64_t batch : {4, 5}) {
+    NamedTensors feeds = Feeds(batch);
+    feeds.erase("target");
+    const auto x = (*both)->Run("predict", feeds), y = (*here)->Run("predict", feeds);
+    ASSERT_TRUE(x.ok()) << x.status();
+    for (const auto& [name, value] : *y) ExpectNear(x->at(name), value, name);
+  }
+}
+
+TEST(SeveralDevices, GradientsAndStateAreWhereTheirNodesAre) {
+  const GraphDef def = Network(kGpu).ToGraphDef().value();
+  std::map<std::string, std::string> devices;
+  for (const proto::NodeDef& node : def.nodes()) {
+    for (const proto::NamedAttr& attr : node.attrs()) {
+      if (attr.name() == "weft.device") devices[node.name()] = attr.value().s();
+    }
+  }
+  EXPECT_EQ(devices["block/product"], kGpu);
+  EXPECT_EQ(devices["block/hidden"], kGpu);
+  int products = 0, there = 0;
+  for (const proto::NodeDef& node : def.nodes()) {
+    if (node.op() != "matmul") continue;
+    ++products;
+    there += devices.contains(node.name());
+  }
+  // Of the first layer: forward and the gradient of w1; x needs none.
+  EXPECT_EQ(there, 2);
+  EXPECT_EQ(products, 5);
+  std::map<std::string, std::string> variables;
+  for (const proto::VariableDef& variable : def.variables()) {
+    variables[variable.name()] = variable.device();
+  }
+  EXPECT_EQ(variables.at("w1"), kGpu);
+  EXPECT_EQ(variables.at("w2"), "");
+}
+
+TEST(SeveralDevices, FilesKeepThem) {
+  const Graph graph = Network(kGpu);
+  EXPECT_THAT(graph.Devices(), ElementsAre(Pair(kGpu, HasSubstr("several_devices_test.cc:"))));
+  const std::string text = graph.ToText().value();
+  const std::string path = testing::TempDir() + "/several.weft";
+  ASSERT_TRUE(graph.Save(path).ok());
+  for (const auto& loaded : {Graph::Load(path), Graph::FromText(text), graph.Clone()}) {
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    EXPECT_EQ(loaded->ToText().value(), text);
+    EXPECT_EQ(loaded->Devices(), graph.Devices());
+  }
+}
+
+TEST(SeveralDevices, OnlySuchPackagesNeedANewerRuntime) {
+  const std::string plain = Package(Network(""), {});
+  EXPECT_EQ(ManifestOf(plain).min_consumer(), 1);
+  EXPECT_EQ(ManifestOf(Package(Network(kGpu), {{kGpu, kGpuTarget}})).min_consumer(), 2);
+  // A processor is where the session runs anyway; its name changes nothing.
+  CompileOptions ignoring;
+  ignoring.ignore_devices = true;
+  EXPECT_TRUE(CompilePackage(Network(kGpu), ignoring).value() == plain);
+  EXPECT_TRUE(CompilePackage(Network("cpu"), ignoring).value() == plain);
+  EXPECT_EQ(ManifestOf(Package(Network("cpu"), {})).targets(0).devices_size(), 0);
+}
+
+TEST(SeveralDevices, WhatIsMissingIsNamed) {
+  const Graph graph = Network(kGpu);
+  EXPECT_THAT(std::string(CompilePackage(graph, {}).status().message()),
+              AllOf(HasSubstr("several_devices_test.cc:"), HasSubstr("placed on 'cuda:0'"),
+                    HasSubstr("--target cuda:0=cuda:sm_80"), HasSubstr("--ignore-devices")));
+  const std::string package = Package(graph, {{kGpu, kGpuTarget}});
+  const absl::Status alone = Session::FromPackage(package, {.threads = 1}).status();
+  EXPECT_EQ(alone.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(alone.message()),
+              AllOf(HasSubstr("several_devices_test.cc:"), HasSubstr("placed on 'cuda:0'"),
+                    HasSubstr("only cpu")));
+  EXPECT_THAT(
+      std::string(Session::FromPackage(package, With(Emulator(), "cuda:7")).status().message()),
+      AllOf(HasSubstr("placed on 'cuda:0'"), HasSubstr("no such device")));
+  EXPECT_THAT(
+      std::string(
+          Session::FromPackage(package, With(Emulator("emulator:sm_70"))).status().message()),
+      AllOf(HasSubstr("placed on 'cuda:0'"), HasSubstr("newer than cuda:sm_70"),
+            HasSubstr("--target cuda:0=cuda:sm_70")));
+  CompileOptions options;
+  options.device_targets = {{kGpu, kGpuTarget}};
+  options.memory_budget = 1 << 20;
+  EXPECT_THAT(std::string(CompilePackage(graph, options).status().message()),
+              HasSubstr("no memory_budget"));
+  options.memory_budget = 0;
+  options.device_targets = {{"gpu", kGpuTarget}};
+  EXPECT_THAT(std::string(CompilePackage(graph, options).status().message()),
+              AllOf(HasSubstr("'cpu' or 'cuda:0'"), HasSubstr("got 'gpu'")));
+  options.device_targets = {{kGpu, "cuda:sm_80"}};
+  EXPECT_THAT(std::string(WriteArtifact(graph, options, Artifact::kObject,
+                                        testing::TempDir() + "/several.o")
+                              .message()),
+              AllOf(HasSubstr("placed on 'cuda:0'"), HasSubstr("one processor")));
+}
+
+TEST(SeveralDevices, NamesAreChecked) {
+  for (const char* bad : {"gpu", "cuda", "cuda:", "cuda:01", "cuda:-1", "cuda:12345", "CPU"}) {
+    Graph graph;
+    const ScopeGuard scope = graph.WithDevice(bad);
+    EXPECT_THAT(std::string(graph.status().message()),
+                AllOf(HasSubstr("expected a device, 'cpu' or 'cuda:0'"), HasSubstr(bad),
+                      HasSubstr("several_devices_test.cc:")));
+  }
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4});
+  const auto device_of = [&](const Tensor& tensor) {
+    const GraphDef def = graph.ToGraphDef().value();
+    for (const proto::NodeDef& node : def.nodes()) {
+      if (node.name() != tensor.name()) continue;
+      for (const proto::NamedAttr& attr : node.attrs()) {
+        if (attr.name() == "weft.device") return attr.value().s();
+      }
+    }
+    return std::string();
+  };
+  const ScopeGuard outer = graph.WithDevice("cuda:1");
+  Tensor a = Exp(x), b, c;
+  {
+    const ScopeGuard inner = graph.WithDevice("cpu");
+    const ScopeGuard named = graph.Scope("layer");
+    b = Exp(x);
+    const ScopeGuard main = graph.WithDevice("");
+    c = Exp(x);
+  }
+  EXPECT_EQ(device_of(a), "cuda:1");
+  EXPECT_EQ(device_of(b), "cpu");
+  EXPECT_EQ(device_of(c), "");
+  EXPECT_EQ(device_of(Exp(x)), "cuda:1");
+  EXPECT_EQ(device_of(x), "");
+}
+
+// Assertions, prints and conditions look at values where these are; several names may mean one
+// device, which then need not be another one either.
+TEST(SeveralDevices, ValuesAreLookedAtWhereTheyAre) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n"});
+  Tensor largest, shown;
+  {
+    const ScopeGuard there = graph.WithDevice("cuda:0");
+    largest = ReduceMax(x, {0});
+    shown = Print(CheckNumerics(x, "x must be finite"), "x", 2);
+  }
+  const ScopeGuard there = graph.WithDevice("cuda:1");
+  const std::vector<Tensor> halved = While(
+      {shown}, [](const std::vector<Tensor>& v) { return Greater(ReduceMax(v[0], {0}), 1.0); },
+      [](const std::vector<Tensor>& v) { return std::vector{v[0] * 0.5}; }, 100);
+  const std::vector<Tensor> chosen = Cond(
+      Greater(largest, 10.0), [&] { return std::vector{halved[0] + 1.0}; },
+      [&] { return std::vector{-halved[0]}; });
+  graph.AddSignature("run", {{"y", chosen[0]}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const std::string package = Package(graph, {{"cuda:0", "cpu:native"}, {"cuda:1", "cpu:native"}});
+  const auto cpu = MakeDevice("cpu", 2).value();
+  const auto far = std::make_shared<FarDevice>();
+  for (const std::vector<std::shared_ptr<Device>>& devices :
+       {std::vector<std::shared_ptr<Device>>{far, std::make_shared<FarDevice>()},
+        {far, far},
+        {cpu, cpu},
+        {cpu, far}}) {
+    SessionOptions options;
+    options.find_device = [=](const std::string& name) -> absl::StatusOr<std::shared_ptr<Device>> {
+      return devices[name == "cuda:1"];
+    };
+    const auto session = Session::FromPackage(package, options);
+    ASSERT_TRUE(session.ok()) << session.status();
+    const auto run = [&](const std::vector<float>& values) {
+      return (*session)->Run(
+          "run", {{"x", HostTensor::Of<float>({static_cast<int64_t>(values.size())}, values)}});
+    };
+    testing::internal::CaptureStderr();
+    const auto large = run({16, 4});
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "x: f32[2] [16, 4]\n");
+    ASSERT_TRUE(large.ok()) << large.status();
+    EXPECT_THAT(large->at("y").values<float>(), ElementsAre(2, 1.25));
+    EXPECT_THAT(run({3, 2, 1})->at("y").values<float>(), ElementsAre(-0.75, -0.5, -0.25));
+    EXPECT_THAT(std::string(run({INFINITY, 1}).status().message()), HasSubstr("x must be finite"));
+  }
+}
+
+// Nobody knows what variables hold where one of the devices failed.
+TEST(SeveralDevices, TheOneThatFailsIsNamed) {
+  const auto far = std::make_shared<FarDevice>();
+  const auto session =
+      Session::FromPackage(Package(Network(kGpu), {{kGpu, "cpu:native"}}), With(far));
+  ASSERT_TRUE(session.ok()) << session.status();
+  ASSERT_TRUE((*session)->Run("init", {}).ok());
+  far->FailAfter(1);
+  const absl::Status step = (*session)->Run("train_step", Feeds(3)).status();
+  EXPECT_EQ(step.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(step.message()), HasSubstr("the far failed: told to fail"));
+  far->FailAfter(-1);
+  ASSERT_TRUE((*session)->Run("init", {}).ok());
+  EXPECT_TRUE((*session)->Run("train_step", Feeds(3)).ok());
+  // A deadline that has passed changes nothing.
+  const auto before = (*session)->GetVariables();
+  RunOptions late;
+  late.deadline = absl::InfinitePast();
+  EXPECT_EQ((*session)->Run("train_step", Feeds(3), late).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  const auto after = (*session)->GetVariables();
+  for (const auto& [name, value] : *after) {
+    EXPECT_EQ(value.ToString(100), before->at(name).ToString(100)) << name;
+  }
+}
+
+// What a GPU has no code for runs on the processor, and the author is told.
+TEST(SeveralDevices, WhatHasNoCodeRunsOnTheProcessor) {
+  constexpr int kRank = 24, kInputs = 24;
+  Graph graph;
+  // All dimensions are sizes of their own, which a kernel of all would need.
+  Tensor sum;
+  NamedTensors feeds;
+  std::vector<std::pair<std::string, Tensor>> outputs;
+  for (int i = 0; i < kInputs; ++i) {
+    std::vector<Graph::Dim> sizes, larger;
+    for (int j = 0; j < kRank; ++j) {
+      const DimExpr size = DimExpr::Symbol("d" + std::to_string(i * kRank + j));
+      sizes.emplace_back(size);
+      larger.emplace_back(DimExpr::Max(size, 1));
+    }
+    const std::string number = std::to_string(i);
+    // For the sizes.
+    outputs.emplace_back("e" + number, graph.Input("e" + number, DataType::kF32, sizes));
+    feeds["e" + number] = HostTensor::Of<float>(std::vector<int64_t>(kRank, 1), {0});
+    Tensor x = graph.Input("x" + number, DataType::kF32, larger);
+    x = Slice(x, Shape(kRank, 0), Shape(kRank, 1), std::vector<int64_t>(kRank, 1));
+    sum = i == 0 ? x : (sum + x).Named("sum");
+    feeds["x" + number] =
+        HostTensor::Of<float>(std::vector<int64_t>(kRank, 1), {static_cast<float>(i)});
+  }
+  outputs.emplace_back("y", sum);
+  graph.AddSignature("run", outputs);
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  CompileOptions options;
+  options.targets = {kGpuTarget};
+  EXPECT_THAT(std::string(CompilePackage(graph, options).status().message()),
+              AllOf(HasSubstr("several_devices_test.cc:"), HasSubstr("at most 544"),
+                    HasSubstr("--target cpu=cpu:x86-64-v3")));
+  std::vector<std::string> warnings;
+  options.device_targets = {{"cpu", "cpu:native"}};
+  options.warn = [&](const std::string& line) { warnings.push_back(line); };
+  const auto package = CompilePackage(graph, options);
+  ASSERT_TRUE(package.ok()) << package.status();
+  EXPECT_THAT(warnings, ElementsAre(AllOf(HasSubstr("'sum' (tests/contracts/several_devices_test"),
+                                          HasSubstr("no code for cuda:sm_80"))));
+  SessionOptions there;
+  there.device = Emulator();
+  const auto session = Session::FromPackage(*package, there);
+  ASSERT_TRUE(session.ok()) << session.status();
+  const auto results = (*session)->Run("run", feeds);
+  ASSERT_TRUE(results.ok()) << results.status();
+  EXPECT_THAT(results->at("y").values<float>(), ElementsAre(276));
+}
+
+}  // namespace
+}  // namespace weft
