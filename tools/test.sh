@@ -76,8 +76,8 @@ if [ "$failed" -gt 0 ]; then
 fi
 # What a machine cannot run is left out, as code for AVX-512 where there is none: it says so.
 if [ "$skipped" -gt 0 ]; then
-  echo "test: $skipped skipped; nothing of these ran here:"
-  awk '{ if ($1 == "skipped") skipped[$2] = 1; else ran[$2] = 1 } END { for (label in skipped) if (!(label in ran)) print "  " label }' <<< "$results" | sort
+  echo "test: $skipped skipped"
+  awk '{ if ($1 == "skipped") skipped[$2] = 1; else ran[$2] = 1 } END { for (label in skipped) if (!(label in ran)) print "test: nothing of " label " ran here" }' <<< "$results" | sort
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
