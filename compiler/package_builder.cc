@@ -268,13 +268,12 @@ class Builder : public PackageBuilder {
     for (const DeviceTargets::Placed& placed : targets->placed) {
       const std::string section_of_device =
           CodeSection("code.", absl::StrCat(placed.target.name, ".", placed.device), manifest_);
-      const TargetPlans& asked_for = devices_.at(placed.device);
       TargetPlans* device = made->add_devices();
       device->set_device(placed.device);
       device->set_target(placed.target.name);
       device->set_code_section(section_of_device);
-      device->set_node(asked_for.node());
-      device->set_location(asked_for.location());
+      device->set_node(placed.node);
+      device->set_location(placed.location);
       for (const std::string& feature : placed.target.enabled) device->add_features(feature);
     }
     for (uint32_t i = 0; i < kernels.sets.size(); ++i) {
@@ -349,7 +348,8 @@ class Builder : public PackageBuilder {
       absl::StatusOr<Target> target =
           given == options_.device_targets.end() ? main : TargetOf(given->second, options_);
       if (!target.ok()) return target.status();
-      targets.placed.push_back({device, *std::move(target)});
+      targets.placed.push_back(
+          {device, *std::move(target), asked_for.node(), asked_for.location()});
     }
     if (targets.placed.size() >= WEFT_MAX_DEVICES) {
       return absl::InvalidArgumentError(absl::StrCat("expected nodes on at most ", WEFT_MAX_DEVICES,
@@ -471,7 +471,7 @@ class Builder : public PackageBuilder {
       mlir::OwningOpRef<mlir::ModuleOp> module;
       absl::StatusOr<mlir::func::FuncOp> function = LowerPlan(plan, targets, module, nodes_on_cpu);
       if (!function.ok()) return function.status();
-      std::vector<plan::FusionOp> refused;
+      std::vector<RefusedFusion> refused;
       absl::StatusOr<Plan> built = BuildPlan(*function, StorageOptionsOf(options_), table_, targets,
                                              kernels.sets, constants_, &refused);
       if (built.ok()) {
@@ -480,19 +480,19 @@ class Builder : public PackageBuilder {
       }
       if (refused.empty() || options_.memory_budget != 0) return built;
       const size_t before = nodes_on_cpu.size();
-      absl::Status status = FallBack(refused, built.status(), targets, kernels, &nodes_on_cpu);
+      absl::Status status = FallBack(refused, targets, kernels, &nodes_on_cpu);
       if (!status.ok()) return status;
       if (nodes_on_cpu.size() == before) return built;
     }
   }
 
-  // Adds the nodes of fusions without code to those on the processor. `why`: of the first.
-  absl::Status FallBack(const std::vector<plan::FusionOp>& refused, const absl::Status& why,
-                        DeviceTargets& targets, DeviceKernels& kernels,
-                        std::set<std::string>* nodes_on_cpu) {
+  // Adds the nodes of fusions without code to those on the processor.
+  absl::Status FallBack(const std::vector<RefusedFusion>& refused, DeviceTargets& targets,
+                        DeviceKernels& kernels, std::set<std::string>* nodes_on_cpu) {
     const auto given = options_.device_targets.find(kCpu);
     const bool is_main = targets.main.kind == Target::Kind::kCpu;
     if (!is_main && (given == options_.device_targets.end() || given->second.empty())) {
+      const absl::Status& why = refused.front().why;
       return absl::Status(why.code(),
                           absl::StrCat(why.message(),
                                        "; or give a target for the processor, which can do it "
@@ -501,13 +501,16 @@ class Builder : public PackageBuilder {
     if (!is_main && targets.IndexOf(kCpu) == 0) {
       absl::StatusOr<Target> target = TargetOf(given->second, options_);
       if (!target.ok()) return target.status();
-      devices_[kCpu].set_node(std::string(ir::NodeNameOf(refused.front())));
       kernels.Add(*target);
-      targets.placed.push_back({kCpu, *std::move(target)});
+      const plan::FusionOp first = refused.front().fusion;
+      const std::vector<ir::SourceLine> lines = ir::SourceLinesOf(first->getLoc());
+      targets.placed.push_back(
+          {kCpu, *std::move(target), std::string(ir::NodeNameOf(first)),
+           lines.empty() ? "" : absl::StrCat(lines.back().file, ":", lines.back().line)});
     }
-    for (plan::FusionOp fusion : refused) {
+    for (auto& [fusion, why] : refused) {
       std::string nodes;
-      for (mlir::Operation& op : fusion.body()->without_terminator()) {
+      for (mlir::Operation& op : plan::FusionOp(fusion).body()->without_terminator()) {
         const std::string node(ir::NodeNameOf(&op));
         if (node.empty() || !nodes_on_cpu->insert(node).second) continue;
         absl::StrAppend(&nodes, nodes.empty() ? "" : ", ", ir::Describe(op.getLoc()));

@@ -22,6 +22,8 @@ struct DeviceTargets {
   struct Placed {
     std::string device;
     Target target;
+    // A node that asks for it, and the line of its source, where that is known: "net.cc:12".
+    std::string node = {}, location = {};
   };
 
   DeviceTargets(Target main_target) : main(std::move(main_target)) {}  // NOLINT: one device

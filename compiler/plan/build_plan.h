@@ -38,6 +38,12 @@ class ConstantPool {
   std::multimap<size_t, size_t> by_hash_;  // indices of pieces
 };
 
+// A fusion that there is no code for, and why.
+struct RefusedFusion {
+  plan::FusionOp fusion;
+  absl::Status why;
+};
+
 // The plan without the kernels' code offsets, which are known once the code is linked: its kernels'
 // names are those of `kernels`, of which there is one set for each of the devices. The function
 // must pass CheckFused; its weights are in `weights`. Error: InvalidArgument where an open
@@ -48,7 +54,7 @@ class ConstantPool {
 absl::StatusOr<Plan> BuildPlan(mlir::func::FuncOp function, const StorageOptions& options,
                                const WeightTable& weights, const DeviceTargets& targets,
                                const std::vector<KernelSet*>& kernels, ConstantPool& constants,
-                               std::vector<plan::FusionOp>* refused = nullptr);
+                               std::vector<RefusedFusion>* refused = nullptr);
 
 }  // namespace weft
 

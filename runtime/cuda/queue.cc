@@ -161,6 +161,8 @@ absl::Status Queue::CopyInLarge(CUdeviceptr device, const char* host, size_t byt
     const size_t size = std::min(bytes, StagingRing::kSlotBytes);
     memcpy(slot.host, host, size);
     in_flight_ = slot.in_flight = true;
+    // What another device made may go into a variable.
+    may_have_written_ = may_have_written_ || committed_;
     status = context_->StatusOf(api.cuMemcpyHtoDAsync_v2(device, slot.host, size, stream()),
                                 "copying to it");
     if (!status.ok()) break;

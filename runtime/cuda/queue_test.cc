@@ -235,6 +235,18 @@ TEST_F(QueueTest, KnowsWhetherVariablesMayBeWritten) {
   std::vector<const WeftLaunch*> many(2000, &up);
   many.push_back(&short_of_one);
   EXPECT_TRUE(may_have_written(many, {}));
+  // A large value from elsewhere is under way before what follows is refused.
+  constexpr int64_t kLarge = (int64_t{1} << 20) + 12;
+  const DeviceMemory large = device().Allocate(kLarge).value();
+  const std::vector<char> bytes(kLarge, 1);
+  for (const bool committed : {false, true}) {
+    Run run(*queue);
+    if (committed) run.Commit();
+    EXPECT_EQ(run.args.device->write(run.args.queue, large.data(), bytes.data(), kLarge), 0);
+    EXPECT_EQ(run.Launch(short_of_one), 0);
+    EXPECT_FALSE(queue->Finish().ok());
+    EXPECT_EQ(queue->may_have_written(), committed);
+  }
   // The GPU is lost, and with it all that it holds.
   EXPECT_TRUE(may_have_written({&up}, {.fail_kernel = 1}));
   ForgetLostContext();

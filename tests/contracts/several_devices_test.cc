@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "compiler/api.h"
 #include "graph/graph.h"
@@ -383,6 +385,41 @@ TEST(SeveralDevices, TheOneThatFailsIsNamed) {
   for (const auto& [name, value] : *after) {
     EXPECT_EQ(value.ToString(100), before->at(name).ToString(100)) << name;
   }
+}
+
+// Before it writes a variable, a run that may be stopped waits for all devices, so that one that
+// fails until then changes none. A run that may not be stopped waits for none.
+TEST(SeveralDevices, VariablesChangeOnceAllDevicesAreDone) {
+  Graph graph("counts");
+  Tensor x = graph.Input("x", DataType::kF32, {"n"});
+  Tensor elsewhere;
+  {
+    const ScopeGuard there = graph.WithDevice(kGpu);
+    elsewhere = Tanh(x);
+  }
+  Variable count = graph.AddVariable("count", HostTensor::Scalar<float>(1));
+  graph.AddSignature("step", {{"y", elsewhere}}, {count.Assign(count.Read() + 1.0)});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const auto far = std::make_shared<FarDevice>();
+  const auto session = Session::FromPackage(Package(graph, {{kGpu, "cpu:native"}}), With(far));
+  ASSERT_TRUE(session.ok()) << session.status();
+  const NamedTensors feeds = {{"x", Ramp({5}, 0.1f)}};
+  for (const bool may_be_stopped : {true, false}) {
+    ASSERT_TRUE((*session)->Run("init", {}).ok());
+    RunOptions options;
+    if (may_be_stopped) options.deadline = absl::Now() + absl::Hours(1);
+    far->FailAfter(0);
+    const absl::Status failed = (*session)->Run("step", feeds, options).status();
+    EXPECT_EQ(failed.code(), absl::StatusCode::kInternal) << failed;
+    far->FailAfter(-1);
+    const absl::StatusOr<HostTensor> value = (*session)->GetVariable("count");
+    EXPECT_EQ(value.ok(), may_be_stopped) << value.status();
+    if (value.ok()) EXPECT_EQ(value->values<float>()[0], 1);
+    EXPECT_EQ(absl::StrContains(failed.message(), "have no value now"), !may_be_stopped) << failed;
+  }
+  ASSERT_TRUE((*session)->Run("init", {}).ok());
+  ASSERT_TRUE((*session)->Run("step", feeds).ok());
+  EXPECT_EQ((*session)->GetVariable("count")->values<float>()[0], 2);
 }
 
 // What a GPU has no code for runs on the processor, and the author is told.
