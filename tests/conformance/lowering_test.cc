@@ -8,6 +8,7 @@
 #include "compiler/api.h"
 #include "compiler/codegen/target.h"
 #include "compiler/passes/passes.h"
+#include "compiler/passes/place.h"
 #include "compiler/passes/signature.h"
 #include "compiler/passes/weight_table.h"
 #include "compiler/pipeline.h"
