@@ -248,6 +248,7 @@ absl::Status PreparedCall::Allocate() {
   if (status.ok()) return status;
   // Nothing is held until the next attempt.
   for (Place& place : places_) place = {place.device, {}, nullptr};
+  between_ = Pages();
   for (InputSlot& input : inputs_) input.on_device = DeviceMemory();
   for (OutputSlot& output : outputs_) output.on_device = DeviceMemory();
   state_->memory.GiveBack(peak_bytes_);
