@@ -68,6 +68,12 @@ absl::StatusOr<Target> TargetOf(const std::string& name, const CompileOptions& o
   return target;
 }
 
+// "net.cc:12", or "" where it is not known.
+std::string LineOf(mlir::Location location) {
+  const std::vector<ir::SourceLine> lines = ir::SourceLinesOf(location);
+  return lines.empty() ? "" : absl::StrCat(lines.back().file, ":", lines.back().line);
+}
+
 // A name for the container's table, which `made` has not yet: what the table refuses, such as '=',
 // is '_' in it, and one that is too long, or taken by then, becomes a number.
 std::string CodeSection(const std::string& prefix, const std::string& target,
@@ -316,9 +322,7 @@ class Builder : public PackageBuilder {
       if (device.empty() || devices_.contains(std::string(device))) return;
       TargetPlans& asked_for = devices_[std::string(device)];
       asked_for.set_node(std::string(ir::NodeNameOf(location)));
-      const std::vector<ir::SourceLine> lines = ir::SourceLinesOf(location);
-      if (lines.empty()) return;
-      asked_for.set_location(absl::StrCat(lines.back().file, ":", lines.back().line));
+      asked_for.set_location(LineOf(location));
     };
     function.walk([&](mlir::Operation* op) { found(ir::DeviceOf(op), op->getLoc()); });
     for (mlir::BlockArgument argument : function.getArguments()) {
@@ -503,10 +507,8 @@ class Builder : public PackageBuilder {
       if (!target.ok()) return target.status();
       kernels.Add(*target);
       const plan::FusionOp first = refused.front().fusion;
-      const std::vector<ir::SourceLine> lines = ir::SourceLinesOf(first->getLoc());
       targets.placed.push_back(
-          {kCpu, *std::move(target), std::string(ir::NodeNameOf(first)),
-           lines.empty() ? "" : absl::StrCat(lines.back().file, ":", lines.back().line)});
+          {kCpu, *std::move(target), std::string(ir::NodeNameOf(first)), LineOf(first->getLoc())});
     }
     for (auto& [fusion, why] : refused) {
       std::string nodes;

@@ -18,6 +18,7 @@
 #include "runtime/devices.h"
 #include "runtime/session.h"
 #include "runtime/testing/far_device.h"
+#include "tests/conformance/check_program.h"
 #include "tests/conformance/random_graph.h"
 #include "tests/conformance/random_program.h"
 
@@ -120,20 +121,6 @@ absl::StatusOr<std::unique_ptr<Session>> Open(const Graph& graph, const Devices&
   return Session::FromPackage(*package, session);
 }
 
-NamedTensors FeedsOf(const Session& session, const std::string& signature, const TensorMap& all) {
-  NamedTensors feeds;
-  for (const auto& each : session.Signatures()) {
-    if (each.name != signature) continue;
-    for (const auto& input : each.inputs) feeds[input.name] = all.at(input.name);
-  }
-  return feeds;
-}
-
-void ExpectEqual(const HostTensor& compiled, const HostTensor& reference, const std::string& what) {
-  ASSERT_EQ(compiled.shape(), reference.shape()) << what;
-  EXPECT_EQ(compiled.ToString(1 << 20), reference.ToString(1 << 20)) << what;
-}
-
 void CompareProgram(uint64_t seed, const Devices& devices, Work* work,
                     const std::vector<std::string>& disabled = {}) {
   const bool open = seed % 2 == 0;
@@ -143,26 +130,7 @@ void CompareProgram(uint64_t seed, const Devices& devices, Work* work,
   const Graph graph = Scatter(program.graph, devices, seed);
   const auto session = Open(graph, devices, disabled, work);
   ASSERT_TRUE(session.ok()) << session.status();
-  Interpreter interpreter(program.graph);
-  ASSERT_TRUE(interpreter.Initialize().ok());
-  if (!open) {
-    const absl::Status initialized = (*session)->Run("init", {}).status();
-    ASSERT_TRUE(initialized.ok()) << initialized;
-  }
-  const NamedTensors feeds = FeedsOf(**session, "run", program.feeds);
-  // The second run starts from what the first one assigned.
-  for (int run = 0; run < 2; ++run) {
-    const auto reference = interpreter.RunSignature("run", program.feeds);
-    ASSERT_TRUE(reference.ok()) << reference.status();
-    const auto compiled = (*session)->Run("run", feeds);
-    ASSERT_TRUE(compiled.ok()) << compiled.status();
-    for (const auto& [name, value] : *reference) ExpectEqual(compiled->at(name), value, name);
-    for (const auto& [name, value] : interpreter.variables()) {
-      const auto variable = (*session)->GetVariable(name);
-      ASSERT_TRUE(variable.ok()) << variable.status();
-      ExpectEqual(*variable, value, name);
-    }
-  }
+  ExpectRunsOfReference(**session, program, open);
 }
 
 void ExpectNear(const HostTensor& compiled, const HostTensor& reference, const std::string& what) {

@@ -11,17 +11,13 @@
 #include "compiler/pass_runner.h"
 #include "gtest/gtest.h"
 #include "runtime/session.h"
+#include "tests/conformance/check_program.h"
 #include "tests/conformance/targets.h"
 
 namespace weft {
 namespace {
 
 constexpr int64_t kRows[] = {4, 0, 1, 3, 7};
-
-void ExpectEqual(const HostTensor& compiled, const HostTensor& reference, const std::string& what) {
-  ASSERT_EQ(compiled.shape(), reference.shape()) << what;
-  EXPECT_EQ(compiled.ToString(1 << 20), reference.ToString(1 << 20)) << what;
-}
 
 void Compare(uint64_t seed, bool open, const CompileOptions& options) {
   const int num_steps = 8 + static_cast<int>(seed % 20);
@@ -35,31 +31,7 @@ void Compare(uint64_t seed, bool open, const CompileOptions& options) {
   ASSERT_TRUE(package.ok()) << package.status();
   const auto session = Session::FromPackage(*package, {.threads = 2, .device = DeviceOfTest()});
   ASSERT_TRUE(session.ok()) << session.status();
-  Interpreter interpreter(program.graph);
-  ASSERT_TRUE(interpreter.Initialize().ok());
-  // With open sizes there are no variables, and no such signature.
-  if (!open) {
-    const absl::Status initialized = (*session)->Run("init", {}).status();
-    ASSERT_TRUE(initialized.ok()) << initialized;
-  }
-  NamedTensors feeds;
-  for (const auto& signature : (*session)->Signatures()) {
-    if (signature.name != "run") continue;
-    for (const auto& input : signature.inputs) feeds[input.name] = program.feeds.at(input.name);
-  }
-  // The second run starts from what the first one assigned.
-  for (int run = 0; run < 2; ++run) {
-    const auto reference = interpreter.RunSignature("run", program.feeds);
-    ASSERT_TRUE(reference.ok()) << reference.status();
-    const auto compiled = (*session)->Run("run", feeds);
-    ASSERT_TRUE(compiled.ok()) << compiled.status();
-    for (const auto& [name, value] : *reference) ExpectEqual(compiled->at(name), value, name);
-    for (const auto& [name, value] : interpreter.variables()) {
-      const auto variable = (*session)->GetVariable(name);
-      ASSERT_TRUE(variable.ok()) << variable.status();
-      ExpectEqual(*variable, value, name);
-    }
-  }
+  ExpectRunsOfReference(**session, program, open);
 }
 
 // So many seeds from `first` on, or fewer on an emulated GPU. Returns the one after them.
