@@ -99,18 +99,27 @@ char* Queue::TakeSmall(size_t bytes) {
 }
 
 absl::Status Queue::CopyIn(void* device, const void* host, size_t bytes) {
+  return Bring(AddressOf(device), static_cast<const char*>(host), bytes,
+               /*without_ring=*/false);
+}
+
+absl::Status Queue::Bring(CUdeviceptr device, const char* host, size_t bytes, bool without_ring) {
   if (bytes == 0) return absl::OkStatus();
   const Context::Current current(*context_);
   if (!current.ok()) return current.status();
   if (absl::Status status = Begin(); !status.ok()) return status;
   if (absl::Status status = CopyOutLarge(); !status.ok()) return status;
-  char* pinned = TakeSmall(bytes);
-  if (pinned == nullptr) {
-    return CopyInLarge(AddressOf(device), static_cast<const char*>(host), bytes);
+  if (char* pinned = TakeSmall(bytes); pinned != nullptr) {
+    memcpy(pinned, host, bytes);
+    work_.CopyIn(device, pinned, bytes);
+    return absl::OkStatus();
   }
-  memcpy(pinned, host, bytes);
-  work_.CopyIn(AddressOf(device), pinned, bytes);
-  return absl::OkStatus();
+  if (absl::Status status = Flush(); !status.ok()) return status;
+  // Of all that may run short of memory here only the ring can be done without: what was flushed
+  // and refused is lost.
+  absl::Status ring = TakeRing();
+  if (ring.ok()) return CopyInLarge(device, host, bytes);
+  return without_ring && absl::IsResourceExhausted(ring) ? WritePieces(device, host, bytes) : ring;
 }
 
 absl::Status Queue::CopyOut(void* host, const void* device, size_t bytes) {
@@ -143,15 +152,14 @@ absl::Status Queue::Drain(StagingRing::Slot& slot, Piece& piece) {
   }
   if (piece.host != nullptr) {
     memcpy(piece.host, slot.host, piece.bytes);
-    delivering_ = true;
+    delivering_ = delivering_ || piece.is_result;
   }
   piece = {};
   return absl::OkStatus();
 }
 
 absl::Status Queue::CopyInLarge(CUdeviceptr device, const char* host, size_t bytes) {
-  absl::Status status = Flush();
-  if (status.ok()) status = TakeRing();
+  absl::Status status;
   const DriverApi& api = context_->api();
   Piece none;
   while (status.ok() && bytes > 0) {
@@ -177,11 +185,15 @@ absl::Status Queue::CopyInLarge(CUdeviceptr device, const char* host, size_t byt
 absl::Status Queue::CopyOutLarge() {
   if (large_results_.empty()) return absl::OkStatus();
   if (absl::Status status = Flush(); !status.ok()) return status;
+  return ReadLarge(std::exchange(large_results_, {}), /*are_results=*/true);
+}
+
+absl::Status Queue::ReadLarge(std::vector<LargeResult> all, bool are_results) {
   absl::Status status = TakeRing();
   if (absl::IsResourceExhausted(status)) {
     // More slowly, since what the run computed is not to be lost for that.
-    for (const LargeResult& result : std::exchange(large_results_, {})) {
-      status = ReadPieces(result.host, result.device, result.bytes, /*is_result=*/true);
+    for (const LargeResult& one : all) {
+      status = ReadPieces(one.host, one.device, one.bytes, are_results);
       if (!status.ok()) return status;
     }
     return absl::OkStatus();
@@ -192,24 +204,23 @@ absl::Status Queue::CopyOutLarge() {
   const auto piece_of = [&](const StagingRing::Slot& slot) -> Piece& {
     return pieces[static_cast<size_t>(&slot - ring_->slots.data())];
   };
-  for (LargeResult& result : large_results_) {
-    while (result.bytes > 0) {
+  for (LargeResult& one : all) {
+    while (one.bytes > 0) {
       StagingRing::Slot& slot = ring_->Next();
       if (status = Drain(slot, piece_of(slot)); !status.ok()) return status;
-      const size_t size = std::min(result.bytes, StagingRing::kSlotBytes);
+      const size_t size = std::min(one.bytes, StagingRing::kSlotBytes);
       in_flight_ = slot.in_flight = true;
-      status = context_->StatusOf(
-          api.cuMemcpyDtoHAsync_v2(slot.host, result.device, size, stream()), "copying from it");
+      status = context_->StatusOf(api.cuMemcpyDtoHAsync_v2(slot.host, one.device, size, stream()),
+                                  "copying from it");
       if (!status.ok()) return status;
       status = context_->StatusOf(api.cuEventRecord(slot.event, stream()), "recording an event");
       if (!status.ok()) return status;
-      piece_of(slot) = {result.host, size};
-      result.device += size;
-      result.host += size;
-      result.bytes -= size;
+      piece_of(slot) = {one.host, size, are_results};
+      one.device += size;
+      one.host += size;
+      one.bytes -= size;
     }
   }
-  large_results_.clear();
   // The oldest first.
   for (size_t i = 0; i < StagingRing::kSlots; ++i) {
     StagingRing::Slot& slot = ring_->Next();
@@ -437,26 +448,28 @@ absl::Status Queue::WritePieces(CUdeviceptr destination, const char* host, size_
 
 int Queue::Write(void* queue, void* destination, const void* host, int64_t bytes) {
   auto* self = static_cast<Queue*>(queue);
-  const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 0));
-  absl::Status status = self->CopyIn(destination, host, size);
-  if (absl::IsResourceExhausted(status)) {
-    // More slowly, since a run that has begun to write variables must not fail for want of pinned
-    // memory.
-    const Context::Current current(*self->context_);
-    status = current.ok()
-                 ? self->WritePieces(AddressOf(destination), static_cast<const char*>(host), size)
-                 : current.status();
-  }
-  return self->Keep(std::move(status));
+  // More slowly where nothing can be pinned, since a run that has begun to write variables must not
+  // fail for want of that.
+  return self->Keep(self->Bring(AddressOf(destination), static_cast<const char*>(host),
+                                static_cast<size_t>(std::max<int64_t>(bytes, 0)),
+                                /*without_ring=*/true));
 }
 
 int Queue::Read(void* queue, void* host, const void* source, int64_t bytes) {
   auto* self = static_cast<Queue*>(queue);
   const Context::Current current(*self->context_);
   if (!current.ok()) return self->Keep(current.status());
-  return self->Keep(self->ReadPieces(static_cast<char*>(host), AddressOf(source),
-                                     static_cast<size_t>(std::max<int64_t>(bytes, 0)),
-                                     /*is_result=*/false));
+  const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 0));
+  char* to = static_cast<char*>(host);
+  if (size <= kReadBytes) {
+    return self->Keep(self->ReadPieces(to, AddressOf(source), size, /*is_result=*/false));
+  }
+  absl::Status status = self->Begin();
+  if (status.ok()) status = self->Flush();
+  if (status.ok()) {
+    status = self->ReadLarge({{to, AddressOf(source), size}}, /*are_results=*/false);
+  }
+  return self->Keep(std::move(status));
 }
 
 void Queue::Commit(void* queue) {

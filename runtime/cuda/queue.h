@@ -39,7 +39,7 @@ class Queue final : public DeviceQueue {
  private:
   // Of a tensor that goes through `small_`, and of all of them together.
   static constexpr size_t kSmallBytes = size_t{256} << 10;
-  // At the start of `small_`: for Read.
+  // At the start of `small_`: for Read of little.
   static constexpr size_t kReadBytes = size_t{4} << 10;
 
   // A tensor that crosses at Finish: from pinned memory, or a large one from the device.
@@ -57,6 +57,7 @@ class Queue final : public DeviceQueue {
   struct Piece {
     char* host = nullptr;  // null: none
     size_t bytes = 0;
+    bool is_result = false;
   };
   // What work that is under way uses.
   struct Resources {
@@ -78,6 +79,8 @@ class Queue final : public DeviceQueue {
   static int Write(void* queue, void* destination, const void* host, int64_t bytes);
 
   absl::Status Record(const WeftLaunch& launch);
+  // CopyIn; `without_ring`: in small pieces where no ring can be had.
+  absl::Status Bring(CUdeviceptr device, const char* host, size_t bytes, bool without_ring);
   absl::Status FlushWhereFull();
   // Before anything that may overwrite large results: they cross now.
   absl::Status MoveLargeResults();
@@ -94,8 +97,11 @@ class Queue final : public DeviceQueue {
   // Gives the work collected so far to the stream.
   absl::Status Flush();
   absl::Status Complete();
+  // Behind the work that was flushed, through the ring, which is there.
   absl::Status CopyInLarge(CUdeviceptr device, const char* host, size_t bytes);
   absl::Status CopyOutLarge();
+  // What the work that was flushed made, now; in small pieces where no ring can be had.
+  absl::Status ReadLarge(std::vector<LargeResult> all, bool are_results);
   absl::Status TakeRing();
   // A place of its own for so many bytes; null where there is none left.
   char* TakeSmall(size_t bytes);

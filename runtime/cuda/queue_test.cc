@@ -307,6 +307,41 @@ TEST_F(QueueTest, WritesAreInOrder) {
   }
 }
 
+// A write does without pinned memory, not without what was given before it.
+TEST_F(QueueTest, WritesDoNotHideThatLaunchesWereShortOfMemory) {
+  constexpr int64_t kLarge = (int64_t{1} << 20) + 12;
+  const DeviceMemory a = Numbers(0), large = device().Allocate(kLarge).value();
+  const std::vector<char> bytes(kLarge, 7);
+  const auto queue = device().NewQueue(0).value();
+  for (const bool no_pinned : {true, false}) {
+    cuda::ConfigureFakeDriver({.fail_launch = 1, .launch_result = 2, .no_pinned = no_pinned});
+    Run run(*queue);
+    ASSERT_EQ(run.Launch(Increment(a, a, "short")), 0);
+    EXPECT_EQ(run.args.device->write(run.args.queue, large.data(), bytes.data(), kLarge),
+              WEFT_ERROR_DEVICE);
+    const absl::Status status = queue->Finish();
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_THAT(Message(status), HasSubstr("launching fusion(add) at short (model.cc:12)"));
+  }
+}
+
+// Not a few bytes at a time, each of which is waited for.
+TEST_F(QueueTest, LargeReadsAreWaitedForOncePerPiece) {
+  constexpr int64_t kLarge = (int64_t{6} << 20) + 12;
+  const DeviceMemory large = device().Allocate(kLarge).value();
+  const auto queue = device().NewQueue(0).value();
+  const std::vector<char> bytes(kLarge, 7);
+  ASSERT_TRUE(device().CopyIn(large.data(), bytes.data(), kLarge).ok());
+  std::vector<char> back(kLarge);
+  cuda::ConfigureFakeDriver({.busy = true});
+  Run run(*queue);
+  ASSERT_EQ(run.Read(back.data(), large, kLarge), 0);
+  EXPECT_EQ(back, bytes);
+  EXPECT_GT(cuda::CountInFakeDriver().blocked, 0);
+  EXPECT_LE(cuda::CountInFakeDriver().blocked, 7);
+  EXPECT_TRUE(queue->Finish().ok());
+}
+
 TEST_F(QueueTest, WorkThatCannotBeRecordedAsUnderWayIsWaitedFor) {
   const DeviceMemory a = Numbers(0);
   const auto queue = device().NewQueue(0).value();

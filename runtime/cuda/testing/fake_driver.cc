@@ -730,7 +730,9 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
   const Lock lock(gpu.mutex);
   if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
   if (Of(stream)->capture == nullptr) ++gpu.counts.launches;
-  if (FakeGpu::Fails(&gpu.options.fail_launch)) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+  if (FakeGpu::Fails(&gpu.options.fail_launch)) {
+    return static_cast<CUresult>(gpu.options.launch_result);
+  }
   FakeWork work;
   work.function = reinterpret_cast<const FakeFunction*>(function);
   work.grid = {grid_x, grid_y, grid_z};
