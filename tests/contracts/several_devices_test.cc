@@ -44,8 +44,7 @@ HostTensor Ramp(const std::vector<int64_t>& shape, float step) {
   return tensor;
 }
 
-// Two layers, of which the first is on `first`, where its variables live, and so are the
-// optimizer's for them.
+// Two layers, of which the first is on `first`, where its variables live.
 Graph Network(const std::string& first) {
   Graph graph("network");
   Tensor x = graph.Input("x", DataType::kF32, {"batch", 6});
