@@ -39,6 +39,8 @@ def torch_engine():
 
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    # It tries its convolutions, and takes the fastest.
+    torch.backends.cudnn.benchmark = True
     device = torch.device("cuda", args.ordinal)
     torch.cuda.set_device(device)
 
@@ -49,6 +51,16 @@ def torch_engine():
         def call():
             with torch.inference_mode():
                 function(*inputs)
+            torch.cuda.synchronize()
+
+        return call
+
+    def with_gradients(function, *inputs):
+        inputs = [x.requires_grad_() for x in inputs]
+        dy = torch.rand_like(function(*inputs))
+
+        def call():
+            torch.autograd.grad(function(*inputs), inputs, dy)
             torch.cuda.synchronize()
 
         return call
@@ -64,7 +76,11 @@ def torch_engine():
     yield "eltwise_64m", lambda: inference(torch.compile(lambda x: torch.tanh(torch.sigmoid(x * x + x)) * x), uniform(64 << 20))
     yield "softmax_16384x4096", lambda: inference(lambda x: torch.softmax(x, -1), uniform(16384, 4096))
     yield "layer_norm_16384x4096", lambda: inference(lambda x, w, b: F.layer_norm(x, (4096,), w, b), uniform(16384, 4096), uniform(4096), uniform(4096))
-    yield "attention_bf16", lambda: inference(F.scaled_dot_product_attention, *(uniform(8, 16, 1024, 64, dtype=torch.bfloat16) for _ in range(3)))
+    for suffix, measure in (("", inference), ("_gradients", with_gradients)):
+        yield "attention_bf16" + suffix, lambda m=measure: m(F.scaled_dot_product_attention, *(uniform(8, 16, 1024, 64, dtype=torch.bfloat16) for _ in range(3)))
+        # In memory as Weft has them, channels last.
+        yield "conv_bf16" + suffix, lambda m=measure: m(lambda x, w: F.conv2d(x, w, padding=1), *(
+            uniform(*shape, dtype=torch.bfloat16).to(memory_format=torch.channels_last) for shape in ((64, 128, 56, 56), (128, 128, 3, 3))))
 
     class Block(torch.nn.Module):
         def __init__(self):
@@ -127,6 +143,19 @@ def jax_engine():
         compiled = jax.jit(function)
         return lambda: compiled(*inputs).block_until_ready()
 
+    def with_gradients(function, *inputs):
+        def both(dy, *inputs):
+            y, back = jax.vjp(function, *inputs)
+            return y, back(dy)
+
+        y = jax.eval_shape(function, *inputs)
+        dy = uniform(*y.shape, dtype=y.dtype)
+        compiled = jax.jit(both)
+        return lambda: jax.block_until_ready(compiled(dy, *inputs))
+
+    def convolution(x, w):
+        return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
     def attention(q, k, v):
         scores = jnp.einsum("bqd,bkd->bqk", q, k) / 8
         return jnp.einsum("bqk,bkd->bqd", jax.nn.softmax(scores, -1), v)
@@ -145,7 +174,9 @@ def jax_engine():
     yield "eltwise_64m", lambda: inference(lambda x: jnp.tanh(jax.nn.sigmoid(x * x + x)) * x, uniform(64 << 20))
     yield "softmax_16384x4096", lambda: inference(lambda x: jax.nn.softmax(x, -1), uniform(16384, 4096))
     yield "layer_norm_16384x4096", lambda: inference(layer_norm, uniform(16384, 4096), uniform(4096), uniform(4096))
-    yield "attention_bf16", lambda: inference(attention, *(uniform(128, 1024, 64, dtype=jnp.bfloat16) for _ in range(3)))
+    for suffix, measure in (("", inference), ("_gradients", with_gradients)):
+        yield "attention_bf16" + suffix, lambda m=measure: m(attention, *(uniform(128, 1024, 64, dtype=jnp.bfloat16) for _ in range(3)))
+        yield "conv_bf16" + suffix, lambda m=measure: m(convolution, uniform(64, 56, 56, 128, dtype=jnp.bfloat16), uniform(3, 3, 128, 128, dtype=jnp.bfloat16))
 
     def dense(inputs, outputs, dtype):
         return {"w": uniform(inputs, outputs, dtype=dtype, limit=(6 / (inputs + outputs)) ** 0.5), "b": jnp.zeros(outputs, dtype)}

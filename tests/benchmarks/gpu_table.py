@@ -1,6 +1,8 @@
 """Runs Weft and the peers on a GPU in turn, several rounds, prints the table of medians, and keeps the figures. Called by tools/gpu_check.sh.
 
-  gpu_table.py --device cuda:0 --python INTERPRETER_WITH_PEERS --folder GRAPH_FILES --results FILE.json [--rounds N]
+  gpu_table.py --device cuda:0 --python INTERPRETER_WITH_PEERS --folder GRAPH_FILES --results FILE.json [--rounds N] [--seconds S] [--weft COMMAND]
+
+Without that interpreter, the peers' columns stay empty.
 """
 import argparse
 import json
@@ -15,12 +17,16 @@ parser.add_argument("--python", required=True)
 parser.add_argument("--folder", required=True)
 parser.add_argument("--results", required=True)
 parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--seconds", type=float, default=1, help="for each row and engine in a round")
+parser.add_argument("--weft", default="bazel-bin/tools/weft")
 args = parser.parse_args()
-SECONDS = 1
 
 # Row: words, what is counted ("TFLOP/s" or "GB/s") and how much of it a run is (in 1e12 or 1e9), what is held against it, and the share of that which is asked
 # for. Bytes are what must be read and written at least.
 MEGA = 1 << 20
+# Of the forward pass; that of gradients is twice as much, where nothing is computed again.
+ATTENTION = 4 * 128 * 1024 * 1024 * 64 / 1e12
+CONVOLUTION = 2 * 64 * 56 * 56 * 3 * 3 * 128 * 128 / 1e12
 
 
 def matmul(dtype, n):
@@ -33,7 +39,10 @@ ROWS = {
     "eltwise_64m": ("tanh(sigmoid(x*x+x))*x, 64 M", "GB/s", 2 * 4 * 64 * MEGA / 1e9, "copy", 0.95),
     "softmax_16384x4096": ("softmax, rows of 16384x4096", "GB/s", 2 * 4 * 64 * MEGA / 1e9, "copy", 0.95),
     "layer_norm_16384x4096": ("layer norm, rows of 16384x4096", "GB/s", 2 * 4 * 64 * MEGA / 1e9, "copy", 0.95),
-    "attention_bf16": ("attention bf16, 8x16 heads, 1024 x 64", "TFLOP/s", 4 * 128 * 1024 * 1024 * 64 / 1e12, "torch", 0.8),
+    "attention_bf16": ("attention bf16, 8x16 heads, 1024 x 64", "TFLOP/s", ATTENTION, "torch", 0.8),
+    "attention_bf16_gradients": ("that attention, forward and backward", "TFLOP/s", 3 * ATTENTION, "torch", 0.8),
+    "conv_bf16": ("convolution bf16 3x3, 64x56x56x128", "TFLOP/s", CONVOLUTION, "torch", 0.8),
+    "conv_bf16_gradients": ("that convolution, forward and backward", "TFLOP/s", 3 * CONVOLUTION, "torch", 0.8),
     "train_mlp": ("training step f32, MLP 784-4096-4096-10", None, None, "jax", 1),
     "train_mlp_bf16": ("training step bf16, that MLP", None, None, "jax", 1),
     "train_transformer": ("training step f32, transformer", None, None, "jax", 1),
@@ -42,7 +51,7 @@ ROWS = {
 
 
 def weft(row):
-    command = ["bazel-bin/tools/weft", "bench", f"{args.folder}/{row}.weft", "--signature", "run", "--device", args.device, "--seconds", str(SECONDS), "--json"]
+    command = [args.weft, "bench", f"{args.folder}/{row}.weft", "--signature", "run", "--device", args.device, "--seconds", str(args.seconds), "--json"]
     if "tf32" in row:
         command += ["--matmul-precision", "tf32"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -53,7 +62,7 @@ def weft(row):
 
 
 def peer(engine):
-    command = [args.python, "tests/benchmarks/gpu_peers.py", engine, "--ordinal", args.device.partition(":")[2] or "0", "--seconds", str(SECONDS)]
+    command = [args.python, "tests/benchmarks/gpu_peers.py", engine, "--ordinal", args.device.partition(":")[2] or "0", "--seconds", str(args.seconds)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         print(f"{engine}: failed; its columns stay empty", file=sys.stderr)
