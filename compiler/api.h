@@ -20,7 +20,8 @@ class PlanRequest;  // proto/plan.proto
 
 // What matmul, conv2d and their gradients multiply elements of f32 in.
 enum class MatmulPrecision {
-  // f32: products are exact, and each sum that one is added to is rounded to f32.
+  // f32: products are exact, and each sum that one is added to is rounded to f32; so are sums of
+  // parts of a great depth, which a GPU may add up (compiler/passes/split_contractions.h).
   kF32,
   // tf32, on targets that have it: the tensor cores of cuda:sm_80 and later. Each element is
   // rounded to 11 significant bits (to nearest, ties away from zero; from 0x1.ffep127 on to

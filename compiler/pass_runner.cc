@@ -72,8 +72,20 @@ void PassRunner::Check(const std::function<absl::Status()>& check) {
 
 const std::vector<std::string>& OptionalPasses() {
   static const auto& names = *new std::vector<std::string>{
-      "cse",  "dce",           "fold",  "fuse",     "in_place", "merge_loops",      "merge_kernels",
-      "pack", "rematerialize", "reuse", "schedule", "simplify", "split_reductions",
+      "cse",
+      "dce",
+      "fold",
+      "fuse",
+      "in_place",
+      "merge_loops",
+      "merge_kernels",
+      "pack",
+      "rematerialize",
+      "reuse",
+      "schedule",
+      "simplify",
+      "split_contractions",
+      "split_reductions",
   };
   return names;
 }

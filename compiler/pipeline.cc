@@ -76,6 +76,9 @@ absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int6
   run.Optional("simplify", function, [&] { return Simplify(function); });
   // After simplification, which would make one reduction of the two.
   run.Optional("split_reductions", function, [&] { return SplitReductions(function, targets); });
+  // After that, which would cut the reductions over parts that this one makes.
+  run.Optional("split_contractions", function,
+               [&] { return SplitContractions(function, targets); });
   run.Optional("cse", function, [&] { return EliminateCommonSubexpressions(function); });
   run.Optional("dce", function, [&] { return EliminateDeadCode(function); });
 

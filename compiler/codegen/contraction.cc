@@ -44,18 +44,26 @@ class ContractionEmitter {
  private:
   absl::StatusOr<KernelSpec> EmitFunction() {
     for (mlir::Operation& op : fusion_.body()->without_terminator()) {
-      if (llvm::isa<ir::MatMulOp, ir::Conv2DOp, ir::Conv2DFilterGradOp>(op)) {
+      if (ContractionOp::Is(&op)) {
         if (root_ != nullptr) return Broken(&op, "a second contraction");
         root_ = &op;
       }
     }
-    if (root_ == nullptr) return Broken(fusion_, "no matmul, conv2d or conv2d_filter_grad");
+    if (root_ == nullptr) return Broken(fusion_, "no contraction");
     shape_ = ShapeOfContraction(root_);
+    absl::Status status = CheckParts();
+    if (!status.ok()) return status;
     if (!k_.on_gpu()) schedule_ = ScheduleOfContraction(root_, target_);
-    absl::Status status = SetOperands();
+    status = SetOperands();
     if (!status.ok()) return status;
-    status = llvm::isa<ir::MatMulOp>(root_) ? DescribeMatMul() : DescribeConvolution();
+    const ContractionOp op(root_);
+    status = op.is_matmul() ? DescribeMatMul(op) : DescribeConvolution(op);
     if (!status.ok()) return status;
+    if (shape_.parts > 1) {
+      // Parts differ in their steps alone.
+      c_.left_base = InWhole(c_.left_base);
+      c_.right_base = InWhole(c_.right_base);
+    }
     status = DescribeEpilogue();
     if (!status.ok()) return status;
 
@@ -69,8 +77,8 @@ class ContractionEmitter {
       spec.scratch_bytes = cpu::ContractionScratch(schedule_, ElementBytes(c_.element));
     }
     k_.Finish(spec);
-    spec.flops =
-        DimExpr(2) * shape_.batches * shape_.rows * shape_.columns * shape_.segments * shape_.depth;
+    spec.flops = DimExpr(2) * shape_.whole_batches() * shape_.rows * shape_.columns *
+                 shape_.segments * shape_.depth;
     for (Value value : fusion_->getOperands()) spec.bytes = spec.bytes + Bytes(value);
     for (Value value : fusion_->getResults()) spec.bytes = spec.bytes + Bytes(value);
     spec.may_share = std::move(may_share_);
@@ -81,6 +89,15 @@ class ContractionEmitter {
     return NumElements(ir::ShapeOf(value)) * DimExpr(SizeOf(ir::DataTypeOf(value)));
   }
 
+  // plan.partial_sums: parts are a GPU's batches, and all of the depth that there is.
+  absl::Status CheckParts() {
+    if (shape_.parts == 1) return absl::OkStatus();
+    if (!k_.on_gpu() || shape_.depthwise) return Broken(root_, "parts of what has none");
+    const std::optional<int64_t> steps = (shape_.segments * shape_.depth).Constant();
+    const bool all = steps && *steps > 0 && (*steps - 1) / shape_.part_steps == shape_.parts - 1;
+    return all ? absl::OkStatus() : Broken(root_, "other parts than the depth takes");
+  }
+
   absl::Status SetOperands() {
     c_.batches = k_.Size(shape_.batches);
     c_.rows = k_.Size(shape_.rows);
@@ -88,7 +105,7 @@ class ContractionEmitter {
     c_.segments = k_.Size(shape_.segments);
     c_.depth = k_.Size(shape_.depth);
     c_.left_along_columns = shape_.depthwise;
-    dtype_ = ir::DataTypeOf(root_->getResult(0));
+    dtype_ = ContractionOp(root_).dtype();
     c_.element = k_.e().RegisterType(ScalarEmitter::AccumulatorType(dtype_), 0);
     c_.stored = k_.e().MemoryType(dtype_, 0);
     c_.widen = [this](Value x) { return k_.e().ToAccumulator(k_.e().FromMemory(x, dtype_)).value; };
@@ -120,45 +137,48 @@ class ContractionEmitter {
     }
     return [this, size = k_.Size(factor)](Value g) { return k_.Mul(g, size); };
   }
+  // What `of_batch` gives for the batch that a part is of.
+  std::function<Value(Value)> InWhole(std::function<Value(Value)> of_batch) {
+    return [this, of_batch = std::move(of_batch), batches = k_.Size(shape_.whole_batches())](
+               Value g) { return of_batch(k_.Rem(g, batches)); };
+  }
   // Elements of one batch of right, in panels.
   DimExpr PanelsOfBatch() {
     return DimExpr::CeilDiv(shape_.columns, schedule_.panel()) * DimExpr(schedule_.panel()) *
            shape_.segments * shape_.depth;
   }
 
-  absl::Status DescribeMatMul() {
-    auto op = llvm::cast<ir::MatMulOp>(root_);
-    const Shape a = ir::ShapeOf(op.getA()), b = ir::ShapeOf(op.getB());
+  absl::Status DescribeMatMul(const ContractionOp& op) {
+    const bool transpose_a = op.Flag("transpose_a"), transpose_b = op.Flag("transpose_b");
+    const Shape a = ir::ShapeOf(root_->getOperand(0)), b = ir::ShapeOf(root_->getOperand(1));
     const size_t rank = a.size();
     // Rows of one matrix: a batch that went into the rows is gone from the batches.
     const DimExpr& m = shape_.rows;
     const DimExpr &n = shape_.columns, &k = shape_.depth;
     c_.left_base = Times(m * k);
-    c_.left_row_stride = k_.Size(op.getTransposeA() ? DimExpr(1) : k);
-    c_.left_depth_stride = k_.Size(op.getTransposeA() ? a[rank - 1] : DimExpr(1));
+    c_.left_row_stride = k_.Size(transpose_a ? DimExpr(1) : k);
+    c_.left_depth_stride = k_.Size(transpose_a ? a[rank - 1] : DimExpr(1));
     const bool shared = b.size() == 2 && rank > 2;
     c_.right_base = Times(shared ? DimExpr(0) : c_.right_in_panels ? PanelsOfBatch() : k * n);
-    c_.right_depth_stride = k_.Size(op.getTransposeB() ? DimExpr(1) : n);
-    c_.right_column_stride = k_.Size(op.getTransposeB() ? k : DimExpr(1));
+    c_.right_depth_stride = k_.Size(transpose_b ? DimExpr(1) : n);
+    c_.right_column_stride = k_.Size(transpose_b ? k : DimExpr(1));
     return absl::OkStatus();
   }
 
   // conv2d reads windows of its image for output pixels (rows) along the window (segments and
   // depth); the filter's gradient reads the same elements for places in the window (rows) along the
   // output pixels.
-  absl::Status DescribeConvolution() {
-    auto ints = [&](llvm::StringRef name) {
-      return root_->getAttrOfType<mlir::DenseI64ArrayAttr>(name).asArrayRef();
-    };
-    const bool grad = llvm::isa<ir::Conv2DFilterGradOp>(root_);
-    const auto strides = ints("strides"), dilations = ints("dilations");
-    for (int64_t padding : ints("padding")) {
+  absl::Status DescribeConvolution(const ContractionOp& op) {
+    const bool grad = op.is_filter_grad();
+    const auto strides = op.Ints("strides"), dilations = op.Ints("dilations");
+    for (int64_t padding : op.Ints("padding")) {
       if (padding != 0) return Broken(root_, "a convolution with padding");
     }
-    const int64_t groups = root_->getAttrOfType<mlir::IntegerAttr>("groups").getInt();
+    const int64_t groups = op.Int("groups");
     const Shape image = ir::ShapeOf(root_->getOperand(0));
-    const Shape filter = ir::ShapeOf(grad ? root_->getResult(0) : root_->getOperand(1));
-    const Shape out = ir::ShapeOf(grad ? root_->getOperand(1) : root_->getResult(0));
+    const Shape right = ir::ShapeOf(root_->getOperand(1));
+    const Shape& filter = grad ? op.result() : right;
+    const Shape& out = grad ? right : op.result();
     Value height = k_.Size(image[1]), width = k_.Size(image[2]);
     Value channels = k_.Size(image[3]);
     Value filter_width = k_.Size(filter[1]), filter_channels = k_.Size(filter[2]);
@@ -209,8 +229,22 @@ class ContractionEmitter {
   }
 
   // How element (batch, row, column) is found in a view of the result's shape.
-  absl::StatusOr<cpu::EpilogueAccess> Access(const StridedView& view, Value pointer,
-                                             DataType dtype) {
+  absl::StatusOr<cpu::EpilogueAccess> Access(StridedView view, Value pointer, DataType dtype) {
+    if (shape_.parts == 1) return AccessInWhole(view, pointer, dtype);
+    auto step = Times(view.strides[0]);
+    view.shape.erase(view.shape.begin());
+    view.strides.erase(view.strides.begin());
+    auto access = AccessInWhole(view, pointer, dtype);
+    if (!access.ok()) return access;
+    Value batches = k_.Size(shape_.whole_batches());
+    access->base = [this, step, base = InWhole(access->base), batches](Value g) {
+      return k_.Add(step(k_.Div(g, batches)), base(g));
+    };
+    return access;
+  }
+  // The same, but for parts.
+  absl::StatusOr<cpu::EpilogueAccess> AccessInWhole(const StridedView& view, Value pointer,
+                                                    DataType dtype) {
     cpu::EpilogueAccess access;
     access.pointer = pointer;
     access.element = k_.e().MemoryType(dtype, 0);
@@ -223,7 +257,7 @@ class ContractionEmitter {
 
     // Batches of a matrix product are leading dimensions; those of a convolution are runs of
     // columns.
-    const bool matmul = llvm::isa<ir::MatMulOp>(root_);
+    const bool matmul = ContractionOp(root_).is_matmul();
     const bool batched = matmul && shape_.rows == view.shape[rank - 2];
     const size_t row_begin = batched ? rank - 2 : 0;
     if (matmul) {
@@ -321,8 +355,8 @@ class ContractionEmitter {
     ScalarEmitter& e = k_.e();
     const int64_t lanes = ScalarEmitter::LanesOf(acc);
     llvm::DenseMap<Value, Element> values;
-    values[root_->getResult(0)] =
-        e.FromAccumulator(Element{acc, ScalarEmitter::AccumulatorType(dtype_)}, dtype_);
+    values[root_->getResult(0)] = e.FromAccumulator(
+        Element{acc, ScalarEmitter::AccumulatorType(dtype_)}, ir::DataTypeOf(root_->getResult(0)));
     for (size_t i = 0; i < operands.size(); ++i) {
       Value value = epilogue_values_[i];
       values[value] = e.FromMemory(operands[i], ir::DataTypeOf(value));
@@ -349,7 +383,7 @@ class ContractionEmitter {
   const Target& target_;
   KernelBuilder k_;
   mlir::Operation* root_ = nullptr;
-  DataType dtype_ = DataType::kInvalid;
+  DataType dtype_ = DataType::kInvalid;  // of the operands
   ContractionShape shape_;
   cpu::ContractionSchedule schedule_;
   cpu::Contraction c_;

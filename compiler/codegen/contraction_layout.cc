@@ -14,19 +14,17 @@ DimExpr DividedBy(const DimExpr& x, int64_t divisor) {
   return exact ? *exact : DimExpr::FloorDiv(x, divisor);
 }
 
-ContractionShape MatMulShape(ir::MatMulOp op) {
-  const Shape a = ir::ShapeOf(op.getA()), y = ir::ShapeOf(op.getY());
-  const Shape b = ir::ShapeOf(op.getB());
+ContractionShape MatMulShape(const Shape& a, const Shape& b, const Shape& y, bool transpose_a) {
   const size_t rank = y.size();
   ContractionShape shape;
   shape.batches = NumElements(y, 0, rank - 2);
   shape.rows = y[rank - 2];
   shape.columns = y[rank - 1];
   shape.segments = 1;
-  shape.depth = op.getTransposeA() ? a[rank - 2] : a[rank - 1];
-  shape.left_transposed = op.getTransposeA();
+  shape.depth = transpose_a ? a[rank - 2] : a[rank - 1];
+  shape.left_transposed = transpose_a;
   // One right operand for the whole batch: the rows of all its matrices in a line.
-  if (b.size() == 2 && !op.getTransposeA()) {
+  if (b.size() == 2 && !transpose_a) {
     shape.rows = shape.rows * shape.batches;
     shape.batches = 1;
   }
@@ -75,15 +73,53 @@ ContractionShape FilterGradShape(const Shape& filter, const Shape& out, int64_t 
 
 }  // namespace
 
+bool ContractionOp::Is(mlir::Operation* op) {
+  return llvm::isa<ir::MatMulOp, ir::Conv2DOp, ir::Conv2DFilterGradOp, plan::PartialSumsOp>(op);
+}
+
+ContractionOp::ContractionOp(mlir::Operation* op)
+    : op_(op),
+      name_(op->getName().stripDialect()),
+      attributes_(op->getAttrDictionary()),
+      result_(ir::ShapeOf(op->getResult(0))) {
+  auto partial = llvm::dyn_cast<plan::PartialSumsOp>(op);
+  if (!partial) return;
+  name_ = partial.getContraction();
+  attributes_ = partial.getOptions();
+  parts_ = *result_.front().Constant();
+  part_steps_ = partial.getLengthAttr().getInt();
+  result_.erase(result_.begin());
+}
+
+bool ContractionOp::Flag(llvm::StringRef name) const {
+  auto flag = attributes_.getAs<mlir::BoolAttr>(name);
+  return flag && flag.getValue();
+}
+int64_t ContractionOp::Int(llvm::StringRef name) const {
+  return attributes_.getAs<mlir::IntegerAttr>(name).getInt();
+}
+llvm::ArrayRef<int64_t> ContractionOp::Ints(llvm::StringRef name) const {
+  return attributes_.getAs<mlir::DenseI64ArrayAttr>(name).asArrayRef();
+}
+DataType ContractionOp::dtype() const { return ir::DataTypeOf(op_->getOperand(0)); }
+
 ContractionShape ShapeOfContraction(mlir::Operation* op) {
-  if (auto matmul = llvm::dyn_cast<ir::MatMulOp>(op)) return MatMulShape(matmul);
-  if (auto conv = llvm::dyn_cast<ir::Conv2DOp>(op)) {
-    return ConvolutionShape(ir::ShapeOf(conv.getFilter()), ir::ShapeOf(conv.getY()),
-                            static_cast<int64_t>(conv.getGroups()), conv.getDilations()[1]);
+  const ContractionOp contraction(op);
+  const Shape a = ir::ShapeOf(op->getOperand(0)), b = ir::ShapeOf(op->getOperand(1));
+  ContractionShape shape;
+  if (contraction.is_matmul()) {
+    shape = MatMulShape(a, b, contraction.result(), contraction.Flag("transpose_a"));
+  } else if (contraction.is_filter_grad()) {
+    shape = FilterGradShape(contraction.result(), b, contraction.Int("groups"),
+                            contraction.Ints("strides"));
+  } else {
+    shape = ConvolutionShape(b, contraction.result(), contraction.Int("groups"),
+                             contraction.Ints("dilations")[1]);
   }
-  auto grad = llvm::cast<ir::Conv2DFilterGradOp>(op);
-  return FilterGradShape(ir::ShapeOf(grad.getY()), ir::ShapeOf(grad.getDy()),
-                         static_cast<int64_t>(grad.getGroups()), grad.getStrides());
+  shape.parts = contraction.parts();
+  shape.part_steps = contraction.part_steps();
+  shape.batches = DimExpr(shape.parts) * shape.batches;
+  return shape;
 }
 
 cpu::ContractionSchedule ScheduleOfContraction(mlir::Operation* op, const Target& target) {

@@ -7,10 +7,43 @@
 
 #include "compiler/codegen/target.h"
 #include "kernels/cpu/contraction.h"
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/Operation.h"
 #include "proto/dim_expr.h"
+#include "proto/dtype.h"
 
 namespace weft {
+
+// A contraction as it stands in a function: a weft.matmul, weft.conv2d or weft.conv2d_filter_grad,
+// or plan.partial_sums of one.
+class ContractionOp {
+ public:
+  static bool Is(mlir::Operation* op);
+  // `op` is one, and outlives this.
+  explicit ContractionOp(mlir::Operation* op);
+
+  bool is_matmul() const { return name_ == "matmul"; }
+  bool is_filter_grad() const { return name_ == "conv2d_filter_grad"; }
+  // Attributes of the whole.
+  bool Flag(llvm::StringRef name) const;
+  int64_t Int(llvm::StringRef name) const;
+  llvm::ArrayRef<int64_t> Ints(llvm::StringRef name) const;
+  // That of the whole, and of its operands.
+  const Shape& result() const { return result_; }
+  DataType dtype() const;
+  // Of its depth; 1 for the whole. And the steps of each but the last.
+  int64_t parts() const { return parts_; }
+  int64_t part_steps() const { return part_steps_; }
+
+ private:
+  mlir::Operation* op_;
+  llvm::StringRef name_;
+  mlir::DictionaryAttr attributes_;
+  Shape result_;
+  int64_t parts_ = 1, part_steps_ = 0;
+};
 
 // A contraction as kernels/cpu/contraction.h has it: for each batch, a matrix of rows x columns of
 // sums over segments x depth. Groups of a convolution are batches.
@@ -21,9 +54,16 @@ struct ContractionShape {
   bool depthwise = false;
   // As in kernels/cpu/contraction.h.
   bool left_transposed = false, left_across = false;
+  // Parts of the segments x depth steps, each of so many but for the last, which may have fewer.
+  // They are batches: batch g of part p is number p * whole_batches() + g.
+  int64_t parts = 1, part_steps = 0;
+
+  DimExpr whole_batches() const {
+    return parts == 1 ? batches : *DimExpr::DivideExactly(batches, parts);
+  }
 };
 
-// Of a weft.matmul, weft.conv2d or weft.conv2d_filter_grad.
+// Of what ContractionOp stands for.
 ContractionShape ShapeOfContraction(mlir::Operation* op);
 
 cpu::ContractionSchedule ScheduleOfContraction(mlir::Operation* op, const Target& target);

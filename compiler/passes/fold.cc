@@ -69,7 +69,8 @@ bool IsWorthFolding(mlir::Operation* op) {
   const OpKind kind = KindOf(op);
   // A free op costs nothing where it is used, and its result may be large.
   if (op->getNumOperands() == 0 || op->getNumResults() != 1 || op->getNumRegions() != 0 ||
-      kind == OpKind::kHost || (kind == OpKind::kFree && !llvm::isa<plan::UnpackOp>(op))) {
+      kind == OpKind::kHost || (kind == OpKind::kFree && !llvm::isa<plan::UnpackOp>(op)) ||
+      llvm::isa<plan::PartialSumsOp>(op)) {
     return false;
   }
   const Shape shape = ir::ShapeOf(op->getResult(0));

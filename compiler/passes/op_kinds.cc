@@ -53,8 +53,8 @@ OpKind KindOf(mlir::Operation* op) {
   return llvm::TypeSwitch<mlir::Operation*, OpKind>(op)
       .Case<ir::ReduceSumOp, ir::ReduceProdOp, ir::ReduceMaxOp, ir::ReduceMinOp, ir::ReduceAndOp,
             ir::ReduceOrOp, ir::ArgMaxOp, ir::ArgMinOp>(ReductionKind)
-      .Case<ir::MatMulOp, ir::Conv2DOp, ir::Conv2DFilterGradOp, ir::Conv2DInputGradOp>(
-          [](auto) { return OpKind::kContraction; })
+      .Case<ir::MatMulOp, ir::Conv2DOp, ir::Conv2DFilterGradOp, ir::Conv2DInputGradOp,
+            plan::PartialSumsOp>([](auto) { return OpKind::kContraction; })
       .Case<ir::MaxPoolOp, ir::MaxUnpoolOp, ir::MaxPoolAtOp, ir::AvgPoolOp, ir::AvgPoolGradOp>(
           [](auto) { return OpKind::kWindow; })
       .Case<ir::ScatterAddOp, ir::StackPushOp>([](auto) { return OpKind::kScatter; })

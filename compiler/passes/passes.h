@@ -54,6 +54,9 @@ absl::StatusOr<bool> Decompose(mlir::func::FuncOp function);
 // Reductions of much to little become two, of which the first makes enough partial results for the
 // threads of that kind of device.
 absl::StatusOr<bool> SplitReductions(mlir::func::FuncOp function, const DeviceTargets& targets);
+// Contractions of few results and a great depth, on GPUs, become sums of parts of it, and a
+// reduction that adds those up: see split_contractions.h.
+absl::StatusOr<bool> SplitContractions(mlir::func::FuncOp function, const DeviceTargets& targets);
 // What the `rematerialize` pass has to reach, beside doing what marks say.
 struct MemoryBudget {
   // Bytes, as memory_profile.h estimates them; 0 for no limit.

@@ -218,7 +218,7 @@ double WorkOf(mlir::Operation* op, const DimSizes& sizes) {
   const ContractionShape shape = ShapeOfContraction(op);
   double product = 2;
   for (const DimExpr& size :
-       {shape.batches, shape.rows, shape.columns, shape.segments, shape.depth}) {
+       {shape.whole_batches(), shape.rows, shape.columns, shape.segments, shape.depth}) {
     product *= static_cast<double>(SizeAt(size, sizes));
   }
   return std::max(product, elements);

@@ -82,6 +82,27 @@ llvm::LogicalResult CutOp::verify() {
   return llvm::success();
 }
 
+llvm::LogicalResult PartialSumsOp::verify() {
+  const llvm::StringRef name = getContraction();
+  if (name != "matmul" && name != "conv2d" && name != "conv2d_filter_grad") {
+    return emitOpError("expected a matmul, conv2d or conv2d_filter_grad, got '") << name << "'";
+  }
+  const DataType dtype = ir::DataTypeOf(getA());
+  const DataType sums = IsFloat(dtype) && SizeOf(dtype) == 2 ? DataType::kF32 : dtype;
+  if (ir::DataTypeOf(getB()) != dtype || ir::DataTypeOf(getY()) != sums) {
+    return emitOpError("expected operands of one dtype, and sums of that or, of narrow floats, ")
+           << "f32, got " << getA().getType() << " and " << getB().getType() << ", and "
+           << getY().getType();
+  }
+  const Shape shape = ir::ShapeOf(getY());
+  const std::optional<int64_t> parts = shape.empty() ? std::nullopt : shape[0].Constant();
+  if (!parts || *parts < 2 || getLengthAttr().getInt() < 1) {
+    return emitOpError("expected two parts or more, each of a step or more, got ")
+           << getY().getType() << " of length " << getLengthAttr().getInt();
+  }
+  return llvm::success();
+}
+
 mlir::RankedTensorType PackedType(mlir::RankedTensorType x, int64_t panel, int64_t k_dims,
                                   int64_t groups, bool transpose) {
   const Shape shape = ir::ShapeOf(x);

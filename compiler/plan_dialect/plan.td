@@ -68,6 +68,16 @@ def Plan_CutOp : Plan_Op<"cut", [Pure]> {
   let builders = [OpBuilder<(ins "::mlir::Value":$x, "int64_t":$axis, "int64_t":$parts, "const ::weft::DimExpr&":$length)>];
 }
 
+def Plan_PartialSumsOp : Plan_Op<"partial_sums", [Pure]> {
+  let summary = "A contraction of a and b by parts of its depth: for weft.`contraction` (matmul, conv2d, conv2d_filter_grad) with the attributes `options`, whose result "
+                "is [...], [parts, ...]. Part p is the sum of steps [p * length, (p + 1) * length) of the depth, as its kernel counts them "
+                "(compiler/codegen/contraction_layout.h); there are as many as the depth takes, and added up they are the result. Where that is f16 or bf16 they are f32, "
+                "not rounded yet.";
+  let arguments = (ins Weft_Tensor:$a, Weft_Tensor:$b, StrAttr:$contraction, DictionaryAttr:$options, I64Attr:$length);
+  let results = (outs Weft_Tensor:$y);
+  let hasVerifier = 1;
+}
+
 // The right operand of a contraction, rearranged so that its kernel reads it in order. The operand is seen as a matrix of K rows and N = groups * n columns,
 // [batch..., K, N], where K is the product of `k_dims` dimensions, or [batch..., N, K] with `transpose` (then k_dims = 1 and groups = 1). The result is
 // [batch..., groups, ceil(n / panel), K, panel]; columns past n are 0.

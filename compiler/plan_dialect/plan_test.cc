@@ -64,6 +64,28 @@ TEST_F(PlanDialectTest, FusionTypesAgree) {
   EXPECT_NE(message_.find("yields"), std::string::npos) << message_;
 }
 
+TEST_F(PlanDialectTest, PartialSumsAreVerified) {
+  auto sums = [&](const std::string& contraction, const std::string& b, const std::string& y,
+                  int64_t length) {
+    return Parses("func.func @f(%a: tensor<4x100xbf16>, %b: " + b + ") -> " + y +
+                  " {\n %r = \"plan.partial_sums\"(%a, %b) {contraction = \"" + contraction +
+                  "\", options = {}, length = " + std::to_string(length) +
+                  " : i64} : (tensor<4x100xbf16>, " + b + ") -> " + y + "\n return %r : " + y +
+                  "\n}");
+  };
+  const std::string b = "tensor<100x5xbf16>", y = "tensor<2x4x5xf32>";
+  EXPECT_TRUE(sums("matmul", b, y, 64)) << message_;
+  EXPECT_FALSE(sums("add", b, y, 64));
+  EXPECT_NE(message_.find("got 'add'"), std::string::npos) << message_;
+  EXPECT_FALSE(sums("matmul", "tensor<100x5xf32>", y, 64));
+  EXPECT_NE(message_.find("operands of one dtype"), std::string::npos) << message_;
+  EXPECT_FALSE(sums("matmul", b, "tensor<2x4x5xbf16>", 64));
+  EXPECT_FALSE(sums("matmul", b, y, 0));
+  EXPECT_NE(message_.find("a step or more"), std::string::npos) << message_;
+  EXPECT_FALSE(sums("matmul", b, "tensor<1x4x5xf32>", 100));
+  EXPECT_FALSE(sums("matmul", b, "tensor<f32>", 100));
+}
+
 TEST_F(PlanDialectTest, WeightIsVerified) {
   auto weight = [&](const std::string& index, const std::string& type) {
     return Parses("func.func @f() -> " + type + " {\n %r = \"plan.weight\"() {index = " + index +

@@ -3,56 +3,22 @@
 // small, so that sums are exact and every bit is the same.
 #include <cmath>
 #include <limits>
-#include <memory>
-#include <random>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "compiler/api.h"
-#include "graph/interpreter.h"
 #include "graph/layers/functions.h"
 #include "gtest/gtest.h"
-#include "proto/container.h"
-#include "proto/plan.pb.h"
 #include "runtime/session.h"
 #include "tests/conformance/targets.h"
+#include "tests/conformance/whole_numbers.h"
 
 namespace weft {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
-
-HostTensor WholeNumbers(DataType dtype, const std::vector<int64_t>& shape, int seed) {
-  HostTensor tensor = *HostTensor::Create(dtype, shape);
-  std::mt19937 random(static_cast<uint32_t>(seed));
-  WithType(dtype, [&](auto zero) {
-    using T = decltype(zero);
-    for (T& value : tensor.mutable_values<T>()) {
-      value = static_cast<T>(static_cast<float>(static_cast<int>(random() % 9) - 4));
-    }
-  });
-  return tensor;
-}
-
-void ExpectAgreement(const Graph& graph, const TensorMap& feeds, Session& session) {
-  Interpreter interpreter(graph);
-  const auto reference = interpreter.RunSignature("run", feeds);
-  ASSERT_TRUE(reference.ok()) << reference.status();
-  NamedTensors given(feeds.begin(), feeds.end());
-  const auto results = session.Run("run", given);
-  ASSERT_TRUE(results.ok()) << results.status();
-  for (const auto& [name, value] : *reference) {
-    EXPECT_EQ(results->at(name).ToString(1 << 20), value.ToString(1 << 20)) << name;
-  }
-}
-
-std::unique_ptr<Session> SessionOf(const std::string& package) {
-  auto session = Session::FromPackage(package, {.threads = 2, .device = DeviceOfTest()});
-  EXPECT_TRUE(session.ok()) << session.status();
-  return session.ok() ? *std::move(session) : nullptr;
-}
 
 // Where a zero past the end would be the largest or the smallest, and sums of what is not zero
 // there.
@@ -166,29 +132,7 @@ TEST(LargeReductions, OfSpecialNumbers) {
   }
 }
 
-// What a GPU gets: two launches, of which the first has enough blocks, reading 16 bytes at a time.
-struct Launches {
-  std::vector<int64_t> blocks;  // -1: a formula
-  std::string code;
-};
-Launches LaunchesOf(const Graph& graph) {
-  const auto package = CompilePackage(graph, OptionsOfTest());
-  EXPECT_TRUE(package.ok()) << package.status();
-  const auto container = Container::Open(Bytes::Of(*package));
-  EXPECT_TRUE(container.ok()) << container.status();
-  PackageManifest manifest;
-  EXPECT_TRUE(manifest.ParseFromString(std::string(*container->Section("manifest"))));
-  Launches launches;
-  launches.code = std::string(*container->Section(manifest.targets(0).code_section()));
-  const Plan& plan = manifest.targets(0).plans(0);
-  for (const Step& step : plan.blocks(0).steps()) {
-    if (!step.has_launch()) continue;
-    const Formula& tiles = plan.formulas(static_cast<int>(step.launch().tiles()));
-    launches.blocks.push_back(tiles.op() == Formula::CONSTANT ? tiles.value() : -1);
-  }
-  return launches;
-}
-
+// Two launches, of which the first has enough blocks, reading 16 bytes at a time.
 TEST(LargeReductions, HaveManyBlocks) {
   if (DeviceOfTest() == nullptr) GTEST_SKIP() << "of a GPU";
   struct Case {

@@ -11,8 +11,9 @@
 namespace weft {
 
 // Emits into `kb` the code that computes `c`, whose sizes are those of `shape` and whose operands
-// are of `dtype`, and says how to launch it. The right operand is not in panels. Each sum is added
-// up in the order of its depth; on tensor cores, 32 bytes of it at a time.
+// are of `dtype`, and says how to launch it. The right operand is not in panels. Each sum, or
+// sum of a part of the depth, is added up in the order of that; on tensor cores, 32 bytes of it at
+// a time.
 void EmitCudaContraction(KernelBuilder& kb, const cpu::Contraction& c,
                          const ContractionShape& shape, DataType dtype, KernelSpec& spec);
 

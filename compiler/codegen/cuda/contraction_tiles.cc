@@ -11,7 +11,12 @@ using Values = CodeBuilder::Values;
 
 ContractionTiles::ContractionTiles(KernelBuilder& kb, const cpu::Contraction& contraction,
                                    const ContractionShape& shape)
-    : kb_(kb), c_(contraction), shape_(shape), depth_(kb.Mul(c_.segments, c_.depth)) {}
+    : kb_(kb),
+      c_(contraction),
+      shape_(shape),
+      whole_depth_(kb.Mul(c_.segments, c_.depth)),
+      depth_(whole_depth_),
+      first_step_(kb.I64(0)) {}
 
 ContractionTiles::Tile ContractionTiles::Place(int64_t rows, int64_t columns, KernelSpec& spec) {
   // Rows of tiles that are walked together, column by column of tiles.
@@ -26,6 +31,7 @@ ContractionTiles::Tile ContractionTiles::Place(int64_t rows, int64_t columns, Ke
     batch = kb_.Div(tile, in_batch);
     tile = kb_.Rem(tile, in_batch);
   }
+  if (shape_.parts > 1) SetPart(batch);
   Value row, column;
   if (const auto known = row_tiles.Constant(); known && *known <= kGroup) {
     row = kb_.Rem(tile, in_rows);
@@ -41,6 +47,14 @@ ContractionTiles::Tile ContractionTiles::Place(int64_t rows, int64_t columns, Ke
   return {batch, kb_.Mul(row, rows), kb_.Mul(column, columns)};
 }
 
+void ContractionTiles::SetPart(Value batch) {
+  first_step_ = kb_.Mul(kb_.Div(batch, kb_.Size(shape_.whole_batches())), shape_.part_steps);
+  const bool all_are_whole =
+      CodeBuilder::ConstantOf(whole_depth_) == shape_.parts * shape_.part_steps;
+  Value steps = kb_.I64(shape_.part_steps);
+  depth_ = all_are_whole ? steps : kb_.Min(steps, kb_.Sub(whole_depth_, first_step_));
+}
+
 Value ContractionTiles::LeftRow(Value row) const {
   if (!c_.left_line) return kb_.Mul(row, c_.left_row_stride);
   Value line = c_.left_line(kb_.Div(row, c_.left_line_rows));
@@ -48,6 +62,7 @@ Value ContractionTiles::LeftRow(Value row) const {
 }
 
 Value ContractionTiles::LeftDepth(Value step) const {
+  step = kb_.Add(first_step_, step);
   if (CodeBuilder::ConstantOf(c_.segments) == 1) return kb_.Mul(step, c_.left_depth_stride);
   Value segment = c_.left_segment(kb_.Div(step, c_.depth));
   return kb_.Add(segment, kb_.Mul(kb_.Rem(step, c_.depth), c_.left_depth_stride));
@@ -58,7 +73,7 @@ Value ContractionTiles::RightColumn(Value column) const {
 }
 
 Value ContractionTiles::RightDepth(Value step) const {
-  return kb_.Mul(step, c_.right_depth_stride);
+  return kb_.Mul(kb_.Add(first_step_, step), c_.right_depth_stride);
 }
 
 int64_t ContractionTiles::ColumnsTogether(int64_t most) const {

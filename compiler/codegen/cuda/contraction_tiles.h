@@ -21,8 +21,12 @@ class ContractionTiles {
   KernelBuilder& kb() const { return kb_; }
   const cpu::Contraction& contraction() const { return c_; }
   const ContractionShape& shape() const { return shape_; }
-  // Segments times depth.
+  // Segments times depth, in which LeftDepth and RightDepth count steps; of a part (see
+  // ContractionShape), as soon as Place was called, those of the block's part: there, a block has
+  // one tile alone.
   mlir::Value depth() const { return depth_; }
+  // Of all parts together.
+  mlir::Value whole_depth() const { return whole_depth_; }
 
   struct Tile {
     mlir::Value batch, first_row, first_column;
@@ -45,12 +49,15 @@ class ContractionTiles {
   void Store(mlir::Value sums, mlir::Value batch, mlir::Value row, mlir::Value column) const;
 
  private:
+  // The part that the batch is of is what steps are counted in from now on.
+  void SetPart(mlir::Value batch);
   void StoreInside(mlir::Value sums, mlir::Value batch, mlir::Value row, mlir::Value column) const;
 
   KernelBuilder& kb_;
   const cpu::Contraction& c_;
   const ContractionShape& shape_;
-  mlir::Value depth_;
+  mlir::Value whole_depth_, depth_;
+  mlir::Value first_step_;  // of the block's part
 };
 
 }  // namespace weft

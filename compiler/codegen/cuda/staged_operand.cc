@@ -95,7 +95,7 @@ StagedOperand StagedOperand::Right(const ContractionTiles& tiles,
                 .along_depth = ConstantOf(c.right_column_stride) != 1,
                 .run = 1,
                 .wide = nullptr};
-  Value extent = source.along_depth ? tiles.depth() : c.columns;
+  Value extent = source.along_depth ? tiles.whole_depth() : c.columns;
   Value stride = source.along_depth ? c.right_column_stride : c.right_depth_stride;
   if (!source.along_depth || ConstantOf(c.right_depth_stride) == 1) {
     source.run = RunIn(extent, chunk);
