@@ -39,6 +39,9 @@ struct Machine {
   // anywhere in a part, which masks show, and open dimensions are cut as well: some instructions
   // for each element, of which a GPU has many while it waits for memory.
   bool cuts_anywhere;
+  // Cycles that an element of a row takes in a kernel of its own tile, and in kernels that have all
+  // threads; and those of the launches that are more. See IsLongRow.
+  double element_of_row, element_of_all, launches;
   // What open extents that are reduced may well be, each, or all of them where that is less.
   double open_extent, open_extents;
 };
@@ -49,6 +52,9 @@ constexpr Machine kProcessor = {.much = 1 << 17,
                                 .smallest_part = 256,
                                 .columns_per_tile = 512,
                                 .cuts_anywhere = false,
+                                .element_of_row = 0,
+                                .element_of_all = 0,
+                                .launches = 0,
                                 .open_extent = 1024,
                                 .open_extents = 1 << 30};
 // Two blocks for each of 128 multiprocessors, each with some elements for each thread.
@@ -58,6 +64,11 @@ constexpr Machine kGpu = {.much = 1 << 15,
                           .smallest_part = 1024,
                           .columns_per_tile = 32,
                           .cuts_anywhere = true,
+                          // Twice read and once written, at 32 bytes a cycle by one of them; twice
+                          // more by all, at 1024.
+                          .element_of_row = 3 * 4.0 / 32,
+                          .element_of_all = 2 * 4.0 / 1024,
+                          .launches = 4 * 4096,
                           .open_extent = 1 << 20,
                           .open_extents = 1 << 20};
 
@@ -110,6 +121,16 @@ bool GoesBack(mlir::Value value, const DimExpr& domain) {
   return false;
 }
 
+// Whether rows from whose reductions something is computed for all of their elements, as by a
+// softmax, are few and long enough to be read by several kernels, each of which has all threads,
+// rather than by one with a tile for each row: where that takes less than half of the time. Known
+// sizes alone are long.
+bool IsLongRow(const Shape& shape, double rows, double length, const Machine& machine) {
+  return NumElements(shape).IsConstant() &&
+         length * machine.element_of_row >
+             2 * (machine.launches + rows * length * machine.element_of_all);
+}
+
 std::optional<Cut> FindCut(mlir::Operation* op, const Machine& machine) {
   const Shape shape = ir::ShapeOf(op->getOperand(0));
   const AxisRange range = ReducedRange(op);
@@ -124,7 +145,10 @@ std::optional<Cut> FindCut(mlir::Operation* op, const Machine& machine) {
   // As many as there is work for.
   const double enough = std::min(machine.enough, total / (2 * machine.smallest_part));
   if (!(total >= machine.much) || tiles >= enough) return std::nullopt;
-  if (is_row && GoesBack(op->getResult(0), NumElements(shape))) return std::nullopt;
+  if (is_row && !IsLongRow(shape, outer, reduced, machine) &&
+      GoesBack(op->getResult(0), NumElements(shape))) {
+    return std::nullopt;
+  }
   // Whether so many parts are enough for threads, and not too many.
   auto is_good = [&](double parts) {
     return parts * tiles >= enough && reduced / parts >= kShortestPart &&

@@ -123,6 +123,42 @@ TEST(SplitReductionsTest, PartsPastTheEndChangeNothing) {
   EXPECT_GT(f.Count("plan.cut"), 10);
 }
 
+// A row's reductions stay in one kernel with what is computed of them for each of its elements, but
+// of a few rows so long that a GPU would wait for one block.
+TEST(SplitReductionsTest, FewLongRowsAreReadBySeveralKernels) {
+  const DimExpr n = DimExpr::Symbol("n");
+  struct Case {
+    const char* target;
+    std::vector<DimExpr> shape;
+    std::vector<std::string> kinds;
+  };
+  const std::vector<std::string> one = {"row"}, five = {"row", "row", "row", "row", "loop"};
+  for (const Case& c : std::vector<Case>{{"cuda:sm_80", {1, 131072}, five},
+                                         {"cuda:sm_80", {8, 262144}, five},
+                                         {"cuda:sm_80", {1, 65536}, one},
+                                         {"cuda:sm_80", {32, 262144}, one},
+                                         {"cuda:sm_80", {1, n}, one},
+                                         {"cuda:sm_80", {n, 131072}, one},
+                                         {"cpu:x86-64-v3", {1, 131072}, one}}) {
+    SCOPED_TRACE(c.target + (" " + ToString(Shape(c.shape))));
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {c.shape.begin(), c.shape.end()});
+    Tensor e = Exp(x - ReduceMax(x, {1}, true));
+    graph.AddSignature("f", {{"y", e / ReduceSum(e, {1}, true)}});
+    Function f(graph);
+    if (c.kinds == five) {
+      ASSERT_NO_FATAL_FAILURE(f.Run(SplitFor(c.target)));
+    } else {
+      const absl::StatusOr<bool> changed = SplitFor(c.target)(f.op());
+      ASSERT_TRUE(changed.ok()) << changed.status();
+      EXPECT_FALSE(*changed);
+    }
+    ASSERT_TRUE(EliminateCommonSubexpressions(f.op()).ok());
+    ASSERT_TRUE(FormFusions(f.op(), true, {}).ok());
+    EXPECT_EQ(f.Kinds(), c.kinds);
+  }
+}
+
 // Sizes may be as long as a name may be; a part's would be longer.
 TEST(SplitReductionsTest, SizesThatHaveNoPartsStayWhole) {
   for (const size_t length : {4000, 4060, 4070, 4080, 4090, 4096}) {

@@ -101,6 +101,24 @@ TEST(LargeReductions, OfFewColumns) {
   }
 }
 
+// What is computed of a row's reductions for each of its elements, of a few rows so long that they
+// are read by several kernels: one reduction needs the result of another, as in a softmax.
+TEST(LargeReductions, OfFewLongRows) {
+  for (const std::vector<int64_t>& shape :
+       std::vector<std::vector<int64_t>>{{1, 100003}, {2, 102400}}) {
+    SCOPED_TRACE(shape[1]);
+    Graph graph;
+    Tensor x = graph.Input("x", DataType::kF32, {shape[0], shape[1]});
+    Tensor below = x - ReduceMax(x, {1}, true);
+    Tensor sum = ReduceSum(below, {1}, true);
+    graph.AddSignature("run", {{"y", below + sum}, {"sum", sum}, {"place", ArgMax(below, 1)}});
+    ASSERT_TRUE(graph.status().ok()) << graph.status();
+    const auto package = CompilePackage(graph, OptionsOfTest());
+    ASSERT_TRUE(package.ok()) << package.status();
+    ExpectAgreement(graph, {{"x", WholeNumbers(DataType::kF32, shape, 6)}}, *SessionOf(*package));
+  }
+}
+
 TEST(LargeReductions, OfSpecialNumbers) {
   constexpr int64_t kSize = 40009;
   Graph graph;
