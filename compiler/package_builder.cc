@@ -43,7 +43,7 @@ namespace weft {
 namespace {
 
 // The first is that of plans for one device (proto/plan.proto).
-constexpr int kVersion = 1, kVersionOfSeveralDevices = 2;
+constexpr int kVersion = 1, kVersionOfSeveralDevices = 2, kVersionOfTensorMaps = 3;
 constexpr char kProducer[] = "weft 0.1";
 // A graph's name for this processor.
 constexpr char kCpu[] = "cpu";
@@ -403,8 +403,14 @@ class Builder : public PackageBuilder {
     const auto has_device = [](const auto& of) { return !of.device().empty(); };
     bool several =
         std::any_of(manifest_.variables().begin(), manifest_.variables().end(), has_device);
-    for (const TargetPlans& target : manifest_.targets()) several |= target.devices_size() > 0;
-    const int version = several ? kVersionOfSeveralDevices : kVersion;
+    bool maps = false;
+    for (const TargetPlans& target : manifest_.targets()) {
+      several |= target.devices_size() > 0;
+      for (const Plan& plan : target.plans()) {
+        for (const Kernel& kernel : plan.kernels()) maps |= kernel.maps_size() > 0;
+      }
+    }
+    const int version = maps ? kVersionOfTensorMaps : several ? kVersionOfSeveralDevices : kVersion;
     manifest_.set_version(version);
     manifest_.set_min_consumer(version);
     manifest_.set_producer_name(kProducer);

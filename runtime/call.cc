@@ -77,6 +77,36 @@ absl::Status ShapeError(const WeftPlan& plan, const Shapes& shapes, const WeftEr
                            shapes[error.index], error.dim, error.expected);
 }
 
+// The tensors that kernels copy boxes of lie in their buffers, so that no device is asked for maps
+// of others.
+absl::Status CheckMaps(const PlanTables& tables, const WeftInstance* instance) {
+  const WeftPlan& plan = tables.plan();
+  for (uint32_t i = 0; i < plan.num_steps; ++i) {
+    const WeftStep& step = plan.steps[i];
+    if (step.kind != WEFT_STEP_LAUNCH) continue;
+    const std::vector<KernelMap>& maps = tables.kernel_maps()[step.kernel];
+    uint32_t first = step.first_size + step.num_sizes - NumMapSizes(maps);
+    for (const KernelMap& map : maps) {
+      int64_t numbers[2 * KernelMap::kMaxRank - 1];
+      for (uint32_t j = 0; j < map.num_sizes(); ++j) {
+        numbers[j] = weft_formula_value(instance, plan.sizes[first + j]);
+      }
+      first += map.num_sizes();
+      const WeftBufferArg& arg = plan.args[step.first_arg + map.buffer];
+      const int64_t offset = arg.offset == WEFT_NONE ? 0 : weft_formula_value(instance, arg.offset);
+      const int64_t bytes = weft_formula_value(instance, plan.buffers[arg.buffer].size) - offset;
+      const char* problem = CheckMappedTensor(map, numbers, bytes);
+      if (problem == nullptr && offset % 16 != 0)
+        problem = "a tensor from a multiple of 16 bytes on";
+      if (problem == nullptr) continue;
+      return absl::InvalidArgumentError(absl::StrCat("signature '", plan.signature,
+                                                     "': ", PlaceOfStep(step),
+                                                     ": expected a tensor map with ", problem));
+    }
+  }
+  return absl::OkStatus();
+}
+
 // Evaluates the plan's formulas at these shapes, in memory of its own.
 absl::Status CreateInstance(const PlanTables& tables, const Shapes& shapes, Pages* memory,
                             WeftInstance** instance) {
@@ -94,7 +124,7 @@ absl::Status CreateInstance(const PlanTables& tables, const Shapes& shapes, Page
   if (weft_check_shapes(*instance, pointers.data(), &error) != WEFT_OK) {
     return ShapeError(plan, shapes, error);
   }
-  return absl::OkStatus();
+  return CheckMaps(tables, *instance);
 }
 
 std::vector<int64_t> ShapeOf(const WeftInstance* instance, const WeftValue& value) {

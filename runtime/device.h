@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "proto/container.h"
 #include "runtime/core/executor.h"
+#include "runtime/tensor_map.h"
 
 namespace weft {
 
@@ -47,11 +49,12 @@ class DeviceMemory {
 };
 
 // A kernel as a package states it: of processors' code the offset in its section matters, of GPUs'
-// the name and the threads of a block.
+// the name, the threads of a block and the tensor maps among its parameters.
 struct KernelEntry {
   const std::string& name;
   uint64_t offset = 0;
   uint32_t block_threads = 0;
+  std::span<const KernelMap> maps = {};
 };
 
 // The code of one target, loaded; its kernels stay as long as it does.

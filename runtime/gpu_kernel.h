@@ -12,16 +12,17 @@
 
 namespace weft {
 
-// InvalidArgument where a block has no threads, or more than the device takes, or where a parameter
-// is neither a pointer nor a size: `parameter_bytes` are their sizes.
+// InvalidArgument where a block has no threads, or more than the device takes, or where its
+// parameters are not tensor maps, as many as it states, and then pointers and sizes:
+// `parameter_bytes` are their sizes.
 absl::Status CheckGpuKernel(const KernelEntry& kernel, int64_t max_block_threads,
                             std::span<const size_t> parameter_bytes);
-// InvalidArgument where the kernel has another number of parameters than the launch gives it
-// (negative: that is not known); ResourceExhausted where it has too many blocks, or where its
-// scratch, which is shared memory of a block, is more than the `max_scratch_bytes` that the device
-// leaves it besides what its code declares.
-absl::Status CheckGpuLaunch(const WeftLaunch& launch, int64_t num_parameters,
-                            int64_t max_scratch_bytes);
+// InvalidArgument where the kernel, which takes these tensor maps, has another number of parameters
+// than the launch gives it (negative: that is not known); ResourceExhausted where it has too many
+// blocks, or where its scratch, which is shared memory of a block, is more than the
+// `max_scratch_bytes` that the device leaves it besides what its code declares.
+absl::Status CheckGpuLaunch(const WeftLaunch& launch, std::span<const KernelMap> maps,
+                            int64_t num_parameters, int64_t max_scratch_bytes);
 
 }  // namespace weft
 

@@ -24,7 +24,7 @@ class PackageManifest;  // proto/plan.proto
 class TargetPlans;
 
 // The latest version of manifests that this runtime reads.
-inline constexpr int kPackageVersion = 2;
+inline constexpr int kPackageVersion = 3;
 
 // A plan that can be run; its package must stay.
 struct LoadedPlan {

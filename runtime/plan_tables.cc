@@ -264,8 +264,36 @@ class PlanTablesBuilder {
       tables_->kernel_names_.push_back(wire.name());
       tables_->block_threads_.push_back(wire.block_threads());
       tables_->kernel_devices_.push_back(device);
+      where_ = {"kernel", &wire.name(), {}};
+      AddMaps(wire);
+      where_ = {};
     }
     tables_->kernels_.resize(tables_->code_offsets_.size(), nullptr);
+  }
+
+  void AddMaps(const Kernel& wire) {
+    std::vector<KernelMap>& maps = tables_->kernel_maps_.emplace_back();
+    Require(wire.maps().empty() || wire.block_threads() > 0, "has tensor maps, and is of no GPU");
+    for (const TensorMap& stated : wire.maps()) {
+      KernelMap map = {stated.buffer(), stated.element_bytes(), stated.swizzle_bytes(), 0, {}};
+      for (const uint32_t size : stated.box()) {
+        if (map.rank < KernelMap::kMaxRank) map.box[map.rank] = size;
+        ++map.rank;
+      }
+      const char* problem = CheckKernelMap(map);
+      if (problem != nullptr) return Fail("expected a tensor map with ", problem);
+      maps.push_back(map);
+    }
+  }
+
+  // The launch has what its kernel's tensor maps are of.
+  void CheckMaps(uint32_t kernel, const weft::Launch& launch) {
+    const std::vector<KernelMap>& maps = tables_->kernel_maps_[kernel];
+    for (const KernelMap& map : maps) {
+      Index(map.buffer, static_cast<size_t>(launch.buffers_size()), "buffer of a tensor map");
+    }
+    Require(NumMapSizes(maps) <= static_cast<uint32_t>(launch.sizes_size()),
+            "has fewer sizes than the tensor maps of its kernel");
   }
 
   void AddArg(const BufferArg& wire) {
@@ -299,6 +327,8 @@ class PlanTablesBuilder {
         }
         Require(launch.buffers_size() > 0 || code_bytes_.size() == 1, "has no buffers");
         for (const uint32_t size : launch.sizes()) tables_->sizes_.push_back(FormulaIndex(size));
+        if (!status_.ok()) return;
+        CheckMaps(step.kernel, launch);
         step.tiles = FormulaIndex(launch.tiles());
         step.scratch = FormulaIndex(launch.scratch());
         step.bytes = FormulaIndex(launch.bytes());

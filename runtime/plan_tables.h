@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "runtime/core/plan_abi.h"
+#include "runtime/tensor_map.h"
 
 namespace weft {
 
@@ -28,9 +29,9 @@ class PlanTables {
   // limited depth, that kernels and constants lie within `code_bytes` (of each device; the first is
   // the one that the target is for) and `constants_bytes`, that each step is of one device, that
   // only outputs and assigned variables are written to, these from the commit step on alone, that
-  // nothing fails after it, and that no variable is read which need not have a value. (Sizes are
-  // checked once shapes are known: weft_instance_create.) Error: InvalidArgument, naming signature
-  // and step.
+  // nothing fails after it, that no variable is read which need not have a value, and what kernels
+  // state of tensor maps. (Sizes are checked once shapes are known: weft_instance_create, and
+  // CheckMappedTensor.) Error: InvalidArgument, naming signature and step.
   static absl::StatusOr<std::unique_ptr<PlanTables>> Build(const Plan& plan,
                                                            absl::Span<const uint64_t> code_bytes,
                                                            uint64_t constants_bytes);
@@ -48,6 +49,7 @@ class PlanTables {
   const std::vector<std::string>& kernel_names() const { return kernel_names_; }
   const std::vector<uint32_t>& block_threads() const { return block_threads_; }
   const std::vector<uint32_t>& kernel_devices() const { return kernel_devices_; }
+  const std::vector<std::vector<KernelMap>>& kernel_maps() const { return kernel_maps_; }
   // Where each buffer's value comes from, for errors.
   struct Origin {
     const char* node;  // whose value it holds first; may be ""
@@ -77,6 +79,7 @@ class PlanTables {
   std::vector<uint64_t> code_offsets_;
   std::vector<std::string> kernel_names_;
   std::vector<uint32_t> block_threads_, kernel_devices_;
+  std::vector<std::vector<KernelMap>> kernel_maps_;
   std::vector<Origin> buffer_origins_;
 };
 

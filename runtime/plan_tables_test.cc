@@ -107,6 +107,61 @@ TEST(PlanTables, StepsAreOfOneDevice) {
   EXPECT_EQ((*tables)->plan().num_others, 1u);
 }
 
+// A kernel of a GPU that copies boxes of its first buffer.
+TEST(PlanTables, TensorMaps) {
+  plan_testing::PlanBuilder b("maps");
+  const plan_testing::Dim size = b.Static(64);
+  const uint32_t x = b.Input("x", DataType::kF32, {size}),
+                 y = b.Output("y", DataType::kF32, {size});
+  const uint32_t kernel = b.Kernel("boxes", 0), eight = b.Constant(8), row = b.Constant(32);
+  b.Launch(0, kernel, {x, y}, {size.formula, eight, eight, row}, b.Constant(8));
+  Kernel& made = *b.plan().mutable_kernels(static_cast<int>(kernel));
+  made.set_block_threads(32);
+  TensorMap* map = made.add_maps();
+  map->set_element_bytes(4);
+  map->set_swizzle_bytes(32);
+  map->add_box(8);
+  map->add_box(2);
+  const Plan good = b.Build();
+  const auto tables = PlanTables::Build(good, {kCode}, kConstants);
+  ASSERT_TRUE(tables.ok()) << tables.status();
+  ASSERT_EQ((*tables)->kernel_maps().size(), 1u);
+  EXPECT_EQ((*tables)->kernel_maps()[0],
+            (std::vector<KernelMap>{
+                {.buffer = 0, .element_bytes = 4, .swizzle_bytes = 32, .rank = 2, .box = {8, 2}}}));
+  const auto damaged = [&](auto damage) {
+    Plan plan = good;
+    damage(*plan.mutable_kernels(0), *plan.mutable_kernels(0)->mutable_maps(0),
+           *plan.mutable_blocks(0)->mutable_steps(0)->mutable_launch());
+    return std::string(Verify(plan).message());
+  };
+  EXPECT_THAT(damaged([](Kernel& k, TensorMap&, Launch&) { k.set_block_threads(0); }),
+              HasSubstr("kernel 'boxes': has tensor maps, and is of no GPU"));
+  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch&) { m.set_buffer(2); }),
+              HasSubstr("step 0 (boxes): expected a buffer of a tensor map below 2, got 2"));
+  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch&) { m.set_element_bytes(3); }),
+              HasSubstr("expected a tensor map with elements of 1, 2, 4 or 8 bytes"));
+  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch&) { m.set_swizzle_bytes(8); }),
+              HasSubstr("a swizzle of 0, 32, 64 or 128 bytes"));
+  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch&) { m.set_box(0, 1u << 31); }),
+              HasSubstr("a box of 1 to 256 elements each way"));
+  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch&) { m.clear_box(); }),
+              HasSubstr("1 to 5 dimensions"));
+  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch&) {
+                for (int i = 0; i < 9; ++i) m.add_box(1);
+              }),
+              HasSubstr("1 to 5 dimensions"));
+  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch& l) {
+                m.add_box(1);
+                l.mutable_sizes()->RemoveLast();
+              }),
+              HasSubstr("has fewer sizes than the tensor maps of its kernel"));
+  EXPECT_THAT(damaged([](Kernel& k, TensorMap&, Launch&) {
+                for (int i = 0; i < 2; ++i) *k.add_maps() = k.maps(0);
+              }),
+              HasSubstr("has fewer sizes than the tensor maps of its kernel"));
+}
+
 struct Damage {
   const char* signature;
   std::function<void(Plan*)> apply;

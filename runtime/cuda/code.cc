@@ -95,6 +95,12 @@ absl::StatusOr<Kernel> Code::Look(const KernelEntry& entry) {
   };
   Kernel kernel;
   kernel.block_threads = entry.block_threads;
+  kernel.maps.assign(entry.maps.begin(), entry.maps.end());
+  if (!kernel.maps.empty() && api.cuTensorMapEncodeTiled == nullptr) {
+    return failed(absl::UnavailableError(absl::StrCat(
+        "takes tensor maps, which the driver, for CUDA ", VersionText(context_->driver().version()),
+        ", is too old to make; update it to one for CUDA 12.0 or newer")));
+  }
   const CUresult found = api.cuModuleGetFunction(&kernel.function, module_, entry.name.c_str());
   if (found == CUDA_ERROR_NOT_FOUND) {
     return failed(absl::InvalidArgumentError("is not in the code"));

@@ -19,6 +19,8 @@ namespace weft::cuda {
 struct Kernel {
   CUfunction function = nullptr;
   uint32_t block_threads = 0;
+  // The first of its parameters.
+  std::vector<KernelMap> maps = {};
   // -1 where the driver is too old to tell.
   int num_parameters = -1;
   // Shared memory that a launch may ask for besides what the code declares.

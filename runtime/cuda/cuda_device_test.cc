@@ -283,7 +283,7 @@ TEST_F(CudaDeviceTest, KernelsThatCannotBeLaunched) {
   EXPECT_EQ(message("nothing", 32), "kernel 'nothing': is not in the code");
   EXPECT_THAT(message("increment", 0), HasSubstr("1 to 1024 threads in a block, got 0"));
   EXPECT_THAT(message("increment", 1025), HasSubstr("1 to 1024 threads in a block, got 1025"));
-  EXPECT_THAT(message("narrow", 32), HasSubstr("parameters of 8 bytes, got one of 4"));
+  EXPECT_THAT(message("narrow", 32), HasSubstr("a parameter of 8 bytes, got one of 4"));
   EXPECT_TRUE(code->Find({"exact", 0, 64}).ok());
   // It would be refused at each launch.
   EXPECT_EQ(message("exact", 32),

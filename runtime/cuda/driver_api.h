@@ -101,6 +101,31 @@ enum CUjit_option : int {
 
 enum CUstreamCaptureMode : int { CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1 };
 
+// A tensor map: what a kernel takes as a parameter.
+struct alignas(64) CUtensorMap {
+  uint64_t opaque[16];
+};
+
+enum CUtensorMapDataType : int {
+  CU_TENSOR_MAP_DATA_TYPE_UINT8 = 0,
+  CU_TENSOR_MAP_DATA_TYPE_UINT16 = 1,
+  CU_TENSOR_MAP_DATA_TYPE_UINT32 = 2,
+  CU_TENSOR_MAP_DATA_TYPE_UINT64 = 4,
+};
+
+enum CUtensorMapInterleave : int { CU_TENSOR_MAP_INTERLEAVE_NONE = 0 };
+
+enum CUtensorMapSwizzle : int {
+  CU_TENSOR_MAP_SWIZZLE_NONE = 0,
+  CU_TENSOR_MAP_SWIZZLE_32B = 1,
+  CU_TENSOR_MAP_SWIZZLE_64B = 2,
+  CU_TENSOR_MAP_SWIZZLE_128B = 3,
+};
+
+enum CUtensorMapL2promotion : int { CU_TENSOR_MAP_L2_PROMOTION_L2_128B = 2 };
+
+enum CUtensorMapFloatOOBfill : int { CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0 };
+
 inline constexpr unsigned CU_STREAM_NON_BLOCKING = 1;
 inline constexpr unsigned CU_EVENT_DISABLE_TIMING = 2;
 
@@ -158,9 +183,14 @@ inline void* const CU_LAUNCH_PARAM_BUFFER_SIZE = reinterpret_cast<void*>(uintptr
                      unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes, \
                      CUstream stream, void** parameters, void** extra))
 
-// Those that are used where the driver has them: from CUDA 12.4 on.
-#define WEFT_CUDA_OPTIONAL_FUNCTIONS(X) \
-  X(cuFuncGetParamInfo, (CUfunction function, size_t index, size_t* offset, size_t* bytes))
+// Those that are used where the driver has them: from CUDA 12.4 on, and from 12.0 on.
+#define WEFT_CUDA_OPTIONAL_FUNCTIONS(X)                                                     \
+  X(cuFuncGetParamInfo, (CUfunction function, size_t index, size_t* offset, size_t* bytes)) \
+  X(cuTensorMapEncodeTiled,                                                                 \
+    (CUtensorMap * map, CUtensorMapDataType type, uint32_t rank, void* address,             \
+     const uint64_t* sizes, const uint64_t* strides, const uint32_t* box,                   \
+     const uint32_t* element_strides, CUtensorMapInterleave interleave,                     \
+     CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill))
 
 // The functions of a driver that was loaded; null where an optional one is not there.
 struct DriverApi {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/blame.h"
 #include "runtime/gpu_kernel.h"
 
 namespace weft::cuda {
@@ -384,12 +385,46 @@ absl::Status Queue::MoveLargeResults() {
   return current.ok() ? CopyOutLarge() : current.status();
 }
 
+absl::Status Queue::EncodeMaps(const Kernel& kernel, const WeftLaunch& launch) {
+  maps_.clear();
+  if (kernel.maps.empty()) return absl::OkStatus();
+  const Context::Current current(*context_);
+  if (!current.ok()) return current.status();
+  constexpr uint32_t kEach[KernelMap::kMaxRank] = {1, 1, 1, 1, 1};
+  const int64_t* numbers = launch.sizes + launch.num_sizes - NumMapSizes(kernel.maps);
+  for (const KernelMap& map : kernel.maps) {
+    CUtensorMap& encoded = maps_.emplace_back();
+    encoded = {};
+    const MappedTensor tensor(map, numbers);
+    numbers += map.num_sizes();
+    if (tensor.empty) continue;
+    // Only the size of elements matters: they are copied as they are.
+    const auto type = map.element_bytes == 8   ? CU_TENSOR_MAP_DATA_TYPE_UINT64
+                      : map.element_bytes == 4 ? CU_TENSOR_MAP_DATA_TYPE_UINT32
+                      : map.element_bytes == 2 ? CU_TENSOR_MAP_DATA_TYPE_UINT16
+                                               : CU_TENSOR_MAP_DATA_TYPE_UINT8;
+    const auto swizzle = map.swizzle_bytes == 128  ? CU_TENSOR_MAP_SWIZZLE_128B
+                         : map.swizzle_bytes == 64 ? CU_TENSOR_MAP_SWIZZLE_64B
+                         : map.swizzle_bytes == 32 ? CU_TENSOR_MAP_SWIZZLE_32B
+                                                   : CU_TENSOR_MAP_SWIZZLE_NONE;
+    const CUresult result = context_->api().cuTensorMapEncodeTiled(
+        &encoded, type, map.rank, launch.buffers[map.buffer], tensor.sizes.data(),
+        tensor.stride_bytes.data() + 1, map.box.data(), kEach, CU_TENSOR_MAP_INTERLEAVE_NONE,
+        swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    if (result == CUDA_SUCCESS) continue;
+    return context_->StatusOf(result, "making a tensor map for " + PlaceOfStep(*launch.step));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Queue::Record(const WeftLaunch& launch) {
   const auto* kernel = reinterpret_cast<const Kernel*>(launch.kernel);
-  absl::Status status = CheckGpuLaunch(launch, kernel->num_parameters, kernel->max_scratch_bytes);
+  absl::Status status =
+      CheckGpuLaunch(launch, kernel->maps, kernel->num_parameters, kernel->max_scratch_bytes);
+  if (status.ok()) status = EncodeMaps(*kernel, launch);
   if (status.ok()) status = MoveLargeResults();
   if (!status.ok()) return status;
-  work_.Launch(*kernel, launch);
+  work_.Launch(*kernel, launch, maps_);
   return FlushWhereFull();
 }
 

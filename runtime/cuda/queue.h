@@ -81,6 +81,8 @@ class Queue final : public DeviceQueue {
   absl::Status Record(const WeftLaunch& launch);
   // CopyIn; `without_ring`: in small pieces where no ring can be had.
   absl::Status Bring(CUdeviceptr device, const char* host, size_t bytes, bool without_ring);
+  // Makes `maps_` for the launch.
+  absl::Status EncodeMaps(const Kernel& kernel, const WeftLaunch& launch);
   absl::Status FlushWhereFull();
   // Before anything that may overwrite large results: they cross now.
   absl::Status MoveLargeResults();
@@ -128,6 +130,7 @@ class Queue final : public DeviceQueue {
 
   // Of the run.
   Work work_;
+  std::vector<CUtensorMap> maps_;  // of the launch that is recorded
   std::vector<SmallResult> small_results_;
   std::vector<LargeResult> large_results_;
   std::unique_ptr<StagingRing> ring_;

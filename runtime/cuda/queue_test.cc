@@ -12,6 +12,7 @@
 #include "runtime/cuda/driver_api.h"
 #include "runtime/cuda/testing/device_fixture.h"
 #include "runtime/cuda/testing/test_driver.h"
+#include "runtime/testing/box_kernel.h"
 
 namespace weft {
 namespace {
@@ -96,6 +97,99 @@ TEST_F(QueueTest, ScratchIsPartOfTheWork) {
     ASSERT_TRUE(queue->Finish().ok());
   }
   EXPECT_EQ(cuda::CountInFakeDriver().executable_graphs, 2);
+}
+
+// Copies of rows of a matrix, each launch by a tensor map of what it reads.
+class BoxTest : public CudaDeviceTest {
+ protected:
+  static constexpr int64_t kRows = 3;
+  static constexpr size_t kBytes = kRows * 16 * sizeof(float);
+
+  BoxTest() {
+    cuda::ConfigureFakeDriver({.sm = 90});
+    code_ = device().Load(CodeOf(plan_testing::kBoxKernel), {.section = "code"}).value();
+    kernel_ = Find().value();
+    step_.label = "copy";
+    step_.nodes = "node";
+    step_.location = "model.cc:12";
+    step_.message = "";
+  }
+  ~BoxTest() override { code_ = nullptr; }
+
+  absl::StatusOr<WeftKernel> Find() {
+    return code_->Find({"boxes", 0, plan_testing::kBoxThreads, {&plan_testing::kBoxMap, 1}});
+  }
+  DeviceMemory Matrix(float first) {
+    DeviceMemory memory = device().Allocate(kBytes).value();
+    std::vector<float> values(kRows * 16);
+    for (float& value : values) value = first++;
+    EXPECT_TRUE(device().CopyIn(memory.data(), values.data(), kBytes).ok());
+    return memory;
+  }
+  std::vector<float> ValuesOf(const DeviceMemory& memory) {
+    std::vector<float> values(kRows * 16);
+    EXPECT_TRUE(device().CopyOut(values.data(), memory.data(), kBytes).ok());
+    return values;
+  }
+  // Twice, so that there is something to make a graph of.
+  absl::Status Copy(DeviceQueue& queue, const DeviceMemory& from, const DeviceMemory& to,
+                    int64_t rows = kRows) {
+    const int64_t sizes[] = {16, rows, 64};
+    void* buffers[] = {from.data(), to.data()};
+    const WeftLaunch launch = {kernel_, buffers, sizes, 2, 3, kRows, 0, &step_, nullptr};
+    WeftRunArgs args = {};
+    args.deadline = INT64_MAX;
+    queue.Bind(&args);
+    for (int i = 0; i < 2; ++i) (void)args.device->launch(args.queue, &launch);
+    return queue.Finish();
+  }
+
+  std::unique_ptr<DeviceCode> code_;
+  WeftKernel kernel_;
+  WeftStep step_ = {};
+};
+
+// They are of the addresses and sizes of the launch, alone, captured and replayed: other ones are
+// other work.
+TEST_F(BoxTest, TensorMapsAreOfTheLaunch) {
+  const DeviceMemory a = Matrix(10), b = Matrix(500), to = Matrix(0);
+  const auto queue = device().NewQueue(0).value();
+  const std::vector<float> of_a = ValuesOf(a), of_b = ValuesOf(b);
+  std::vector<float> one_row(of_a.size());
+  std::copy_n(of_a.begin(), 16, one_row.begin());
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(Copy(*queue, a, to).ok());
+    EXPECT_EQ(ValuesOf(to), of_a) << i;
+    ASSERT_TRUE(Copy(*queue, b, to).ok());
+    EXPECT_EQ(ValuesOf(to), of_b) << i;
+    // The rest of the boxes is outside of the tensor.
+    ASSERT_TRUE(Copy(*queue, a, to, 1).ok());
+    EXPECT_EQ(ValuesOf(to), one_row) << i;
+  }
+  EXPECT_EQ(cuda::CountInFakeDriver().captures, 3);
+  EXPECT_EQ(cuda::CountInFakeDriver().graph_launches, 9);
+}
+
+TEST_F(BoxTest, ATensorMapThatTheDriverRefuses) {
+  const DeviceMemory a = Matrix(10), to = Matrix(0);
+  const auto queue = device().NewQueue(0).value();
+  cuda::ConfigureFakeDriver({.sm = 90, .fail_tensor_map = 1});
+  EXPECT_THAT(Message(Copy(*queue, a, to)),
+              AllOf(HasSubstr("making a tensor map for copy at node (model.cc:12)"),
+                    HasSubstr("CUDA_ERROR_INVALID_VALUE")));
+  ASSERT_TRUE(Copy(*queue, a, to).ok());
+  EXPECT_EQ(ValuesOf(to), ValuesOf(a));
+}
+
+// Drivers before CUDA 12.0 have no function for it.
+TEST_F(BoxTest, ADriverThatMakesNoTensorMaps) {
+  code_ = nullptr;
+  device_ = cuda::FakeCudaDevice(0, cuda::kOldDriver).value();
+  code_ = device().Load(CodeOf(plan_testing::kBoxKernel), {.section = "code"}).value();
+  const absl::Status status = Find().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(Message(status), AllOf(HasSubstr("kernel 'boxes': takes tensor maps"),
+                                     HasSubstr("one for CUDA 12.0 or newer")));
 }
 
 TEST_F(QueueTest, OtherWorkIsAnotherGraphAndThereAreNotTooMany) {

@@ -1,14 +1,18 @@
 #include "runtime/cuda/work.h"
 
+#include <iterator>
+
 namespace weft::cuda {
 namespace {
 
-// The first word of an entry: its kind, and for a launch, above it, the number of parameters.
+// The first word of an entry: its kind, and for a launch, above it, the words of its parameters.
 enum Kind : uint64_t { kLaunch, kCopyWithin, kCopyIn, kCopyOut };
 constexpr int kKindBits = 8;
 // Words before a launch's parameters: kind, function, blocks, threads and shared memory of a block,
 // step.
 constexpr size_t kLaunchWords = 6;
+constexpr size_t kMapWords = sizeof(CUtensorMap) / 8;
+static_assert(sizeof(CUtensorMap) == kTensorMapBytes);
 // kind, to, from, bytes.
 constexpr size_t kCopyWords = 4;
 
@@ -23,16 +27,22 @@ Pointer PointerOf(uint64_t word) {
 
 }  // namespace
 
-void Work::Launch(const Kernel& kernel, const WeftLaunch& launch) {
-  const uint64_t num_parameters = uint64_t{launch.num_buffers} + launch.num_sizes;
-  words_.push_back(kLaunch | num_parameters << kKindBits);
+void Work::Launch(const Kernel& kernel, const WeftLaunch& launch,
+                  std::span<const CUtensorMap> maps) {
+  const uint32_t num_sizes = launch.num_sizes - NumMapSizes(kernel.maps);
+  const uint64_t num_words = maps.size() * kMapWords + launch.num_buffers + num_sizes;
+  words_.push_back(kLaunch | num_words << kKindBits);
   words_.push_back(WordOf(kernel.function));
   words_.push_back(static_cast<uint64_t>(launch.tiles));
   words_.push_back(kernel.block_threads);
   words_.push_back(static_cast<uint64_t>(launch.scratch_bytes));
   words_.push_back(WordOf(launch.step));
+  // First, so that they are aligned.
+  for (const CUtensorMap& map : maps) {
+    words_.insert(words_.end(), std::begin(map.opaque), std::end(map.opaque));
+  }
   for (uint32_t i = 0; i < launch.num_buffers; ++i) words_.push_back(WordOf(launch.buffers[i]));
-  for (uint32_t i = 0; i < launch.num_sizes; ++i) {
+  for (uint32_t i = 0; i < num_sizes; ++i) {
     words_.push_back(static_cast<uint64_t>(launch.sizes[i]));
   }
   ++size_;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "runtime/core/executor.h"
@@ -29,7 +30,8 @@ struct Issued {
 // memory, and to fill one again allocates nothing.
 class Work {
  public:
-  void Launch(const Kernel& kernel, const WeftLaunch& launch);
+  // `maps`: those that the kernel takes, made for this launch.
+  void Launch(const Kernel& kernel, const WeftLaunch& launch, std::span<const CUtensorMap> maps);
   void CopyWithin(CUdeviceptr to, CUdeviceptr from, size_t bytes);
   // Host memory is pinned.
   void CopyIn(CUdeviceptr to, const void* from, size_t bytes);

@@ -1,6 +1,7 @@
 #include "runtime/ptx_emulator/buffer_launch.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "runtime/ptx_emulator/text.h"
@@ -44,7 +45,18 @@ absl::Status LaunchOnBuffers(Emulator& emulator, const BufferLaunch& launch) {
     if (!status.ok()) return status;
   }
   if (launch.blocks > 0) {
+    struct alignas(64) Encoded {
+      std::array<std::byte, kTensorMapBytes> bytes{};
+    };
+    std::vector<Encoded> maps(launch.maps.size());
     std::vector<const void*> parameters;
+    for (size_t i = 0; i < maps.size(); ++i) {
+      if (launch.maps[i].rank > 0) {
+        absl::Status status = EncodeTensorMap(launch.maps[i], &maps[i].bytes);
+        if (!status.ok()) return status;
+      }
+      parameters.push_back(&maps[i].bytes);
+    }
     for (const BufferLaunch::Buffer& buffer : launch.buffers) parameters.push_back(&buffer.address);
     for (const int64_t& size : launch.sizes) parameters.push_back(&size);
     absl::Status status =

@@ -9,17 +9,19 @@
 
 #include "absl/status/status.h"
 #include "runtime/ptx_emulator/emulator.h"
+#include "runtime/ptx_emulator/tensor_map.h"
 
 namespace weft::ptx {
 
-// A kernel as plans launch it: its parameters, 8 bytes each, are the addresses of buffers
-// (operands, then results) and then sizes.
+// A kernel as plans launch it: its parameters are tensor maps, and then, 8 bytes each, the
+// addresses of buffers (operands, then results) and sizes.
 struct BufferLaunch {
   struct Buffer {
     uint64_t address = 0;
     uint64_t bytes = 0;
   };
   FunctionHandle function;
+  std::vector<TensorMap> maps;  // those without dimensions are zeros
   std::vector<Buffer> buffers;
   size_t num_results = 0;  // the last of them; one may lie in the buffer of an operand
   std::span<const int64_t> sizes;
@@ -29,9 +31,9 @@ struct BufferLaunch {
   std::function<absl::Status()> interrupt;  // as in LaunchOptions
 };
 
-// Runs it. Errors as of Emulator::Launch, where the kernel touches other memory than its buffers or
-// writes to an operand in whose buffer no result lies, and Internal where it leaves bytes of a
-// result unwritten, whatever was there before.
+// Runs it. Errors as of Emulator::Launch and EncodeTensorMap, where the kernel touches other memory
+// than its buffers or writes to an operand in whose buffer no result lies, and Internal where it
+// leaves bytes of a result unwritten, whatever was there before.
 absl::Status LaunchOnBuffers(Emulator& emulator, const BufferLaunch& launch);
 
 }  // namespace weft::ptx

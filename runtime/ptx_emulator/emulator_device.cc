@@ -14,6 +14,7 @@
 #include "runtime/cuda/capability.h"
 #include "runtime/gpu_kernel.h"
 #include "runtime/ptx_emulator/buffer_launch.h"
+#include "runtime/ptx_emulator/kernel_map.h"
 
 namespace weft {
 namespace {
@@ -23,6 +24,7 @@ uint64_t AddressOf(const void* pointer) { return reinterpret_cast<uint64_t>(poin
 struct EmulatedKernel {
   ptx::FunctionHandle function;
   uint32_t block_threads = 0;
+  std::vector<KernelMap> maps;
   int64_t num_parameters = 0;
   uint32_t max_scratch_bytes = 0;
 };
@@ -52,8 +54,12 @@ class EmulatorCode final : public DeviceCode {
     const uint32_t scratch = most - std::min(most, declared);
     status = emulator_->SetMaxDynamicShared(*function, scratch);
     if (!status.ok()) return status;
-    kernels_.push_back(std::make_unique<EmulatedKernel>(EmulatedKernel{
-        *function, kernel.block_threads, static_cast<int64_t>(parameters.size()), scratch}));
+    kernels_.push_back(
+        std::make_unique<EmulatedKernel>(EmulatedKernel{*function,
+                                                        kernel.block_threads,
+                                                        {kernel.maps.begin(), kernel.maps.end()},
+                                                        static_cast<int64_t>(parameters.size()),
+                                                        scratch}));
     return reinterpret_cast<WeftKernel>(kernels_.back().get());
   }
 
@@ -128,7 +134,8 @@ class EmulatorQueue final : public DeviceQueue {
 
   int Do(const WeftLaunch& launch) {
     const auto* kernel = reinterpret_cast<const EmulatedKernel*>(launch.kernel);
-    absl::Status status = CheckGpuLaunch(launch, kernel->num_parameters, kernel->max_scratch_bytes);
+    absl::Status status =
+        CheckGpuLaunch(launch, kernel->maps, kernel->num_parameters, kernel->max_scratch_bytes);
     if (!status.ok()) return Keep(std::move(status));
     ptx::BufferLaunch checked;
     checked.function = kernel->function;
@@ -137,7 +144,7 @@ class EmulatorQueue final : public DeviceQueue {
           {AddressOf(launch.buffers[i]), static_cast<uint64_t>(weft_launch_bytes(&launch, i))});
     }
     checked.num_results = launch.step->num_results;
-    checked.sizes = {launch.sizes, launch.num_sizes};
+    SetMaps(kernel->maps, {launch.sizes, launch.num_sizes}, &checked);
     checked.blocks = launch.tiles;
     checked.block_threads = kernel->block_threads;
     checked.dynamic_shared_bytes = static_cast<uint32_t>(launch.scratch_bytes);

@@ -188,6 +188,78 @@ TEST(EmulatorDevice, NothingStopsARunThatHasCommitted) {
   }
 }
 
+// MakeBoxPackage, with another number for size `which` of the tensor that its map is of.
+plan_testing::TestPackage PackageWithTensorMap(int which, int64_t number) {
+  plan_testing::TestPackage package = plan_testing::MakeBoxPackage();
+  Plan& plan = *package.manifest.mutable_targets(0)->mutable_plans(0);
+  Formula* formula = plan.add_formulas();
+  formula->set_op(Formula::CONSTANT);
+  formula->set_value(number);
+  plan.mutable_blocks(0)->mutable_steps(0)->mutable_launch()->set_sizes(
+      which, static_cast<uint32_t>(plan.formulas_size() - 1));
+  return package;
+}
+
+HostTensor RowsOf16(int64_t rows) {
+  HostTensor x = *HostTensor::Create(DataType::kF32, {rows, 16});
+  float next = 0;
+  for (float& value : x.mutable_values<float>()) value = next++;
+  return x;
+}
+
+TEST(EmulatorDevice, TensorMapsAreParameters) {
+  const auto session = Open(plan_testing::MakeBoxPackage(), {.sm = 90});
+  ASSERT_TRUE(session.ok()) << session.status();
+  for (const int64_t rows : {3, 1, 0, 5}) {
+    const HostTensor x = RowsOf16(rows);
+    const auto y = (*session)->Run("copy", {{"x", x}});
+    ASSERT_TRUE(y.ok()) << y.status();
+    EXPECT_EQ(y->at("y").ToString(1000), x.ToString(1000));
+  }
+}
+
+// What a package states is compared with the buffer before anything runs.
+TEST(EmulatorDevice, TensorMapsOfOtherMemoryAreRefused) {
+  constexpr int kRows = 1, kStride = 2;
+  const auto run = [](int which, int64_t number) -> absl::Status {
+    const auto session = Open(PackageWithTensorMap(which, number), {.sm = 90});
+    if (!session.ok()) return session.status();
+    return (*session)->Run("copy", {{"x", RowsOf16(3)}}).status();
+  };
+  const auto refused = [&](int which, int64_t number, const char* message) {
+    const absl::Status status = run(which, number);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr("signature 'copy': boxes at node_boxes"),
+                      HasSubstr(std::string("expected a tensor map with ") + message)));
+  };
+  refused(kRows, 4, "a tensor within its buffer");
+  refused(kRows, -1, "sizes from 0 to 2147483647");
+  refused(kRows, int64_t{1} << 40, "sizes from 0 to 2147483647");
+  refused(kStride, 68, "strides that are multiples of 16 bytes");
+  refused(kStride, 1 << 20, "a tensor within its buffer");
+  // A map of less memory gives zeros for the rest, and one of none is not for use.
+  EXPECT_TRUE(run(kRows, 2).ok()) << run(kRows, 2);
+  EXPECT_THAT(std::string(run(kRows, 0).message()),
+              HasSubstr("tensor map: expected one, got other bytes"));
+}
+
+// The kernel has as many as the plan states.
+TEST(EmulatorDevice, TensorMapsThatTheKernelDoesNotTake) {
+  plan_testing::TestPackage package = plan_testing::MakeBoxPackage();
+  Kernel& kernel = *package.manifest.mutable_targets(0)->mutable_plans(0)->mutable_kernels(0);
+  const TensorMap map = kernel.maps(0);
+  kernel.clear_maps();
+  EXPECT_THAT(std::string(Open(package, {.sm = 90}).status().message()),
+              HasSubstr("kernel 'boxes': expected a parameter of 8 bytes, got one of 128"));
+  *kernel.add_maps() = map;
+  std::string& code = package.code[0].second;
+  const std::string parameter = ".align 64 .b8 map[128]";
+  code.replace(code.find(parameter), parameter.size(), ".u64 map");
+  EXPECT_THAT(std::string(Open(package, {.sm = 90}).status().message()),
+              HasSubstr("kernel 'boxes': expected a parameter of 128 bytes, got one of 8"));
+}
+
 // A kernel without an end is found, also without a deadline.
 TEST(EmulatorDevice, StepsAreBounded) {
   plan_testing::TestPackage package = plan_testing::MakeTestPackage();

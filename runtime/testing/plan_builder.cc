@@ -5,6 +5,7 @@
 
 #include "proto/container.h"
 #include "proto/safetensors.h"
+#include "runtime/testing/box_kernel.h"
 #include "runtime/testing/test_code.h"
 #include "runtime/testing/test_kernels.h"
 
@@ -385,6 +386,34 @@ TestPackage MakeTestPackage() {
     memcpy(&package.constants[static_cast<size_t>(64 + 4 * i)], &half, sizeof(half));
   }
   package.code = {{"code.x86-64-v3", TestCode()}};
+  return package;
+}
+
+TestPackage MakeBoxPackage() {
+  PlanBuilder b("copy");
+  const Dim rows = b.Symbol("rows", 0, 0), columns = b.Static(16);
+  const uint32_t x = b.Input("x", DataType::kF32, {rows, columns}),
+                 y = b.Output("y", DataType::kF32, {rows, columns});
+  const uint32_t kernel = b.Kernel("boxes", 0);
+  b.Launch(0, kernel, {x, y}, {columns.formula, rows.formula, b.Constant(64)}, rows.formula);
+  weft::Kernel& made = *b.plan().mutable_kernels(static_cast<int>(kernel));
+  made.set_block_threads(kBoxThreads);
+  TensorMap* map = made.add_maps();
+  map->set_buffer(kBoxMap.buffer);
+  map->set_element_bytes(kBoxMap.element_bytes);
+  map->set_swizzle_bytes(kBoxMap.swizzle_bytes);
+  for (uint32_t i = 0; i < kBoxMap.rank; ++i) map->add_box(kBoxMap.box[i]);
+  TestPackage package;
+  package.manifest.set_version(3);
+  package.manifest.set_min_consumer(3);
+  package.manifest.set_name("boxes");
+  package.manifest.set_producer_name("plan_builder");
+  TargetPlans* target = package.manifest.add_targets();
+  target->set_target("cuda:sm_90");
+  target->set_code_section("code.sm_90");
+  *target->add_plans() = b.Build();
+  AddSignature(target->plans(0), &package.manifest);
+  package.code = {{"code.sm_90", kBoxKernel}};
   return package;
 }
 

@@ -108,6 +108,10 @@ TestPackage MakeTestPackage();
 // Besides, the same plans for GPUs, cuda:sm_80.
 void AddGpuTarget(TestPackage* package);
 
+// A package for GPUs, cuda:sm_90, with copy: x f32[rows, 16] -> y, the same, by a kernel that takes
+// a tensor map (box_kernel.h). The sizes of its launch are those of the map: 16, rows, and 64.
+TestPackage MakeBoxPackage();
+
 }  // namespace weft::plan_testing
 
 #endif  // WEFT_RUNTIME_TESTING_PLAN_BUILDER_H_

@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
   const std::vector<std::pair<std::string, std::string>> seeds = {
       {"package", package.Bytes()},
       {"gpu_package", gpu_package.Bytes()},
+      {"box_package", weft::plan_testing::MakeBoxPackage().Bytes()},
       {"manifest", package.manifest.SerializeAsString()},
       {"checkpoint", weft::WriteSafetensors(tensors, {{"epoch", "3"}})},
       {"safetensors", WithoutChecksum(weft::WriteSafetensors(tensors))},

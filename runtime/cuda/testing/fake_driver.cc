@@ -14,6 +14,7 @@
 #include "runtime/cuda/driver_api.h"
 #include "runtime/cuda/testing/fake_cubin.h"
 #include "runtime/cuda/testing/fake_gpu.h"
+#include "runtime/ptx_emulator/tensor_map.h"
 
 namespace weft::cuda {
 namespace {
@@ -416,6 +417,36 @@ CUresult cuFuncGetParamInfo(CUfunction function, size_t index, size_t* offset, s
   for (size_t i = 0; i < index; ++i) *offset += parameters[i].bytes;
   *bytes = parameters[index].bytes;
   return CUDA_SUCCESS;
+}
+
+// In the emulator's form.
+CUresult cuTensorMapEncodeTiled(CUtensorMap* map, CUtensorMapDataType type, uint32_t rank,
+                                void* address, const uint64_t* sizes, const uint64_t* strides,
+                                const uint32_t* box, const uint32_t* element_strides,
+                                CUtensorMapInterleave, CUtensorMapSwizzle swizzle,
+                                CUtensorMapL2promotion, CUtensorMapFloatOOBfill) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  if (const CUresult result = Ready(); result != CUDA_SUCCESS) return result;
+  if (FakeGpu::Fails(&gpu.options.fail_tensor_map)) return CUDA_ERROR_INVALID_VALUE;
+  if (rank < 1 || rank > 5 || reinterpret_cast<uintptr_t>(map) % 64 != 0) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  ptx::TensorMap tensor;
+  tensor.address = reinterpret_cast<uintptr_t>(address);
+  tensor.rank = static_cast<int>(rank);
+  tensor.element_bytes = type == CU_TENSOR_MAP_DATA_TYPE_UINT64   ? 8
+                         : type == CU_TENSOR_MAP_DATA_TYPE_UINT32 ? 4
+                         : type == CU_TENSOR_MAP_DATA_TYPE_UINT16 ? 2
+                                                                  : 1;
+  for (uint32_t i = 0; i < rank; ++i) {
+    if (element_strides[i] != 1) return CUDA_ERROR_INVALID_VALUE;
+    tensor.sizes[i] = sizes[i];
+    tensor.box[i] = box[i];
+    if (i > 0) tensor.stride_bytes[i] = strides[i - 1];
+  }
+  tensor.swizzle_bytes = swizzle == CU_TENSOR_MAP_SWIZZLE_NONE ? 0 : 16u << swizzle;
+  return EncodeTensorMap(tensor, map).ok() ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {

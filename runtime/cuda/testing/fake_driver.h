@@ -25,7 +25,8 @@ struct FakeDriverOptions {
   int64_t fail_allocation = 0, fail_pinning = 0, fail_load = 0, fail_launch = 0;
   int64_t fail_capture = 0, fail_instantiate = 0, fail_graph_launch = 0, fail_record = 0;
   int launch_result = 701;  // of the launch that fails
-  bool no_memory = false;   // every allocation fails
+  int64_t fail_tensor_map = 0;
+  bool no_memory = false;  // every allocation fails
   bool no_pinned = false;
   bool no_machine_code = false;  // it is of a newer toolkit
   // Which kernel stops at an illegal address when its turn comes, or what else it does.
