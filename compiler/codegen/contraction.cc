@@ -57,7 +57,7 @@ class ContractionEmitter {
     status = SetOperands();
     if (!status.ok()) return status;
     const ContractionOp op(root_);
-    status = op.is_matmul() ? DescribeMatMul(op) : DescribeConvolution(op);
+    status = op.is_matmul() ? DescribeMatMul() : DescribeConvolution(op);
     if (!status.ok()) return status;
     if (shape_.parts > 1) {
       // Parts differ in their steps alone.
@@ -148,20 +148,15 @@ class ContractionEmitter {
            shape_.segments * shape_.depth;
   }
 
-  absl::Status DescribeMatMul(const ContractionOp& op) {
-    const bool transpose_a = op.Flag("transpose_a"), transpose_b = op.Flag("transpose_b");
-    const Shape a = ir::ShapeOf(root_->getOperand(0)), b = ir::ShapeOf(root_->getOperand(1));
-    const size_t rank = a.size();
-    // Rows of one matrix: a batch that went into the rows is gone from the batches.
-    const DimExpr& m = shape_.rows;
-    const DimExpr &n = shape_.columns, &k = shape_.depth;
-    c_.left_base = Times(m * k);
-    c_.left_row_stride = k_.Size(transpose_a ? DimExpr(1) : k);
-    c_.left_depth_stride = k_.Size(transpose_a ? a[rank - 1] : DimExpr(1));
-    const bool shared = b.size() == 2 && rank > 2;
-    c_.right_base = Times(shared ? DimExpr(0) : c_.right_in_panels ? PanelsOfBatch() : k * n);
-    c_.right_depth_stride = k_.Size(transpose_b ? DimExpr(1) : n);
-    c_.right_column_stride = k_.Size(transpose_b ? k : DimExpr(1));
+  absl::Status DescribeMatMul() {
+    const auto& [left, right] = *shape_.matrices;
+    c_.left_base = Times(left.batch);
+    c_.left_row_stride = k_.Size(left.own);
+    c_.left_depth_stride = k_.Size(left.depth);
+    const bool panels = c_.right_in_panels && right.batch != DimExpr(0);
+    c_.right_base = Times(panels ? PanelsOfBatch() : right.batch);
+    c_.right_depth_stride = k_.Size(right.depth);
+    c_.right_column_stride = k_.Size(right.own);
     return absl::OkStatus();
   }
 

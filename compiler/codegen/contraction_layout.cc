@@ -14,7 +14,8 @@ DimExpr DividedBy(const DimExpr& x, int64_t divisor) {
   return exact ? *exact : DimExpr::FloorDiv(x, divisor);
 }
 
-ContractionShape MatMulShape(const Shape& a, const Shape& b, const Shape& y, bool transpose_a) {
+ContractionShape MatMulShape(const Shape& a, const Shape& b, const Shape& y, bool transpose_a,
+                             bool transpose_b) {
   const size_t rank = y.size();
   ContractionShape shape;
   shape.batches = NumElements(y, 0, rank - 2);
@@ -28,12 +29,35 @@ ContractionShape MatMulShape(const Shape& a, const Shape& b, const Shape& y, boo
     shape.rows = shape.rows * shape.batches;
     shape.batches = 1;
   }
+  const DimExpr one = 1;
+  // Rows of one matrix: a batch that went into the rows is gone from the batches.
+  shape.matrices = {
+      .left = {.batch = shape.rows * shape.depth,
+               .own = transpose_a ? one : shape.depth,
+               .depth = transpose_a ? a[rank - 1] : one},
+      .right = {.batch = b.size() == 2 && rank > 2 ? DimExpr(0) : shape.depth * shape.columns,
+                .own = transpose_b ? shape.depth : one,
+                .depth = transpose_b ? one : shape.columns}};
   return shape;
+}
+
+// Of a convolution, or its filter's gradient, whose windows are pixels.
+ContractionShape::Matrices PixelMatrices(const DimExpr& channels, const DimExpr& columns,
+                                         bool pixels_are_depth) {
+  const DimExpr one = 1;
+  return {.left = {.batch = 0,
+                   .own = pixels_are_depth ? one : channels,
+                   .depth = pixels_are_depth ? channels : one},
+          .right = {.batch = 0, .own = one, .depth = columns}};
+}
+
+bool IsPointwise(const Shape& filter, llvm::ArrayRef<int64_t> strides) {
+  return filter[0] == DimExpr(1) && filter[1] == DimExpr(1) && strides[0] == 1 && strides[1] == 1;
 }
 
 // `image` is [n, h, w, c], `filter` [kh, kw, c / groups, o], `out` [n, oh, ow, o].
 ContractionShape ConvolutionShape(const Shape& filter, const Shape& out, int64_t groups,
-                                  int64_t dilation_w) {
+                                  llvm::ArrayRef<int64_t> strides, int64_t dilation_w) {
   ContractionShape shape;
   shape.depthwise = groups > 1 && filter[2] == DimExpr(1) && filter[3] == DimExpr(groups);
   shape.batches = shape.depthwise ? 1 : groups;
@@ -46,6 +70,9 @@ ContractionShape ConvolutionShape(const Shape& filter, const Shape& out, int64_t
   } else {
     shape.segments = filter[0] * filter[1];
     shape.depth = filter[2];
+  }
+  if (IsPointwise(filter, strides) && groups == 1) {
+    shape.matrices = PixelMatrices(filter[2], shape.columns, /*pixels_are_depth=*/false);
   }
   return shape;
 }
@@ -60,13 +87,15 @@ ContractionShape FilterGradShape(const Shape& filter, const Shape& out, int64_t 
   shape.segments = out[0] * out[1];
   shape.depth = out[2];
   shape.left_across = true;
-  const bool pointwise = filter[0] == DimExpr(1) && filter[1] == DimExpr(1);
-  if (pointwise && strides[0] == 1 && strides[1] == 1) {
+  if (IsPointwise(filter, strides)) {
     // Without gaps, all lines of the image are one.
     shape.depth = shape.segments * shape.depth;
     shape.segments = 1;
     shape.left_across = shape.depthwise;
     shape.left_transposed = !shape.depthwise;
+    if (groups == 1) {
+      shape.matrices = PixelMatrices(filter[2], shape.columns, /*pixels_are_depth=*/true);
+    }
   }
   return shape;
 }
@@ -108,13 +137,14 @@ ContractionShape ShapeOfContraction(mlir::Operation* op) {
   const Shape a = ir::ShapeOf(op->getOperand(0)), b = ir::ShapeOf(op->getOperand(1));
   ContractionShape shape;
   if (contraction.is_matmul()) {
-    shape = MatMulShape(a, b, contraction.result(), contraction.Flag("transpose_a"));
+    shape = MatMulShape(a, b, contraction.result(), contraction.Flag("transpose_a"),
+                        contraction.Flag("transpose_b"));
   } else if (contraction.is_filter_grad()) {
     shape = FilterGradShape(contraction.result(), b, contraction.Int("groups"),
                             contraction.Ints("strides"));
   } else {
     shape = ConvolutionShape(b, contraction.result(), contraction.Int("groups"),
-                             contraction.Ints("dilations")[1]);
+                             contraction.Ints("strides"), contraction.Ints("dilations")[1]);
   }
   shape.parts = contraction.parts();
   shape.part_steps = contraction.part_steps();

@@ -4,6 +4,7 @@
 #define WEFT_COMPILER_CODEGEN_CONTRACTION_LAYOUT_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "compiler/codegen/target.h"
 #include "kernels/cpu/contraction.h"
@@ -45,6 +46,12 @@ class ContractionOp {
   int64_t parts_ = 1, part_steps_ = 0;
 };
 
+// Where the elements of an operand are, of which each batch has a matrix: what lies between one
+// batch and the next, one of its own (rows of left, columns of right), one step of depth. Elements.
+struct MatrixStrides {
+  DimExpr batch, own, depth;
+};
+
 // A contraction as kernels/cpu/contraction.h has it: for each batch, a matrix of rows x columns of
 // sums over segments x depth. Groups of a convolution are batches.
 struct ContractionShape {
@@ -54,6 +61,12 @@ struct ContractionShape {
   bool depthwise = false;
   // As in kernels/cpu/contraction.h.
   bool left_transposed = false, left_across = false;
+  // Where both operands are matrices in memory; those of a convolution are where its windows are
+  // pixels, of all channels. Batches are those of the whole.
+  struct Matrices {
+    MatrixStrides left, right;
+  };
+  std::optional<Matrices> matrices;
   // Parts of the segments x depth steps, each of so many but for the last, which may have fewer.
   // They are batches: batch g of part p is number p * whole_batches() + g.
   int64_t parts = 1, part_steps = 0;

@@ -16,7 +16,7 @@
 namespace weft {
 namespace {
 
-// Bytes of parameters, which are pointers and sizes, that every driver takes for a GPU's kernel.
+// Bytes of parameters (tensor maps, pointers and sizes) that every driver takes for a GPU's kernel.
 constexpr size_t kMaxCudaParameters = 4352;
 
 bool IsLoopOp(mlir::Operation* op) {
@@ -119,11 +119,12 @@ absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& targe
   if (spec->bytes.IsOverflow()) spec->bytes = DimExpr(0);
   if (target.kind != Target::Kind::kCuda) return spec;
   const size_t buffers = fusion->getNumOperands() + fusion->getNumResults();
-  if (8 * (buffers + spec->sizes.size()) > kMaxCudaParameters) {
+  const size_t sizes = spec->sizes.size() - NumMapSizes(spec->maps);
+  if (kTensorMapBytes * spec->maps.size() + 8 * (buffers + sizes) > kMaxCudaParameters) {
     kernels.lookupSymbol(spec->symbol)->erase();
     return absl::UnimplementedError(absl::StrCat(
         "expected a kernel of at most ", kMaxCudaParameters / 8, " tensors and sizes for ",
-        target.name, ", got one of ", buffers, " and ", spec->sizes.size(), ", at ",
+        target.name, ", got one of ", buffers, " and ", sizes, ", at ",
         ir::Describe(fusion.getLoc()), "; compute what it concatenates or joins in parts"));
   }
   return spec;

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "proto/dim_expr.h"
+#include "runtime/tensor_map.h"
 
 namespace mlir {
 class ModuleOp;
@@ -24,10 +25,14 @@ struct Target;
 struct KernelSpec {
   // Name of the kernel's function in the module.
   std::string symbol;
-  // Values of the kernel's `sizes` argument.
+  // Values of the kernel's `sizes` argument, and then those of its tensor maps.
   std::vector<DimExpr> sizes;
+  // Of a GPU: the tensor maps that the kernel takes before its buffers, which are numbered as
+  // there.
+  std::vector<KernelMap> maps;
   // Number of independent tiles; fixed by the sizes alone, 0 where there is nothing to compute. For
-  // a GPU, each is one block of `block_threads` threads, and all blocks are one launch.
+  // a GPU, each is one block of `block_threads` threads, and all blocks are one launch. (A block
+  // may go on to other tiles of its own: then these are no more than the GPU has multiprocessors.)
   DimExpr tiles;
   int block_threads = 0;
   // Scratch that each thread needs, in bytes; of a GPU, each block: shared memory besides what the

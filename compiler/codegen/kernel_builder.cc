@@ -392,6 +392,23 @@ Type SharedType(mlir::OpBuilder& b, Type type) {
 
 }  // namespace
 
+// The maps come first, since they are aligned. Each is a parameter itself, not a copy of it: the
+// backend says so (nvvm.grid_constant).
+Value KernelBuilder::TensorMap(Value buffer, KernelMap map, const std::vector<DimExpr>& numbers) {
+  map.buffer = static_cast<uint32_t>(llvm::find(buffers_, buffer) - buffers_.begin());
+  const auto bytes = LLVM::LLVMArrayType::get(b().getI8Type(), kTensorMapBytes);
+  const mlir::NamedAttribute attributes[] = {
+      b().getNamedAttr("llvm.byval", mlir::TypeAttr::get(bytes)),
+      b().getNamedAttr("llvm.align", b().getI64IntegerAttr(64))};
+  const auto position = static_cast<unsigned>(maps_.size());
+  [[maybe_unused]] const mlir::LogicalResult inserted =
+      function_.insertArgument(position, LLVM::LLVMPointerType::get(b().getContext()),
+                               b().getDictionaryAttr(attributes), function_.getLoc());
+  maps_.push_back(map);
+  map_sizes_.insert(map_sizes_.end(), numbers.begin(), numbers.end());
+  return function_.getArgument(position);
+}
+
 Value KernelBuilder::LoadShared(Type type, Value array, Value index) {
   const Type stored = SharedType(b(), type);
   const int64_t lanes = std::max<int64_t>(
@@ -435,6 +452,8 @@ void KernelBuilder::Finish(KernelSpec& spec) {
   Finish();
   spec.symbol = function_.getName().str();
   spec.sizes = sizes_;
+  spec.sizes.insert(spec.sizes.end(), map_sizes_.begin(), map_sizes_.end());
+  spec.maps = maps_;
 }
 
 }  // namespace weft

@@ -39,8 +39,9 @@ struct Guard {
 };
 
 // Emits into a new function with the fusion's operands and then its results as buffers. For a CPU
-// it has the form of runtime/core/kernel_abi.h. For a GPU its parameters are the buffers' addresses
-// and then the sizes (i64), and it is what one thread does. The caller names it.
+// it has the form of runtime/core/kernel_abi.h. For a GPU its parameters are tensor maps, where it
+// has some, the buffers' addresses and then the sizes (i64), and it is what one thread does. The
+// caller names it.
 class KernelBuilder : public CodeBuilder {
  public:
   KernelBuilder(plan::FusionOp fusion, mlir::ModuleOp kernels, const Target& target);
@@ -131,13 +132,17 @@ class KernelBuilder : public CodeBuilder {
   mlir::Value BlockScratch();
   mlir::Value LoadShared(mlir::Type type, mlir::Value array, mlir::Value index);
   void StoreShared(mlir::Value value, mlir::Value array, mlir::Value index);
+  // Of a GPU from compute capability 9.0 on: the address (generic) of a tensor map that the kernel
+  // takes, of a tensor in one of its buffers; `map.buffer` is filled in. `numbers`: its sizes and
+  // strides, as TensorMap in proto/plan.proto has them.
+  mlir::Value TensorMap(mlir::Value buffer, KernelMap map, const std::vector<DimExpr>& numbers);
   // Conditions, one or per lane; null means true.
   mlir::Value Both(mlir::Value x, mlir::Value y);
 
   // Ends the function. Equal instructions inside loops that depend on nothing in them are moved
   // out.
   void Finish();
-  // The same, and fills in `spec.symbol` and `spec.sizes`.
+  // The same, and fills in `spec.symbol`, `spec.sizes` and `spec.maps`.
   void Finish(KernelSpec& spec);
 
   // `sizes` so far.
@@ -167,6 +172,8 @@ class KernelBuilder : public CodeBuilder {
     std::map<DimExpr, mlir::Value> values;  // of its products
   };
   std::optional<Multiple> multiple_;
+  std::vector<KernelMap> maps_;
+  std::vector<DimExpr> map_sizes_;
   bool streams_ = false;
   int num_shared_ = 0;
 };

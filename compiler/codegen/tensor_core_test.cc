@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iostream>
 #include <limits>
+#include <optional>
 #include <random>
 #include <sstream>
 #include <utility>
@@ -85,8 +86,9 @@ TEST(TensorCore, LargeProductsAreMatrixInstructionsOnAsynchronousCopies) {
               HasSubstr("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"));
 }
 
+// Tensor maps want rows of a multiple of 16 bytes: what has others is copied by all threads.
 TEST(TensorCore, LargeProductsOfSm90aAreOfWarpgroups) {
-  const std::string ptx = PtxOf({{}, 4096, 4096, 4096}, DataType::kBF16, "cuda:sm_90a");
+  const std::string ptx = PtxOf({{}, 4096, 4096, 4100}, DataType::kBF16, "cuda:sm_90a");
   // 64 steps of depth; what threads copied is for asynchronous operations before the barrier.
   EXPECT_EQ(CountOf(ptx, "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16"), 4);
   const size_t loop = ptx.find("fence.proxy.async.shared::cta");
@@ -94,12 +96,79 @@ TEST(TensorCore, LargeProductsOfSm90aAreOfWarpgroups) {
   EXPECT_LT(ptx.find("bar.sync", loop), ptx.find("wgmma.mma_async", loop));
   EXPECT_THAT(ptx, HasSubstr("wgmma.wait_group.sync.aligned \t1"));
   EXPECT_THAT(ptx, AllOf(HasSubstr("cp.async.cg.shared.global"), Not(HasSubstr("ldmatrix")),
-                         Not(HasSubstr("mma.sync"))));
+                         Not(HasSubstr("mma.sync")), Not(HasSubstr("cp.async.bulk"))));
   EXPECT_THAT(PtxOf({{}, 65536, 128, 4096}, DataType::kF16, "cuda:sm_90a"),
               HasSubstr("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16"));
   // A row of 32 of them is half of a warpgroup's.
   EXPECT_THAT(PtxOf({{}, 32, 8192, 4096}, DataType::kF16, "cuda:sm_90a"),
               AllOf(HasSubstr("mma.sync"), Not(HasSubstr("wgmma"))));
+}
+
+constexpr char kBoxCopy[] = "cp.async.bulk.tensor.2d.shared::cluster.global";
+
+// One warpgroup besides brings boxes of the operands: those of whole matrices, or of batches of
+// them.
+TEST(TensorCore, TensorMapsBringWhatLiesInRowsOf16Bytes) {
+  for (const bool ta : {false, true}) {
+    for (const bool tb : {false, true}) {
+      SCOPED_TRACE(absl::StrCat(ta, " ", tb));
+      const std::string ptx = PtxOf({{}, 4096, 4096, 4096, ta, tb}, DataType::kBF16, "cuda:sm_90a");
+      EXPECT_THAT(ptx, AllOf(HasSubstr(".reqntid 384"), HasSubstr("setmaxnreg.inc")));
+      EXPECT_EQ(CountOf(ptx, ".param .align 64 .b8 "), 2);
+      // A tile of 128 x 256 in panels of 64, where those are not rows of the depth.
+      EXPECT_EQ(CountOf(ptx, kBoxCopy), (ta ? 2 : 1) + (tb ? 1 : 4));
+      EXPECT_EQ(CountOf(ptx, "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16"), 4);
+      EXPECT_THAT(ptx, AllOf(HasSubstr("mbarrier.try_wait.parity"),
+                             HasSubstr("mbarrier.arrive.expect_tx"), Not(HasSubstr("cp.async.c")),
+                             Not(HasSubstr("cp.async.wait_group")), Not(HasSubstr("ld.global"))));
+    }
+  }
+  const auto maps = [](const Product& p, DataType dtype, const Target& target,
+                       const std::string& open = "") {
+    TestFusion fusion(target);
+    const absl::Status compiled = fusion.TryText("contraction", ProductBody(p, dtype, open));
+    EXPECT_TRUE(compiled.ok()) << compiled;
+    EXPECT_EQ(fusion.spec().maps.empty(), fusion.ptx().find("cp.async.bulk") == std::string::npos);
+    return fusion.spec().maps;
+  };
+  const Target target = *Target::Parse("cuda:sm_90a");
+  const DataType f16 = DataType::kF16;
+  const std::vector<KernelMap> two = maps({{}, 4096, 4096, 4096, true, true}, f16, target);
+  ASSERT_EQ(two.size(), 2u);
+  EXPECT_EQ(two[0], (KernelMap{0, 2, 128, 2, {64, 64}}));
+  EXPECT_EQ(two[1], (KernelMap{1, 2, 128, 2, {64, 256}}));
+  const std::vector<KernelMap> three = maps({{8}, 4096, 4096, 4096}, f16, target);
+  ASSERT_EQ(three.size(), 2u);
+  EXPECT_EQ(three[0], (KernelMap{0, 2, 128, 3, {64, 128, 1}}));
+  EXPECT_EQ(three[1], (KernelMap{1, 2, 128, 3, {64, 64, 1}}));
+  // One right operand for all of the batch.
+  const std::vector<KernelMap> shared =
+      maps({{8}, 4096, 4096, 4096, false, false, true}, f16, target);
+  ASSERT_EQ(shared.size(), 2u);
+  EXPECT_EQ(shared[0].rank, 2u);
+  EXPECT_EQ(shared[1].rank, 2u);
+  EXPECT_EQ(maps({{8}, 4096, 4096, 4096, true, false, true}, f16, target)[1].rank, 2u);
+  // Open sizes, as long as strides are known well enough.
+  for (const char* open : {"m", "b", "bm"}) {
+    EXPECT_EQ(maps({{8}, 4096, 4096, 4096}, f16, target, open).size(), 2u) << open;
+  }
+  EXPECT_EQ(maps({{}, 4096, 4096, 4096, true, false}, f16, target, "k").size(), 2u);
+  EXPECT_EQ(maps({{}, 4096, 4096, 4096, false, true}, f16, target, "mn").size(), 2u);
+  for (const char* open : {"n", "k"}) {
+    EXPECT_EQ(maps({{}, 4096, 4096, 4096}, f16, target, open).size(), 0u) << open;
+  }
+  for (const Product& p : {Product{{}, 4096, 4096, 4100}, Product{{}, 4096, 4100, 4096},
+                           Product{{}, 4100, 4096, 4096, true}, Product{{}, 32, 4096, 4096},
+                           Product{{}, 4096, 4096, 0}}) {
+    EXPECT_EQ(maps(p, f16, target).size(), 0u) << p.m << " " << p.n << " " << p.k;
+  }
+  EXPECT_EQ(maps({{}, 4096, 4096, 4096}, f16, *Target::Parse("cuda:sm_90")).size(), 0u);
+  EXPECT_EQ(maps({{}, 4096, 4096, 4096}, DataType::kF32, WithTf32("cuda:sm_90a")).size(), 0u);
+  // Windows that are pixels.
+  EXPECT_THAT(PtxOf(ConvBody({{8, 56, 56, 64}, {1, 1, 64, 1024}}, f16, true), target),
+              HasSubstr(kBoxCopy));
+  EXPECT_THAT(PtxOf(ConvBody({{8, 56, 56, 64}, {3, 3, 64, 256}}, f16, true), target),
+              Not(HasSubstr("cp.async.bulk")));
 }
 
 TEST(TensorCore, OthersAreMultiplyAdds) {
@@ -344,6 +413,75 @@ void CheckEveryTile(const std::vector<DataType>& dtypes) {
 TEST(TensorCore, EveryTile) { CheckEveryTile({DataType::kF16, DataType::kBF16}); }
 TEST(TensorCore, EveryTileOfTf32) { CheckEveryTile({DataType::kF32}); }
 
+// The product by tensor maps, on a GPU of so many multiprocessors.
+void CheckMapped(const Product& p, DataType dtype, int64_t multiprocessors,
+                 const std::string& open = "") {
+  SCOPED_TRACE(absl::StrCat(multiprocessors, " multiprocessors"));
+  Target target = *Target::Parse(kTargets[1]);
+  target.multiprocessors = multiprocessors;
+  EXPECT_THAT(PtxOf(p, dtype, target, open), HasSubstr("cp.async.bulk.tensor"));
+  CheckProduct(p, dtype, target, open);
+}
+
+// Blocks that take one tile after the other, several of them and one; depths of part of a stage, of
+// one, and of more than all stages; each operand either way, and sizes that no box divides.
+TEST(TensorCore, TilesOneAfterTheOther) {
+  int i = 0;
+  for (const bool ta : {false, true}) {
+    for (const bool tb : {false, true}) {
+      for (const int64_t depth : {8, 56, 64, 72, 264}) {
+        CheckMapped({{}, 136, 264, depth, ta, tb}, i % 2 == 0 ? DataType::kF16 : DataType::kBF16,
+                    1 + i % 3);
+        ++i;
+      }
+      CheckMapped({{3}, 72, 72, 72, ta, tb}, DataType::kF16, 2);
+      CheckMapped({{2}, 72, 72, 72, ta, tb, true}, DataType::kBF16, 2);
+      CheckMapped({{2, 2}, 40, 104, 40, ta, tb}, DataType::kF16, 1);
+    }
+  }
+  // More blocks than tiles.
+  CheckMapped({{}, 72, 72, 136}, DataType::kF16, 3);
+  // What need not be a multiple of anything.
+  CheckMapped({{}, 67, 72, 136}, DataType::kF16, 1);
+  CheckMapped({{}, 72, 67, 136, false, true}, DataType::kBF16, 1);
+  CheckMapped({{}, 72, 72, 133, true, false}, DataType::kF16, 1);
+  CheckMapped({{}, 1, 1, 64, false, true}, DataType::kF16, 1, "mn");
+}
+
+TEST(TensorCore, TilesOfOpenSizesOneAfterTheOther) {
+  for (const int64_t size : {0, 1, 67, 200}) {
+    CheckMapped({{}, size, 72, 136}, DataType::kF16, 1, "m");
+    CheckMapped({{}, 72, size, 136, false, true}, DataType::kBF16, 2, "n");
+    CheckMapped({{}, size, size + 3, 64, false, true}, DataType::kF16, 1, "mn");
+    // Without depth, sums are 0.
+    CheckMapped({{}, 136, 72, size, true, false}, DataType::kBF16, 2, "k");
+  }
+  for (const int64_t batches : {0, 1, 3}) {
+    CheckMapped({{batches}, 40, 72, 72}, DataType::kF16, 1, "b");
+    CheckMapped({{batches}, 67, 72, 72, false, true}, DataType::kF16, 2, "bm");
+  }
+}
+
+// Values whose sums are rounded, and in which the order of depth shows.
+TEST(TensorCore, TheSameBitsOnAnyNumberOfBlocks) {
+  const std::vector<float> values = RandomNormal(200 * 328 + 328 * 200, 1);
+  HostTensor a = *HostTensor::Create(DataType::kF16, {200, 328});
+  HostTensor b = *HostTensor::Create(DataType::kF16, {328, 200});
+  size_t next = 0;
+  for (F16& x : a.mutable_values<F16>()) x = F16(values[next++]);
+  for (F16& x : b.mutable_values<F16>()) x = F16(values[next++]);
+  std::optional<HostTensor> first;
+  for (const int64_t multiprocessors : {1, 2, 5, 9}) {
+    Target target = *Target::Parse(kTargets[1]);
+    target.multiprocessors = multiprocessors;
+    const auto got = RunFusion("contraction", ProductBody({{}, 200, 200, 328}, DataType::kF16, ""),
+                               {a, b}, {}, target);
+    ASSERT_TRUE(got.ok()) << got.status();
+    if (!first) first = (*got)[0];
+    ExpectEqual((*got)[0], *first);
+  }
+}
+
 // Windows whose lines lie in one piece and others, groups, pixels without a neighbour; channels
 // that allow each width of copies; and the gradient of each filter, whose rows are the neighbours.
 TEST(TensorCore, Convolutions) {
@@ -353,7 +491,8 @@ TEST(TensorCore, Convolutions) {
         Conv{{1, 5, 6, 32}, {2, 2, 16, 48}, {1, 1}, {1, 1}, 2},
         Conv{{1, 5, 6, 6}, {2, 2, 3, 10}, {1, 1}, {1, 1}, 2}, Conv{{2, 7, 5, 12}, {2, 3, 12, 20}},
         Conv{{1, 6, 5, 6}, {3, 3, 6, 10}}, Conv{{1, 9, 8, 1}, {3, 3, 1, 5}},
-        Conv{{2, 5, 5, 24}, {1, 1, 24, 16}}, Conv{{2, 5, 6, 8}, {1, 1, 8, 16}, {2, 3}}}) {
+        Conv{{2, 5, 5, 24}, {1, 1, 24, 16}}, Conv{{3, 5, 5, 16}, {1, 1, 8, 16}, {1, 1}, {1, 1}, 2},
+        Conv{{2, 5, 6, 8}, {1, 1, 8, 16}, {2, 3}}}) {
     CheckConv(conv, kDTypes[i % 3], TargetsToRun()[i / 2 % 3], false);
     CheckConv(conv, kDTypes[(i + 1) % 3], TargetsToRun()[(i / 2 + 1) % 3], true);
     ++i;
@@ -399,7 +538,7 @@ TEST(TensorCore, NoBankConflicts) {
 // What stands for depth that is not there is zero, on both sides: an infinity stays in its row and
 // column.
 TEST(TensorCore, InfinitiesStayWhereTheyAre) {
-  constexpr int64_t kRows = 20, kColumns = 24;
+  constexpr int64_t kRows = 24, kColumns = 24;
   for (int64_t depth : {3, 8, 17, 36}) {
     for (bool ta : {false, true}) {
       for (bool tb : {false, true}) {
@@ -432,7 +571,7 @@ TEST(TensorCore, InfinitiesStayWhereTheyAre) {
 
 // bias, an activation and a residual, as f32 and as bf16, in the kernel of the product.
 void CheckEpilogue(const Target& target, const char* instruction) {
-  for (const int64_t columns : {64, 36, 50, 33}) {
+  for (const int64_t columns : {64, 36, 50, 33, 136}) {
     SCOPED_TRACE(columns);
     const HostTensor a = RandomHalves(DataType::kBF16, {45, 40}, 1);
     const HostTensor b = RandomHalves(DataType::kBF16, {40, columns}, 2);
@@ -480,6 +619,8 @@ TEST(TensorCore, TheAssemblerKeepsAllInRegisters) {
         ProductBody({{}, 512, 512, 512}, DataType::kF16, ""),
         ProductBody({{}, 64, 64, 64, true}, DataType::kBF16, ""),
         ProductBody({{2}, 64, 64, 64}, DataType::kF16, "bmnk"),
+        ProductBody({{}, 65536, 128, 4096, false, true}, DataType::kBF16, "m"),
+        ProductBody({{8}, 512, 512, 512, true, false}, DataType::kF16, "k"),
         ConvBody({{8, 56, 56, 64}, {3, 3, 64, 256}}, DataType::kBF16, true),
         ConvBody({{8, 56, 56, 3}, {7, 7, 3, 64}, {2, 2}}, DataType::kF16, true),
         ProductBody({{}, 4096, 4096, 4096}, DataType::kF32, ""),

@@ -13,6 +13,7 @@
 #include "compiler/codegen/test_kernel.h"
 #include "runtime/ptx_emulator/buffer_launch.h"
 #include "runtime/ptx_emulator/emulator.h"
+#include "runtime/ptx_emulator/kernel_map.h"
 
 namespace weft {
 namespace {
@@ -116,7 +117,6 @@ class Gpu : public TestDevice {
     ptx::BufferLaunch checked;
     checked.function = *function;
     checked.num_results = results.size();
-    checked.sizes = launch.sizes;
     checked.blocks = launch.tiles;
     checked.block_threads = static_cast<uint32_t>(launch.block_threads);
     checked.dynamic_shared_bytes = static_cast<uint32_t>(launch.scratch_bytes);
@@ -146,6 +146,7 @@ class Gpu : public TestDevice {
       }
     }
     emulator_.ClearFindings();
+    if (status.ok()) SetMaps(launch.maps, launch.sizes, &checked);
     if (status.ok()) status = ptx::LaunchOnBuffers(emulator_, checked);
     for (size_t i = 0; i < results.size() && status.ok(); ++i) {
       status =

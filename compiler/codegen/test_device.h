@@ -15,6 +15,7 @@
 #include "proto/host_tensor.h"
 #include "runtime/core/kernel_abi.h"
 #include "runtime/ptx_emulator/global_traffic.h"
+#include "runtime/tensor_map.h"
 
 namespace weft {
 
@@ -27,7 +28,8 @@ class TestDevice {
 
   struct Launch {
     std::string symbol;
-    std::vector<int64_t> sizes;
+    std::vector<int64_t> sizes;  // and those of tensor maps
+    std::vector<KernelMap> maps;
     int64_t tiles = 0;
     int block_threads = 0;
     int64_t scratch_bytes = 0;

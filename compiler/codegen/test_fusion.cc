@@ -311,6 +311,7 @@ absl::StatusOr<TestDevice::Launch> TestFusion::Prepare(const Symbols& symbols,
   }
   TestDevice::Launch launch;
   launch.symbol = spec_.symbol;
+  launch.maps = spec_.maps;
   for (const DimExpr& size : spec_.sizes) {
     absl::StatusOr<int64_t> value = size.Evaluate(symbols);
     if (!value.ok()) return value.status();

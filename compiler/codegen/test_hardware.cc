@@ -26,7 +26,7 @@ class HardwareGpu : public TestDevice {
   absl::Status Run(const Launch& launch, const std::vector<HostTensor>& inputs,
                    std::vector<HostTensor>& results) override {
     absl::StatusOr<WeftKernel> kernel =
-        code_->Find({launch.symbol, 0, static_cast<uint32_t>(launch.block_threads)});
+        code_->Find({launch.symbol, 0, static_cast<uint32_t>(launch.block_threads), launch.maps});
     if (!kernel.ok()) return kernel.status();
     std::vector<DeviceMemory> memory;
     std::vector<size_t> sizes;

@@ -71,16 +71,18 @@ void SetBlame(const std::vector<mlir::Operation*>& ops, Step* step) {
 }
 
 // Deadlines are looked at between tiles, so a tile must end: after a minute or so. Contractions
-// have the work of a block of results in one, and are quick at it.
-int64_t MaxTileFlops(plan::FusionOp fusion) {
-  return int64_t{1} << (fusion.getKind() == plan::kContraction ? 42 : 38);
+// have the work of a block of results in one, and are quick at it; where a GPU's block goes on to
+// other tiles, it has all the work of a multiprocessor.
+int64_t MaxTileFlops(plan::FusionOp fusion, const KernelSpec& spec) {
+  if (fusion.getKind() != plan::kContraction) return int64_t{1} << 38;
+  return int64_t{1} << (spec.maps.empty() ? 42 : 48);
 }
 
 // Where sizes are known; others are the runtime's to look at.
 absl::Status CheckTileWork(plan::FusionOp fusion, const KernelSpec& spec) {
   const std::optional<int64_t> work = spec.flops.Constant(), tiles = spec.tiles.Constant();
   if (!work || !tiles) return absl::OkStatus();
-  const int64_t of_tile = *work / std::max<int64_t>(*tiles, 1), most = MaxTileFlops(fusion);
+  const int64_t of_tile = *work / std::max<int64_t>(*tiles, 1), most = MaxTileFlops(fusion, spec);
   if (of_tile <= most) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(Label(fusion), ": expected at most ", most,
@@ -364,6 +366,13 @@ class PlanBuilder {
       made->set_name(spec.symbol);
       made->set_device(device);
       made->set_block_threads(static_cast<uint32_t>(spec.block_threads));
+      for (const KernelMap& map : spec.maps) {
+        TensorMap* stated = made->add_maps();
+        stated->set_buffer(map.buffer);
+        stated->set_element_bytes(map.element_bytes);
+        stated->set_swizzle_bytes(map.swizzle_bytes);
+        for (uint32_t i = 0; i < map.rank; ++i) stated->add_box(map.box[i]);
+      }
     }
     Step* step = AddStep(block);
     step->set_label(Label(fusion));
@@ -391,7 +400,7 @@ class PlanBuilder {
     launch->set_scratch(formulas_->Add(spec.scratch_bytes));
     launch->set_bytes(formulas_->Add(spec.bytes));
     launch->set_flops(formulas_->Add(spec.flops));
-    launch->set_max_tile_flops(MaxTileFlops(fusion));
+    launch->set_max_tile_flops(MaxTileFlops(fusion, spec));
   }
 
   int AddBlock() {

@@ -88,13 +88,14 @@ absl::StatusOr<KernelSpec> KernelSet::Add(plan::FusionOp fusion) {
   const size_t hash = HashOf(kernel);
   bool merged = false;
   for (auto [same, end] = by_code_.equal_range(hash); same != end && !merged; ++same) {
-    auto other = llvm::cast<mlir::func::FuncOp>(same->second);
-    if (!EqualCode(kernel, other)) continue;
+    const auto& [operation, maps] = same->second;
+    auto other = llvm::cast<mlir::func::FuncOp>(operation);
+    if (maps != spec->maps || !EqualCode(kernel, other)) continue;
     spec->symbol = other.getSymName().str();
     kernel.erase();
     merged = true;
   }
-  if (!merged) by_code_.emplace(hash, kernel);
+  if (!merged) by_code_.emplace(hash, std::pair(kernel.getOperation(), spec->maps));
   by_fusion_.emplace(std::move(text), *spec);
   return spec;
 }

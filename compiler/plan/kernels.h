@@ -39,8 +39,8 @@ class KernelSet {
   // By the fusion's text without locations: fusions that are equal word for word need not be
   // emitted to see that.
   std::map<std::string, KernelSpec> by_fusion_;
-  // By the hash of the kernel's code.
-  std::multimap<size_t, mlir::Operation*> by_code_;
+  // By the hash of the kernel's code; with the tensor maps that it takes.
+  std::multimap<size_t, std::pair<mlir::Operation*, std::vector<KernelMap>>> by_code_;
 };
 
 }  // namespace weft

@@ -75,6 +75,41 @@ class CudaTest : public testing::Test {
   std::shared_ptr<Device> device_;
 };
 
+// The driver makes the tensor maps of each launch, of the addresses that its operands have.
+TEST(CudaTestOfSm90, ProductsByTensorMaps) {
+  cuda::ConfigureFakeDriver({.sm = 90});
+  Graph graph("product");
+  Tensor x = graph.Input("x", DataType::kBF16, {"rows", 64}),
+         w = graph.Input("w", DataType::kBF16, {64, 576});
+  Tensor y = Relu(MatMul(x, w));
+  graph.AddSignature("f", {{"y", y}, {"z", MatMul(y, Transpose(w, {1, 0}))}});
+  CompileOptions options;
+  options.targets = {"cuda:sm_90a"};
+  const std::string package = CompilePackage(graph, options).value();
+  {
+    const auto driver = Open(package, cuda::FakeCudaDevice().value());
+    const auto emulator = Open(package, MakeDevice("emulator:sm_90", 1).value());
+    for (const int64_t rows : {70, 3, 70, 70, 70}) {
+      HostTensor a = *HostTensor::Create(DataType::kBF16, {rows, 64});
+      HostTensor b = *HostTensor::Create(DataType::kBF16, {64, 576});
+      int i = 0;
+      for (HostTensor* tensor : {&a, &b}) {
+        for (BF16& value : tensor->mutable_values<BF16>()) {
+          value = BF16(static_cast<float>(i++ * 5 % 17 - 8) / 16);
+        }
+      }
+      const auto got = driver->Run("f", {{"x", a}, {"w", b}});
+      const auto want = emulator->Run("f", {{"x", a}, {"w", b}});
+      ASSERT_TRUE(got.ok()) << got.status();
+      ASSERT_TRUE(want.ok()) << want.status();
+      ExpectSameBits(*got, *want, "f");
+    }
+    EXPECT_GT(cuda::CountInFakeDriver().graph_launches, 0);
+  }
+  EXPECT_EQ(cuda::LeftInFakeDriver(), "");
+  EXPECT_EQ(cuda::FakeDriverComplains(), "");
+}
+
 TEST_F(CudaTest, MachineCodeIsLoadedBesideItsText) {
   const std::string package = PackageOf(SmallNetwork(), "runtime/cuda/testing/fake_ptxas");
   const Both both = OpenBoth(package);

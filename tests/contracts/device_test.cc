@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -130,6 +131,55 @@ TEST(Devices, PackagesForOthersAreRefused) {
   EXPECT_TRUE(Open(for_gpu, Emulator("sm_90")).ok());
   EXPECT_THAT(std::string(MakeDevice("gpu", 1).status().message()),
               AllOf(HasSubstr("'gpu'"), HasSubstr("emulator:sm_80")));
+}
+
+PackageManifest ManifestOf(const std::string& package) {
+  PackageManifest manifest;
+  const Container container = *Container::Open(Bytes::Of(package));
+  EXPECT_TRUE(manifest.ParseFromString(std::string(*container.Section("manifest"))));
+  return manifest;
+}
+
+// Products on sm_90a whose kernels take tensor maps: an older runtime, which would launch them
+// without, refuses the package.
+TEST(Devices, ProductsByTensorMaps) {
+  Graph graph("product");
+  Tensor x = graph.Input("x", DataType::kF16, {"rows", 64}),
+         w = graph.Input("w", DataType::kF16, {64, 576}),
+         bias = graph.Input("bias", DataType::kF16, {576});
+  graph.AddSignature("f", {{"y", Relu(MatMul(x, w) + bias)}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const std::string package = PackageFor(graph, {"cuda:sm_90a", "cpu:x86-64-v3"});
+  const PackageManifest manifest = ManifestOf(package);
+  EXPECT_EQ(manifest.version(), 3);
+  EXPECT_EQ(manifest.min_consumer(), 3);
+  const Plan& plan = manifest.targets(0).plans(0);
+  ASSERT_EQ(plan.kernels_size(), 1);
+  EXPECT_EQ(plan.kernels(0).maps_size(), 2);
+  EXPECT_EQ(ManifestOf(PackageFor(graph, {"cuda:sm_90"})).min_consumer(), 1);
+
+  const auto here = Open(package), there = Open(package, Emulator("sm_90"));
+  ASSERT_TRUE(here.ok()) << here.status();
+  ASSERT_TRUE(there.ok()) << there.status();
+  // Small multiples of a quarter, whose sums are exact.
+  const auto values = [](const std::vector<int64_t>& shape, int factor) {
+    HostTensor tensor = *HostTensor::Create(DataType::kF16, shape);
+    int i = 0;
+    for (F16& value : tensor.mutable_values<F16>()) {
+      value = F16(static_cast<float>(i++ * factor % 9 - 4) / 4);
+    }
+    return tensor;
+  };
+  for (const int64_t rows : {150, 1, 0}) {
+    const NamedTensors feeds = {
+        {"x", values({rows, 64}, 5)}, {"w", values({64, 576}, 7)}, {"bias", values({576}, 4)}};
+    const auto a = (*here)->Run("f", feeds), b = (*there)->Run("f", feeds);
+    ASSERT_TRUE(a.ok()) << a.status();
+    ASSERT_TRUE(b.ok()) << b.status();
+    ExpectNear(b->at("y"), a->at("y"), 0, "y");
+    if (rows == 0) continue;
+    EXPECT_EQ(memcmp(a->at("y").data(), b->at("y").data(), a->at("y").size_bytes()), 0);
+  }
 }
 
 TEST(Devices, TooLittleMemoryIsTold) {

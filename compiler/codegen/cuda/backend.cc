@@ -48,7 +48,13 @@ absl::StatusOr<LlvmModule> Lower(mlir::ModuleOp kernels, const Target& target) {
       if (function.isDeclaration()) continue;
       function.addFnAttr(llvm::Attribute::NoUnwind);
       function.addFnAttr("target-cpu", target.cpu);
-      if (!function.hasLocalLinkage()) function.setCallingConv(llvm::CallingConv::PTX_Kernel);
+      if (function.hasLocalLinkage()) continue;
+      function.setCallingConv(llvm::CallingConv::PTX_Kernel);
+      // Nothing writes to what is passed by value, tensor maps, so that no thread needs a copy.
+      for (llvm::Argument& argument : function.args()) {
+        if (!argument.hasByValAttr()) continue;
+        argument.addAttr(llvm::Attribute::get(function.getContext(), "nvvm.grid_constant"));
+      }
     }
   });
   if (!lowered.ok()) return lowered;

@@ -56,20 +56,21 @@ class MultiplyAddTiles {
   // steps of depth at a time, into one half of shared memory while they compute from the other.
   void EmitTiles(KernelSpec& spec) {
     const Tiling tiling = ChooseTiling(tiles_.shape(), ElementBytes(c_.element));
-    const auto [batch, first_row, first_column] = tiles_.Place(tiling.side(), tiling.side(), spec);
+    const ContractionTiles::Tile tile = tiles_.Place(tiling.side(), tiling.side(), spec);
     Value thread = ThreadInBlock(kb_);
-    const Side left = Left(tiling, thread, batch, first_row);
-    const Side right = Right(tiling, thread, batch, first_column);
+    const Side left = Left(tiling, thread, tile);
+    const Side right = Right(tiling, thread, tile);
     Value x = kb_.Rem(thread, kSide), y = kb_.Div(thread, kSide);
     const mlir::Type four = mlir::VectorType::get({kFour}, c_.element);
     const int64_t fours = tiling.per_thread / kFour;
     Values sums(static_cast<size_t>(tiling.per_thread * fours), kb_.Zero(four));
-    const auto known_depth = ConstantOf(tiles_.depth());
+    const auto known_depth = ConstantOf(tile.steps);
     if (known_depth != 0) {
       const bool whole = known_depth && *known_depth % tiling.depth == 0;
       auto bring = [&](Value step) {
-        Values elements = Load(left, step, whole);
-        for (Value element : Load(right, step, whole)) elements.push_back(element);
+        Value end = whole ? Value() : tile.steps;
+        Values elements = Load(left, step, end);
+        for (Value element : Load(right, step, end)) elements.push_back(element);
         return elements;
       };
       auto put = [&](const Values& elements, Value half) {
@@ -79,25 +80,24 @@ class MultiplyAddTiles {
       };
       put(bring(kb_.I64(0)), kb_.I64(0));
       Barrier(kb_);
-      sums =
-          kb_.For(kb_.I64(0), tiles_.depth(), tiling.depth, sums, [&](Value step, ValueRange now) {
-            Value half = kb_.Rem(kb_.Div(step, tiling.depth), 2);
-            Value next = kb_.Add(step, tiling.depth);
-            Value more = kb_.Less(next, tiles_.depth());
-            const Values none(left.places.size() + right.places.size(), kb_.Zero(c_.element));
-            const Values elements = kb_.If(more, none, [&] { return bring(next); });
-            const Values result = Multiply(tiling, left, right, half, x, y, now);
-            kb_.If(more, [&] { put(elements, kb_.Sub(kb_.I64(1), half)); });
-            Barrier(kb_);
-            return result;
-          });
+      sums = kb_.For(kb_.I64(0), tile.steps, tiling.depth, sums, [&](Value step, ValueRange now) {
+        Value half = kb_.Rem(kb_.Div(step, tiling.depth), 2);
+        Value next = kb_.Add(step, tiling.depth);
+        Value more = kb_.Less(next, tile.steps);
+        const Values none(left.places.size() + right.places.size(), kb_.Zero(c_.element));
+        const Values elements = kb_.If(more, none, [&] { return bring(next); });
+        const Values result = Multiply(tiling, left, right, half, x, y, now);
+        kb_.If(more, [&] { put(elements, kb_.Sub(kb_.I64(1), half)); });
+        Barrier(kb_);
+        return result;
+      });
     }
     for (int64_t i = 0; i < tiling.per_thread; ++i) {
-      Value row = kb_.Add(first_row, Place(y, i));
+      Value row = kb_.Add(tile.first_row, Place(y, i));
       kb_.If(kb_.Less(row, c_.rows), [&] {
         for (int64_t j = 0; j < fours; ++j) {
-          Value column = kb_.Add(first_column, Place(x, j * kFour));
-          tiles_.Store(sums[static_cast<size_t>(i * fours + j)], batch, row, column);
+          Value column = kb_.Add(tile.first_column, Place(x, j * kFour));
+          tiles_.Store(sums[static_cast<size_t>(i * fours + j)], tile.batch, row, column);
         }
       });
     }
@@ -163,40 +163,43 @@ class MultiplyAddTiles {
     return side;
   }
 
-  Side Left(const Tiling& tiling, Value thread, Value batch, Value first) {
+  Side Left(const Tiling& tiling, Value thread, const ContractionTiles::Tile& tile) {
     const bool across =
         ConstantOf(c_.left_row_stride) == 1 && ConstantOf(c_.left_depth_stride) != 1;
-    Value base = c_.left_base(batch);
-    Side side = Bring(tiling, thread, across, first, c_.rows,
+    Value base = c_.left_base(tile.batch);
+    Side side = Bring(tiling, thread, across, tile.first_row, c_.rows,
                       [&](Value row) { return kb_.Add(base, tiles_.LeftRow(row)); });
     side.pointer = c_.left;
-    side.depth_offset = [this](Value step) { return tiles_.LeftDepth(step); };
+    side.depth_offset = [this, tile](Value step) {
+      return tiles_.LeftDepth(kb_.Add(tile.first_step, step));
+    };
     return side;
   }
-  Side Right(const Tiling& tiling, Value thread, Value batch, Value first) {
+  Side Right(const Tiling& tiling, Value thread, const ContractionTiles::Tile& tile) {
     const bool across = ConstantOf(c_.right_column_stride) == 1;
-    Value base = c_.right_base(batch);
-    Side side = Bring(tiling, thread, across, first, c_.columns,
+    Value base = c_.right_base(tile.batch);
+    Side side = Bring(tiling, thread, across, tile.first_column, c_.columns,
                       [&](Value column) { return kb_.Add(base, tiles_.RightColumn(column)); });
     side.pointer = c_.right;
-    side.depth_offset = [this](Value step) { return tiles_.RightDepth(step); };
+    side.depth_offset = [this, tile](Value step) {
+      return tiles_.RightDepth(kb_.Add(tile.first_step, step));
+    };
     return side;
   }
 
   Value LoadElement(Value pointer, Value offset) {
     return c_.widen(kb_.LoadAt(kb_.At(pointer, offset, c_.stored), c_.stored));
   }
-  // `whole`: all steps of depth that are brought at a time exist.
-  Values Load(const Side& side, Value step, bool whole) {
+  // `end`: where steps of depth end, null where all exist that are brought at a time.
+  Values Load(const Side& side, Value step, Value end) {
     Values elements;
     for (const Side::Place& place : side.places) {
       Value depth = kb_.Add(step, place.depth);
       auto load = [&] {
         return Values{LoadElement(side.pointer, kb_.Add(place.offset, side.depth_offset(depth)))};
       };
-      elements.push_back(
-          whole ? load()[0]
-                : kb_.If(kb_.Less(depth, tiles_.depth()), {kb_.Zero(c_.element)}, load)[0]);
+      elements.push_back(end ? kb_.If(kb_.Less(depth, end), {kb_.Zero(c_.element)}, load)[0]
+                             : load()[0]);
     }
     return elements;
   }

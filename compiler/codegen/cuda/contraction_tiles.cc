@@ -11,27 +11,39 @@ using Values = CodeBuilder::Values;
 
 ContractionTiles::ContractionTiles(KernelBuilder& kb, const cpu::Contraction& contraction,
                                    const ContractionShape& shape)
-    : kb_(kb),
-      c_(contraction),
-      shape_(shape),
-      whole_depth_(kb.Mul(c_.segments, c_.depth)),
-      depth_(whole_depth_),
-      first_step_(kb.I64(0)) {}
+    : kb_(kb), c_(contraction), shape_(shape), depth_(kb.Mul(c_.segments, c_.depth)) {}
 
-ContractionTiles::Tile ContractionTiles::Place(int64_t rows, int64_t columns, KernelSpec& spec) {
+ContractionTiles::Tile ContractionTiles::Place(int64_t rows, int64_t columns,
+                                               KernelSpec& spec) const {
+  spec.tiles = Count(rows, columns);
+  return At(BlockInGrid(kb_), rows, columns);
+}
+
+DimExpr ContractionTiles::Count(int64_t rows, int64_t columns) const {
+  return shape_.batches * DimExpr::CeilDiv(shape_.rows, rows) *
+         DimExpr::CeilDiv(shape_.columns, columns);
+}
+
+ContractionTiles::Tile ContractionTiles::At(Value number, int64_t rows, int64_t columns) const {
   // Rows of tiles that are walked together, column by column of tiles.
   constexpr int64_t kGroup = 8;
   const DimExpr row_tiles = DimExpr::CeilDiv(shape_.rows, rows);
   const DimExpr column_tiles = DimExpr::CeilDiv(shape_.columns, columns);
-  spec.tiles = shape_.batches * row_tiles * column_tiles;
   Value in_rows = kb_.Size(row_tiles), in_columns = kb_.Size(column_tiles);
-  Value tile = BlockInGrid(kb_), batch = kb_.I64(0);
+  Value tile = number, batch = kb_.I64(0);
   if (shape_.batches.Constant() != 1) {
     Value in_batch = kb_.Size(row_tiles * column_tiles);
     batch = kb_.Div(tile, in_batch);
     tile = kb_.Rem(tile, in_batch);
   }
-  if (shape_.parts > 1) SetPart(batch);
+  Value first_step = kb_.I64(0), steps = depth_;
+  if (shape_.parts > 1) {
+    first_step = kb_.Mul(kb_.Div(batch, kb_.Size(shape_.whole_batches())), shape_.part_steps);
+    steps = kb_.I64(shape_.part_steps);
+    const bool all_have_as_many =
+        CodeBuilder::ConstantOf(depth_) == shape_.parts * shape_.part_steps;
+    if (!all_have_as_many) steps = kb_.Min(steps, kb_.Sub(depth_, first_step));
+  }
   Value row, column;
   if (const auto known = row_tiles.Constant(); known && *known <= kGroup) {
     row = kb_.Rem(tile, in_rows);
@@ -44,15 +56,7 @@ ContractionTiles::Tile ContractionTiles::Place(int64_t rows, int64_t columns, Ke
     row = kb_.Add(first, kb_.Rem(tile, height));
     column = kb_.Div(tile, height);
   }
-  return {batch, kb_.Mul(row, rows), kb_.Mul(column, columns)};
-}
-
-void ContractionTiles::SetPart(Value batch) {
-  first_step_ = kb_.Mul(kb_.Div(batch, kb_.Size(shape_.whole_batches())), shape_.part_steps);
-  const bool all_are_whole =
-      CodeBuilder::ConstantOf(whole_depth_) == shape_.parts * shape_.part_steps;
-  Value steps = kb_.I64(shape_.part_steps);
-  depth_ = all_are_whole ? steps : kb_.Min(steps, kb_.Sub(whole_depth_, first_step_));
+  return {batch, kb_.Mul(row, rows), kb_.Mul(column, columns), first_step, steps};
 }
 
 Value ContractionTiles::LeftRow(Value row) const {
@@ -62,7 +66,6 @@ Value ContractionTiles::LeftRow(Value row) const {
 }
 
 Value ContractionTiles::LeftDepth(Value step) const {
-  step = kb_.Add(first_step_, step);
   if (CodeBuilder::ConstantOf(c_.segments) == 1) return kb_.Mul(step, c_.left_depth_stride);
   Value segment = c_.left_segment(kb_.Div(step, c_.depth));
   return kb_.Add(segment, kb_.Mul(kb_.Rem(step, c_.depth), c_.left_depth_stride));
@@ -73,7 +76,7 @@ Value ContractionTiles::RightColumn(Value column) const {
 }
 
 Value ContractionTiles::RightDepth(Value step) const {
-  return kb_.Mul(kb_.Add(first_step_, step), c_.right_depth_stride);
+  return kb_.Mul(step, c_.right_depth_stride);
 }
 
 int64_t ContractionTiles::ColumnsTogether(int64_t most) const {

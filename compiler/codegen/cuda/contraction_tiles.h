@@ -21,19 +21,21 @@ class ContractionTiles {
   KernelBuilder& kb() const { return kb_; }
   const cpu::Contraction& contraction() const { return c_; }
   const ContractionShape& shape() const { return shape_; }
-  // Segments times depth, in which LeftDepth and RightDepth count steps; of a part (see
-  // ContractionShape), as soon as Place was called, those of the block's part: there, a block has
-  // one tile alone.
+  // Segments times depth, of all parts together (see ContractionShape).
   mlir::Value depth() const { return depth_; }
-  // Of all parts together.
-  mlir::Value whole_depth() const { return whole_depth_; }
 
   struct Tile {
     mlir::Value batch, first_row, first_column;
+    // Those of the depth that it adds up: all, or its part.
+    mlir::Value first_step, steps;
   };
-  // The tile of this block, where tiles have so many rows and columns; sets `spec.tiles`. Blocks
-  // that run at a time are near one another, so that they read the same of the operands.
-  Tile Place(int64_t rows, int64_t columns, KernelSpec& spec);
+  // How many tiles there are of so many rows and columns, and one of them, by its number. Those
+  // whose numbers are near one another are near in the result, so that what blocks that run at a
+  // time read of the operands is the same.
+  DimExpr Count(int64_t rows, int64_t columns) const;
+  Tile At(mlir::Value number, int64_t rows, int64_t columns) const;
+  // The tile of this block, where each has one; sets `spec.tiles`.
+  Tile Place(int64_t rows, int64_t columns, KernelSpec& spec) const;
 
   // Offsets of elements, in elements, but for the batch's base.
   mlir::Value LeftRow(mlir::Value row) const;
@@ -49,15 +51,12 @@ class ContractionTiles {
   void Store(mlir::Value sums, mlir::Value batch, mlir::Value row, mlir::Value column) const;
 
  private:
-  // The part that the batch is of is what steps are counted in from now on.
-  void SetPart(mlir::Value batch);
   void StoreInside(mlir::Value sums, mlir::Value batch, mlir::Value row, mlir::Value column) const;
 
   KernelBuilder& kb_;
   const cpu::Contraction& c_;
   const ContractionShape& shape_;
-  mlir::Value whole_depth_, depth_;
-  mlir::Value first_step_;  // of the block's part
+  mlir::Value depth_;
 };
 
 }  // namespace weft

@@ -54,8 +54,10 @@ StagedOperand StagedOperand::Left(const ContractionTiles& tiles, const Contracti
       .first = tile.first_row,
       .count = c.rows,
       .whole = rows && *rows % tiling.rows == 0,
+      .steps = tile.steps,
       .own_offset = [&tiles, &kb, base](Value row) { return kb.Add(base, tiles.LeftRow(row)); },
-      .depth_offset = [&tiles](Value step) { return tiles.LeftDepth(step); },
+      .depth_offset = [&tiles, &kb, first = tile.first_step](
+                          Value step) { return tiles.LeftDepth(kb.Add(first, step)); },
       .along_depth = ConstantOf(c.left_depth_stride) == 1 || ConstantOf(c.left_row_stride) != 1,
       .run = 1,
       .wide = nullptr};
@@ -89,13 +91,15 @@ StagedOperand StagedOperand::Right(const ContractionTiles& tiles,
                 .first = tile.first_column,
                 .count = c.columns,
                 .whole = columns && *columns % tiling.columns == 0,
+                .steps = tile.steps,
                 .own_offset = [&tiles, &kb, base](
                                   Value column) { return kb.Add(base, tiles.RightColumn(column)); },
-                .depth_offset = [&tiles](Value step) { return tiles.RightDepth(step); },
+                .depth_offset = [&tiles, &kb, first = tile.first_step](
+                                    Value step) { return tiles.RightDepth(kb.Add(first, step)); },
                 .along_depth = ConstantOf(c.right_column_stride) != 1,
                 .run = 1,
                 .wide = nullptr};
-  Value extent = source.along_depth ? tiles.whole_depth() : c.columns;
+  Value extent = source.along_depth ? tiles.depth() : c.columns;
   Value stride = source.along_depth ? c.right_column_stride : c.right_depth_stride;
   if (!source.along_depth || ConstantOf(c.right_depth_stride) == 1) {
     source.run = RunIn(extent, chunk);
@@ -109,8 +113,7 @@ StagedOperand StagedOperand::Right(const ContractionTiles& tiles,
 
 StagedOperand::StagedOperand(const ContractionTiles& tiles, const TensorTiling& tiling,
                              Value thread, bool is_left, int64_t size, Source source)
-    : tiles_(&tiles),
-      kb_(&tiles.kb()),
+    : kb_(&tiles.kb()),
       thread_(thread),
       is_left_(is_left),
       size_(size),
@@ -191,7 +194,7 @@ StagedOperand::Path StagedOperand::MakePath(int64_t run) const {
 StagedOperand::Piece StagedOperand::PieceAt(const Path& path, Value step, int64_t number,
                                             int64_t element, bool clamped) const {
   const int64_t in_run = element % path.run, first = element - in_run;
-  Value all = tiles_->depth();
+  Value all = source_.steps;
   Value depth = kb_->Add(step, DepthAt(number, first));
   Value inside;
   if (const auto known = ConstantOf(all); !known || *known % depth_ != 0) {
@@ -207,7 +210,7 @@ Value StagedOperand::SharedAt(Value stage, int64_t number) const {
   Value offset = kb_->Add(kb_->Mul(stage, stage_bytes_), shared_offset_);
   const mlir::Type byte = kb_->b().getI8Type();
   // The exchange of chunks repeats within the rows that lie between a thread's chunks.
-  const int64_t row_bytes = panels_ ? kPanelBytes : row_chunks_ * kChunkBytes;
+  const int64_t row_bytes = panels_ ? WarpgroupMatrix::kRowBytes : row_chunks_ * kChunkBytes;
   return kb_->At(kb_->At(shared_, offset, byte), number * rows_between() * row_bytes, byte);
 }
 
@@ -275,11 +278,11 @@ void StagedOperand::ForTurned(
 }
 
 void StagedOperand::BringTurned(Value step, Value stage) const {
-  const auto known = ConstantOf(tiles_->depth());
+  const auto known = ConstantOf(source_.steps);
   const bool whole = known && *known % depth_ == 0;
   ForTurned(stage, [&](int64_t row, Value depth, Value address) {
     depth = kb_->Add(step, depth);
-    Value inside = whole ? Value() : kb_->Less(depth, tiles_->depth());
+    Value inside = whole ? Value() : kb_->Less(depth, source_.steps);
     Value offset = kb_->Add(turned_offsets_[static_cast<size_t>(row)], source_.depth_offset(depth));
     Copy(address, {offset, inside}, element_bytes_);
   });
@@ -392,23 +395,11 @@ std::vector<Values> StagedOperand::LoadFragments(Value stage, int64_t part) cons
   return fragments;
 }
 
-// 128-byte swizzle; the distance of eight rows, which is that of eight rows or columns where
-// neighbours are steps of depth, and of eight steps of depth otherwise; and then, that of panels.
-Value StagedOperand::Descriptor(Value stage, Value first) const {
-  const int64_t panel_bytes = depth_ * kPanelBytes;
-  const uint64_t layout = uint64_t{1} << 62 |
-                          static_cast<uint64_t>(8 * kPanelBytes / kDescriptorUnit) << 32 |
-                          static_cast<uint64_t>(panel_bytes / kDescriptorUnit) << 16;
-  constexpr int64_t kAddresses = 0x3fff;
-  mlir::ImplicitLocOpBuilder& b = kb_->b();
-  Value offset = kb_->Add(kb_->Mul(stage, stage_bytes_), kb_->Mul(first, kPanelBytes));
-  Value address = kb_->Add(LLVM::PtrToIntOp::create(b, b.getI64Type(), shared_), offset);
-  Value units = arith::AndIOp::create(b, kb_->Div(address, kDescriptorUnit), kb_->I64(kAddresses));
-  return arith::OrIOp::create(b, units, kb_->I64(static_cast<int64_t>(layout)));
-}
-
-int64_t StagedOperand::descriptor_of_depth() const {
-  return (rows_are_own_ ? 2 * kChunkBytes : 16 * kPanelBytes) / kDescriptorUnit;
+WarpgroupMatrix StagedOperand::matrix() const {
+  return {.shared = shared_,
+          .stage_bytes = stage_bytes_,
+          .depth = depth_,
+          .rows_are_own = rows_are_own_};
 }
 
 }  // namespace weft

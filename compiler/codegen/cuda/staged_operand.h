@@ -18,6 +18,7 @@
 
 #include "compiler/codegen/cuda/contraction_tiles.h"
 #include "compiler/codegen/cuda/tensor_tiling.h"
+#include "compiler/codegen/cuda/warpgroup.h"
 
 namespace weft {
 
@@ -48,27 +49,21 @@ class StagedOperand {
   // Of f32, for warpgroups: rounds what this thread brought to a stage to tf32, where it is. The
   // thread has waited for its copies, and a barrier comes before others read.
   void RoundBrought(mlir::Value stage) const;
-  // For warpgroups: the descriptor (i64) of a stage's matrix of the tile's rows or columns from
-  // `first` on, a multiple of 64, and 32 bytes of depth; what it grows by for the next 64 rows or
-  // columns, and for the next 32 bytes; and whether neighbours in a row are not steps of depth.
-  mlir::Value Descriptor(mlir::Value stage, mlir::Value first) const;
-  static constexpr int64_t kDescriptorOfRows = 64 * 128 / 16;
-  int64_t descriptor_of_depth() const;
-  bool transposed() const { return !rows_are_own_; }
+  // For warpgroups.
+  WarpgroupMatrix matrix() const;
 
  private:
   static constexpr int64_t kChunkBytes = 16;
   // Chunks that are as wide as all banks; rows of a matrix that one instruction loads, a chunk
   // each.
   static constexpr int64_t kLine = 8, kMatrix = 8;
-  // Of a row in a panel; and what descriptors count addresses in.
-  static constexpr int64_t kPanelBytes = 128, kDescriptorUnit = 16;
 
   // Where the operand is in global memory. "Own" are rows of A, or columns of B.
   struct Source {
     mlir::Value pointer;
     mlir::Value first, count;  // own: the tile's first, and how many there are
     bool whole;                // the operand ends where a tile does
+    mlir::Value steps;         // of depth
     std::function<mlir::Value(mlir::Value)> own_offset, depth_offset;
     // Whether steps of depth are neighbours, rather than own.
     bool along_depth;
@@ -117,7 +112,6 @@ class StagedOperand {
   void BringByElements(const Path& path, mlir::Value step, mlir::Value stage, int64_t first,
                        int64_t end) const;
 
-  const ContractionTiles* tiles_;
   KernelBuilder* kb_;
   mlir::Value thread_;
   bool is_left_;

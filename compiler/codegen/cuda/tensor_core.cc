@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <utility>
 #include <vector>
 
+#include "compiler/codegen/cuda/mapped_operand.h"
+#include "compiler/codegen/cuda/stage_ring.h"
 #include "compiler/codegen/cuda/staged_operand.h"
 #include "compiler/codegen/cuda/tensor_tiling.h"
 #include "compiler/codegen/cuda/thread.h"
@@ -35,39 +38,153 @@ class TensorCoreTiles {
       : tiles_(tiles), kb_(tiles.kb()), b_(kb_.b()), dtype_(dtype) {}
 
   void Emit(KernelSpec& spec) {
-    tiling_ = ChooseTensorTiling(tiles_.shape(), SizeOf(dtype_), kb_.target());
+    const int64_t element_bytes = SizeOf(dtype_);
+    tiling_ = ChooseTensorTiling(tiles_.shape(), element_bytes, kb_.target(),
+                                 MappedOperand::Serve(tiles_.shape(), element_bytes));
     SetBlockThreads(kb_, spec, static_cast<int>(tiling_.threads()));
+    if (tiling_.producer) return EmitPersistent(spec);
     const ContractionTiles::Tile tile = tiles_.Place(tiling_.rows, tiling_.columns, spec);
-    Value thread = ThreadInBlock(kb_), part = kb_.Div(thread, tiling_.part_threads());
-    const int64_t parts_down = tiling_.rows / tiling_.part_rows;
-    Value first_row = kb_.Mul(kb_.Rem(part, parts_down), tiling_.part_rows);
-    Value first_column = kb_.Mul(kb_.Div(part, parts_down), tiling_.part_columns);
+    Value thread = ThreadInBlock(kb_);
+    const auto [first_row, first_column] = PartOf(thread);
 
-    Values sums(static_cast<size_t>(rows() * columns() * kSums), kb_.Zero(b_.getF32Type()));
-    if (CodeBuilder::ConstantOf(tiles_.depth()) != 0) {
+    Values sums = NoSums();
+    if (CodeBuilder::ConstantOf(tile.steps) != 0) {
       spec.scratch_bytes = tiling_.shared_bytes();
       StagedOperand left = StagedOperand::Left(tiles_, tile, tiling_, thread);
       StagedOperand right = StagedOperand::Right(tiles_, tile, tiling_, thread);
       if (tiling_.warpgroups) {
-        sums = AddUp(left, right, std::move(sums), [&](Value stage, Values& now) {
-          MultiplyByWarpgroup(left, right, first_row, first_column, stage, now);
+        sums = AddUp(left, right, tile.steps, std::move(sums), [&](Value stage, Values& now) {
+          MultiplyByWarpgroup(left.matrix(), right.matrix(), first_row, first_column, stage, now);
         });
         sums = FinishWarpgroupProducts(kb_, sums);
       } else {
         left.SetWarp(first_row, tiling_.part_rows);
         right.SetWarp(first_column, tiling_.part_columns);
-        sums = AddUp(left, right, std::move(sums),
+        sums = AddUp(left, right, tile.steps, std::move(sums),
                      [&](Value stage, Values& now) { Multiply(left, right, stage, now); });
       }
     }
-    Value row = kb_.Add(tile.first_row, first_row);
-    if (tiling_.warpgroups) {
-      row = kb_.Add(row, kb_.Mul(kb_.Div(kb_.Rem(thread, TensorTiling::kGroup), kWarp), kRows));
-    }
-    Store(sums, tile.batch, row, kb_.Add(tile.first_column, first_column), kb_.Rem(thread, kWarp));
+    Store(sums, tile, first_row, first_column, thread);
   }
 
  private:
+  // One warpgroup brings the operands of one tile of the block after the other, as far ahead as
+  // there are stages, while the others multiply and store: so the first steps of the next tile come
+  // during the epilogue of this one. As many blocks as multiprocessors share the tiles. One thread
+  // is enough to bring them; a whole warpgroup has registers to give to others.
+  void EmitPersistent(KernelSpec& spec) {
+    const int64_t blocks = kb_.target().multiprocessors;
+    const DimExpr count = tiles_.Count(tiling_.rows, tiling_.columns);
+    spec.tiles = DimExpr::Min(count, blocks);
+    spec.scratch_bytes = tiling_.shared_bytes();
+    const MappedOperand left = MappedOperand::Left(tiles_, tiling_);
+    const MappedOperand right = MappedOperand::Right(tiles_, tiling_);
+    const int64_t readers = tiling_.parts() * TensorTiling::kGroup;
+    Value barriers = kb_.At(kb_.BlockScratch(), tiling_.stage_bytes(), b_.getI8Type());
+    StageRing ring(kb_, barriers, tiling_.stages, readers / kWarp);
+    Value thread = ThreadInBlock(kb_);
+    ring.Make(thread);
+    Barrier(kb_);
+    // `body` of one tile after the other, from where it left the ring.
+    auto for_tiles = [&](auto body) {
+      const StageRing::Position start = ring.Start();
+      kb_.For(BlockInGrid(kb_), kb_.Size(count), blocks, {start.stage, start.round},
+              [&](Value number, ValueRange at) {
+                const ContractionTiles::Tile tile =
+                    tiles_.At(number, tiling_.rows, tiling_.columns);
+                const StageRing::Position next = body(tile, {at[0], at[1]});
+                return Values{next.stage, next.round};
+              });
+    };
+    // Of three warpgroups each thread has 168 at first; of two, as many as there can be.
+    constexpr uint32_t kOfConsumer = 232, kOfProducer = 40;
+    const bool moves = tiling_.parts() > 1;
+    kb_.If(
+        kb_.Less(thread, kb_.I64(readers)),
+        [&] {
+          if (moves) Registers(kOfConsumer, NVVM::SetMaxRegisterAction::increase);
+          for_tiles([&](const ContractionTiles::Tile& tile, const StageRing::Position& at) {
+            return Consume(ring, left.matrix(), right.matrix(), tile, thread, at);
+          });
+        },
+        [&] {
+          if (moves) Registers(kOfProducer, NVVM::SetMaxRegisterAction::decrease);
+          kb_.If(kb_.Equal(thread, kb_.I64(readers)), [&] {
+            left.Prefetch();
+            right.Prefetch();
+            for_tiles([&](const ContractionTiles::Tile& tile, const StageRing::Position& at) {
+              return Produce(ring, left, right, tile, at);
+            });
+          });
+        });
+  }
+
+  // Lets the threads of this warpgroup have so many registers each.
+  void Registers(uint32_t count, NVVM::SetMaxRegisterAction action) {
+    NVVM::SetMaxRegisterOp::create(b_, count, action);
+  }
+
+  StageRing::Position Produce(StageRing& ring, const MappedOperand& left,
+                              const MappedOperand& right, const ContractionTiles::Tile& tile,
+                              const StageRing::Position& start) {
+    const Values last = kb_.For(kb_.I64(0), tile.steps, tiling_.depth(), {start.stage, start.round},
+                                [&](Value step, ValueRange now) {
+                                  const StageRing::Position at = {now[0], now[1]};
+                                  Value full = ring.BeginToFill(at, left.bytes() + right.bytes());
+                                  left.Bring(tile, step, at.stage, full);
+                                  right.Bring(tile, step, at.stage, full);
+                                  const StageRing::Position next = ring.Next(at);
+                                  return Values{next.stage, next.round};
+                                });
+    return {last[0], last[1]};
+  }
+
+  // The products of one step go on while the next is waited for: a stage is given back when those
+  // after it have been started.
+  StageRing::Position Consume(StageRing& ring, const WarpgroupMatrix& left,
+                              const WarpgroupMatrix& right, const ContractionTiles::Tile& tile,
+                              Value thread, const StageRing::Position& start) {
+    const auto [first_row, first_column] = PartOf(thread);
+    Value is_first_of_warp = kb_.Equal(kb_.Rem(thread, kWarp), kb_.I64(0));
+    Values carried = NoSums();
+    carried.push_back(start.stage);
+    carried.push_back(start.round);
+    Values last =
+        kb_.For(kb_.I64(0), tile.steps, tiling_.depth(), carried, [&](Value step, ValueRange now) {
+          const StageRing::Position at = {now[now.size() - 2], now.back()};
+          const ValueRange so_far = now.drop_back(2);
+          Values sums(so_far.begin(), so_far.end());
+          ring.WaitUntilFull(at);
+          MultiplyByWarpgroup(left, right, first_row, first_column, at.stage, sums);
+          WaitForWarpgroupProducts(kb_, 1);
+          Value earlier = kb_.Less(kb_.I64(0), step);
+          kb_.If(kb_.Both(is_first_of_warp, earlier), [&] { ring.Release(ring.Before(at)); });
+          const StageRing::Position next = ring.Next(at);
+          sums.push_back(next.stage);
+          sums.push_back(next.round);
+          return sums;
+        });
+    const StageRing::Position end = {last[last.size() - 2], last.back()};
+    last.resize(last.size() - 2);
+    const Values sums = FinishWarpgroupProducts(kb_, last);
+    Value any = kb_.Less(kb_.I64(0), tile.steps);
+    kb_.If(kb_.Both(is_first_of_warp, any), [&] { ring.Release(ring.Before(end)); });
+    Store(sums, tile, first_row, first_column, thread);
+    return end;
+  }
+
+  // The rows and columns of the tile, from these on, that the thread's warp or warpgroup computes.
+  std::pair<Value, Value> PartOf(Value thread) {
+    Value part = kb_.Div(thread, tiling_.part_threads());
+    const int64_t parts_down = tiling_.rows / tiling_.part_rows;
+    return {kb_.Mul(kb_.Rem(part, parts_down), tiling_.part_rows),
+            kb_.Mul(kb_.Div(part, parts_down), tiling_.part_columns)};
+  }
+
+  Values NoSums() {
+    return Values(static_cast<size_t>(rows() * columns() * kSums), kb_.Zero(b_.getF32Type()));
+  }
+
   // Products of one instruction in the part of a warp or warpgroup, down and across: of 8 columns
   // each, whatever the instruction has.
   int64_t product_rows() const { return tiling_.warpgroups ? kGroupRows : kRows; }
@@ -83,11 +200,10 @@ class TensorCoreTiles {
   // before; or, by warpgroups, of the one before that, for which each has waited after it started
   // the next products, so that those go on meanwhile. What warpgroups take for tf32 is rounded in
   // shared memory, by the thread that brought it.
-  Values AddUp(const StagedOperand& left, const StagedOperand& right, Values sums,
+  Values AddUp(const StagedOperand& left, const StagedOperand& right, Value depth, Values sums,
                const std::function<void(Value stage, Values& sums)>& multiply) {
     const int64_t depth_of_step = tiling_.depth(), stages = tiling_.stages, ahead = tiling_.ahead();
     const bool rounds = tiling_.warpgroups && dtype_ == DataType::kF32;
-    Value depth = tiles_.depth();
     auto bring = [&](Value step, Value stage) {
       kb_.If(kb_.Less(step, depth), [&] {
         left.Bring(step, stage);
@@ -127,11 +243,11 @@ class TensorCoreTiles {
   }
 
   // Starts the products of one stage, in the order of their depth.
-  void MultiplyByWarpgroup(const StagedOperand& left, const StagedOperand& right, Value first_row,
-                           Value first_column, Value stage, Values& sums) {
-    auto operand = [&](const StagedOperand& staged, Value first) {
-      return WarpgroupProduct::Operand{staged.Descriptor(stage, first),
-                                       staged.descriptor_of_depth(), staged.transposed()};
+  void MultiplyByWarpgroup(const WarpgroupMatrix& left, const WarpgroupMatrix& right,
+                           Value first_row, Value first_column, Value stage, Values& sums) {
+    auto operand = [&](const WarpgroupMatrix& matrix, Value first) {
+      return WarpgroupProduct::Operand{matrix.Descriptor(kb_, stage, first),
+                                       matrix.descriptor_of_depth(), !matrix.rows_are_own};
     };
     const WarpgroupProduct product{.dtype = dtype_,
                                    .row_blocks = rows(),
@@ -139,7 +255,7 @@ class TensorCoreTiles {
                                    .steps = parts_of_step(),
                                    .left = operand(left, first_row),
                                    .right = operand(right, first_column),
-                                   .row_block_step = StagedOperand::kDescriptorOfRows};
+                                   .row_block_step = WarpgroupMatrix::kDescriptorOfOwn};
     sums = StartWarpgroupProduct(kb_, product, sums);
   }
 
@@ -194,8 +310,17 @@ class TensorCoreTiles {
   }
 
   // The four threads that share a row exchange their sums until each has as many neighbouring
-  // columns as can be stored at once, of one product where they had two columns of each.
-  void Store(const Values& sums, Value batch, Value first_row, Value first_column, Value lane) {
+  // columns as can be stored at once, of one product where they had two columns of each. The first
+  // row and column are those of the thread's part in the tile.
+  void Store(const Values& sums, const ContractionTiles::Tile& tile, Value first_row,
+             Value first_column, Value thread) {
+    Value lane = kb_.Rem(thread, kWarp), batch = tile.batch;
+    first_row = kb_.Add(tile.first_row, first_row);
+    first_column = kb_.Add(tile.first_column, first_column);
+    if (tiling_.warpgroups) {
+      Value warp = kb_.Div(kb_.Rem(thread, TensorTiling::kGroup), kWarp);
+      first_row = kb_.Add(first_row, kb_.Mul(warp, kRows));
+    }
     const int64_t together =
         std::max<int64_t>(2, tiles_.ColumnsTogether(std::min(kColumns, 2 * columns())));
     const int64_t products = together / 2;  // that are exchanged

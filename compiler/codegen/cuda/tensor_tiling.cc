@@ -63,7 +63,7 @@ double CyclesOfDepth(const ContractionShape& shape, const TensorTiling& tiling,
 }  // namespace
 
 TensorTiling ChooseTensorTiling(const ContractionShape& shape, int64_t element_bytes,
-                                const Target& target) {
+                                const Target& target, bool mapped) {
   const std::span<const TensorTiling> tilings = TilingsFor(target);
   const TensorTiling* best = &tilings[0];
   for (const TensorTiling& tiling : tilings) {
@@ -74,9 +74,11 @@ TensorTiling ChooseTensorTiling(const ContractionShape& shape, int64_t element_b
   }
   TensorTiling tiling = *best;
   tiling.element_bytes = element_bytes;
+  tiling.producer = mapped && tiling.warpgroups;
   tiling.stages = 1;
   const int64_t stage_bytes = tiling.shared_bytes();
   tiling.stages = std::min(kMostStages, SharedBytes(target) / stage_bytes);
+  if (tiling.producer) return tiling;
   // No more than there are steps, and those to spare.
   const auto segments = shape.segments.Constant(), depth = shape.depth.Constant();
   if (segments && depth) {

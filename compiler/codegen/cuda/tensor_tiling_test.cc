@@ -64,6 +64,24 @@ TEST(TensorTilingTest, Warpgroups) {
   EXPECT_FALSE(Choose("cuda:sm_90", 4096, 4096, 4096).warpgroups);
 }
 
+// The warpgroup that brings operands, and what it waits at. The stages are the next tile's as well.
+TEST(TensorTilingTest, Producers) {
+  ContractionShape shape;
+  shape.batches = shape.segments = 1;
+  shape.rows = shape.columns = 4096;
+  shape.depth = 64;
+  const TensorTiling large = ChooseTensorTiling(shape, 2, *Target::Parse("cuda:sm_90a"), true);
+  EXPECT_EQ(TileOf(large), std::pair(int64_t{128}, int64_t{256}));
+  EXPECT_TRUE(large.producer);
+  EXPECT_EQ(large.threads(), 384);
+  EXPECT_EQ(large.stages, 4);
+  EXPECT_EQ(large.stage_bytes(), 192 << 10);
+  EXPECT_EQ(large.shared_bytes(), (192 << 10) + 64);
+  shape.rows = 32;
+  EXPECT_FALSE(ChooseTensorTiling(shape, 2, *Target::Parse("cuda:sm_90a"), true).producer);
+  EXPECT_FALSE(ChooseTensorTiling(shape, 2, *Target::Parse("cuda:sm_90"), true).producer);
+}
+
 // A block of any GPU that runs code for the target has so much shared memory.
 TEST(TensorTilingTest, WhatTheSmallestGpuHas) {
   for (const auto& [target, bytes] :
@@ -72,6 +90,13 @@ TEST(TensorTilingTest, WhatTheSmallestGpuHas) {
       for (int64_t columns = 1; columns < 10000; columns *= 3) {
         for (int64_t element_bytes : {2, 4}) {
           EXPECT_LE(Choose(target, rows, columns, 4096, 1, element_bytes).shared_bytes(), bytes);
+          ContractionShape shape;
+          shape.batches = shape.segments = 1;
+          shape.rows = rows;
+          shape.columns = columns;
+          shape.depth = 4096;
+          const Target parsed = *Target::Parse(target);
+          EXPECT_LE(ChooseTensorTiling(shape, 2, parsed, true).shared_bytes(), bytes);
         }
       }
     }

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
@@ -11,6 +12,7 @@ namespace {
 
 using mlir::Value;
 using Values = CodeBuilder::Values;
+namespace arith = mlir::arith;
 namespace LLVM = mlir::LLVM;
 namespace NVVM = mlir::NVVM;
 
@@ -39,7 +41,29 @@ Values UpdateInPlace(KernelBuilder& kernel, const std::string& text, const Value
   return values;
 }
 
+// What descriptors count addresses in.
+constexpr int64_t kDescriptorUnit = 16;
+
 }  // namespace
+
+// 128-byte swizzle; the distance of eight rows, which is that of eight rows or columns where
+// neighbours are steps of depth, and of eight steps of depth otherwise; and then, that of panels.
+Value WarpgroupMatrix::Descriptor(KernelBuilder& kernel, Value stage, Value first) const {
+  constexpr uint64_t kLayout =
+      uint64_t{1} << 62 | static_cast<uint64_t>(8 * kRowBytes / kDescriptorUnit) << 32;
+  const uint64_t layout = kLayout | static_cast<uint64_t>(panel_bytes() / kDescriptorUnit) << 16;
+  constexpr int64_t kAddresses = 0x3fff;
+  mlir::ImplicitLocOpBuilder& b = kernel.b();
+  Value offset = kernel.Add(kernel.Mul(stage, stage_bytes), kernel.Mul(first, kRowBytes));
+  Value address = kernel.Add(LLVM::PtrToIntOp::create(b, b.getI64Type(), shared), offset);
+  Value units =
+      arith::AndIOp::create(b, kernel.Div(address, kDescriptorUnit), kernel.I64(kAddresses));
+  return arith::OrIOp::create(b, units, kernel.I64(static_cast<int64_t>(layout)));
+}
+
+int64_t WarpgroupMatrix::descriptor_of_depth() const {
+  return (rows_are_own ? 32 : 16 * kRowBytes) / kDescriptorUnit;
+}
 
 std::vector<Value> StartWarpgroupProduct(KernelBuilder& kernel, const WarpgroupProduct& product,
                                          const Values& sums) {

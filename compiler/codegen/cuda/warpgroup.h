@@ -10,6 +10,27 @@
 
 namespace weft {
 
+// An operand in shared memory, in stages, as warpgroups read it: rows of 128 bytes, of which chunks
+// of 16 bytes are exchanged by exclusive or with the row's number (a swizzle of 128 bytes). Rows
+// are the operand's own (A's rows, B's columns), and 128 bytes of depth; or they are steps of
+// depth, and what is longer than a row is cut into panels, each with all the steps.
+struct WarpgroupMatrix {
+  static constexpr int64_t kRowBytes = 128;
+  // What a descriptor grows by for the next 64 own.
+  static constexpr int64_t kDescriptorOfOwn = 64 * kRowBytes / 16;
+
+  mlir::Value shared;  // of the first stage, aligned to 1024
+  int64_t stage_bytes = 0;
+  int64_t depth = 0;  // of a stage
+  bool rows_are_own = false;
+
+  int64_t panel_bytes() const { return depth * kRowBytes; }
+  // Of a stage's matrix of 32 bytes of depth and the own from `first` on, a multiple of 64: its
+  // descriptor (i64); and what that grows by for the next 32 bytes.
+  mlir::Value Descriptor(KernelBuilder& kernel, mlir::Value stage, mlir::Value first) const;
+  int64_t descriptor_of_depth() const;
+};
+
 // A product of 64 * `row_blocks` rows, `columns` columns and `steps` times 32 bytes of depth, of
 // elements in shared memory: f16, bf16, or f32 that are rounded to tf32.
 struct WarpgroupProduct {
