@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -11,6 +12,7 @@
 #include "graph/reference/elementwise.h"
 #include "proto/file.h"
 #include "proto/safetensors.h"
+#include "runtime/devices.h"
 #include "runtime/session.h"
 #include "tests/compat/fixture.h"
 
@@ -108,7 +110,23 @@ TEST_P(Compat, Package) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Versions, Compat, testing::Values("v1", "v2"),
+// Kernels that take tensor maps, from version 3 on.
+TEST(CompatTensorMaps, Package) {
+  const auto file = Bytes::Map("tests/compat/v3/product.safetensors");
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto values = ReadSafetensors((*file)->view(), *file);
+  ASSERT_TRUE(values.ok()) << values.status();
+  const std::map<std::string, HostTensor> of(values->tensors.begin(), values->tensors.end());
+  const auto session =
+      Session::Load("tests/compat/v3/product.weftpkg",
+                    {.threads = 1, .device = MakeDevice("emulator:sm_90", 1).value()});
+  ASSERT_TRUE(session.ok()) << session.status();
+  const auto got = (*session)->Run("product", {{"x", of.at("x")}, {"w", of.at("w")}});
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_EQ(got->at("y").ToString(1 << 16), of.at("y").ToString(1 << 16));
+}
+
+INSTANTIATE_TEST_SUITE_P(Versions, Compat, testing::Values("v1", "v2", "v3"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

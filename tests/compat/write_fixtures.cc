@@ -88,6 +88,32 @@ void AddTraining(Graph& graph) {
   graph.AddSignature("predict", {{"class", ArgMax(logits, -1)}, {"logits", logits}});
 }
 
+// A product whose kernel for sm_90a takes tensor maps, and what it gives: a package for that alone.
+absl::Status WriteProduct(const std::string& folder) {
+  Graph graph("product");
+  Tensor x = graph.Input("x", DataType::kF16, {"rows", 8});
+  Tensor w = graph.Input("w", DataType::kF16, {8, 264});
+  graph.AddSignature("product", {{"y", MatMul(x, w)}});
+  NamedTensors values = {{"x", Ramp(DataType::kF16, {5, 8}, 1)},
+                         {"w", Ramp(DataType::kF16, {8, 264}, 2)}};
+  CompileOptions options;
+  options.targets = {"cuda:sm_90a"};
+  absl::StatusOr<std::string> package = CompilePackage(graph, options);
+  if (!package.ok()) return package.status();
+  absl::Status status = WriteFileAtomically(folder + "/product.weftpkg", *package);
+  if (!status.ok()) return status;
+  // The sums are exact, on this processor as well.
+  package = CompilePackage(graph, {});
+  if (!package.ok()) return package.status();
+  absl::StatusOr<std::unique_ptr<Session>> session = Session::FromPackage(*package);
+  if (!session.ok()) return session.status();
+  absl::StatusOr<NamedTensors> outputs = (*session)->Run("product", values);
+  if (!outputs.ok()) return outputs.status();
+  values.insert(outputs->begin(), outputs->end());
+  return WriteFileAtomically(folder + "/product.safetensors",
+                             WriteSafetensors({values.begin(), values.end()}));
+}
+
 NamedTensors Inputs() {
   NamedTensors values;
   for (int i = static_cast<int>(DataType::kInvalid) + 1; i < kNumDataTypes; ++i) {
@@ -147,7 +173,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: write_fixtures FOLDER\n");
     return 2;
   }
-  const absl::Status status = weft::WriteAll(argv[1]);
+  absl::Status status = weft::WriteAll(argv[1]);
+  if (status.ok()) status = weft::WriteProduct(argv[1]);
   if (!status.ok()) std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
   return status.ok() ? 0 : 1;
 }
