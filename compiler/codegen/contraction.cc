@@ -93,6 +93,10 @@ class ContractionEmitter {
   absl::Status CheckParts() {
     if (shape_.parts == 1) return absl::OkStatus();
     if (!k_.on_gpu() || shape_.depthwise) return Broken(root_, "parts of what has none");
+    if (shape_.part_steps % ContractionShape::kPartMultiple != 0) {
+      return Broken(root_, absl::StrCat("parts that do not begin at multiples of ",
+                                        ContractionShape::kPartMultiple, " steps"));
+    }
     const std::optional<int64_t> steps = (shape_.segments * shape_.depth).Constant();
     const bool all = steps && *steps > 0 && (*steps - 1) / shape_.part_steps == shape_.parts - 1;
     return all ? absl::OkStatus() : Broken(root_, "other parts than the depth takes");

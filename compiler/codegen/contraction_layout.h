@@ -68,7 +68,9 @@ struct ContractionShape {
   };
   std::optional<Matrices> matrices;
   // Parts of the segments x depth steps, each of so many but for the last, which may have fewer.
-  // They are batches: batch g of part p is number p * whole_batches() + g.
+  // They are batches: batch g of part p is number p * whole_batches() + g. Parts begin at multiples
+  // of kPartMultiple, as aligned as the operands do, and where a stage of shared memory may begin.
+  static constexpr int64_t kPartMultiple = 64;
   int64_t parts = 1, part_steps = 0;
 
   DimExpr whole_batches() const {

@@ -83,6 +83,36 @@ TEST(PartialSums, OfEachPart) {
   }
 }
 
+// Of operands that one thread brings, to blocks that take one tile after the other.
+void CheckMappedParts(const Product& p, int64_t steps, DataType dtype, int64_t multiprocessors) {
+  SCOPED_TRACE(absl::StrCat(multiprocessors, " multiprocessors"));
+  Target target = *Target::Parse("cuda:sm_90a");
+  target.multiprocessors = multiprocessors;
+  TestFusion fusion(target);
+  const int64_t parts = (p.k - 1) / steps + 1;
+  const absl::Status compiled = fusion.TryText("contraction", PartsBody(p, dtype, parts, steps));
+  ASSERT_TRUE(compiled.ok()) << compiled;
+  EXPECT_EQ(fusion.spec().maps.size(), 2u);
+  CheckParts(p, steps, dtype, target);
+}
+
+TEST(PartialSums, ByTensorMaps) {
+  int i = 0;
+  for (bool ta : {false, true}) {
+    for (bool tb : {false, true}) {
+      for (int64_t depth : {256, 328}) {
+        CheckMappedParts({{}, 72, 136, depth, ta, tb}, i % 2 == 0 ? 64 : 128,
+                         i % 3 == 0 ? DataType::kF16 : DataType::kBF16, 1 + i % 3);
+        ++i;
+      }
+      CheckMappedParts({{3}, 40, 72, 200, ta, tb}, 64, DataType::kBF16, 2);
+      CheckMappedParts({{2}, 40, 72, 136, ta, tb, true}, 128, DataType::kF16, 1);
+    }
+  }
+  // A last part of one step.
+  CheckMappedParts({{}, 72, 136, 129, true, false}, 64, DataType::kF16, 2);
+}
+
 TEST(PartialSums, OfBatches) {
   const Target target = WithTf32("cuda:sm_80");
   CheckParts({{3}, 12, 20, 150}, 64, DataType::kBF16, target);
@@ -100,14 +130,15 @@ TEST(PartialSums, OfEveryDType) {
 
 TEST(PartialSums, AreRefusedWhereTheyAreNone) {
   const Product p{{}, 8, 8, 256};
-  const auto status = [&](const std::string& target, int64_t parts) {
+  const auto status = [&](const std::string& target, int64_t parts, int64_t steps = 64) {
     TestFusion fusion(target);
     return std::string(
-        fusion.TryText("contraction", PartsBody(p, DataType::kF32, parts, 64)).message());
+        fusion.TryText("contraction", PartsBody(p, DataType::kF32, parts, steps)).message());
   };
   EXPECT_EQ(status("cuda:sm_80", 4), "");
   EXPECT_THAT(status("cuda:sm_80", 5), testing::HasSubstr("other parts than the depth takes"));
   EXPECT_THAT(status("cuda:sm_80", 3), testing::HasSubstr("other parts than the depth takes"));
+  EXPECT_THAT(status("cuda:sm_80", 4, 65), testing::HasSubstr("multiples of 64 steps"));
   EXPECT_THAT(status("cpu:x86-64-v3", 4), testing::HasSubstr("parts of what has none"));
 }
 

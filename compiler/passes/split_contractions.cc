@@ -29,7 +29,8 @@ constexpr double kLaunchCycles = 4096;
 // The operands' elements as they mostly are where this matters.
 constexpr double kElementBytes = 2, kSumBytes = 4;
 constexpr int64_t kSides[] = {128, 64, 32};
-constexpr int64_t kMostParts = 256, kLeastSteps = 256, kMultiple = 64;
+constexpr int64_t kMostParts = 256, kLeastSteps = 256;
+constexpr int64_t kMultiple = ContractionShape::kPartMultiple;
 // Of the time without parts, what is left with them at most.
 constexpr double kWorthIt = 0.75;
 

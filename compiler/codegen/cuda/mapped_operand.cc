@@ -26,7 +26,7 @@ bool FitsAsStride(const DimExpr& stride) {
 }
 
 bool HasBatches(const ContractionShape& shape, const MatrixStrides& strides) {
-  return shape.batches.Constant() != 1 && strides.batch != DimExpr(0);
+  return shape.whole_batches().Constant() != 1 && strides.batch != DimExpr(0);
 }
 
 // Whether steps of depth are neighbours, rather than own.
@@ -43,10 +43,12 @@ bool Serves(const ContractionShape& shape, const MatrixStrides& strides) {
 }  // namespace
 
 bool MappedOperand::Serve(const ContractionShape& shape, int64_t element_bytes) {
-  return element_bytes == kElementBytes && shape.matrices && shape.parts == 1 &&
-         shape.depth.Constant() != 0 && Fits(shape.batches) && Fits(shape.rows) &&
-         Fits(shape.columns) && Fits(shape.depth) && Serves(shape, shape.matrices->left) &&
-         Serves(shape, shape.matrices->right);
+  // A box of a part's last step has nothing of the next part.
+  static_assert(ContractionShape::kPartMultiple % (WarpgroupMatrix::kRowBytes / kElementBytes) ==
+                0);
+  return element_bytes == kElementBytes && shape.matrices && shape.depth.Constant() != 0 &&
+         Fits(shape.batches) && Fits(shape.rows) && Fits(shape.columns) && Fits(shape.depth) &&
+         Serves(shape, shape.matrices->left) && Serves(shape, shape.matrices->right);
 }
 
 MappedOperand MappedOperand::Left(const ContractionTiles& tiles, const TensorTiling& tiling) {
@@ -80,7 +82,7 @@ MappedOperand::MappedOperand(const ContractionTiles& tiles, const TensorTiling& 
   std::vector<DimExpr> numbers = {along_depth ? shape.depth : own, along_depth ? own : shape.depth};
   if (has_batches_) {
     map.box[2] = 1;
-    numbers.push_back(shape.batches);
+    numbers.push_back(shape.whole_batches());
   }
   numbers.push_back((along_depth ? strides.own : strides.depth) * bytes);
   if (has_batches_) numbers.push_back(strides.batch * bytes);
@@ -107,17 +109,19 @@ void MappedOperand::Bring(const ContractionTiles::Tile& tile, Value step, Value 
   mlir::ImplicitLocOpBuilder& b = kb.b();
   const auto i32 = [&](Value x) -> Value { return arith::TruncIOp::create(b, b.getI32Type(), x); };
   Value own = is_left_ ? tile.first_row : tile.first_column;
+  Value depth = kb.Add(tile.first_step, step), batch = tile.batch;
+  if (tiles_->shape().parts > 1) batch = kb.Rem(batch, kb.Size(tiles_->shape().whole_batches()));
   Value to = kb.At(matrix_.shared, kb.Mul(stage, matrix_.stage_bytes), b.getI8Type());
   const int64_t width = WarpgroupMatrix::kRowBytes / kElementBytes;
   const int64_t panels = matrix_.rows_are_own ? 1 : size_ / width;
   for (int64_t panel = 0; panel < panels; ++panel) {
     std::vector<Value> at;
     if (matrix_.rows_are_own) {
-      at = {i32(step), i32(own)};
+      at = {i32(depth), i32(own)};
     } else {
-      at = {i32(kb.Add(own, panel * width)), i32(step)};
+      at = {i32(kb.Add(own, panel * width)), i32(depth)};
     }
-    if (has_batches_) at.push_back(i32(tile.batch));
+    if (has_batches_) at.push_back(i32(batch));
     Value place = kb.At(to, panel * matrix_.panel_bytes(), b.getI8Type());
     place = LLVM::AddrSpaceCastOp::create(
         b, LLVM::LLVMPointerType::get(b.getContext(), kClusterSpace), place);

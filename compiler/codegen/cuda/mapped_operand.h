@@ -17,8 +17,8 @@ class MappedOperand {
  public:
   // Whether both operands can be brought so: they are matrices of elements of 2 bytes, one of whose
   // strides is 1, and the others multiples of 16 bytes, as copies of boxes want them; of f32,
-  // threads have to round what comes. Sizes that are known have to fit, and there has to be depth,
-  // in one part; of open ones the runtime sees to it.
+  // threads have to round what comes. Sizes that are known have to fit, and there has to be depth;
+  // of open ones the runtime sees to it.
   static bool Serve(const ContractionShape& shape, int64_t element_bytes);
 
   static MappedOperand Left(const ContractionTiles& tiles, const TensorTiling& tiling);
@@ -26,7 +26,7 @@ class MappedOperand {
 
   // Lets the map be there when the first copy wants it. Of one thread.
   void Prefetch() const;
-  // Begins to copy the tile's part of the steps of depth from `step` on to a stage: bytes() that
+  // Begins to copy the tile's part of its steps of depth from `step` on to a stage: bytes() that
   // count at the mbarrier. Of one thread.
   void Bring(const ContractionTiles::Tile& tile, mlir::Value step, mlir::Value stage,
              mlir::Value barrier) const;
