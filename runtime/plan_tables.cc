@@ -274,7 +274,7 @@ class PlanTablesBuilder {
   void AddMaps(const Kernel& wire) {
     std::vector<KernelMap>& maps = tables_->kernel_maps_.emplace_back();
     Require(wire.maps().empty() || wire.block_threads() > 0, "has tensor maps, and is of no GPU");
-    for (const TensorMap& stated : wire.maps()) {
+    for (const TensorMapParameter& stated : wire.maps()) {
       KernelMap map = {stated.buffer(), stated.element_bytes(), stated.swizzle_bytes(), 0, {}};
       for (const uint32_t size : stated.box()) {
         if (map.rank < KernelMap::kMaxRank) map.box[map.rank] = size;

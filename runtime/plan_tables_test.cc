@@ -117,7 +117,7 @@ TEST(PlanTables, TensorMaps) {
   b.Launch(0, kernel, {x, y}, {size.formula, eight, eight, row}, b.Constant(8));
   Kernel& made = *b.plan().mutable_kernels(static_cast<int>(kernel));
   made.set_block_threads(32);
-  TensorMap* map = made.add_maps();
+  TensorMapParameter* map = made.add_maps();
   map->set_element_bytes(4);
   map->set_swizzle_bytes(32);
   map->add_box(8);
@@ -135,28 +135,28 @@ TEST(PlanTables, TensorMaps) {
            *plan.mutable_blocks(0)->mutable_steps(0)->mutable_launch());
     return std::string(Verify(plan).message());
   };
-  EXPECT_THAT(damaged([](Kernel& k, TensorMap&, Launch&) { k.set_block_threads(0); }),
+  EXPECT_THAT(damaged([](Kernel& k, TensorMapParameter&, Launch&) { k.set_block_threads(0); }),
               HasSubstr("kernel 'boxes': has tensor maps, and is of no GPU"));
-  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch&) { m.set_buffer(2); }),
+  EXPECT_THAT(damaged([](Kernel&, TensorMapParameter& m, Launch&) { m.set_buffer(2); }),
               HasSubstr("step 0 (boxes): expected a buffer of a tensor map below 2, got 2"));
-  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch&) { m.set_element_bytes(3); }),
+  EXPECT_THAT(damaged([](Kernel&, TensorMapParameter& m, Launch&) { m.set_element_bytes(3); }),
               HasSubstr("expected a tensor map with elements of 1, 2, 4 or 8 bytes"));
-  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch&) { m.set_swizzle_bytes(8); }),
+  EXPECT_THAT(damaged([](Kernel&, TensorMapParameter& m, Launch&) { m.set_swizzle_bytes(8); }),
               HasSubstr("a swizzle of 0, 32, 64 or 128 bytes"));
-  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch&) { m.set_box(0, 1u << 31); }),
+  EXPECT_THAT(damaged([](Kernel&, TensorMapParameter& m, Launch&) { m.set_box(0, 1u << 31); }),
               HasSubstr("a box of 1 to 256 elements each way"));
-  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch&) { m.clear_box(); }),
+  EXPECT_THAT(damaged([](Kernel&, TensorMapParameter& m, Launch&) { m.clear_box(); }),
               HasSubstr("1 to 5 dimensions"));
-  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch&) {
+  EXPECT_THAT(damaged([](Kernel&, TensorMapParameter& m, Launch&) {
                 for (int i = 0; i < 9; ++i) m.add_box(1);
               }),
               HasSubstr("1 to 5 dimensions"));
-  EXPECT_THAT(damaged([](Kernel&, TensorMap& m, Launch& l) {
+  EXPECT_THAT(damaged([](Kernel&, TensorMapParameter& m, Launch& l) {
                 m.add_box(1);
                 l.mutable_sizes()->RemoveLast();
               }),
               HasSubstr("has fewer sizes than the tensor maps of its kernel"));
-  EXPECT_THAT(damaged([](Kernel& k, TensorMap&, Launch&) {
+  EXPECT_THAT(damaged([](Kernel& k, TensorMapParameter&, Launch&) {
                 for (int i = 0; i < 2; ++i) *k.add_maps() = k.maps(0);
               }),
               HasSubstr("has fewer sizes than the tensor maps of its kernel"));

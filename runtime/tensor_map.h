@@ -1,6 +1,6 @@
 // Tensors of which kernels for GPUs copy boxes to shared memory (TMA): what a package states of
-// them with a kernel, and what the sizes of a launch make of it. TensorMap in proto/plan.proto says
-// what holds for both.
+// them with a kernel, and what the sizes of a launch make of it. TensorMapParameter in
+// proto/plan.proto says what holds for both.
 #ifndef WEFT_RUNTIME_TENSOR_MAP_H_
 #define WEFT_RUNTIME_TENSOR_MAP_H_
 

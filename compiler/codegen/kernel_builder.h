@@ -134,7 +134,7 @@ class KernelBuilder : public CodeBuilder {
   void StoreShared(mlir::Value value, mlir::Value array, mlir::Value index);
   // Of a GPU from compute capability 9.0 on: the address (generic) of a tensor map that the kernel
   // takes, of a tensor in one of its buffers; `map.buffer` is filled in. `numbers`: its sizes and
-  // strides, as TensorMap in proto/plan.proto has them.
+  // strides, as a TensorMapParameter of proto/plan.proto has them.
   mlir::Value TensorMap(mlir::Value buffer, KernelMap map, const std::vector<DimExpr>& numbers);
   // Conditions, one or per lane; null means true.
   mlir::Value Both(mlir::Value x, mlir::Value y);

@@ -367,7 +367,7 @@ class PlanBuilder {
       made->set_device(device);
       made->set_block_threads(static_cast<uint32_t>(spec.block_threads));
       for (const KernelMap& map : spec.maps) {
-        TensorMap* stated = made->add_maps();
+        TensorMapParameter* stated = made->add_maps();
         stated->set_buffer(map.buffer);
         stated->set_element_bytes(map.element_bytes);
         stated->set_swizzle_bytes(map.swizzle_bytes);

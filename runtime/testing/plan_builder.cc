@@ -398,7 +398,7 @@ TestPackage MakeBoxPackage() {
   b.Launch(0, kernel, {x, y}, {columns.formula, rows.formula, b.Constant(64)}, rows.formula);
   weft::Kernel& made = *b.plan().mutable_kernels(static_cast<int>(kernel));
   made.set_block_threads(kBoxThreads);
-  TensorMap* map = made.add_maps();
+  TensorMapParameter* map = made.add_maps();
   map->set_buffer(kBoxMap.buffer);
   map->set_element_bytes(kBoxMap.element_bytes);
   map->set_swizzle_bytes(kBoxMap.swizzle_bytes);

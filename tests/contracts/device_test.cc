@@ -331,7 +331,7 @@ TEST(Devices, KernelsThatNobodyCanLaunch) {
                 code = ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry " + name +
                        "(.param .b8 p[16000])\n{\nret;\n}\n";
               }),
-              HasSubstr("expected parameters of 8 bytes, got one of 16000 (number 1)"));
+              HasSubstr("expected a parameter of 8 bytes, got one of 16000 (number 1)"));
   for (const uint32_t threads : {0u, 1025u}) {
     EXPECT_THAT(message([&](PackageManifest& manifest, std::string&) {
                   Plan* plan = manifest.mutable_targets(0)->mutable_plans(0);
