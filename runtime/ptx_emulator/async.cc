@@ -13,6 +13,7 @@ namespace weft::ptx {
 void AsyncCopies::Reset() {
   threads_.clear();
   mbarriers_.clear();
+  mbarriers_made_ = 0;
   queue_.clear();
   under_way_ = 0;
 }
@@ -105,6 +106,8 @@ void AsyncCopies::Init(Warp& warp, int lane, uint32_t address, uint32_t count) {
   shared.SetWritten(address, 8, true);
   Mbarrier barrier;
   barrier.expected = barrier.pending = count;
+  barrier.actor = kMaxWarps + mbarriers_made_;
+  mbarriers_made_ = std::min(mbarriers_made_ + 1, kMbarrierPlaces - 1);
   mbarriers_[address] = barrier;
 }
 
@@ -132,6 +135,7 @@ void AsyncCopies::AdvancePhase(Mbarrier& barrier) {
   if (barrier.pending != 0 || barrier.transactions != 0) return;
   ++barrier.phase;
   barrier.pending = barrier.expected;
+  barrier.over = barrier.clock;
 }
 
 uint64_t AsyncCopies::Arrive(Warp& warp, int lane, uint32_t address, uint32_t count,
@@ -161,7 +165,7 @@ bool AsyncCopies::TestWait(Warp& warp, int lane, uint32_t address, uint64_t toke
   Mbarrier* barrier = Find(warp, lane, address);
   if (barrier == nullptr) return true;
   if (barrier->phase <= token) return false;
-  block_.order().Observe(warp.index(), barrier->clock);
+  block_.order().Observe(warp.index(), barrier->over);
   return true;
 }
 
@@ -169,8 +173,23 @@ bool AsyncCopies::TestWaitParity(Warp& warp, int lane, uint32_t address, uint32_
   Mbarrier* barrier = Find(warp, lane, address);
   if (barrier == nullptr) return true;
   if ((barrier->phase & 1) == (parity & 1)) return false;
-  block_.order().Observe(warp.index(), barrier->clock);
+  block_.order().Observe(warp.index(), barrier->over);
   return true;
+}
+
+void AsyncCopies::FenceInits(const Warp& warp, uint32_t lanes) {
+  for (const auto& [address, barrier] : mbarriers_) {
+    block_.shared().FenceOwnWrites(address, 8, warp.index(), lanes);
+  }
+}
+
+SharedMemory::Arrival AsyncCopies::BeginArrival(uint32_t address, bool is_bulk, int line) {
+  const auto found = mbarriers_.find(address);
+  VectorClock nobodys;
+  const bool gone = found == mbarriers_.end();
+  const int actor = gone ? kActors - 1 : found->second.actor;
+  VectorClock& clock = gone ? nobodys : found->second.clock;
+  return {actor, block_.order().Complete(actor, is_bulk, clock), line};
 }
 
 void AsyncCopies::CompleteTransactions(uint32_t address, int64_t bytes) {
@@ -195,10 +214,12 @@ void AsyncCopies::ArriveWhenCopied(Warp& warp, int lane, uint32_t address) {
     std::move(group.begin(), group.end(), std::back_inserter(copies));
     group.clear();
   }
-  Enqueue(0, [this, copies = std::move(copies), address] {
+  const int line = block_.Accessor(warp, lane).line;
+  Enqueue(0, [this, copies = std::move(copies), address, line] {
+    const SharedMemory::Arrival arrival = BeginArrival(address, false, line);
     for (const Copy& copy : copies) {
       Complete(copy);
-      block_.shared().ForgetAccesses(copy.shared, copy.bytes);
+      block_.shared().Arrived(copy.shared, copy.bytes, arrival);
     }
     ArriveAsync(address);
   });

@@ -48,7 +48,9 @@ class AsyncCopies {
     uint32_t pending = 0;
     int64_t transactions = 0;  // bytes that are still to come
     uint64_t phase = 0;
-    VectorClock clock{};
+    VectorClock clock{};  // of all that arrived
+    VectorClock over{};   // of what arrived up to the end of the last phase that is over
+    int actor = 0;        // of copies that count there
   };
   void Init(Warp& warp, int lane, uint32_t address, uint32_t count);
   void Invalidate(Warp& warp, int lane, uint32_t address);
@@ -61,6 +63,11 @@ class AsyncCopies {
   // Whether the phase with the token (or the parity) is over.
   bool TestWait(Warp& warp, int lane, uint32_t address, uint64_t token);
   bool TestWaitParity(Warp& warp, int lane, uint32_t address, uint32_t parity);
+  // Lanes of the warp are at a fence for the mbarriers that they made.
+  void FenceInits(const Warp& warp, uint32_t lanes);
+  // By whom those who wait at the mbarrier take what a copy of the instruction of this line
+  // brought, which is about to count there. Where it is gone, nobody can wait.
+  SharedMemory::Arrival BeginArrival(uint32_t address, bool is_bulk, int line);
   // Bytes of an asynchronous operation arrived.
   void CompleteTransactions(uint32_t address, int64_t bytes);
   // An arrival of what is no thread.
@@ -112,6 +119,7 @@ class AsyncCopies {
   Block& block_;
   std::map<int, Thread> threads_;
   std::map<uint32_t, Mbarrier> mbarriers_;
+  int mbarriers_made_ = 0;  // up to the number of places
   std::deque<Queued> queue_;
   uint64_t under_way_ = 0;  // bytes
 };

@@ -217,6 +217,9 @@ void LoadBulk(Warp& warp, const Instruction& instruction, uint32_t mask) {
     if (!block.CheckShared(warp, lane, barrier, 8, 8, false)) continue;
     const auto at = static_cast<uint32_t>(barrier);
     if (block.async().Find(warp, lane, at) == nullptr) continue;
+    // The copy counts there itself, so that it has to see that the mbarrier was made.
+    block.ReportRace(warp, lane, at,
+                     block.shared().AsyncRead(block.order(), block.Accessor(warp, lane), at, 8));
     for (const Row& row : request.rows) {
       if (row.data != nullptr) CheckWritten(warp, lane, row.written, row.inside, "global memory");
     }
@@ -229,13 +232,15 @@ void LoadBulk(Warp& warp, const Instruction& instruction, uint32_t mask) {
           shared.Write(block.order(), block.Accessor(warp, lane), piece, bytes, nullptr));
       shared.BeginAsync(piece, bytes, true);
     });
-    block.async().Enqueue(held, [&block, request = std::move(request), at] {
+    const int line = block.Accessor(warp, lane).line;
+    block.async().Enqueue(held, [&block, request = std::move(request), at, line] {
       SharedMemory& memory = block.shared();
+      const SharedMemory::Arrival arrival = block.async().BeginArrival(at, true, line);
       for (const Row& row : request.rows) PlaceRow(memory, request, row);
       request.ForPieces([&](uint32_t piece, int bytes) {
         memory.EndAsync(piece, bytes, true);
         memory.SetWritten(piece, bytes, true);
-        memory.ForgetAccesses(piece, bytes);
+        memory.Arrived(piece, bytes, arrival);
       });
       block.async().CompleteTransactions(at, request.bytes);
     });

@@ -45,6 +45,7 @@ EncodedMap Map(uint64_t address, uint32_t element_bytes, std::array<uint64_t, 2>
 }
 
 struct Parts {
+  std::string init_fence = "fence.mbarrier_init.release.cluster; fence.proxy.async;";
   std::string wait =
       "WAIT: mbarrier.try_wait.parity.shared::cta.b64 %p, [full], 0; @!%p bra WAIT;\n";
   std::string fence = "wgmma.fence.sync.aligned;\n";
@@ -69,7 +70,8 @@ Outcome RunProduct(const Parts& parts) {
     mov.b64 %rd1, map_a; cvta.param.u64 %rd1, %rd1; mov.b64 %rd2, map_b; cvta.param.u64 %rd2, %rd2; mov.b64 %rd3, map_c; cvta.param.u64 %rd3, %rd3;
     mov.u32 %r2, full; mov.u32 %r3, a; mov.u32 %r4, b; mov.u32 %r5, c;
     @!%q bra START;
-    mbarrier.init.shared::cta.b64 [%r2], 1; fence.mbarrier_init.release.cluster; fence.proxy.async;
+    mbarrier.init.shared::cta.b64 [%r2], 1; )" +
+      parts.init_fence + R"(
     mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r2], )" +
       parts.expect + R"(;
     cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%r3], [%rd1, {0, 0}], [%r2];
@@ -146,6 +148,15 @@ TEST(Hopper, WhatIsForgottenIsFound) {
   ExpectFinding(parts, FindingKind::kInFlight, "wgmma that was not waited for");
   parts.commit = "";
   ExpectFinding(parts, FindingKind::kInFlight, "wgmma that was not waited for");
+  // What copies count at has to be there for them.
+  parts = {};
+  parts.init_fence = "";
+  ExpectFinding(parts, FindingKind::kRace, "of full (8 bytes) which thread 0 wrote");
+  for (const char* fence :
+       {"fence.mbarrier_init.release.cluster;", "fence.proxy.async.shared::cta;"}) {
+    parts.init_fence = fence;
+    EXPECT_TRUE(RunProduct(parts).status.ok()) << fence;
+  }
   // Bytes that never come.
   parts = {};
   parts.expect = "10244";
@@ -213,7 +224,7 @@ Outcome CopyBox(const MadeUpMap& map, std::string_view coordinates, bool store, 
   text +=
       Cat(".shared .align 128 .b8 buf[", bytes, "];\n",
           "mov.u64 %rd1, map; cvta.const.u64 %rd1, %rd1; mov.u32 %r1, full; mov.u32 %r2, buf;\n",
-          "mbarrier.init.shared.b64 [%r1], 1;\n");
+          "mbarrier.init.shared.b64 [%r1], 1; fence.proxy.async;\n");
   if (padding > 0) text += "mov.u32 %r3, pad; st.shared.u8 [%r3], 0;\n";
   for (int i = 0; i + 4 <= bytes; i += 4) text += Cat("st.shared.u32 [%r2+", i, "], 7;\n");
   text += "fence.proxy.async;\n";
@@ -333,13 +344,68 @@ TEST(Hopper, OperationsThatNobodyWaitsFor) {
   }
 }
 
+// Thread 0 lets two copies come, each with an mbarrier of its own; then each warp runs statements,
+// in which %w is its number, %r1 the first copy's bytes, `m` the first's mbarrier, `n` the
+// second's.
+Outcome RunTwoCopies(std::string_view statements) {
+  TestDevice device;
+  device.Load(Cat(Header(), R"(.visible .entry k(.param .u64 in) {
+    .reg .pred %p, %q; .reg .b32 %r<4>, %w; .reg .b64 %rd<4>;
+    .shared .align 128 .b8 tile[64]; .shared .align 8 .b8 m[8]; .shared .align 8 .b8 n[8];
+    ld.param.u64 %rd1, [in]; mov.u32 %r1, %tid.x; shr.u32 %w, %r1, 5; setp.ne.u32 %p, %r1, 0; mov.u32 %r1, tile;
+    @%p bra START;
+    mbarrier.init.shared.b64 [m], 1; mbarrier.init.shared.b64 [n], 1; fence.proxy.async;
+    mbarrier.arrive.expect_tx.shared.b64 _, [m], 32; mbarrier.arrive.expect_tx.shared.b64 _, [n], 32;
+    cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [tile], [%rd1], 32, [m];
+    cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [tile+32], [%rd1], 32, [n];
+    START: bar.sync 0;
+)",
+                  statements, "\nret;\n}\n"));
+  const uint64_t in = device.Buffer(std::vector<uint32_t>(8, 7));
+  Outcome outcome;
+  outcome.status = device.Launch("k", {1}, {64}, 0, in);
+  outcome.findings = device.findings();
+  return outcome;
+}
+
+std::string WaitAt(std::string_view mbarrier) {
+  return Cat("WAIT_", mbarrier, ": mbarrier.try_wait.parity.shared.b64 %p, [", mbarrier,
+             "], 0; @!%p bra WAIT_", mbarrier, ";\n");
+}
+
+// What came is there for those who waited for it, or learnt of it from such, and for no others:
+// copies may come in any order.
+TEST(Hopper, CopiesAreThereForThoseWhoWaited) {
+  const std::string read = "ld.shared.u32 %r2, [%r1];\n", other = "ld.shared.u32 %r2, [%r1+32];\n";
+  const std::string only_first_warp = "setp.ne.u32 %q, %w, 0; @%q bra GO;\n";
+  for (const std::string& good : {WaitAt("m") + read, WaitAt("m") + read + WaitAt("n") + other,
+                                  only_first_warp + WaitAt("m") + "GO: bar.sync 0;\n" + read}) {
+    const Outcome outcome = RunTwoCopies(good);
+    EXPECT_TRUE(outcome.status.ok()) << outcome.status << "\n" << good;
+  }
+  for (const std::string& bad : {WaitAt("n") + read, WaitAt("m") + other + WaitAt("n"),
+                                 WaitAt("n") + "st.shared.u32 [%r1], 1;\n",
+                                 only_first_warp + WaitAt("m") + "GO: " + WaitAt("n") + read}) {
+    const Outcome outcome = RunTwoCopies(bad);
+    ASSERT_FALSE(outcome.findings.empty()) << bad;
+    EXPECT_TRUE(outcome.findings[0].kind == FindingKind::kRace ||
+                outcome.findings[0].kind == FindingKind::kInFlight)
+        << outcome.findings[0].ToString();
+  }
+  const Outcome outcome = RunTwoCopies(WaitAt("n") + read);
+  EXPECT_THAT(outcome.findings[0].ToString(),
+              HasSubstr("byte 0 of tile (64 bytes) which an asynchronous copy wrote at PTX line "));
+  EXPECT_THAT(outcome.findings[0].ToString(), HasSubstr("no wait for its mbarrier between"));
+}
+
 // A plain piece, in and out.
 TEST(Hopper, BulkCopies) {
   TestDevice device;
   device.Load(Header() + R"(.visible .entry k(.param .u64 in, .param .u64 out) {
     .reg .pred %p; .reg .b64 %rd<4>; .shared .align 128 .b8 tile[256]; .shared .align 8 .b8 full[8];
     ld.param.u64 %rd1, [in]; ld.param.u64 %rd2, [out];
-    mbarrier.init.shared.b64 [full], 1; mbarrier.arrive.expect_tx.shared.b64 %rd3, [full], 240;
+    mbarrier.init.shared.b64 [full], 1; fence.proxy.async;
+    mbarrier.arrive.expect_tx.shared.b64 %rd3, [full], 240;
     cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [tile], [%rd1+16], 240, [full];
     WAIT: mbarrier.test_wait.shared.b64 %p, [full], %rd3; @!%p bra WAIT;
     cp.async.bulk.global.shared::cta.bulk_group [%rd2], [tile+16], 224; cp.async.bulk.commit_group; cp.async.bulk.wait_group.read 0;

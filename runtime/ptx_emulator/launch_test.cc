@@ -131,13 +131,13 @@ TEST(Launch, CopiesUnderWayKeepTheirMemory) {
   EXPECT_EQ(run("cp.async.ca.shared.global [%r3], [%rd1], 16; cp.async.commit_group;",
                 "cp.async.wait_group 0;"),
             loaded);
-  EXPECT_EQ(
-      run("@%first mbarrier.init.shared.b64 [full], 1;\n"
-          "@%first mbarrier.arrive.expect_tx.shared.b64 _, [full], 32;\n"
-          "bar.warp.sync -1; cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
-          "[%r3], [%rd1], 16, [full];",
-          "WAIT: mbarrier.try_wait.parity.shared::cta.b64 %p, [full], 0; @!%p bra WAIT;"),
-      loaded);
+  EXPECT_EQ(run("@%first mbarrier.init.shared.b64 [full], 1;\n"
+                "@%first mbarrier.arrive.expect_tx.shared.b64 _, [full], 32;\n"
+                "@%first fence.proxy.async; bar.warp.sync -1; "
+                "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
+                "[%r3], [%rd1], 16, [full];",
+                "WAIT: mbarrier.try_wait.parity.shared::cta.b64 %p, [full], 0; @!%p bra WAIT;"),
+            loaded);
   EXPECT_EQ(run("add.u32 %r4, %r1, 5; st.shared.v4.b32 [%r3], {%r4, %r4, %r4, %r4};\n"
                 "fence.proxy.async.shared::cta; cp.async.bulk.global.shared::cta.bulk_group "
                 "[%rd1], [%r3], 16; cp.async.bulk.commit_group;",

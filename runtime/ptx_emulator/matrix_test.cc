@@ -245,5 +245,31 @@ TEST(Mbarrier, Phases) {
   for (uint32_t i = 0; i < 32; ++i) EXPECT_EQ(got[i], 50 + i);
 }
 
+// Who waited for a phase knows what came before its end, not what others did since, although they
+// have arrived again.
+TEST(Mbarrier, AWaitIsForOnePhase) {
+  const auto run = [](std::string_view read) {
+    TestDevice device;
+    device.Load(Cat(Header(),
+                    R"(.visible .entry k() { .reg .pred %p, %q; .reg .b32 %r<4>; .reg .b64 %rd<4>;
+    .shared .align 8 .b8 full[8]; .shared .align 16 .b8 tile[8];
+    mov.u32 %r1, %tid.x; setp.ne.u32 %p, %r1, 0; @%p bra START;
+    mbarrier.init.shared.b64 [full], 2; st.shared.u32 [tile+4], 0;
+    START: bar.sync 0; setp.eq.u32 %p, %r1, 32; @%p bra SECOND; setp.ne.u32 %p, %r1, 0; @%p ret;
+    st.shared.u32 [tile], 1; mbarrier.arrive.shared.b64 %rd1, [full];
+    W1: mbarrier.try_wait.parity.shared.b64 %q, [full], 0; @!%q bra W1;
+    st.shared.u32 [tile+4], 1; mbarrier.arrive.shared.b64 %rd1, [full]; ret;
+    SECOND: mbarrier.arrive.shared.b64 %rd1, [full]; mov.u32 %r2, 0;
+    LATER: add.u32 %r2, %r2, 1; setp.lt.u32 %q, %r2, 10000; @%q bra LATER;
+    W2: mbarrier.try_wait.parity.shared.b64 %q, [full], 0; @!%q bra W2;
+    ld.shared.u32 %r3, [)",
+                    read, "]; ret; }"));
+    return device.Launch("k", {1}, {64}, 0);
+  };
+  EXPECT_TRUE(run("tile").ok());
+  EXPECT_THAT(std::string(run("tile+4").message()),
+              testing::HasSubstr("byte 4 of tile (8 bytes) which thread 0 wrote"));
+}
+
 }  // namespace
 }  // namespace weft::ptx

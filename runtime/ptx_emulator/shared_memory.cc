@@ -57,27 +57,31 @@ std::string SharedMemory::Describe(uint32_t address) const {
              " bytes)");
 }
 
-bool SharedMemory::Ordered(const HappensBefore& order, const Accessor& by, int warp, int lane,
+bool SharedMemory::Ordered(const HappensBefore& order, const Accessor& by, int actor, int lane,
                            uint32_t clock) const {
-  if (warp == by.warp) return lane == by.lane || clock < order.IntervalStart(warp);
-  return order.Seen(by.warp, warp) >= clock;
+  if (actor == by.warp) return lane == by.lane || clock < order.IntervalStart(actor);
+  return order.Seen(by.warp, actor) >= clock;
 }
 
-std::string SharedMemory::Race(std::string_view verb, std::string_view earlier, int warp, int lane,
+std::string SharedMemory::Describe(int actor, int lane) {
+  if (actor >= kMaxWarps) return "an asynchronous copy";
+  if (lane == kSeveralLanes) return Cat("several threads of warp ", actor);
+  return Cat("thread ", actor * kWarpSize + lane);
+}
+
+std::string SharedMemory::Race(std::string_view verb, std::string_view earlier, int actor, int lane,
                                uint32_t line, uint32_t address) const {
-  const std::string thread = lane == kSeveralLanes ? Cat("several threads of warp ", warp)
-                                                   : Cat("thread ", warp * kWarpSize + lane);
-  return Cat(verb, " ", Describe(address), " which ", thread, " ", earlier, " at PTX line ", line,
-             ", with no barrier between");
+  const std::string_view missing = actor >= kMaxWarps ? "wait for its mbarrier" : "barrier";
+  return Cat(verb, " ", Describe(address), " which ", Describe(actor, lane), " ", earlier,
+             " at PTX line ", line, ", with no ", missing, " between");
 }
 
 std::string SharedMemory::CheckAgainstWrite(const HappensBefore& order, const Accessor& by,
                                             const Cell& cell, uint32_t address,
                                             std::string_view verb) const {
-  if (cell.write_clock == 0 ||
-      Ordered(order, by, cell.write_warp, cell.write_lane, cell.write_clock))
+  if (cell.write_clock == 0 || Ordered(order, by, cell.writer, cell.write_lane, cell.write_clock))
     return "";
-  return Race(verb, "wrote", cell.write_warp, cell.write_lane, cell.write_line, address);
+  return Race(verb, "wrote", cell.writer, cell.write_lane, cell.write_line, address);
 }
 
 std::string SharedMemory::CheckAgainstReads(const HappensBefore& order, const Accessor& by,
@@ -98,7 +102,7 @@ std::string SharedMemory::CheckAgainstReads(const HappensBefore& order, const Ac
 void SharedMemory::RecordWrite(const HappensBefore& order, const Accessor& by, Cell& cell,
                                bool atomic) {
   cell.write_clock = order.Now(by.warp);
-  cell.write_warp = static_cast<uint8_t>(by.warp);
+  cell.writer = static_cast<uint8_t>(by.warp);
   cell.write_lane = static_cast<uint8_t>(by.lane);
   cell.write_line = by.line;
   cell.write_atomic = atomic;
@@ -191,21 +195,28 @@ std::string SharedMemory::AsyncRead(const HappensBefore& order, const Accessor& 
   std::string problem = Read(order, by, address, bytes);
   for (int i = 0; i < bytes && problem.empty(); ++i) {
     const Cell& cell = cells_[address + i];
-    const bool fenced =
-        cell.write_fenced || order.Fenced(by.warp, cell.write_warp) >= cell.write_clock;
+    const bool fenced = cell.write_fenced || order.Fenced(by.warp, cell.writer) >= cell.write_clock;
     if (cell.write_clock == 0 || fenced) continue;
-    problem =
-        Cat("reads ", Describe(address + i), " which thread ",
-            cell.write_warp * kWarpSize + cell.write_lane, " wrote at PTX line ", cell.write_line,
-            ", with no fence.proxy.async between: an asynchronous operation need not see it");
+    problem = Cat("reads ", Describe(address + i), " which ",
+                  Describe(cell.writer, cell.write_lane), " wrote at PTX line ", cell.write_line,
+                  ", with no fence.proxy.async between: an asynchronous operation need not see it");
   }
   return problem;
 }
 
 void SharedMemory::FenceWrites(const HappensBefore& order, int warp, uint32_t lanes) {
   for (Cell& cell : cells_) {
-    if (cell.write_warp == warp && cell.write_clock >= order.IntervalStart(warp) &&
+    if (cell.writer == warp && cell.write_clock >= order.IntervalStart(warp) &&
         cell.write_lane < kWarpSize && (lanes >> cell.write_lane & 1) != 0) {
+      cell.write_fenced = true;
+    }
+  }
+}
+
+void SharedMemory::FenceOwnWrites(uint32_t address, int bytes, int warp, uint32_t lanes) {
+  for (int i = 0; i < bytes; ++i) {
+    Cell& cell = cells_[address + i];
+    if (cell.writer == warp && cell.write_lane < kWarpSize && (lanes >> cell.write_lane & 1) != 0) {
       cell.write_fenced = true;
     }
   }
@@ -238,11 +249,14 @@ void SharedMemory::EndAsync(uint32_t address, int bytes, bool write) {
   --async_marks_;
 }
 
-void SharedMemory::ForgetAccesses(uint32_t address, int bytes) {
+void SharedMemory::Arrived(uint32_t address, int bytes, const Arrival& by) {
   for (int i = 0; i < bytes; ++i) {
     Cell& cell = cells_[address + i];
     if (cell.readers != 0) free_reader_sets_.push_back(cell.readers);
     cell = Cell();
+    cell.write_clock = by.clock;
+    cell.write_line = static_cast<uint32_t>(by.line);
+    cell.writer = static_cast<uint8_t>(by.actor);
   }
 }
 

@@ -51,6 +51,8 @@ class SharedMemory {
                         int bytes);
   // Some lanes of the warp, not all, are at a proxy fence.
   void FenceWrites(const HappensBefore& order, int warp, uint32_t lanes);
+  // A fence of some lanes of the warp for what they wrote there.
+  void FenceOwnWrites(uint32_t address, int bytes, int warp, uint32_t lanes);
 
   bool Written(uint32_t address, int bytes) const;
   void SetWritten(uint32_t address, int bytes, bool written);
@@ -58,8 +60,15 @@ class SharedMemory {
   // count.
   void BeginAsync(uint32_t address, int bytes, bool write);
   void EndAsync(uint32_t address, int bytes, bool write);
-  // An asynchronous operation wrote the bytes: whoever may read them has waited for it.
-  void ForgetAccesses(uint32_t address, int bytes);
+  // A copy that counts at an mbarrier has brought the bytes: whoever touches them has to have
+  // waited for it. Its actor (see HappensBefore), the clock of that, and the line of its
+  // instruction.
+  struct Arrival {
+    int actor = 0;
+    uint32_t clock = 0;
+    int line = 0;
+  };
+  void Arrived(uint32_t address, int bytes, const Arrival& by);
   // What is under way on the bytes that forbids the access, or null.
   const char* InFlight(uint32_t address, int bytes, bool write) const;
 
@@ -73,7 +82,7 @@ class SharedMemory {
     uint32_t read_clock = 0;
     uint32_t write_line = 0;
     uint32_t read_line = 0;
-    uint8_t write_warp = 0;
+    uint8_t writer = 0;  // an actor
     uint8_t write_lane = 0;
     uint8_t read_warp = 0;
     uint8_t read_lane = 0;
@@ -87,13 +96,14 @@ class SharedMemory {
   };
   using ReaderSet = std::array<Reader, kMaxWarps>;
 
-  bool Ordered(const HappensBefore& order, const Accessor& by, int warp, int lane,
+  bool Ordered(const HappensBefore& order, const Accessor& by, int actor, int lane,
                uint32_t clock) const;
   std::string CheckAgainstWrite(const HappensBefore& order, const Accessor& by, const Cell& cell,
                                 uint32_t address, std::string_view verb) const;
   std::string CheckAgainstReads(const HappensBefore& order, const Accessor& by, const Cell& cell,
                                 uint32_t address) const;
-  std::string Race(std::string_view verb, std::string_view earlier, int warp, int lane,
+  static std::string Describe(int actor, int lane);
+  std::string Race(std::string_view verb, std::string_view earlier, int actor, int lane,
                    uint32_t line, uint32_t address) const;
   void RecordWrite(const HappensBefore& order, const Accessor& by, Cell& cell, bool atomic);
   void RecordRead(const HappensBefore& order, const Accessor& by, Cell& cell);

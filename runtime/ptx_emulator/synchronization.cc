@@ -18,10 +18,15 @@ void ProxyFence(Warp& warp, const Instruction&, uint32_t mask) {
   block.order().Fence(warp.index(), all_lanes);
 }
 
+// By those who made mbarriers: then copies may count there.
+void MbarrierFence(Warp& warp, const Instruction&, uint32_t mask) {
+  warp.block().async().FenceInits(warp, mask);
+}
+
 // Any other fence orders the memory accesses of one thread; lanes and warps run here in an order in
 // which that is so already.
 void DecodeFence(StatementDecoder& d) {
-  bool proxy = false, to_async = false, elsewhere = false;
+  bool proxy = false, to_async = false, elsewhere = false, of_mbarriers = false;
   while (!d.PeekNext().empty()) {
     const std::string_view next = d.TakeNext();
     constexpr std::string_view kKnown[] = {"sc",
@@ -52,7 +57,9 @@ void DecodeFence(StatementDecoder& d) {
     proxy |= next == "proxy";
     to_async |= next == "async" || next.starts_with("async::shared::");
     elsewhere |= next == "global";
+    of_mbarriers |= next == "mbarrier_init";
   }
+  if (of_mbarriers) return d.Execute(&MbarrierFence);
   d.Execute(proxy && to_async && !elsewhere ? &ProxyFence : &Nothing);
 }
 

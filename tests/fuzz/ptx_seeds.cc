@@ -35,7 +35,7 @@ B: mov.b64 %rd1, depot; st.local.b32 [%rd1+4], %r1; ld.param.u64 %rd2, [out]; st
 constexpr char kAsynchronous[] = R"(
 .visible .entry k(.param .u64 in) {
   .reg .pred %p; .reg .b32 %r<30>; .reg .b64 %rd<6>; .shared .align 128 .b8 tile[2048]; .shared .align 8 .b8 full[8];
-  ld.param.u64 %rd1, [in]; mbarrier.init.shared.b64 [full], 1;
+  ld.param.u64 %rd1, [in]; mbarrier.init.shared.b64 [full], 1; fence.proxy.async;
   cp.async.cg.shared.global [tile], [%rd1], 16, 0; cp.async.commit_group; cp.async.wait_group 0;
   ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%r1, %r2, %r3, %r4}, [tile];
   mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%r5, %r6, %r7, %r8}, {%r1, %r2, %r3, %r4}, {%r1, %r2}, {%r5, %r6, %r7, %r8};
@@ -58,7 +58,7 @@ constexpr char kTensorMaps[] = R"(
   .reg .pred %p; .reg .b32 %r<6>; .reg .b64 %rd<4>; .shared .align 1024 .b8 tile[1024]; .shared .align 8 .b8 full[8];
   mov.u32 %r1, %tid.x; setp.ne.u32 %p, %r1, 0; @%p ret;
   mov.u64 %rd1, map; cvta.const.u64 %rd1, %rd1; mov.u32 %r2, tile; mov.u32 %r3, full;
-  mbarrier.init.shared.b64 [%r3], 1; mbarrier.arrive.expect_tx.shared.b64 _, [%r3], 1024;
+  mbarrier.init.shared.b64 [%r3], 1; fence.proxy.async; mbarrier.arrive.expect_tx.shared.b64 _, [%r3], 1024;
   cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%r2], [%rd1, {0, 4}], [%r3];
   W: mbarrier.try_wait.parity.shared.b64 %p, [%r3], 0; @!%p bra W;
   cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%rd1, {0, -3}], [%r2];
@@ -66,7 +66,7 @@ constexpr char kTensorMaps[] = R"(
 }
 .visible .entry l() {
   .reg .b32 %r<3>; .reg .b64 %rd<3>; .shared .align 8 .b8 full[8]; .shared .align 16 .b8 pad[720]; .shared .align 128 .b8 buf[128];
-  mov.u64 %rd1, row; cvta.const.u64 %rd1, %rd1; mov.u32 %r1, full; mov.u32 %r2, buf; mbarrier.init.shared.b64 [%r1], 1;
+  mov.u64 %rd1, row; cvta.const.u64 %rd1, %rd1; mov.u32 %r1, full; mov.u32 %r2, buf; mbarrier.init.shared.b64 [%r1], 1; fence.mbarrier_init.release.cluster;
   cp.async.bulk.tensor.1d.shared::cluster.global.mbarrier::complete_tx::bytes [%r2], [%rd1, {5000}], [%r1];
   L: cp.async.bulk.commit_group; bra L;
 }
