@@ -172,13 +172,17 @@ absl::StatusOr<std::unique_ptr<TestDevice>> TestDevice::Compile(mlir::ModuleOp k
     if (const char* device = std::getenv("WEFT_TEST_DEVICE"); device != nullptr) {
       return MakeHardwareTestDevice(device, *std::move(ptx));
     }
-    auto gpu = std::make_unique<Gpu>(*std::move(ptx), target.sm);
-    if (absl::Status loaded = gpu->Load(); !loaded.ok()) return loaded;
-    return gpu;
+    return Emulate(*std::move(ptx), target.sm);
   }
   auto image = LoadKernels(kernels, target);
   if (!image.ok()) return image.status();
   return std::make_unique<Processor>(*std::move(image));
+}
+
+absl::StatusOr<std::unique_ptr<TestDevice>> TestDevice::Emulate(std::string ptx, int sm) {
+  auto gpu = std::make_unique<Gpu>(std::move(ptx), sm);
+  if (absl::Status loaded = gpu->Load(); !loaded.ok()) return loaded;
+  return gpu;
 }
 
 }  // namespace weft

@@ -24,6 +24,8 @@ class TestDevice {
   // Consumes the kernels. Error: what the target's backend says.
   static absl::StatusOr<std::unique_ptr<TestDevice>> Compile(mlir::ModuleOp kernels,
                                                              const Target& target);
+  // The emulator of a GPU of compute capability sm / 10, with kernels in PTX.
+  static absl::StatusOr<std::unique_ptr<TestDevice>> Emulate(std::string ptx, int sm);
   virtual ~TestDevice() = default;
 
   struct Launch {
