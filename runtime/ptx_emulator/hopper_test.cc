@@ -398,6 +398,30 @@ TEST(Hopper, CopiesAreThereForThoseWhoWaited) {
   EXPECT_THAT(outcome.findings[0].ToString(), HasSubstr("no wait for its mbarrier between"));
 }
 
+TEST(Hopper, NumbersOfRegisters) {
+  const auto run = [](std::string_view statement) {
+    Emulator device;
+    const absl::StatusOr<int> module =
+        device.Load(Cat(Header(), ".visible .entry k() { .reg .pred %p; .reg .b32 %r1;\n",
+                        "mov.u32 %r1, %tid.x; setp.eq.u32 %p, %r1, 5;\n", statement, " ret; }"));
+    if (!module.ok()) return module.status();
+    return device.Launch(*device.GetFunction(*module, "k"),
+                         {.grid = {1}, .block = {128}, .parameters = {}});
+  };
+  for (const char* good :
+       {"setmaxnreg.inc.sync.aligned.u32 232;", "setmaxnreg.dec.sync.aligned.u32 24;"}) {
+    EXPECT_TRUE(run(good).ok()) << good;
+  }
+  for (const char* bad :
+       {"setmaxnreg.inc.sync.aligned.u32 260;", "setmaxnreg.inc.sync.aligned.u32 100;",
+        "setmaxnreg.dec.sync.aligned.u32 16;", "setmaxnreg.sync.aligned.u32 24;"}) {
+    EXPECT_THAT(std::string(run(bad).message()), HasSubstr("a multiple of 8 from 24 to 256"))
+        << bad;
+  }
+  EXPECT_THAT(std::string(run("@%p bra L;\nsetmaxnreg.dec.sync.aligned.u32 24; L:").message()),
+              HasSubstr("setmaxnreg needs all 128 threads"));
+}
+
 // A plain piece, in and out.
 TEST(Hopper, BulkCopies) {
   TestDevice device;

@@ -146,6 +146,24 @@ void DecodeNothing(StatementDecoder& d) {
   d.Execute(&Nothing);
 }
 
+// How many registers there are makes no difference here.
+void SetRegisters(Warp& warp, const Instruction&, uint32_t mask) {
+  if (mask == kAllLanes) return;
+  warp.Report(FindingKind::kMisuse, -1, "setmaxnreg needs all 128 threads of the warpgroup");
+}
+
+void DecodeRegisters(StatementDecoder& d) {
+  const int action = d.TakeOneOf({"inc", "dec"});
+  d.Take("sync");
+  d.Take("aligned");
+  d.Take("u32");
+  d.ExpectOperands(1, 1);
+  const int64_t count = d.Immediate(0);
+  if (action < 0 || count < 24 || count > 256 || count % 8 != 0)
+    return d.Fail("expected .inc or .dec, and a multiple of 8 from 24 to 256");
+  d.Execute(&SetRegisters);
+}
+
 void Sleep(Warp& warp, const Instruction&, uint32_t) { warp.Yield(); }
 
 void DecodeSleep(StatementDecoder& d) {
@@ -292,9 +310,11 @@ void DecodeMbarrier(StatementDecoder& d) {
 
 std::vector<Opcode> SynchronizationOpcodes() {
   return {
-      {"bar", DecodeBarrier},        {"barrier", DecodeBarrier}, {"fence", DecodeFence},
-      {"membar", DecodeFence},       {"nanosleep", DecodeSleep}, {"griddepcontrol", DecodeNothing},
-      {"setmaxnreg", DecodeNothing}, {"pmevent", DecodeNothing}, {"mbarrier", DecodeMbarrier},
+      {"bar", DecodeBarrier},          {"barrier", DecodeBarrier},
+      {"fence", DecodeFence},          {"membar", DecodeFence},
+      {"nanosleep", DecodeSleep},      {"griddepcontrol", DecodeNothing},
+      {"setmaxnreg", DecodeRegisters}, {"pmevent", DecodeNothing},
+      {"mbarrier", DecodeMbarrier},
   };
 }
 
