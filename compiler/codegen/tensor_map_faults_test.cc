@@ -34,19 +34,11 @@ class MappedProduct {
   absl::Status Run(const std::string& ptx) {
     auto device = TestDevice::Emulate(ptx, 90);
     if (!device.ok()) return device.status();
-    const KernelSpec& spec = fusion_.spec();
-    TestDevice::Launch launch;
-    launch.symbol = spec.symbol;
-    for (const DimExpr& size : spec.sizes) launch.sizes.push_back(*size.Constant());
-    launch.maps = spec.maps;
-    launch.tiles = *spec.tiles.Constant();
-    launch.block_threads = spec.block_threads;
-    launch.scratch_bytes = *spec.scratch_bytes.Constant();
-    launch.shared = {-1};
-    std::vector<HostTensor> results = fusion_.Evaluate(inputs_, {});
-    const HostTensor want = results[0].Clone();
-    absl::Status status = (*device)->Run(launch, inputs_, results);
-    if (status.ok()) ExpectEqual(results[0], want);
+    std::vector<HostTensor> results;
+    const auto launch = fusion_.Prepare({}, &results);
+    if (!launch.ok()) return launch.status();
+    absl::Status status = (*device)->Run(*launch, inputs_, results);
+    if (status.ok()) ExpectEqual(results[0], fusion_.Evaluate(inputs_, {})[0]);
     return status;
   }
 

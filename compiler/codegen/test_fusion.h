@@ -78,6 +78,9 @@ class TestFusion {
   // The kernel as a function of this process; null where it did not compile, and on a GPU.
   WeftKernel kernel() const { return device_ ? device_->Find(spec_.symbol) : nullptr; }
 
+  // How to launch it at those sizes; results of noise.
+  absl::StatusOr<TestDevice::Launch> Prepare(const Symbols& symbols,
+                                             std::vector<HostTensor>* results);
   // Sizes in bytes of the results.
   std::vector<int64_t> ResultBytes(const Symbols& symbols);
   // Values between low and high (integers: whole numbers), for each operand.
@@ -101,9 +104,6 @@ class TestFusion {
  private:
   void MakeFusion(const std::string& kind, mlir::Block& body, mlir::ValueRange results);
   absl::Status Compile();
-  // How to launch it at those sizes; results of noise.
-  absl::StatusOr<TestDevice::Launch> Prepare(const Symbols& symbols,
-                                             std::vector<HostTensor>* results);
 
   mlir::MLIRContext context_;
   Target target_;
