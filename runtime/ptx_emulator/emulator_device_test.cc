@@ -248,7 +248,7 @@ TEST(EmulatorDevice, TensorMapsOfOtherMemoryAreRefused) {
 TEST(EmulatorDevice, TensorMapsThatTheKernelDoesNotTake) {
   plan_testing::TestPackage package = plan_testing::MakeBoxPackage();
   Kernel& kernel = *package.manifest.mutable_targets(0)->mutable_plans(0)->mutable_kernels(0);
-  const TensorMap map = kernel.maps(0);
+  const TensorMapParameter map = kernel.maps(0);
   kernel.clear_maps();
   EXPECT_THAT(std::string(Open(package, {.sm = 90}).status().message()),
               HasSubstr("kernel 'boxes': expected a parameter of 8 bytes, got one of 128"));

@@ -405,8 +405,9 @@ TEST(Hopper, NumbersOfRegisters) {
         device.Load(Cat(Header(), ".visible .entry k() { .reg .pred %p; .reg .b32 %r1;\n",
                         "mov.u32 %r1, %tid.x; setp.eq.u32 %p, %r1, 5;\n", statement, " ret; }"));
     if (!module.ok()) return module.status();
-    return device.Launch(*device.GetFunction(*module, "k"),
-                         {.grid = {1}, .block = {128}, .parameters = {}});
+    LaunchOptions options;
+    options.block = {128};
+    return device.Launch(*device.GetFunction(*module, "k"), options);
   };
   for (const char* good :
        {"setmaxnreg.inc.sync.aligned.u32 232;", "setmaxnreg.dec.sync.aligned.u32 24;"}) {
