@@ -5,9 +5,10 @@
 namespace weft::cuda {
 namespace {
 
-// The first word of an entry: its kind, and for a launch, above it, the words of its parameters.
+// The first word of an entry: its kind, and for a launch, above it, how many of its parameters are
+// tensor maps, and above that, how many are words.
 enum Kind : uint64_t { kLaunch, kCopyWithin, kCopyIn, kCopyOut };
-constexpr int kKindBits = 8;
+constexpr int kKindBits = 8, kMapsBits = 24;
 // Words before a launch's parameters: kind, function, blocks, threads and shared memory of a block,
 // step.
 constexpr size_t kLaunchWords = 6;
@@ -25,19 +26,39 @@ Pointer PointerOf(uint64_t word) {
   return reinterpret_cast<Pointer>(static_cast<uintptr_t>(word));
 }
 
+// `pointers`: room for this.
+CUresult IssueLaunch(const DriverApi& api, CUstream stream, const uint64_t* entry, size_t maps,
+                     size_t words, std::vector<void*>& pointers) {
+  auto* parameters = const_cast<uint64_t*>(entry + kLaunchWords);
+  size_t bytes = 8 * words;
+  // The driver copies the parameters, as many as there are, whatever the kernel declares.
+  void* extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, parameters, CU_LAUNCH_PARAM_BUFFER_SIZE, &bytes,
+                   CU_LAUNCH_PARAM_END};
+  // Where maps are among them they do not lie as in a structure: their alignment is that of an
+  // address in the bank of constants, whose first parameter is at no multiple of it. So each is
+  // given by itself.
+  pointers.clear();
+  for (size_t i = 0; i < maps; ++i, parameters += kMapWords) pointers.push_back(parameters);
+  for (size_t i = 0; maps > 0 && i < words; ++i) pointers.push_back(parameters++);
+  return api.cuLaunchKernel(PointerOf<CUfunction>(entry[1]), static_cast<unsigned>(entry[2]), 1, 1,
+                            static_cast<unsigned>(entry[3]), 1, 1, static_cast<unsigned>(entry[4]),
+                            stream, maps > 0 ? pointers.data() : nullptr,
+                            maps > 0 || words == 0 ? nullptr : extra);
+}
+
 }  // namespace
 
 void Work::Launch(const Kernel& kernel, const WeftLaunch& launch,
                   std::span<const CUtensorMap> maps) {
   const uint32_t num_sizes = launch.num_sizes - NumMapSizes(kernel.maps);
-  const uint64_t num_words = maps.size() * kMapWords + launch.num_buffers + num_sizes;
-  words_.push_back(kLaunch | num_words << kKindBits);
+  const uint64_t num_words = uint64_t{launch.num_buffers} + num_sizes;
+  words_.push_back(kLaunch | uint64_t{maps.size()} << kKindBits |
+                   num_words << (kKindBits + kMapsBits));
   words_.push_back(WordOf(kernel.function));
   words_.push_back(static_cast<uint64_t>(launch.tiles));
   words_.push_back(kernel.block_threads);
   words_.push_back(static_cast<uint64_t>(launch.scratch_bytes));
   words_.push_back(WordOf(launch.step));
-  // First, so that they are aligned.
   for (const CUtensorMap& map : maps) {
     words_.insert(words_.end(), std::begin(map.opaque), std::end(map.opaque));
   }
@@ -66,23 +87,18 @@ void Work::CopyOut(void* to, CUdeviceptr from, size_t bytes) {
 
 Issued Work::Issue(const DriverApi& api, CUstream stream) const {
   Issued issued;
+  std::vector<void*> pointers;
   for (size_t i = 0; i < words_.size(); ++issued.size) {
     const uint64_t* entry = words_.data() + i;
     Launches launch;
     switch (entry[0] & ((uint64_t{1} << kKindBits) - 1)) {
       case kLaunch: {
-        size_t bytes = 8 * (entry[0] >> kKindBits);
+        const size_t maps = entry[0] >> kKindBits & ((1 << kMapsBits) - 1);
+        const size_t words = entry[0] >> (kKindBits + kMapsBits);
         const auto* step = PointerOf<const WeftStep*>(entry[5]);
         launch = {1, step, step};
-        // The driver copies the parameters, as many as there are, whatever the kernel declares.
-        void* extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER,
-                         const_cast<uint64_t*>(entry + kLaunchWords), CU_LAUNCH_PARAM_BUFFER_SIZE,
-                         &bytes, CU_LAUNCH_PARAM_END};
-        issued.result = api.cuLaunchKernel(
-            PointerOf<CUfunction>(entry[1]), static_cast<unsigned>(entry[2]), 1, 1,
-            static_cast<unsigned>(entry[3]), 1, 1, static_cast<unsigned>(entry[4]), stream, nullptr,
-            bytes == 0 ? nullptr : extra);
-        i += kLaunchWords + bytes / 8;
+        issued.result = IssueLaunch(api, stream, entry, maps, words, pointers);
+        i += kLaunchWords + maps * kMapWords + words;
         break;
       }
       case kCopyWithin:

@@ -95,7 +95,9 @@ void WriteLog(const std::string& text, unsigned num_options, const CUjit_option*
   buffer[length] = '\0';
 }
 
-// The values of the parameters, of the sizes that the kernel declares.
+// The values of the parameters, of the sizes that the kernel declares. Where one needs a larger
+// alignment than the bank of constants begins with, a buffer of them all is not laid out as the
+// kernel's are.
 bool ReadParameters(const FakeFunction& function, void** parameters, void** extra,
                     std::vector<std::vector<uint8_t>>* values) {
   const char* buffer = nullptr;
@@ -107,6 +109,7 @@ bool ReadParameters(const FakeFunction& function, void** parameters, void** extr
   size_t offset = 0;
   for (size_t i = 0; i < function.parameters.size(); ++i) {
     const size_t bytes = function.parameters[i].bytes;
+    if (buffer != nullptr && bytes > 16) return false;
     offset = (offset + bytes - 1) / bytes * bytes;
     const char* from = buffer + offset;
     if (buffer != nullptr) {
