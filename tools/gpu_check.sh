@@ -41,11 +41,12 @@ tools/setup.sh python3-venv > /dev/null
 # All tests that the emulator runs elsewhere, but for those of a driver made for tests.
 for_gpus() { echo "attr('env', '$1', tests(//compiler/... + //tests/...)) except attr('env', 'WEFT_TEST_DEVICE', //...)"; }
 all=$(bazel query --noshow_progress "$(for_gpus cuda:sm)")
+target=()
 of_sm_90a=$(bazel query --noshow_progress "$(for_gpus sm_90a)")
 mapfile -t suites < <(grep -vxFf <(echo "$of_sm_90a") <<< "$all")
 suites+=(//tests/contracts:{device,indices}_test)
 # Code for sm_90a runs on that generation alone.
-[ "$capability" -ne 90 ] || { mapfile -t -O "${#suites[@]}" suites <<< "$of_sm_90a"; suites+=(//compiler/codegen:tensor_core_test); }
+[ "$capability" -ne 90 ] || { mapfile -t -O "${#suites[@]}" suites <<< "$of_sm_90a"; suites+=(//compiler/codegen:tensor_core_test); target=(--target cuda:sm_90a); }
 bazel build --noshow_progress //tools:weft //tools/examples:digits //tests/benchmarks:gpu_workloads "${suites[@]}"
 bazel-bin/tools/examples/digits "$out/digits.weft"
 
@@ -65,6 +66,8 @@ if [ -n "$sanitizer" ]; then
       --target mpg --hidden 16 --batch 64 --epochs 1 --device "$device"
     step "compute-sanitizer $tool" env WEFT_TEST_DEVICE="$device" WEFT_TEST_TARGETS=cuda:sm_80 "$sanitizer" --tool $tool --error-exitcode 1 \
       bazel-bin/tests/conformance/random_graph_test_cuda --gtest_filter='*CompiledAgree*'
+    [ "$capability" -ne 90 ] || step "compute-sanitizer $tool" env WEFT_TEST_DEVICE="$device" "$sanitizer" --tool $tool --error-exitcode 1 \
+      bazel-bin/compiler/codegen/tensor_core_test --gtest_filter='*OneAfterTheOther'
   done
 else
   echo "not installed; it is part of the CUDA toolkit. Nothing was looked for"
@@ -82,7 +85,7 @@ if [ "$rounds" -gt 0 ]; then
     fi
   fi
   bazel-bin/tests/benchmarks/gpu_workloads "$out"
-  step figures python3 tests/benchmarks/gpu_table.py --device "$device" --rounds "$rounds" --python "$venv/bin/python" --folder "$out" --results "$stem.json"
+  step figures python3 tests/benchmarks/gpu_table.py --device "$device" --rounds "$rounds" --python "$venv/bin/python" --folder "$out" --results "$stem.json" "${target[@]}"
 fi
 
 say "done"

@@ -123,7 +123,8 @@ TEST(PartialSums, OfBatches) {
 
 TEST(PartialSums, OfEveryDType) {
   const Target target = *Target::Parse("cuda:sm_80");
-  for (const DataType dtype : {DataType::kF32, DataType::kF64, DataType::kF16, DataType::kBF16}) {
+  for (const DataType dtype : {DataType::kF32, DataType::kF64, DataType::kF16, DataType::kBF16,
+                               DataType::kI32, DataType::kI64}) {
     CheckParts({{}, 24, 20, 300, true}, 128, dtype, target);
   }
 }

@@ -9,6 +9,7 @@
 #include <limits>
 #include <optional>
 #include <random>
+#include <set>
 #include <sstream>
 #include <utility>
 #include <vector>
@@ -26,6 +27,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
+using testing::UnorderedElementsAre;
 
 // What tensor cores multiply: f32 where tf32 is allowed.
 const DataType kDTypes[] = {DataType::kF16, DataType::kBF16, DataType::kF32};
@@ -113,7 +115,8 @@ TEST(TensorCore, TensorMapsBringWhatLiesInRowsOf16Bytes) {
     for (const bool tb : {false, true}) {
       SCOPED_TRACE(absl::StrCat(ta, " ", tb));
       const std::string ptx = PtxOf({{}, 4096, 4096, 4096, ta, tb}, DataType::kBF16, "cuda:sm_90a");
-      EXPECT_THAT(ptx, AllOf(HasSubstr(".reqntid 384"), HasSubstr("setmaxnreg.inc")));
+      EXPECT_THAT(ptx, AllOf(HasSubstr(".reqntid 384"), HasSubstr(".minnctapersm 1"),
+                             HasSubstr("setmaxnreg.inc")));
       EXPECT_EQ(CountOf(ptx, ".param .align 64 .b8 "), 2);
       // A tile of 128 x 256 in panels of 64, where those are not rows of the depth.
       EXPECT_EQ(CountOf(ptx, kBoxCopy), (ta ? 2 : 1) + (tb ? 1 : 4));
@@ -607,10 +610,11 @@ TEST(TensorCore, Epilogue) { CheckEpilogue(TargetsToRun()[0], "mma.sync"); }
 TEST(TensorCore, EpilogueOfWarpgroups) { CheckEpilogue(TargetsToRun()[2], "wgmma.mma_async"); }
 
 // Where the toolkit's assembler is at hand, it takes the kernels for the generation they are for,
-// and all that a thread has under way stays in registers.
+// all that a thread has under way stays in registers, and it says of nothing that it gave that up.
 TEST(TensorCore, TheAssemblerKeepsAllInRegisters) {
   if (std::system("ptxas --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "no ptxas";
   int i = 0;
+  std::set<std::string> threads_with_maps;
   for (const std::string& body :
        {ProductBody({{}, 4096, 4096, 4096}, DataType::kF16, ""),
         ProductBody({{}, 4096, 4096, 4096, true, true}, DataType::kBF16, ""),
@@ -619,7 +623,8 @@ TEST(TensorCore, TheAssemblerKeepsAllInRegisters) {
         ProductBody({{}, 512, 512, 512}, DataType::kF16, ""),
         ProductBody({{}, 64, 64, 64, true}, DataType::kBF16, ""),
         ProductBody({{2}, 64, 64, 64}, DataType::kF16, "bmnk"),
-        ProductBody({{}, 65536, 128, 4096, false, true}, DataType::kBF16, "m"),
+        ProductBody({{}, 65536, 128, 4096, false, true}, DataType::kBF16, ""),
+        ProductBody({{}, 64, 8192, 4096}, DataType::kF16, ""),
         ProductBody({{8}, 512, 512, 512, true, false}, DataType::kF16, "k"),
         ConvBody({{8, 56, 56, 64}, {3, 3, 64, 256}}, DataType::kBF16, true),
         ConvBody({{8, 56, 56, 3}, {7, 7, 3, 64}, {2, 2}}, DataType::kF16, true),
@@ -632,17 +637,25 @@ TEST(TensorCore, TheAssemblerKeepsAllInRegisters) {
     for (const char* target : kTargets) {
       SCOPED_TRACE(absl::StrCat(i, " ", target));
       const std::string path = absl::StrCat(testing::TempDir(), "/kernel", i++, ".ptx");
-      std::ofstream(path) << PtxOf(body, WithTf32(target));
+      const std::string ptx = PtxOf(body, WithTf32(target));
+      std::ofstream(path) << ptx;
+      if (ptx.find("cp.async.bulk") != ptx.npos) {
+        const size_t at = ptx.find(".reqntid ");
+        threads_with_maps.insert(ptx.substr(at, ptx.find('\n', at) - at));
+      }
       const std::string command = absl::StrCat("ptxas -v -arch=", target + 5, " -o ", path,
                                                ".cubin ", path, " > ", path, ".log 2>&1");
       const int exit = std::system(command.c_str());
       std::stringstream log;
       log << std::ifstream(path + ".log").rdbuf();
       EXPECT_EQ(exit, 0) << log.str();
-      EXPECT_THAT(log.str(), AllOf(HasSubstr("0 bytes spill stores"), HasSubstr("Used ")));
+      EXPECT_THAT(log.str(), AllOf(HasSubstr("0 bytes spill stores"), HasSubstr("Used "),
+                                   Not(HasSubstr("Potential Performance Loss"))));
       std::cout << log.str();
     }
   }
+  // Of one and of two warpgroups that multiply.
+  EXPECT_THAT(threads_with_maps, UnorderedElementsAre(".reqntid 256", ".reqntid 384"));
 }
 
 }  // namespace

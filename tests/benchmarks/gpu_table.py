@@ -1,8 +1,8 @@
 """Runs Weft and the peers on a GPU in turn, several rounds, prints the table of medians, and keeps the figures. Called by tools/gpu_check.sh.
 
-  gpu_table.py --device cuda:0 --python INTERPRETER_WITH_PEERS --folder GRAPH_FILES --results FILE.json [--rounds N] [--seconds S] [--weft COMMAND]
+  gpu_table.py --device cuda:0 --python INTERPRETER_WITH_PEERS --folder GRAPH_FILES --results FILE.json [--rounds N] [--seconds S] [--weft COMMAND] [--target T]
 
-Without that interpreter, the peers' columns stay empty.
+Without that interpreter, the peers' columns stay empty. Without a target, code is what Weft takes for the device by itself.
 """
 import argparse
 import json
@@ -19,6 +19,7 @@ parser.add_argument("--results", required=True)
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--seconds", type=float, default=1, help="for each row and engine in a round")
 parser.add_argument("--weft", default="bazel-bin/tools/weft")
+parser.add_argument("--target", help="to compile for, such as cuda:sm_90a, which only GPUs of just that generation run")
 args = parser.parse_args()
 
 # Row: words, what is counted ("TFLOP/s" or "GB/s") and how much of it a run is (in 1e12 or 1e9), what is held against it, and the share of that which is asked
@@ -50,15 +51,28 @@ ROWS = {
 }
 
 
-def weft(row):
-    command = [args.weft, "bench", f"{args.folder}/{row}.weft", "--signature", "run", "--device", args.device, "--seconds", str(args.seconds), "--json"]
-    if "tf32" in row:
-        command += ["--matmul-precision", "tf32"]
-    done = subprocess.run(command, capture_output=True, text=True)
+def run_weft(row, command):
+    done = subprocess.run([args.weft, *command], capture_output=True, text=True)
     if done.returncode:
         print(f"weft {row}: {done.stderr.strip()}", file=sys.stderr)
-        return None
-    return json.loads(done.stdout)
+    return None if done.returncode else done.stdout
+
+
+packages = set()  # rows that are compiled
+
+
+def weft(row):
+    model = f"{args.folder}/{row}.weft"
+    options = ["--matmul-precision", "tf32"] if "tf32" in row else []
+    if args.target:
+        package = f"{args.folder}/{row}.weftpkg"
+        if row not in packages:
+            if run_weft(row, ["compile", model, "--target", args.target, "--out", package, *options]) is None:
+                return None
+            packages.add(row)
+        model, options = package, []
+    measured = run_weft(row, ["bench", model, "--signature", "run", "--device", args.device, "--seconds", str(args.seconds), "--json", *options])
+    return measured and json.loads(measured)
 
 
 def peer(engine):

@@ -99,6 +99,7 @@ class TensorCoreTiles {
     // Of three warpgroups each thread has 168 at first; of two, as many as there can be.
     constexpr uint32_t kOfConsumer = 232, kOfProducer = 40;
     const bool moves = tiling_.parts() > 1;
+    if (moves) ExpectOneBlock(kb_);
     kb_.If(
         kb_.Less(thread, kb_.I64(readers)),
         [&] {

@@ -43,6 +43,14 @@ void SetBlockThreads(KernelBuilder& kernel, KernelSpec& spec, int threads) {
   kernel.function()->setAttr("passthrough", b.getArrayAttr(reqntid));
 }
 
+void ExpectOneBlock(KernelBuilder& kernel) {
+  mlir::ImplicitLocOpBuilder& b = kernel.b();
+  auto known = kernel.function()->getAttrOfType<mlir::ArrayAttr>("passthrough");
+  llvm::SmallVector<mlir::Attribute> all(known.begin(), known.end());
+  all.push_back(b.getStrArrayAttr({"nvvm.minctasm", "1"}));
+  kernel.function()->setAttr("passthrough", b.getArrayAttr(all));
+}
+
 void Barrier(KernelBuilder& kernel) { NVVM::Barrier0Op::create(kernel.b()); }
 
 namespace {

@@ -24,6 +24,10 @@ mlir::Value GlobalThread(KernelBuilder& kernel);
 // States the number of threads of a block, in the code as well: registers are allotted for it.
 void SetBlockThreads(KernelBuilder& kernel, KernelSpec& spec, int threads);
 
+// Says, after SetBlockThreads, that a multiprocessor need hold no more than one block: without
+// that, some assemblers ignore that threads take registers from others.
+void ExpectOneBlock(KernelBuilder& kernel);
+
 // All threads of the block wait for one another; each sees what the others wrote before.
 void Barrier(KernelBuilder& kernel);
 // `x` (a scalar, or a vector) of the thread of the warp whose number differs in the bits of
