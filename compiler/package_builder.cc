@@ -407,7 +407,9 @@ class Builder : public PackageBuilder {
     for (const TargetPlans& target : manifest_.targets()) {
       several |= target.devices_size() > 0;
       for (const Plan& plan : target.plans()) {
-        for (const Kernel& kernel : plan.kernels()) maps |= kernel.maps_size() > 0;
+        for (const Kernel& kernel : plan.kernels()) {
+          maps |= kernel.maps_size() > 0 || kernel.shares_tiles();
+        }
       }
     }
     const int version = maps ? kVersionOfTensorMaps : several ? kVersionOfSeveralDevices : kVersion;

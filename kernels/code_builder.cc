@@ -127,13 +127,13 @@ Value CodeBuilder::Select(Value condition, Value x, Value y) {
   return arith::SelectOp::create(b_, condition, x, y);
 }
 
-Values CodeBuilder::For(Value begin, Value end, int64_t step, Values carried,
-                        const LoopBody& body) {
+Values CodeBuilder::For(Value begin, Value end, Value step, Values carried, const LoopBody& body) {
   if (auto first = ConstantOf(begin), last = ConstantOf(end); first && last) {
     if (*last <= *first) return carried;
-    if (*last - *first <= step) return body(begin, carried);
+    const std::optional<int64_t> each = ConstantOf(step);
+    if (each && *last - *first <= *each) return body(begin, carried);
   }
-  auto loop = scf::ForOp::create(b_, begin, end, I64(step), carried);
+  auto loop = scf::ForOp::create(b_, begin, end, step, carried);
   mlir::OpBuilder::InsertionGuard guard(b_);
   b_.setInsertionPointToStart(loop.getBody());
   Values next = body(loop.getInductionVar(), loop.getRegionIterArgs());

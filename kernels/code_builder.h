@@ -55,8 +55,12 @@ class CodeBuilder {
   // for (i = begin; i < end; i += step): `body` gets i and the carried values, and returns their
   // next ones. Nothing is emitted where there is known to be no round, no loop where there is one.
   using LoopBody = std::function<Values(mlir::Value i, mlir::ValueRange carried)>;
-  Values For(mlir::Value begin, mlir::Value end, int64_t step, Values carried,
+  Values For(mlir::Value begin, mlir::Value end, mlir::Value step, Values carried,
              const LoopBody& body);
+  Values For(mlir::Value begin, mlir::Value end, int64_t step, Values carried,
+             const LoopBody& body) {
+    return For(begin, end, I64(step), std::move(carried), body);
+  }
   void For(mlir::Value begin, mlir::Value end, int64_t step,
            const std::function<void(mlir::Value i)>& body);
   // for (i = 0; i < count; ++i).

@@ -49,12 +49,14 @@ class DeviceMemory {
 };
 
 // A kernel as a package states it: of processors' code the offset in its section matters, of GPUs'
-// the name, the threads of a block and the tensor maps among its parameters.
+// the name, the threads of a block, the tensor maps among its parameters, and whether any number of
+// blocks shares its tiles.
 struct KernelEntry {
   const std::string& name;
   uint64_t offset = 0;
   uint32_t block_threads = 0;
   std::span<const KernelMap> maps = {};
+  bool shares_tiles = false;
 };
 
 // The code of one target, loaded; its kernels stay as long as it does.

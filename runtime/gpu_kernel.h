@@ -12,6 +12,10 @@
 
 namespace weft {
 
+// The most blocks of a launch, on a device of so many multiprocessors.
+inline int64_t MaxBlocks(const KernelEntry& kernel, int64_t multiprocessors) {
+  return kernel.shares_tiles ? multiprocessors : INT64_MAX;
+}
 // InvalidArgument where a block has no threads, or more than the device takes, or where its
 // parameters are not tensor maps, as many as it states, and then pointers and sizes:
 // `parameter_bytes` are their sizes.

@@ -337,7 +337,8 @@ absl::Status Package::LoadPlans(SessionDevices& devices) {
     for (size_t i = 0; i < plan.tables->kernel_names().size(); ++i) {
       absl::StatusOr<WeftKernel> kernel = placed_[plan.tables->kernel_devices()[i]].code->Find(
           {plan.tables->kernel_names()[i], plan.tables->code_offsets()[i],
-           plan.tables->block_threads()[i], plan.tables->kernel_maps()[i]});
+           plan.tables->block_threads()[i], plan.tables->kernel_maps()[i],
+           plan.tables->shares_tiles()[i]});
       if (!kernel.ok()) return InFile(container_, kernel.status());
       kernels.push_back(*kernel);
     }

@@ -263,6 +263,7 @@ class PlanTablesBuilder {
       tables_->code_offsets_.push_back(wire.code_offset());
       tables_->kernel_names_.push_back(wire.name());
       tables_->block_threads_.push_back(wire.block_threads());
+      tables_->shares_tiles_.push_back(wire.shares_tiles());
       tables_->kernel_devices_.push_back(device);
       where_ = {"kernel", &wire.name(), {}};
       AddMaps(wire);
@@ -274,6 +275,7 @@ class PlanTablesBuilder {
   void AddMaps(const Kernel& wire) {
     std::vector<KernelMap>& maps = tables_->kernel_maps_.emplace_back();
     Require(wire.maps().empty() || wire.block_threads() > 0, "has tensor maps, and is of no GPU");
+    Require(!wire.shares_tiles() || wire.block_threads() > 0, "has blocks, and is of no GPU");
     for (const TensorMapParameter& stated : wire.maps()) {
       KernelMap map = {stated.buffer(), stated.element_bytes(), stated.swizzle_bytes(), 0, {}};
       for (const uint32_t size : stated.box()) {

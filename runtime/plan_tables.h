@@ -50,6 +50,7 @@ class PlanTables {
   const std::vector<uint32_t>& block_threads() const { return block_threads_; }
   const std::vector<uint32_t>& kernel_devices() const { return kernel_devices_; }
   const std::vector<std::vector<KernelMap>>& kernel_maps() const { return kernel_maps_; }
+  const std::vector<bool>& shares_tiles() const { return shares_tiles_; }
   // Where each buffer's value comes from, for errors.
   struct Origin {
     const char* node;  // whose value it holds first; may be ""
@@ -80,6 +81,7 @@ class PlanTables {
   std::vector<std::string> kernel_names_;
   std::vector<uint32_t> block_threads_, kernel_devices_;
   std::vector<std::vector<KernelMap>> kernel_maps_;
+  std::vector<bool> shares_tiles_;
   std::vector<Origin> buffer_origins_;
 };
 

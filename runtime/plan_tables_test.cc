@@ -137,6 +137,12 @@ TEST(PlanTables, TensorMaps) {
   };
   EXPECT_THAT(damaged([](Kernel& k, TensorMapParameter&, Launch&) { k.set_block_threads(0); }),
               HasSubstr("kernel 'boxes': has tensor maps, and is of no GPU"));
+  EXPECT_THAT(damaged([](Kernel& k, TensorMapParameter&, Launch&) {
+                k.set_block_threads(0);
+                k.clear_maps();
+                k.set_shares_tiles(true);
+              }),
+              HasSubstr("kernel 'boxes': has blocks, and is of no GPU"));
   EXPECT_THAT(damaged([](Kernel&, TensorMapParameter& m, Launch&) { m.set_buffer(2); }),
               HasSubstr("step 0 (boxes): expected a buffer of a tensor map below 2, got 2"));
   EXPECT_THAT(damaged([](Kernel&, TensorMapParameter& m, Launch&) { m.set_element_bytes(3); }),

@@ -31,9 +31,10 @@ struct KernelSpec {
   // there.
   std::vector<KernelMap> maps;
   // Number of independent tiles; fixed by the sizes alone, 0 where there is nothing to compute. For
-  // a GPU, each is one block of `block_threads` threads, and all blocks are one launch. (A block
-  // may go on to other tiles of its own: then these are no more than the GPU has multiprocessors.)
+  // a GPU, each is one block of `block_threads` threads, and all blocks are one launch; with
+  // `shares_tiles` any number of blocks takes them one after the other.
   DimExpr tiles;
+  bool shares_tiles = false;
   int block_threads = 0;
   // Scratch that each thread needs, in bytes; of a GPU, each block: shared memory besides what the
   // code declares.

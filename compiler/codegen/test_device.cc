@@ -117,7 +117,7 @@ class Gpu : public TestDevice {
     ptx::BufferLaunch checked;
     checked.function = *function;
     checked.num_results = results.size();
-    checked.blocks = launch.tiles;
+    checked.blocks = std::min(launch.tiles, launch.max_blocks);
     checked.block_threads = static_cast<uint32_t>(launch.block_threads);
     checked.dynamic_shared_bytes = static_cast<uint32_t>(launch.scratch_bytes);
     absl::Status status =

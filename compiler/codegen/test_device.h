@@ -33,6 +33,7 @@ class TestDevice {
     std::vector<int64_t> sizes;  // and those of tensor maps
     std::vector<KernelMap> maps;
     int64_t tiles = 0;
+    int64_t max_blocks = INT64_MAX;  // of a GPU: that share the tiles
     int block_threads = 0;
     int64_t scratch_bytes = 0;
     // For each result the operand in whose buffer it lies; -1 for none.

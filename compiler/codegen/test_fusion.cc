@@ -322,6 +322,7 @@ absl::StatusOr<TestDevice::Launch> TestFusion::Prepare(const Symbols& symbols,
   if (!tiles.ok()) return tiles.status();
   if (!scratch.ok()) return scratch.status();
   launch.tiles = *tiles;
+  launch.max_blocks = spec_.shares_tiles ? target_.multiprocessors : INT64_MAX;
   launch.block_threads = spec_.block_threads;
   launch.scratch_bytes = *scratch;
   launch.shared.assign(results->size(), -1);

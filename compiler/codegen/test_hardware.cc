@@ -26,7 +26,8 @@ class HardwareGpu : public TestDevice {
   absl::Status Run(const Launch& launch, const std::vector<HostTensor>& inputs,
                    std::vector<HostTensor>& results) override {
     absl::StatusOr<WeftKernel> kernel =
-        code_->Find({launch.symbol, 0, static_cast<uint32_t>(launch.block_threads), launch.maps});
+        code_->Find({launch.symbol, 0, static_cast<uint32_t>(launch.block_threads), launch.maps,
+                     launch.max_blocks != INT64_MAX});
     if (!kernel.ok()) return kernel.status();
     std::vector<DeviceMemory> memory;
     std::vector<size_t> sizes;

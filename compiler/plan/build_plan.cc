@@ -366,6 +366,7 @@ class PlanBuilder {
       made->set_name(spec.symbol);
       made->set_device(device);
       made->set_block_threads(static_cast<uint32_t>(spec.block_threads));
+      made->set_shares_tiles(spec.shares_tiles);
       for (const KernelMap& map : spec.maps) {
         TensorMapParameter* stated = made->add_maps();
         stated->set_buffer(map.buffer);

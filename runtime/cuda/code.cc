@@ -95,6 +95,7 @@ absl::StatusOr<Kernel> Code::Look(const KernelEntry& entry) {
   };
   Kernel kernel;
   kernel.block_threads = entry.block_threads;
+  kernel.max_blocks = MaxBlocks(entry, context_->multiprocessors());
   kernel.maps.assign(entry.maps.begin(), entry.maps.end());
   if (!kernel.maps.empty() && api.cuTensorMapEncodeTiled == nullptr) {
     return failed(absl::UnavailableError(absl::StrCat(

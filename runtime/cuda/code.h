@@ -19,6 +19,7 @@ namespace weft::cuda {
 struct Kernel {
   CUfunction function = nullptr;
   uint32_t block_threads = 0;
+  int64_t max_blocks = 0;
   // The first of its parameters.
   std::vector<KernelMap> maps = {};
   // -1 where the driver is too old to tell.

@@ -66,6 +66,7 @@ absl::Status Context::Describe(int ordinal) {
   attribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
   attribute(&max_block_threads_, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
   attribute(&max_shared_bytes_, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+  attribute(&multiprocessors_, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
   if (status.ok()) {
     status =
         StatusOf(driver_api.cuDeviceGetName(model, sizeof(model) - 1, device_), "looking at it");

@@ -55,6 +55,7 @@ class Context {
   const std::string& name() const { return name_; }
   int sm() const { return sm_; }
   int max_block_threads() const { return max_block_threads_; }
+  int multiprocessors() const { return multiprocessors_; }
   // Shared memory of a block whose kernel asks for as much as there is.
   int max_shared_bytes() const { return max_shared_bytes_; }
 
@@ -111,7 +112,7 @@ class Context {
   CUdevice device_ = 0;
   CUcontext context_ = nullptr;  // null: not retained
   std::string name_;
-  int sm_ = 0, max_block_threads_ = 0, max_shared_bytes_ = 0;
+  int sm_ = 0, max_block_threads_ = 0, max_shared_bytes_ = 0, multiprocessors_ = 0;
 
   mutable std::mutex mutex_;  // of these two
   std::string lost_;          // the first error that the context did not outlive

@@ -84,6 +84,49 @@ TEST_F(QueueTest, ScratchIsSharedMemoryOfABlock) {
                                      HasSubstr("got 166916"), HasSubstr("node (model.cc:12)")));
 }
 
+// Of blocks that share tiles there are no more than multiprocessors, nor than tiles.
+TEST_F(QueueTest, BlocksThatShareTilesAreAsManyAsMultiprocessors) {
+  constexpr char kBlocks[] = R"(
+.version 7.0
+.target sm_80
+.address_size 64
+.visible .entry blocks(.param .u64 out, .param .u64 size) {
+  .reg .b32 %r<2>;
+  .reg .b64 %d<2>;
+  ld.param.u64 %d1, [out];
+  cvta.to.global.u64 %d1, %d1;
+  mov.u32 %r1, %nctaid.x;
+  st.global.u32 [%d1], %r1;
+  ret;
+}
+)";
+  const auto code = device().Load(CodeOf(kBlocks), {.section = "code"}).value();
+  const DeviceMemory memory = device().Allocate(4).value();
+  const auto queue = device().NewQueue(0).value();
+  const auto blocks = [&](bool shares_tiles, int64_t tiles) {
+    const KernelEntry entry = {.name = "blocks", .block_threads = 1, .shares_tiles = shares_tiles};
+    void* buffers[] = {memory.data()};
+    const int64_t size = 0;
+    WeftLaunch launch = Increment(memory, memory);
+    launch.kernel = code->Find(entry).value();
+    launch.buffers = buffers;
+    launch.num_buffers = 1;
+    launch.sizes = &size;
+    launch.num_sizes = 1;
+    launch.tiles = tiles;
+    int32_t result = 0;
+    Run run(*queue);
+    EXPECT_EQ(run.Launch(launch), 0);
+    EXPECT_TRUE(queue->CopyOut(&result, memory.data(), sizeof result).ok());
+    const absl::Status status = queue->Finish();
+    EXPECT_TRUE(status.ok()) << status;
+    return result;
+  };
+  EXPECT_EQ(blocks(false, 100), 100);
+  EXPECT_EQ(blocks(true, 100), 4);
+  EXPECT_EQ(blocks(true, 3), 3);
+}
+
 // Equal but for their scratch, launches are not the same work.
 TEST_F(QueueTest, ScratchIsPartOfTheWork) {
   const DeviceMemory a = Numbers(0), b = Numbers(0);

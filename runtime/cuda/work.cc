@@ -1,5 +1,6 @@
 #include "runtime/cuda/work.h"
 
+#include <algorithm>
 #include <iterator>
 
 namespace weft::cuda {
@@ -55,7 +56,7 @@ void Work::Launch(const Kernel& kernel, const WeftLaunch& launch,
   words_.push_back(kLaunch | uint64_t{maps.size()} << kKindBits |
                    num_words << (kKindBits + kMapsBits));
   words_.push_back(WordOf(kernel.function));
-  words_.push_back(static_cast<uint64_t>(launch.tiles));
+  words_.push_back(static_cast<uint64_t>(std::min(launch.tiles, kernel.max_blocks)));
   words_.push_back(kernel.block_threads);
   words_.push_back(static_cast<uint64_t>(launch.scratch_bytes));
   words_.push_back(WordOf(launch.step));

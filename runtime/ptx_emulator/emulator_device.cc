@@ -27,9 +27,12 @@ struct EmulatedKernel {
   std::vector<KernelMap> maps;
   int64_t num_parameters = 0;
   uint32_t max_scratch_bytes = 0;
+  int64_t max_blocks = INT64_MAX;
 };
 
 constexpr uint32_t kMaxBlockThreads = 1024;
+// Few, so that blocks take several tiles of small tensors.
+constexpr int64_t kMultiprocessors = 4;
 
 // A module, loaded.
 class EmulatorCode final : public DeviceCode {
@@ -59,7 +62,8 @@ class EmulatorCode final : public DeviceCode {
                                                         kernel.block_threads,
                                                         {kernel.maps.begin(), kernel.maps.end()},
                                                         static_cast<int64_t>(parameters.size()),
-                                                        scratch}));
+                                                        scratch,
+                                                        MaxBlocks(kernel, kMultiprocessors)}));
     return reinterpret_cast<WeftKernel>(kernels_.back().get());
   }
 
@@ -145,7 +149,7 @@ class EmulatorQueue final : public DeviceQueue {
     }
     checked.num_results = launch.step->num_results;
     SetMaps(kernel->maps, {launch.sizes, launch.num_sizes}, &checked);
-    checked.blocks = launch.tiles;
+    checked.blocks = std::min(launch.tiles, kernel->max_blocks);
     checked.block_threads = kernel->block_threads;
     checked.dynamic_shared_bytes = static_cast<uint32_t>(launch.scratch_bytes);
     if (cancel_ != nullptr || deadline_ != INT64_MAX) {

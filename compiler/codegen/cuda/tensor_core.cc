@@ -70,12 +70,12 @@ class TensorCoreTiles {
  private:
   // One warpgroup brings the operands of one tile of the block after the other, as far ahead as
   // there are stages, while the others multiply and store: so the first steps of the next tile come
-  // during the epilogue of this one. As many blocks as multiprocessors share the tiles. One thread
+  // during the epilogue of this one. All blocks share the tiles. One thread
   // is enough to bring them; a whole warpgroup has registers to give to others.
   void EmitPersistent(KernelSpec& spec) {
-    const int64_t blocks = kb_.target().multiprocessors;
     const DimExpr count = tiles_.Count(tiling_.rows, tiling_.columns);
-    spec.tiles = DimExpr::Min(count, blocks);
+    spec.tiles = count;
+    spec.shares_tiles = true;
     spec.scratch_bytes = tiling_.shared_bytes();
     const MappedOperand left = MappedOperand::Left(tiles_, tiling_);
     const MappedOperand right = MappedOperand::Right(tiles_, tiling_);
@@ -88,7 +88,7 @@ class TensorCoreTiles {
     // `body` of one tile after the other, from where it left the ring.
     auto for_tiles = [&](auto body) {
       const StageRing::Position start = ring.Start();
-      kb_.For(BlockInGrid(kb_), kb_.Size(count), blocks, {start.stage, start.round},
+      kb_.For(BlockInGrid(kb_), kb_.Size(count), BlocksInGrid(kb_), {start.stage, start.round},
               [&](Value number, ValueRange at) {
                 const ContractionTiles::Tile tile =
                     tiles_.At(number, tiling_.rows, tiling_.columns);

@@ -31,6 +31,8 @@ Value ThreadInBlock(KernelBuilder& kernel) { return Read<NVVM::ThreadIdXOp>(kern
 
 Value BlockInGrid(KernelBuilder& kernel) { return Read<NVVM::BlockIdXOp>(kernel); }
 
+Value BlocksInGrid(KernelBuilder& kernel) { return Read<NVVM::GridDimXOp>(kernel); }
+
 Value GlobalThread(KernelBuilder& kernel) {
   Value block = BlockInGrid(kernel);
   return kernel.Add(kernel.Mul(block, kThreadsPerBlock), ThreadInBlock(kernel));

@@ -16,9 +16,10 @@ inline constexpr int kThreadsPerBlock = 256;
 // Of shared memory, what code may declare for a block.
 inline constexpr int64_t kMaxSharedBytes = 48 << 10;
 
-// Number of the thread in its block, and of the block in the grid (i64).
+// Number of the thread in its block, and of the block in the grid; how many blocks that has (i64).
 mlir::Value ThreadInBlock(KernelBuilder& kernel);
 mlir::Value BlockInGrid(KernelBuilder& kernel);
+mlir::Value BlocksInGrid(KernelBuilder& kernel);
 // Number of the thread in a grid of blocks of kThreadsPerBlock threads.
 mlir::Value GlobalThread(KernelBuilder& kernel);
 // States the number of threads of a block, in the code as well: registers are allotted for it.

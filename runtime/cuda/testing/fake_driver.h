@@ -19,6 +19,7 @@ struct FakeDriverOptions {
   int version_result = 0, init_result = 0, retain_result = 0, push_result = 0;
   int devices = 1;
   int sm = 80;
+  int multiprocessors = 4;
   int64_t memory_bytes = int64_t{1} << 30;
   int threads_of_kernels = 1024;  // the most of a block, as registers leave it
   // Which call fails from now on, counted from 1; 0: none. Loads say so in their log.
