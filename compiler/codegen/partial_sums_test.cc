@@ -40,7 +40,9 @@ void CheckParts(const Product& p, int64_t steps, DataType dtype, const Target& t
       RunFusion("contraction", PartsBody(p, dtype, parts, steps),
                 {RandomHalves(dtype, a_shape, 1), RandomHalves(dtype, b_shape, 2)}, {}, target);
   ASSERT_TRUE(got.ok()) << got.status();
-  // Of the same numbers in f32, with zeros where another part's steps are.
+  // Of the same numbers in f32 (integers are the halves, doubled), with zeros where another part's
+  // steps are.
+  const double unit = IsFloat(dtype) ? 1 : 4;
   const HostTensor b = RandomHalves(DataType::kF32, b_shape, 2);
   for (int64_t part = 0; part < parts; ++part) {
     HostTensor a = RandomHalves(DataType::kF32, a_shape, 1);
@@ -55,7 +57,7 @@ void CheckParts(const Product& p, int64_t steps, DataType dtype, const Target& t
       using T = decltype(type);
       for (int64_t i = 0; i < size; ++i) {
         ASSERT_EQ(static_cast<double>((*got)[0].values<T>()[part * size + i]),
-                  static_cast<double>(want.values<float>()[i]))
+                  unit * static_cast<double>(want.values<float>()[i]))
             << "part " << part << " element " << i;
       }
     });
