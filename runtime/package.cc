@@ -35,6 +35,18 @@ absl::Status InFile(const Container& container, const absl::Status& status) {
                       absl::StrCat(container.bytes()->path(), ": ", status.message()));
 }
 
+absl::Status ReadManifest(const Container& file, PackageManifest* manifest) {
+  if (!file.Has("manifest")) {
+    return Malformed(file, file.Has("graph")
+                               ? "is a graph, not a package; compile it first (weft compile)"
+                               : "has no manifest, so it is not a package");
+  }
+  absl::StatusOr<std::string_view> text = file.Section("manifest");
+  if (!text.ok()) return text.status();
+  if (!ParseMessage(*text, manifest)) return Malformed(file, "the manifest is damaged");
+  return absl::OkStatus();
+}
+
 int SuitsDevice(const TargetPlans& target, const Device& device, std::string* why) {
   return device.Suits(target.target(), {target.features().begin(), target.features().end()}, why);
 }
@@ -50,18 +62,9 @@ absl::StatusOr<std::shared_ptr<const Package>> Package::Open(
   if (!container.ok()) return container.status();
   std::shared_ptr<Package> package(new Package);
   package->container_ = *std::move(container);
-  const Container& file = package->container_;
-  if (!file.Has("manifest")) {
-    return Malformed(file, file.Has("graph")
-                               ? "is a graph, not a package; compile it first (weft compile)"
-                               : "has no manifest, so it is not a package");
-  }
-  absl::StatusOr<std::string_view> text = file.Section("manifest");
-  if (!text.ok()) return text.status();
   package->manifest_ = std::make_unique<PackageManifest>();
-  if (!ParseMessage(*text, package->manifest_.get())) {
-    return Malformed(file, "the manifest is damaged");
-  }
+  absl::Status read = ReadManifest(package->container_, package->manifest_.get());
+  if (!read.ok()) return read;
   for (absl::Status (Package::*load)() : {&Package::LoadConstants, &Package::LoadWeights}) {
     if (absl::Status status = (package.get()->*load)(); !status.ok()) return status;
   }
@@ -345,6 +348,21 @@ absl::Status Package::LoadPlans(SessionDevices& devices) {
     plan.tables->SetKernels(kernels);
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::set<std::string>> DevicesOfPackage(std::shared_ptr<const Bytes> bytes) {
+  const absl::StatusOr<Container> container = Container::Open(std::move(bytes));
+  if (!container.ok()) return container.status();
+  PackageManifest manifest;
+  if (absl::Status read = ReadManifest(*container, &manifest); !read.ok()) return read;
+  std::set<std::string> devices;
+  for (const TargetPlans& target : manifest.targets()) {
+    for (const TargetPlans& placed : target.devices()) devices.insert(placed.device());
+  }
+  for (const PackageVariable& variable : manifest.variables()) {
+    if (!variable.device().empty()) devices.insert(variable.device());
+  }
+  return devices;
 }
 
 }  // namespace weft

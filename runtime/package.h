@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -95,6 +96,11 @@ class Package {
   std::map<std::string, HostTensor> weights_;
   std::vector<LoadedPlan> plans_;
 };
+
+// The names of the devices that nodes and variables of a package are placed on (Graph::WithDevice),
+// for whichever of its targets, without opening it. Errors as Package::Open has them for container
+// and manifest.
+absl::StatusOr<std::set<std::string>> DevicesOfPackage(std::shared_ptr<const Bytes> bytes);
 
 }  // namespace weft
 

@@ -53,16 +53,14 @@ absl::Status Run(const RunFlags& flags, bool list, bool verify) {
     if (!carried.ok()) return carried.status();
     golden = *std::move(carried);
   }
+  absl::StatusOr<std::shared_ptr<Device>> device = MakeHardwareDevice(flags.device, flags.threads);
+  if (!device.ok()) return OfDevice(device.status());
   SessionOptions options;
   options.threads = flags.threads;
-  if (flags.device != "cpu") {
-    absl::StatusOr<std::shared_ptr<Device>> device =
-        MakeHardwareDevice(flags.device, flags.threads);
-    if (!device.ok()) return OfDevice(device.status());
-    options.device = *std::move(device);
-  }
+  options.device = *std::move(device);
   options.find_device = [&](const std::string& name) {
-    return name == flags.device ? options.device : MakeHardwareDevice(name, flags.threads);
+    return name == options.device->name() ? options.device
+                                          : MakeHardwareDevice(name, flags.threads);
   };
   absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(flags.model, options);
   if (!session.ok()) return OfFile(session.status());

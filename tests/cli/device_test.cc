@@ -204,7 +204,6 @@ TEST_F(CliDevice, NodesMayBeElsewhere) {
   EXPECT_THAT(Ok("inspect " + graph + " --nodes"),
               AllOf(HasSubstr("there = add(x, all)"), HasSubstr(", on cuda:0, model.cc:7"),
                     HasSubstr("v f32[3] on cuda:0")));
-  const std::string feed = " --signature run --init --feed x=1";
   WriteFile(Path("x.npy"), WriteNpy(HostTensor::Of<float>({1, 3}, {1, 2, 3})));
   const std::string run = " --signature run --init --feed x=" + Path("x.npy");
   const std::string here = " --device cpu,cuda:0=cpu", both = " --device cpu,cuda:0=emulator:sm_80";
@@ -234,6 +233,37 @@ TEST_F(CliDevice, NodesMayBeElsewhere) {
             HasSubstr("libcuda.so.1 cannot be loaded"), HasSubstr("--device cpu,cuda:0=DEVICE")));
   EXPECT_THAT(Fails(2, "run " + graph + run + " --device cpu,emulator"),
               HasSubstr("expected NAME=DEVICE after the first device"));
+  EXPECT_THAT(Fails(2, "run " + graph + run + here + ",cuda:0=emulator"),
+              HasSubstr("expected one device for 'cuda:0', got a second one, 'emulator'"));
+
+  // Names that no node has. What has no code for a GPU is on the processor, which has a name then.
+  EXPECT_EQ(Ok("run " + graph + run + " --device emulator:sm_80,cuda:0=cpu,cpu=cpu"), expected);
+  const auto names = [](const std::string& option, const std::string& there,
+                        const std::string& given) {
+    return AllOf(HasSubstr(option + ": expected the name of a device that nodes of"),
+                 HasSubstr("(" + there + "), got '" + given + "'"));
+  };
+  EXPECT_THAT(Fails(2, "run " + graph + run + " --device cpu,cuda:1=cpu"),
+              names("--device", "cuda:0", "cuda:1"));
+  EXPECT_THAT(Fails(2, "run " + graph + run + here + ",cpu=cpu"),
+              names("--device", "cuda:0", "cpu"));
+  EXPECT_THAT(Fails(2, "run " + package + run + both),
+              names("--device", "there is none", "cuda:0"));
+  const std::string compile = "compile " + graph + " -o " + package + " --target ";
+  EXPECT_THAT(Fails(2, compile + "cpu:x86-64-v3,gpu=cuda:sm_80"),
+              names("--target", "cuda:0", "gpu"));
+  EXPECT_THAT(Fails(2, compile + "cpu:x86-64-v3,cuda:0=cuda:sm_80,cpu=cpu:x86-64-v4"),
+              names("--target", "cuda:0", "cpu"));
+  EXPECT_THAT(Fails(2, compile + "cpu:x86-64-v3,cuda:0=cuda:sm_80 --ignore-devices"),
+              AllOf(names("--target", "there is none", "cuda:0"), HasSubstr("--ignore-devices")));
+  Ok(compile + "cuda:sm_80,cuda:0=cuda:sm_80,cpu=cpu:x86-64-v3");
+  Ok(compile + "cpu:x86-64-v3,cuda:0=cpu:x86-64-v3");
+  EXPECT_EQ(Ok("run " + package + run + here), expected);
+  EXPECT_THAT(Fails(2, "run " + package + run + " --device cpu,cuda:1=cpu"),
+              names("--device", "cuda:0", "cuda:1"));
+  // The small one takes one device, and finds those of the nodes by their names.
+  EXPECT_THAT(FailsBy("tools/weft-run", "weft-run: ", 2, package + run + here),
+              HasSubstr("device 'cpu,cuda:0=cpu': expected cpu, or cuda:0"));
 }
 
 // Whatever is asked of a device that is not there, it is refused in the same words.

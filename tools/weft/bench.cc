@@ -90,11 +90,11 @@ double Percentile(const std::vector<double>& sorted, double share) {
 
 // What to compare with: of this processor, or where sessions have another device, how fast that
 // copies within its memory. Of an emulated one nothing would tell.
-absl::StatusOr<MachinePeaks> PeaksOf(Device* device, int threads) {
-  if (device == nullptr || device->is_host()) return MeasurePeaks(threads);
+absl::StatusOr<MachinePeaks> PeaksOf(Device& device, int threads) {
+  if (device.is_host()) return MeasurePeaks(threads);
   MachinePeaks peaks;
-  if (device->name() == "emulator") return peaks;
-  absl::StatusOr<double> copy = MeasureCopy(*device);
+  if (device.name() == "emulator") return peaks;
+  absl::StatusOr<double> copy = MeasureCopy(device);
   if (copy.ok()) peaks.copy_gbs = *copy;
   // Where the model leaves too little memory for the copies, they are done without.
   return copy.ok() || absl::IsResourceExhausted(copy.status()) ? absl::StatusOr<MachinePeaks>(peaks)
@@ -179,7 +179,7 @@ absl::Status Run(const Flags& flags) {
   const int threads = flags.threads > 0 ? flags.threads : weft_num_cores();  // as the session
   // Before the measurement of the machine, which takes memory of its own.
   const int64_t resident = PeakResidentBytes();
-  absl::StatusOr<MachinePeaks> peaks = PeaksOf(model->device.get(), threads);
+  absl::StatusOr<MachinePeaks> peaks = PeaksOf(*model->device, threads);
   progress.reset();
   if (!peaks.ok()) return peaks.status();
   const double median = Percentile(times, 0.5);
@@ -206,7 +206,7 @@ absl::Status Run(const Flags& flags) {
     std::printf("%s\n", JsonText(json).c_str());
     return absl::OkStatus();
   }
-  const std::string where = model->device == nullptr || model->device->is_host()
+  const std::string where = model->device->is_host()
                                 ? absl::StrCat(threads, " thread", threads == 1 ? "" : "s")
                                 : Printable(flags.device);
   std::printf("%s, %s, %zu runs; load %.1f ms, prepare %.1f ms\n",

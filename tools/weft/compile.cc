@@ -26,6 +26,7 @@
 #include "proto/printable.h"
 #include "proto/suggest.h"
 #include "tools/common/command_line.h"
+#include "tools/common/device_option.h"
 #include "tools/common/outputs.h"
 #include "tools/progress/progress.h"
 #include "tools/weft/command.h"
@@ -134,6 +135,16 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
       TargetsOf(flags.targets, kind, &options.device_targets);
   if (!targets.ok()) return targets.status();
   options.targets = *std::move(targets);
+  // What a GPU has no code for runs on the processor, so that may have a target in any case.
+  std::set<std::string> placed;
+  if (std::any_of(options.targets.begin(), options.targets.end(), IsGpu)) placed.insert("cpu");
+  if (!flags.ignore_devices) {
+    for (const auto& [device, node] : graph.Devices()) placed.insert(device);
+  }
+  const absl::Status known = CheckDeviceNames(
+      "--target", options.device_targets, placed,
+      absl::StrCat(flags.model, flags.ignore_devices ? " (with --ignore-devices)" : ""));
+  if (!known.ok()) return known;
   const bool has_gpu = std::any_of(options.targets.begin(), options.targets.end(), IsGpu) ||
                        std::any_of(options.device_targets.begin(), options.device_targets.end(),
                                    [](const auto& of_device) { return IsGpu(of_device.second); });

@@ -1,16 +1,13 @@
 #include "tools/weft/model.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "compiler/check_options.h"
 #include "proto/container.h"
 #include "proto/dim_expr.h"
@@ -22,6 +19,7 @@
 #include "proto/suggest.h"
 #include "runtime/devices.h"
 #include "tools/common/command_line.h"
+#include "tools/common/device_option.h"
 #include "tools/progress/progress.h"
 #include "tools/weft/command.h"
 #include "tools/weft/fingerprint.h"
@@ -34,84 +32,27 @@ absl::Status NamingFile(const absl::Status& status, const std::string& path) {
   return Reworded(status, absl::StrCat(path, ": ", status.message()));
 }
 
-// The devices that names of a graph stand for; one of a name that --device does not give is made
-// when it is asked for. As sessions ask for them.
-class NamedDevices {
- public:
-  explicit NamedDevices(int threads) : threads_(threads) {}
-
-  void Add(const std::string& name, std::shared_ptr<Device> device) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    devices_[name] = std::move(device);
-  }
-  absl::StatusOr<std::shared_ptr<Device>> Get(const std::string& name) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    std::shared_ptr<Device>& device = devices_[name];
-    if (device != nullptr) return device;
-    absl::StatusOr<std::shared_ptr<Device>> made = MakeDevice(name, threads_);
-    if (made.ok()) device = *made;
-    return made;
-  }
-
- private:
-  const int threads_;
-  std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<Device>> devices_;
-};
-
-// Sessions on the devices that --device names: "cuda:0", "cpu,cuda:0=emulator:sm_80". Error:
-// OfDevice.
-absl::StatusOr<SessionOptions> SessionOptionsOf(const std::string& device, int threads) {
-  SessionOptions options;
-  options.threads = threads;
-  auto named = std::make_shared<NamedDevices>(threads);
-  std::map<std::string, std::shared_ptr<Device>> made;  // a device of several names is one
-  const auto make = [&](const std::string& name) -> absl::StatusOr<std::shared_ptr<Device>> {
-    std::shared_ptr<Device>& known = made[name];
-    if (known != nullptr) return known;
-    absl::StatusOr<std::shared_ptr<Device>> one = MakeDevice(name, threads);
-    if (!one.ok()) return OfDevice(one.status());
-    return known = *std::move(one);
-  };
-  const std::vector<std::string> parts = absl::StrSplit(device, ',');
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const size_t equals = parts[i].find('=');
-    if (i > 0 && equals == std::string::npos) {
-      return UsageError(
-          absl::StrCat("--device: expected NAME=DEVICE after the first device, such "
-                       "as cpu,cuda:0=emulator:sm_80, got '",
-                       parts[i], "'"));
-    }
-    if (i == 0 && parts[i] == "cpu" && parts.size() == 1) break;
-    const bool is_main = equals == std::string::npos;
-    absl::StatusOr<std::shared_ptr<Device>> one =
-        make(is_main ? parts[i] : parts[i].substr(equals + 1));
-    if (!one.ok()) return one.status();
-    const std::string name = is_main ? parts[i] : parts[i].substr(0, equals);
-    if (is_main) options.device = *one;
-    named->Add(name, *std::move(one));
-  }
-  options.find_device = [named](const std::string& name) { return named->Get(name); };
-  return options;
-}
-
-// What the devices of the graph's nodes are compiled for.
-absl::Status SetDeviceTargets(const Graph& graph, const SessionOptions& session,
+// What the devices of the graph's nodes are compiled for. --device gives what `named` has.
+absl::Status SetDeviceTargets(const Graph& graph, const std::string& model,
+                              const SessionOptions& session, const DeviceNames& named,
                               CompileOptions* compile) {
+  std::set<std::string> placed;
   // Where that is another device, for what has no code there.
-  if (session.device != nullptr && session.device->name() != "cpu") {
+  if (session.device->name() != "cpu") {
     compile->device_targets["cpu"] = "cpu:native";
+    placed.insert("cpu");
   }
-  for (const auto& [name, node] : graph.Devices()) {
-    if (name == "cpu" && session.device == nullptr) continue;
+  const std::map<std::string, std::string> devices = graph.Devices();
+  for (const auto& [name, node] : devices) placed.insert(name);
+  absl::Status known = CheckDeviceNames("--device", named, placed, model);
+  if (!known.ok()) return known;
+  for (const auto& [name, node] : devices) {
     absl::StatusOr<std::shared_ptr<Device>> device = session.find_device(name);
     if (!device.ok()) {
-      return Reworded(
-          OfDevice(device.status()),
-          absl::StrCat(node, " is placed on '", name, "': ", device.status().message(),
-                       "; --device ",
-                       session.device == nullptr ? "cpu" : std::string(session.device->name()), ",",
-                       name, "=DEVICE puts another one in its place"));
+      return Reworded(OfDevice(device.status()),
+                      absl::StrCat(node, " is placed on '", name, "': ", device.status().message(),
+                                   "; --device ", std::string(session.device->name()), ",", name,
+                                   "=DEVICE puts another one in its place"));
     }
     const bool is_main = *device == session.device;
     const bool is_cpu = (*device)->name() == "cpu";
@@ -120,10 +61,13 @@ absl::Status SetDeviceTargets(const Graph& graph, const SessionOptions& session,
   return absl::OkStatus();
 }
 
-// Compiles for what those sessions run on.
+// Compiles for what those sessions run on. `model` is what messages call the graph; --device gives
+// what `named` has.
 absl::StatusOr<std::unique_ptr<Session>> CompilingSession(const Graph& graph,
+                                                          const std::string& model,
                                                           const OpenOptions& options,
-                                                          const SessionOptions& session) {
+                                                          const SessionOptions& session,
+                                                          const DeviceNames& named) {
   CompileOptions compile;
   compile.warn = [](const std::string& line) {
     Progress::Print(absl::StrCat("warning: ", Printable(line)));
@@ -132,12 +76,9 @@ absl::StatusOr<std::unique_ptr<Session>> CompilingSession(const Graph& graph,
   absl::StatusOr<MatmulPrecision> precision = MatmulPrecisionOf(options.matmul_precision);
   if (!precision.ok()) return precision.status();
   compile.matmul_precision = *precision;
-  if (session.device != nullptr && session.device->name() != "cpu") {
-    compile.targets = {session.device->target()};
-  }
-  if (absl::Status placed = SetDeviceTargets(graph, session, &compile); !placed.ok()) {
-    return placed;
-  }
+  if (session.device->name() != "cpu") compile.targets = {session.device->target()};
+  const absl::Status placed = SetDeviceTargets(graph, model, session, named, &compile);
+  if (!placed.ok()) return placed;
   if (absl::Status valid = CheckOptions(compile); !valid.ok()) return AsUsage(valid);
   absl::StatusOr<Planner> planner = MakePlanner(graph, compile);
   if (!planner.ok()) return planner.status();
@@ -216,9 +157,11 @@ absl::StatusOr<Graph> LoadGraph(const std::string& path) {
 }
 
 absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const OpenOptions& options) {
-  absl::StatusOr<SessionOptions> session = SessionOptionsOf(options.device, options.threads);
+  DeviceNames named;
+  absl::StatusOr<SessionOptions> session =
+      SessionOptionsOf(options.device, options.threads, MakeDevice, &named);
   if (!session.ok()) return session.status();
-  return CompilingSession(graph, options, *session);
+  return CompilingSession(graph, "the model", options, *session, named);
 }
 
 absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& options) {
@@ -239,19 +182,22 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
                                      "; give the graph file that ", path, " was made from"));
     }
   }
+  DeviceNames named;
   absl::StatusOr<SessionOptions> session_options =
-      SessionOptionsOf(options.device, options.threads);
+      SessionOptionsOf(options.device, options.threads, MakeDevice, &named);
   if (!session_options.ok()) return session_options.status();
   model.device = session_options->device;
   absl::StatusOr<std::unique_ptr<Session>> session;
   if (*package) {
+    const absl::Status known = CheckDeviceNames(named, path);
+    if (!known.ok()) return NamingFile(known, path);
     const Progress progress("reading " + FileName(path));
     session = Session::Load(path, *session_options);
     if (!session.ok()) return OfFile(NamingFile(session.status(), path));
   } else {
     absl::StatusOr<Graph> graph = LoadGraph(path);
     if (!graph.ok()) return graph.status();
-    session = CompilingSession(*graph, options, *session_options);
+    session = CompilingSession(*graph, path, options, *session_options, named);
     if (!session.ok()) return NamingFile(session.status(), path);
     model.graph = *std::move(graph);
   }

@@ -60,7 +60,7 @@ struct OpenOptions {
 struct Model {
   std::string path;
   std::optional<Graph> graph;      // absent of a package
-  std::shared_ptr<Device> device;  // of the session; null for this processor
+  std::shared_ptr<Device> device;  // of the session
   std::unique_ptr<Session> session;
 };
 absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& options);
