@@ -157,7 +157,7 @@ absl::StatusOr<std::unique_ptr<PreparedCall>> PreparedCall::Create(
 
 PreparedCall::~PreparedCall() {
   // Before the memory in which its work may still be under way.
-  for (Place& place : places_) place.queue = nullptr;
+  for (Place& place : places_) place.own_queue = nullptr;
   if (counted_) state_->memory.GiveBack(peak_bytes_);
 }
 
@@ -166,7 +166,7 @@ absl::Status PreparedCall::Instantiate(const Shapes& shapes) {
   absl::Status status = CreateInstance(*plan_->tables, shapes, &instance_memory_, &instance_);
   if (!status.ok()) return status;
   for (const std::shared_ptr<Device>& device : package_->devices()) {
-    places_.push_back({device.get(), {}, nullptr});
+    places_.push_back({device.get(), {}, nullptr, nullptr});
   }
   std::vector<size_t> of_input(plan.num_inputs, 0), of_output(plan.num_outputs, 0);
   for (uint32_t i = 0; i < plan.num_buffers; ++i) {
@@ -240,6 +240,20 @@ absl::Status PreparedCall::NoMemory(const absl::Status& status) const {
                                    largest.empty() ? "" : "; ", largest));
 }
 
+size_t PreparedCall::FirstOnDevice(size_t place) const {
+  size_t first = 0;
+  while (places_[first].device != places_[place].device) ++first;
+  return first;
+}
+
+int64_t PreparedCall::ScratchOn(const Device* device) const {
+  int64_t most = 0;
+  for (uint32_t i = 0; i < places_.size(); ++i) {
+    if (places_[i].device == device) most = std::max(most, weft_scratch_bytes(instance_, i));
+  }
+  return most;
+}
+
 absl::Status PreparedCall::SetPeak() {
   for (uint32_t i = 0; i < places_.size(); ++i) {
     const Device& device = *places_[i].device;
@@ -251,12 +265,15 @@ absl::Status PreparedCall::SetPeak() {
           std::string(device.name()), ") is ", device.max_scratch_bytes(), "; it is for ",
           LargestScratch(*plan_->tables, instance_, i)));
     }
+    peak_bytes_ += weft_arena_bytes(instance_, i);
+    if (FirstOnDevice(i) != i) continue;
     int64_t all_scratch = 0;
-    if (__builtin_mul_overflow(scratch, int64_t{device.scratch_copies()}, &all_scratch) ||
+    if (__builtin_mul_overflow(ScratchOn(&device), int64_t{device.scratch_copies()},
+                               &all_scratch) ||
         all_scratch > WEFT_MAX_BYTES) {
       return NoMemory(absl::OutOfRangeError("needs scratch memory that is out of bounds"));
     }
-    peak_bytes_ += weft_arena_bytes(instance_, i) + all_scratch;
+    peak_bytes_ += all_scratch;
   }
   const int64_t limit = state_->memory.limit();
   if (peak_bytes_ <= limit) return absl::OkStatus();
@@ -277,7 +294,7 @@ absl::Status PreparedCall::Allocate() {
   absl::Status status = AllocateMemory();
   if (status.ok()) return status;
   // Nothing is held until the next attempt.
-  for (Place& place : places_) place = {place.device, {}, nullptr};
+  for (Place& place : places_) place = {place.device, {}, nullptr, nullptr};
   between_ = Pages();
   for (InputSlot& input : inputs_) input.on_device = DeviceMemory();
   for (OutputSlot& output : outputs_) output.on_device = DeviceMemory();
@@ -297,10 +314,15 @@ absl::Status PreparedCall::AllocateMemory() {
         place.device->Allocate(static_cast<size_t>(weft_arena_bytes(instance_, i)));
     if (!arena.ok()) return peak(arena.status());
     place.arena = *std::move(arena);
+    if (const size_t first = FirstOnDevice(i); first != i) {
+      place.queue = places_[first].queue;
+      continue;
+    }
     absl::StatusOr<std::unique_ptr<DeviceQueue>> queue =
-        place.device->NewQueue(weft_scratch_bytes(instance_, i));
+        place.device->NewQueue(ScratchOn(place.device));
     if (!queue.ok()) return peak(queue.status());
-    place.queue = *std::move(queue);
+    place.own_queue = *std::move(queue);
+    place.queue = place.own_queue.get();
   }
   if (absl::Status status = AllocateBetween(); !status.ok()) return peak(status);
   others_.reset(new WeftRunArgs[places_.size() - 1]);
@@ -341,7 +363,8 @@ absl::Status PreparedCall::AllocateBetween() {
     const WeftStep& step = plan.steps[i];
     if (step.kind != WEFT_STEP_COPY) continue;
     const uint32_t from = place_of(step, 0), to = place_of(step, 1);
-    if (from == to || places_[from].device->is_host() || places_[to].device->is_host()) continue;
+    if (places_[from].device == places_[to].device) continue;
+    if (places_[from].device->is_host() || places_[to].device->is_host()) continue;
     most = std::max(most, weft_formula_value(instance_, plan.sizes[step.first_size]));
   }
   if (most == 0) return absl::OkStatus();
@@ -376,7 +399,9 @@ int64_t PreparedCall::held_bytes() const {
     copies += output.tensor.size_bytes() + output.on_device.size();
   }
   int64_t bytes = peak_bytes_ + static_cast<int64_t>(copies + between_.size());
-  for (const Place& place : places_) bytes += place.queue->held_bytes();
+  for (const Place& place : places_) {
+    if (place.own_queue != nullptr) bytes += place.queue->held_bytes();
+  }
   return bytes;
 }
 
@@ -528,7 +553,9 @@ absl::Status PreparedCall::Finish(bool outputs) {
                                               output.tensor.size_bytes()),
          output.place);
   }
-  for (size_t i = 0; i < places_.size(); ++i) keep(places_[i].queue->Finish(), i);
+  for (size_t i = 0; i < places_.size(); ++i) {
+    if (places_[i].own_queue != nullptr) keep(places_[i].queue->Finish(), i);
+  }
   return status;
 }
 

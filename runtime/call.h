@@ -121,7 +121,8 @@ class PreparedCall final : public Call {
   struct Place {
     Device* device;
     DeviceMemory arena;
-    std::unique_ptr<DeviceQueue> queue;
+    std::unique_ptr<DeviceQueue> own_queue;  // null where another place on the device has it
+    DeviceQueue* queue;
   };
 
   PreparedCall() = default;
@@ -132,6 +133,10 @@ class PreparedCall final : public Call {
   // Everything that Run does while it holds the lock on the variables.
   absl::Status RunLocked(const RunLimits& limits);
   absl::Status BindAddresses();
+  // The first place that is on the same device as this one.
+  size_t FirstOnDevice(size_t place) const;
+  // Of one thread, for all places on that device.
+  int64_t ScratchOn(const Device* device) const;
   Device& device_of(const InputSlot& input) const { return *places_[input.place].device; }
   Device& device_of(const OutputSlot& output) const { return *places_[output.place].device; }
   // Of the host, for copies between two devices that are elsewhere.

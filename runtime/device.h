@@ -101,7 +101,8 @@ class DeviceQueue {
 class Device {
  public:
   virtual ~Device() = default;
-  // "cpu", "cuda", "emulator".
+  // "cpu", "cuda:0", "emulator". Nodes that are placed on a device of this name are on this one
+  // where a session runs on it, unless it is told otherwise.
   virtual std::string_view name() const = 0;
   // The least that code for this device must be compiled for: "cpu:x86-64-v3", "cuda:sm_80".
   virtual std::string target() const = 0;

@@ -6,17 +6,20 @@
 namespace weft {
 
 absl::StatusOr<std::shared_ptr<Device>> SessionDevices::Get(const std::string& name) {
-  if (name.empty() || name == main_->name()) return main_;
+  if (name.empty()) return main_;
   const std::lock_guard<std::mutex> lock(mutex_);
   std::shared_ptr<Device>& known = by_name_[name];
   if (known != nullptr) return known;
   absl::StatusOr<std::shared_ptr<Device>> made = absl::FailedPreconditionError(
       absl::StrCat("the session has no device of that name (SessionOptions::find_device), only ",
-                   std::string(main_->name())));
-  if (find_ != nullptr) {
-    made = find_(name);
-  } else if (name == "cpu") {
-    made = MakeCpuDevice(threads_);
+                   std::string(main_->name()), main_->name() == "cpu" ? "" : " and cpu"));
+  if (find_ != nullptr) made = find_(name);
+  if (find_ == nullptr || absl::IsNotFound(made.status())) {
+    if (name == main_->name()) {
+      made = main_;
+    } else if (name == "cpu") {
+      made = MakeCpuDevice(threads_);
+    }
   }
   if (made.ok()) known = *made;
   return made;

@@ -23,7 +23,8 @@ class SessionDevices {
       : main_(std::move(main)), find_(std::move(find)), threads_(threads) {}
 
   const std::shared_ptr<Device>& main() const { return main_; }
-  // The device of that name; main() for none. Each is made once.
+  // The device of that name; main() for none. Each is made once. `find` comes before what there is
+  // by default, main() under its own name and "cpu".
   absl::StatusOr<std::shared_ptr<Device>> Get(const std::string& name);
 
  private:

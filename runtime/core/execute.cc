@@ -170,8 +170,8 @@ int Copy(const Run& run, const WeftStep& step) {
   const WeftRunArgs& to =
       At(run, run.plan->buffers[run.plan->args[step.first_arg + 1].buffer].device);
   if (bytes <= 0) return WEFT_OK;
-  // Two processors share their memory.
-  if (&from != &to && (from.device != nullptr || to.device != nullptr)) {
+  // Two processors share their memory, and what has one queue is one device.
+  if (from.device != to.device || from.queue != to.queue) {
     return CopyBetween(from, to, run.args->staging, addresses, bytes);
   }
   if (addresses[0] == addresses[1]) return WEFT_OK;

@@ -154,7 +154,7 @@ typedef struct WeftRunArgs {
   void* queue;
   /* The plan's devices after the first, num_others of them: of each, arena, scratch, constants,
    * pool, device and queue count. Variables, inputs and outputs are those above, each where its
-   * buffers lie. */
+   * buffers lie. Those that are one device have one queue. */
   const struct WeftRunArgs* others;
   /* Of the host: what crosses between two devices that are both not this processor, of as many
    * bytes as the largest such copy. */

@@ -18,9 +18,10 @@ namespace {
 
 class CudaDevice final : public Device {
  public:
-  explicit CudaDevice(std::shared_ptr<cuda::Context> context) : context_(std::move(context)) {}
+  CudaDevice(std::shared_ptr<cuda::Context> context, int ordinal)
+      : context_(std::move(context)), name_(absl::StrCat("cuda:", ordinal)) {}
 
-  std::string_view name() const override { return "cuda"; }
+  std::string_view name() const override { return name_; }
   // The latest generation up to this one that the compiler knows.
   std::string target() const override {
     return absl::StrCat("cuda:sm_", context_->sm() >= 90 ? 90 : context_->sm() >= 80 ? 80 : 70);
@@ -129,6 +130,7 @@ class CudaDevice final : public Device {
   }
 
   const std::shared_ptr<cuda::Context> context_;
+  const std::string name_;
   std::mutex mutex_;  // guards these
   std::vector<std::unique_ptr<cuda::Queue>> idle_;
 };
@@ -141,7 +143,7 @@ absl::StatusOr<std::shared_ptr<Device>> MakeCudaDevice(const CudaOptions& option
   absl::StatusOr<std::shared_ptr<cuda::Context>> context =
       cuda::Context::Open(*driver, options.ordinal);
   if (!context.ok()) return context.status();
-  return std::make_shared<CudaDevice>(*std::move(context));
+  return std::make_shared<CudaDevice>(*std::move(context), options.ordinal);
 }
 
 }  // namespace weft

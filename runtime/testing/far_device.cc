@@ -137,7 +137,7 @@ class FarQueue final : public DeviceQueue {
 
 }  // namespace
 
-FarDevice::FarDevice() : cpu_(MakeCpuDevice(1).value()) {}
+FarDevice::FarDevice(std::string name) : name_(std::move(name)), cpu_(MakeCpuDevice(1).value()) {}
 
 FarDevice::~FarDevice() {
   if (!ranges_.empty()) abort();  // memory that outlives its device

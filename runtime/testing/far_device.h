@@ -21,10 +21,11 @@ namespace weft {
 
 class FarDevice final : public Device {
  public:
-  FarDevice();
+  // `name`: one that nodes may have, to be their device in a session that runs on it.
+  explicit FarDevice(std::string name = "far");
   ~FarDevice() override;
 
-  std::string_view name() const override { return "far"; }
+  std::string_view name() const override { return name_; }
   std::string target() const override { return cpu_->target(); }
   bool is_host() const override { return false; }
   int Suits(const std::string& target, const std::vector<std::string>& features,
@@ -56,6 +57,7 @@ class FarDevice final : public Device {
   };
   void Free(void* data, size_t size) override;
 
+  const std::string name_;
   const std::shared_ptr<Device> cpu_;
   std::mutex mutex_;
   std::map<const char*, Range> ranges_;  // by address of the device

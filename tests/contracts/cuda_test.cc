@@ -255,10 +255,10 @@ TEST_F(CudaTest, AnErrorOfAKernelNamesNodeAndLine) {
     session->EnableProfiling(true);
     const auto failed = session->Run("run", FeedOfLayer(2, 0));
     EXPECT_EQ(failed.status().code(), absl::StatusCode::kInternal);
-    EXPECT_THAT(
-        std::string(failed.status().message()),
-        AllOf(HasSubstr("the cuda failed: cuda:0 (Emulated GPU, sm_80): running"), HasSubstr("exp"),
-              HasSubstr("cuda_test.cc:"), HasSubstr("CUDA_ERROR_ILLEGAL_ADDRESS")));
+    EXPECT_THAT(std::string(failed.status().message()),
+                AllOf(HasSubstr("the cuda:0 failed: cuda:0 (Emulated GPU, sm_80): running"),
+                      HasSubstr("exp"), HasSubstr("cuda_test.cc:"),
+                      HasSubstr("CUDA_ERROR_ILLEGAL_ADDRESS")));
     const auto later = session->Run("run", FeedOfLayer(2, 0));
     EXPECT_THAT(std::string(later.status().message()), HasSubstr("started anew"));
   }
@@ -286,7 +286,7 @@ TEST_F(CudaTest, MemoryOfConstantsAndVariablesIsNamed) {
   const std::string package = PackageOf(Layer());
   cuda::ConfigureFakeDriver({.no_memory = true});
   EXPECT_THAT(std::string(Session::FromPackage(package, {.device = device_}).status().message()),
-              AllOf(HasSubstr("bytes of constants on the cuda: cuda:0"), HasSubstr("are free")));
+              AllOf(HasSubstr("bytes of constants on the cuda:0: cuda:0"), HasSubstr("are free")));
   Graph graph("state");
   Variable v = graph.AddVariable("v", *HostTensor::Create(DataType::kF32, {100}));
   graph.AddSignature("get", {{"y", v.Read() + 1.0f}});
@@ -414,6 +414,41 @@ TEST_F(CudaStateTest, RefusalsCostNoVariables) {
   cuda::ConfigureFakeDriver();
 }
 
+// What is on the session's own GPU by name, and what is there anyway, is on one: nothing goes
+// through the host.
+TEST_F(CudaTest, NodesOfItsNameAreOnTheSessionsGpu) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n", 8});
+  Tensor first = Exp(x), second;
+  {
+    const ScopeGuard there = graph.WithDevice("cuda:0");
+    second = ReduceSum(first, {0}) * 2.0;
+  }
+  graph.AddSignature("run", {{"y", first + second}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const std::string package = PackageOf(graph);
+  const auto session = Open(package, device_);
+  SessionOptions emulated;
+  emulated.device = MakeDevice("emulator:sm_80", 1).value();
+  emulated.find_device = [&](const std::string&) { return emulated.device; };
+  const auto reference = Session::FromPackage(package, emulated);
+  ASSERT_TRUE(reference.ok()) << reference.status();
+  const NamedTensors feeds = {
+      {"x", HostTensor::Of<float>({2, 8}, {1, 2, 3, 4, 5, 6, 7, 8, 8, 7, 6, 5, 4, 3, 2, 1})}};
+  const auto expected = (*reference)->Run("run", feeds);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  for (int i = 0; i < 3; ++i) {
+    cuda::ConfigureFakeDriver();
+    const auto results = session->Run("run", feeds);
+    ASSERT_TRUE(results.ok()) << results.status();
+    ExpectSameBits(*results, *expected, std::to_string(i));
+    const cuda::FakeDriverCounts counts = cuda::CountInFakeDriver();
+    EXPECT_EQ(counts.copied_in, 64);
+    EXPECT_EQ(counts.copied_out, 64);
+    EXPECT_EQ(counts.graph_launches, i == 0 ? 0 : 1);
+  }
+}
+
 TEST_F(CudaTest, PackagesForLaterGpusAreRefused) {
   CompileOptions options;
   options.targets = {"cuda:sm_90", "cpu:x86-64-v3"};
@@ -422,7 +457,7 @@ TEST_F(CudaTest, PackagesForLaterGpusAreRefused) {
   EXPECT_EQ(session.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(
       std::string(session.status().message()),
-      AllOf(HasSubstr("no code for the cuda here"),
+      AllOf(HasSubstr("no code for the cuda:0 here"),
             HasSubstr("cuda:sm_90 is newer than cuda:sm_80"), HasSubstr("--target cuda:sm_80")));
 }
 

@@ -167,6 +167,37 @@ TEST(SeveralDevices, TrainingAgreesWithOneDevice) {
   ExpectEqualRuns(**from_gpu, **here);
 }
 
+// Without a word, nodes of the name that the session's own device has are there; who gives another
+// device for it is heard.
+TEST(SeveralDevices, TheSessionsOwnDeviceHasItsName) {
+  const auto here = Session::FromPackage(Package(Network(""), {}), {.threads = 1});
+  ASSERT_TRUE(here.ok()) << here.status();
+  const std::string package = Package(Network(kGpu), {{kGpu, "cpu:native"}});
+  const auto far = std::make_shared<FarDevice>(kGpu), other = std::make_shared<FarDevice>();
+  SessionOptions alone;
+  alone.device = far;
+  SessionOptions found = With(other, "cuda:7");
+  found.device = far;
+  for (const SessionOptions& options : {alone, found}) {
+    const auto session = Session::FromPackage(package, options);
+    ASSERT_TRUE(session.ok()) << session.status();
+    ExpectEqualRuns(**session, **here);
+  }
+  SessionOptions replaced = With(other);
+  replaced.device = far;
+  const auto session = Session::FromPackage(package, replaced);
+  ASSERT_TRUE(session.ok()) << session.status();
+  ASSERT_TRUE((*session)->Run("init", {}).ok());
+  other->FailAfter(0);
+  EXPECT_THAT(std::string((*session)->Run("train_step", Feeds(3)).status().message()),
+              HasSubstr("the far failed"));
+  other->FailAfter(-1);
+  SessionOptions seven;
+  seven.device = std::make_shared<FarDevice>("cuda:7");
+  EXPECT_THAT(std::string(Session::FromPackage(package, seven).status().message()),
+              AllOf(HasSubstr("placed on 'cuda:0'"), HasSubstr("only cuda:7 and cpu")));
+}
+
 // Also where values are compiled in, and sizes.
 TEST(SeveralDevices, FrozenVariablesGoWhereTheyAreRead) {
   CompileOptions options;
