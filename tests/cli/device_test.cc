@@ -256,7 +256,14 @@ TEST_F(CliDevice, NodesMayBeElsewhere) {
               names("--target", "cuda:0", "cpu"));
   EXPECT_THAT(Fails(2, compile + "cpu:x86-64-v3,cuda:0=cuda:sm_80 --ignore-devices"),
               AllOf(names("--target", "there is none", "cuda:0"), HasSubstr("--ignore-devices")));
-  Ok(compile + "cuda:sm_80,cuda:0=cuda:sm_80,cpu=cpu:x86-64-v3");
+  // Each target is told with the devices beside it.
+  EXPECT_THAT(Weft(compile + "cuda:sm_80,cpu:x86-64-v3,cuda:0=cuda:sm_80,cpu=cpu:x86-64-v3").err,
+              HasSubstr("g.weftpkg: package for cuda:sm_80 (cuda:0=cuda:sm_80), cpu:x86-64-v3 "
+                        "(cuda:0=cuda:sm_80), "));
+  EXPECT_THAT(Weft("compile " + graph + " -o " + Path("g.mlir") +
+                   " --target cpu:x86-64-v3,cuda:0=cuda:sm_80")
+                  .err,
+              HasSubstr("g.mlir: mlir for cpu:x86-64-v3 (cuda:0=cuda:sm_80), "));
   Ok(compile + "cpu:x86-64-v3,cuda:0=cpu:x86-64-v3");
   EXPECT_EQ(Ok("run " + package + run + here), expected);
   EXPECT_THAT(Fails(2, "run " + package + run + " --device cpu,cuda:1=cpu"),

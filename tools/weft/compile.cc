@@ -221,15 +221,47 @@ absl::Status Compiled(const absl::Status& status, const Flags& flags) {
       absl::InvalidArgumentError(absl::StrCat(flags.checkpoint, ": ", status.message())));
 }
 
-// For which GPUs the package has machine code, where there was an assembler.
-void TellMachineCode(const std::string& path, const std::string& ptxas) {
+// What was written; empty where that cannot be read back.
+PackageManifest ManifestOf(const std::string& path) {
   PackageManifest manifest;
   absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
-  if (!bytes.ok()) return;
+  if (!bytes.ok()) return manifest;
   const absl::StatusOr<Container> container = Container::Open(*std::move(bytes));
-  if (!container.ok()) return;
+  if (!container.ok()) return manifest;
   const absl::StatusOr<std::string_view> section = container->Section("manifest");
-  if (!section.ok() || !ParseMessage(*section, &manifest)) return;
+  if (!section.ok() || !ParseMessage(*section, &manifest)) return PackageManifest();
+  return manifest;
+}
+
+// "cpu:x86-64-v3 (cuda:0=cuda:sm_80), cuda:sm_80": in parentheses what the target has code for
+// beside its own.
+std::string TargetsText(const PackageManifest& manifest) {
+  std::vector<std::string> targets;
+  for (const TargetPlans& target : manifest.targets()) {
+    std::vector<std::string> devices;
+    for (const TargetPlans& placed : target.devices()) {
+      devices.push_back(absl::StrCat(placed.device(), "=", placed.target()));
+    }
+    targets.push_back(target.target());
+    if (!devices.empty()) {
+      absl::StrAppend(&targets.back(), " (", absl::StrJoin(devices, ", "), ")");
+    }
+  }
+  return absl::StrJoin(targets, ", ");
+}
+
+// The same as far as the command line says it, where there is no manifest.
+std::string TargetsText(const CompileOptions& options) {
+  std::vector<std::string> devices;
+  for (const auto& [device, target] : options.device_targets) {
+    devices.push_back(absl::StrCat(device, "=", target));
+  }
+  return absl::StrCat(absl::StrJoin(options.targets, ", "), devices.empty() ? "" : " (",
+                      absl::StrJoin(devices, ", "), devices.empty() ? "" : ")");
+}
+
+// For which GPUs the package has machine code, where there was an assembler.
+void TellMachineCode(const PackageManifest& manifest, const std::string& ptxas) {
   std::vector<std::string> with, without;
   const auto look = [&](const TargetPlans& target) {
     if (!IsGpu(target.target())) return;
@@ -317,10 +349,14 @@ absl::Status Run(const Flags& flags) {
   const std::string written = flags.out == "-"
                                   ? "standard output"
                                   : absl::StrCat(flags.out, header.empty() ? "" : " and ", header);
-  std::fprintf(stderr, "%s: %s for %s, %.2f s\n", written.c_str(), kind->c_str(),
-               absl::StrJoin(options->targets, ", ").c_str(),
-               std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  if (!options->ptxas.empty()) TellMachineCode(flags.out, options->ptxas);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const PackageManifest manifest = *kind == "package" ? ManifestOf(flags.out) : PackageManifest();
+  std::fprintf(
+      stderr, "%s: %s for %s, %.2f s\n", written.c_str(), kind->c_str(),
+      (manifest.targets_size() > 0 ? TargetsText(manifest) : TargetsText(*options)).c_str(),
+      seconds);
+  if (!options->ptxas.empty()) TellMachineCode(manifest, options->ptxas);
   if (*kind == "package" && flags.checkpoint.empty() && !graph->Variables().empty()) {
     std::fprintf(stderr,
                  "It holds no values of variables: run init or give a checkpoint where it runs, or "
