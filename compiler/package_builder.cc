@@ -180,10 +180,13 @@ class Builder : public PackageBuilder {
           absl::StrCat("expected stage mlir, llvm or asm, got '", stage, "'"));
     }
     DeviceKernels kernels(&context_, *targets, /*merge=*/true);
+    google::protobuf::RepeatedPtrField<Plan> made;
     for (const PlanSource& plan : plans_) {
       absl::StatusOr<Plan> built = MakePlan(plan, *targets, kernels);
       if (!built.ok()) return built.status();
+      *made.Add() = *std::move(built);
     }
+    kernels.KeepOnly(made);
     std::string all;
     for (size_t i = 0; i < kernels.sets.size(); ++i) {
       absl::StatusOr<std::string> text = TextOf(*kernels.sets[i], stage == "llvm");
@@ -204,6 +207,18 @@ class Builder : public PackageBuilder {
     void Add(const Target& target) {
       owned.push_back(std::make_unique<KernelSet>(context, target, merge));
       sets.push_back(owned.back().get());
+    }
+    // Leaves what these plans launch: of attempts that fell back there are others.
+    void KeepOnly(const google::protobuf::RepeatedPtrField<Plan>& plans) {
+      for (uint32_t i = 0; i < sets.size(); ++i) {
+        std::set<std::string> launched;
+        for (const Plan& plan : plans) {
+          for (const Kernel& kernel : plan.kernels()) {
+            if (kernel.device() == i) launched.insert(kernel.name());
+          }
+        }
+        sets[i]->KeepOnly(launched);
+      }
     }
     mlir::MLIRContext* context;
     bool merge;
@@ -282,6 +297,7 @@ class Builder : public PackageBuilder {
       device->set_location(placed.location);
       for (const std::string& feature : placed.target.enabled) device->add_features(feature);
     }
+    kernels.KeepOnly(made->plans());
     for (uint32_t i = 0; i < kernels.sets.size(); ++i) {
       absl::StatusOr<CodeImage> image = CompileKernels(*kernels.sets[i]);
       if (!image.ok()) return image.status();
@@ -526,8 +542,11 @@ class Builder : public PackageBuilder {
         absl::StrAppend(&nodes, nodes.empty() ? "" : ", ", ir::Describe(op.getLoc()));
       }
       if (!options_.warn || nodes.empty()) continue;
-      options_.warn(absl::StrCat(nodes, ": there is no code for ", targets.Of(fusion).name,
-                                 ", so it runs on the cpu (", why.message(), ")"));
+      const std::string line =
+          absl::StrCat(nodes, ": there is no code for ", targets.Of(fusion).name,
+                       ", so it runs on the cpu (", why.message(), ")");
+      // Once, though several targets and plans may have the same kernel.
+      if (warned_.insert(line).second) options_.warn(line);
     }
     return absl::OkStatus();
   }
@@ -671,6 +690,7 @@ class Builder : public PackageBuilder {
   ConstantPool constants_;
   // The devices that nodes are placed on; of each, the node and where it was built.
   std::map<std::string, TargetPlans> devices_;
+  std::set<std::string> warned_;
   // Sections, by name.
   std::vector<std::pair<std::string, std::string>> code_;
   std::map<std::string, HostTensor> weights_;

@@ -65,6 +65,23 @@ mlir::func::FuncOp FindKernel(mlir::ModuleOp kernels, llvm::StringRef symbol) {
   return nullptr;
 }
 
+// The kernels with the functions that they use, theirs included.
+llvm::SetVector<mlir::Operation*> WithCallees(mlir::ModuleOp module,
+                                              llvm::ArrayRef<mlir::func::FuncOp> kernels) {
+  llvm::SetVector<mlir::Operation*> needed;
+  for (mlir::func::FuncOp kernel : kernels) needed.insert(kernel);
+  for (size_t i = 0; i < needed.size(); ++i) {
+    needed[i]->walk([&](mlir::Operation* op) {
+      for (mlir::NamedAttribute attribute : op->getAttrs()) {
+        auto symbol = llvm::dyn_cast<mlir::FlatSymbolRefAttr>(attribute.getValue());
+        if (!symbol) continue;
+        if (mlir::Operation* callee = module.lookupSymbol(symbol.getValue())) needed.insert(callee);
+      }
+    });
+  }
+  return needed;
+}
+
 }  // namespace
 
 KernelSet::KernelSet(mlir::MLIRContext* context, const Target& target, bool merge)
@@ -100,6 +117,26 @@ absl::StatusOr<KernelSpec> KernelSet::Add(plan::FusionOp fusion) {
   return spec;
 }
 
+void KernelSet::KeepOnly(const std::set<std::string>& symbols) {
+  std::vector<mlir::func::FuncOp> kept;
+  bool all = true;
+  for (auto function : module_->getOps<mlir::func::FuncOp>()) {
+    if (!function.isPublic()) continue;
+    if (symbols.contains(function.getSymName().str())) {
+      kept.push_back(function);
+    } else {
+      all = false;
+    }
+  }
+  if (all) return;
+  const llvm::SetVector<mlir::Operation*> needed = WithCallees(*module_, kept);
+  for (mlir::Operation& op : llvm::make_early_inc_range(*module_->getBody())) {
+    if (!needed.contains(&op)) op.erase();
+  }
+  by_fusion_.clear();
+  by_code_.clear();
+}
+
 std::vector<mlir::OwningOpRef<mlir::ModuleOp>> KernelSet::Split(int count) {
   struct Part {
     std::vector<mlir::func::FuncOp> functions;
@@ -128,25 +165,13 @@ std::vector<mlir::OwningOpRef<mlir::ModuleOp>> KernelSet::Split(int count) {
     least->functions.push_back(function);
     least->ops += ops;
   }
-  mlir::SymbolTableCollection symbols;
   std::vector<mlir::OwningOpRef<mlir::ModuleOp>> modules;
   for (Part& part : parts) {
     mlir::OwningOpRef<mlir::ModuleOp> module = mlir::ModuleOp::create(module_->getLoc());
     mlir::OpBuilder builder = mlir::OpBuilder::atBlockEnd(module->getBody());
-    llvm::SetVector<mlir::Operation*> needed;
-    for (mlir::func::FuncOp function : part.functions) needed.insert(function);
-    for (size_t i = 0; i < needed.size(); ++i) {
-      needed[i]->walk([&](mlir::Operation* op) {
-        for (mlir::NamedAttribute attribute : op->getAttrs()) {
-          auto symbol = llvm::dyn_cast<mlir::FlatSymbolRefAttr>(attribute.getValue());
-          if (!symbol) continue;
-          if (mlir::Operation* callee = module_->lookupSymbol(symbol.getValue())) {
-            needed.insert(callee);
-          }
-        }
-      });
+    for (mlir::Operation* function : WithCallees(*module_, part.functions)) {
+      builder.clone(*function);
     }
-    for (mlir::Operation* function : needed) builder.clone(*function);
     modules.push_back(std::move(module));
   }
   module_->getBody()->clear();

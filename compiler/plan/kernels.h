@@ -3,6 +3,7 @@
 #define WEFT_COMPILER_PLAN_KERNELS_H_
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +26,10 @@ class KernelSet {
 
   // How to launch the kernel of `fusion`, which is emitted unless an equal one is there.
   absl::StatusOr<KernelSpec> Add(plan::FusionOp fusion);
+
+  // Leaves the kernels of these symbols, with what they use: others were emitted for a plan that
+  // did not come about. Nothing is added afterwards.
+  void KeepOnly(const std::set<std::string>& symbols);
 
   const Target& target() const { return target_; }
   mlir::ModuleOp module() { return *module_; }

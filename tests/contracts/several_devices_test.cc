@@ -6,7 +6,9 @@
 #include <cmath>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -452,13 +454,14 @@ TEST(SeveralDevices, VariablesChangeOnceAllDevicesAreDone) {
   EXPECT_EQ((*session)->GetVariable("count")->values<float>()[0], 2);
 }
 
-// What a GPU has no code for runs on the processor, and the author is told.
-TEST(SeveralDevices, WhatHasNoCodeRunsOnTheProcessor) {
+// A sum, node 'sum', of so many sizes that no kernel of a GPU has parameters for them, and `twice`
+// of one of its parts, which one has. All on `device`.
+Graph TooManySizes(const std::string& device, NamedTensors* feeds) {
   constexpr int kRank = 24, kInputs = 24;
   Graph graph;
+  const ScopeGuard there = graph.WithDevice(device);
   // All dimensions are sizes of their own, which a kernel of all would need.
-  Tensor sum;
-  NamedTensors feeds;
+  Tensor sum, part;
   std::vector<std::pair<std::string, Tensor>> outputs;
   for (int i = 0; i < kInputs; ++i) {
     std::vector<Graph::Dim> sizes, larger;
@@ -470,16 +473,25 @@ TEST(SeveralDevices, WhatHasNoCodeRunsOnTheProcessor) {
     const std::string number = std::to_string(i);
     // For the sizes.
     outputs.emplace_back("e" + number, graph.Input("e" + number, DataType::kF32, sizes));
-    feeds["e" + number] = HostTensor::Of<float>(std::vector<int64_t>(kRank, 1), {0});
+    (*feeds)["e" + number] = HostTensor::Of<float>(std::vector<int64_t>(kRank, 1), {0});
     Tensor x = graph.Input("x" + number, DataType::kF32, larger);
     x = Slice(x, Shape(kRank, 0), Shape(kRank, 1), std::vector<int64_t>(kRank, 1));
     sum = i == 0 ? x : (sum + x).Named("sum");
-    feeds["x" + number] =
+    if (i == 1) part = x;
+    (*feeds)["x" + number] =
         HostTensor::Of<float>(std::vector<int64_t>(kRank, 1), {static_cast<float>(i)});
   }
   outputs.emplace_back("y", sum);
+  outputs.emplace_back("twice", Concat({part, part}, 0) * 2.0);
   graph.AddSignature("run", outputs);
-  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  EXPECT_TRUE(graph.status().ok()) << graph.status();
+  return graph;
+}
+
+// What a GPU has no code for runs on the processor, and the author is told.
+TEST(SeveralDevices, WhatHasNoCodeRunsOnTheProcessor) {
+  NamedTensors feeds;
+  const Graph graph = TooManySizes("", &feeds);
   CompileOptions options;
   options.targets = {kGpuTarget};
   EXPECT_THAT(std::string(CompilePackage(graph, options).status().message()),
@@ -499,6 +511,37 @@ TEST(SeveralDevices, WhatHasNoCodeRunsOnTheProcessor) {
   const auto results = (*session)->Run("run", feeds);
   ASSERT_TRUE(results.ok()) << results.status();
   EXPECT_THAT(results->at("y").values<float>(), ElementsAre(276));
+  EXPECT_THAT(results->at("twice").values<float>(), ElementsAre(2, 2));
+}
+
+// Not what was made before it was known that the rest has none; and several targets say it once.
+TEST(SeveralDevices, PackagesHoldTheKernelsThatAreLaunched) {
+  NamedTensors feeds;
+  CompileOptions options;
+  options.targets = {"cpu:x86-64-v3", "cpu:x86-64-v4"};
+  options.device_targets = {{kGpu, kGpuTarget}};
+  int warnings = 0;
+  options.warn = [&](const std::string&) { ++warnings; };
+  const auto package = CompilePackage(TooManySizes(kGpu, &feeds), options);
+  ASSERT_TRUE(package.ok()) << package.status();
+  EXPECT_EQ(warnings, 1);
+  const PackageManifest manifest = ManifestOf(*package);
+  ASSERT_EQ(manifest.targets_size(), 2);
+  const auto container = Container::Open(Bytes::Of(*package));
+  for (const TargetPlans& target : manifest.targets()) {
+    std::set<std::string> launched, held;
+    for (const Kernel& kernel : target.plans(0).kernels()) {
+      if (kernel.device() == 1) launched.insert(kernel.name());
+    }
+    const std::string code(*container->Section(target.devices(0).code_section()));
+    constexpr std::string_view kEntry = ".entry ";
+    for (size_t at = 0; (at = code.find(kEntry, at)) != std::string::npos;) {
+      at += kEntry.size();
+      held.insert(code.substr(at, code.find('(', at) - at));
+    }
+    EXPECT_FALSE(launched.empty());
+    EXPECT_EQ(held, launched);
+  }
 }
 
 }  // namespace
