@@ -93,24 +93,38 @@ absl::Status Queue::Begin() {
 }
 
 char* Queue::TakeSmall(size_t bytes) {
-  if (bytes > kSmallBytes - small_used_) return nullptr;
+  if (bytes > kSmallBytes - written_ - small_used_) return nullptr;
   char* pinned = resources_->small + small_used_;
-  small_used_ = std::min(kSmallBytes, small_used_ + (bytes + 63) / 64 * 64);
+  small_used_ = std::min(kSmallBytes - written_, small_used_ + (bytes + 63) / 64 * 64);
   return pinned;
 }
 
-absl::Status Queue::CopyIn(void* device, const void* host, size_t bytes) {
-  return Bring(AddressOf(device), static_cast<const char*>(host), bytes,
-               /*without_ring=*/false);
+char* Queue::TakeForWrite(size_t bytes) {
+  const size_t left = kSmallBytes - written_ - small_used_, rounded = (bytes + 63) / 64 * 64;
+  if (writes_ == kMaxWrites || bytes > left || rounded > left) return nullptr;
+  ++writes_;
+  written_ += rounded;
+  return resources_->small + kSmallBytes - written_;
 }
 
-absl::Status Queue::Bring(CUdeviceptr device, const char* host, size_t bytes, bool without_ring) {
+absl::Status Queue::CopyIn(void* device, const void* host, size_t bytes) {
+  return Bring(AddressOf(device), static_cast<const char*>(host), bytes, /*write=*/false);
+}
+
+absl::Status Queue::Bring(CUdeviceptr device, const char* host, size_t bytes, bool write) {
   if (bytes == 0) return absl::OkStatus();
   const Context::Current current(*context_);
   if (!current.ok()) return current.status();
   if (absl::Status status = Begin(); !status.ok()) return status;
   if (absl::Status status = CopyOutLarge(); !status.ok()) return status;
-  if (char* pinned = TakeSmall(bytes); pinned != nullptr) {
+  char* pinned = write ? TakeForWrite(bytes) : TakeSmall(bytes);
+  if (pinned == nullptr && write && bytes <= kReadBytes) {
+    absl::Status status = Flush();
+    if (status.ok() && in_flight_) status = Wait(nullptr);
+    if (!status.ok()) return status;
+    pinned = TakeForWrite(bytes);
+  }
+  if (pinned != nullptr) {
     memcpy(pinned, host, bytes);
     work_.CopyIn(device, pinned, bytes);
     return absl::OkStatus();
@@ -120,7 +134,7 @@ absl::Status Queue::Bring(CUdeviceptr device, const char* host, size_t bytes, bo
   // and refused is lost.
   absl::Status ring = TakeRing();
   if (ring.ok()) return CopyInLarge(device, host, bytes);
-  return without_ring && absl::IsResourceExhausted(ring) ? WritePieces(device, host, bytes) : ring;
+  return write && absl::IsResourceExhausted(ring) ? WritePieces(device, host, bytes) : ring;
 }
 
 absl::Status Queue::CopyOut(void* host, const void* device, size_t bytes) {
@@ -261,6 +275,10 @@ void Queue::NothingIsUnderWay() {
   SetUnderWay({});
   given_ = 0;
   in_flight_ = false;
+  // What was not given to it yet may copy from there.
+  if (work_.size() > 0) return;
+  written_ = 0;
+  writes_ = 0;
 }
 
 void Queue::SetUnderWay(const Launches& launches) {
@@ -361,6 +379,8 @@ absl::Status Queue::Finish() {
   small_results_.clear();
   large_results_.clear();
   small_used_ = kReadBytes;
+  written_ = 0;
+  writes_ = 0;
   begun_ = interrupted_ = delivering_ = false;
   committed_ = true;
   committed_at_ = 0;
@@ -487,7 +507,7 @@ int Queue::Write(void* queue, void* destination, const void* host, int64_t bytes
   // fail for want of that.
   return self->Keep(self->Bring(AddressOf(destination), static_cast<const char*>(host),
                                 static_cast<size_t>(std::max<int64_t>(bytes, 0)),
-                                /*without_ring=*/true));
+                                /*write=*/true));
 }
 
 int Queue::Read(void* queue, void* host, const void* source, int64_t bytes) {

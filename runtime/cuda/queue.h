@@ -20,7 +20,9 @@ namespace weft::cuda {
 
 // Work is collected (work.h) until somebody waits, or moves a large tensor. Small tensors cross in
 // pinned memory of the queue's own, at the same place in each run, so that their copies are part of
-// a graph; larger ones go through a ring (staging.h), piece by piece.
+// a graph; larger ones go through a ring (staging.h), piece by piece. Values from other devices, of
+// which a loop may bring any number, lie at the end of that memory, anew from there whenever the
+// stream was seen done: so rounds of a loop are the same work as well.
 class Queue final : public DeviceQueue {
  public:
   static absl::StatusOr<std::unique_ptr<Queue>> Make(std::shared_ptr<Context> context);
@@ -41,6 +43,8 @@ class Queue final : public DeviceQueue {
   static constexpr size_t kSmallBytes = size_t{256} << 10;
   // At the start of `small_`: for Read of little.
   static constexpr size_t kReadBytes = size_t{4} << 10;
+  // Places at its end, after which the stream is waited for, so that graphs of long loops are few.
+  static constexpr int kMaxWrites = 512;
 
   // A tensor that crosses at Finish: from pinned memory, or a large one from the device.
   struct SmallResult {
@@ -79,8 +83,9 @@ class Queue final : public DeviceQueue {
   static int Write(void* queue, void* destination, const void* host, int64_t bytes);
 
   absl::Status Record(const WeftLaunch& launch);
-  // CopyIn; `without_ring`: in small pieces where no ring can be had.
-  absl::Status Bring(CUdeviceptr device, const char* host, size_t bytes, bool without_ring);
+  // CopyIn; `write`: from another device, in the midst of a run, in small pieces where no ring can
+  // be had.
+  absl::Status Bring(CUdeviceptr device, const char* host, size_t bytes, bool write);
   // Makes `maps_` for the launch.
   absl::Status EncodeMaps(const Kernel& kernel, const WeftLaunch& launch);
   absl::Status FlushWhereFull();
@@ -107,6 +112,8 @@ class Queue final : public DeviceQueue {
   absl::Status TakeRing();
   // A place of its own for so many bytes; null where there is none left.
   char* TakeSmall(size_t bytes);
+  // The same for a value from another device, until the stream is seen done.
+  char* TakeForWrite(size_t bytes);
   // Until the piece in the slot is where it belongs, and the slot free.
   absl::Status Drain(StagingRing::Slot& slot, Piece& piece);
   // Until the event, or, where that is null, all of the stream is done; or the run's limits end it:
@@ -135,6 +142,8 @@ class Queue final : public DeviceQueue {
   std::vector<LargeResult> large_results_;
   std::unique_ptr<StagingRing> ring_;
   size_t small_used_ = kReadBytes;
+  size_t written_ = 0;      // bytes from the end of `small_` on
+  int writes_ = 0;          // values in them
   Launches launched_;       // since the stream was last seen done
   int64_t given_ = 0;       // launches and copies, since then
   bool in_flight_ = false;  // something was

@@ -479,6 +479,64 @@ TEST_F(QueueTest, LargeReadsAreWaitedForOncePerPiece) {
   EXPECT_TRUE(queue->Finish().ok());
 }
 
+// A loop that looks at a value in each round gives the same work in each, though another device
+// sends it something.
+TEST_F(QueueTest, RoundsWithWritesAreReplayed) {
+  const DeviceMemory a = Numbers(0), b = Numbers(0);
+  const auto queue = device().NewQueue(0).value();
+  const WeftLaunch up = Increment(a, b);
+  std::vector<float> feed(kCount), result(kCount);
+  for (const int run_of : {0, 1}) {
+    cuda::ConfigureFakeDriver();
+    Run run(*queue);
+    for (int i = 0; i < 100; ++i) {
+      feed.assign(kCount, static_cast<float>(i));
+      ASSERT_EQ(run.args.device->write(run.args.queue, a.data(), feed.data(), kBytes), 0);
+      ASSERT_EQ(run.Launch(up), 0);
+      ASSERT_EQ(run.Read(result.data(), b, kBytes), 0);
+      ASSERT_THAT(result, Each(i + 1));
+    }
+    ASSERT_TRUE(queue->Finish().ok());
+    const cuda::FakeDriverCounts counts = cuda::CountInFakeDriver();
+    EXPECT_EQ(counts.captures, run_of == 0 ? 1 : 0);
+    EXPECT_EQ(counts.graph_launches, run_of == 0 ? 99 : 100);
+  }
+}
+
+// Nor need it look at any: there are more rounds than places, and few graphs.
+TEST_F(QueueTest, ManyWritesWithoutAWait) {
+  constexpr int kRounds = 1200;
+  const DeviceMemory a = Numbers(0), b = Numbers(0);
+  const auto queue = device().NewQueue(0).value();
+  std::vector<float> feed(kCount), result(kCount);
+  std::vector<DeviceMemory> all;
+  std::vector<WeftLaunch> launches;
+  for (int i = 0; i < kRounds; ++i) {
+    all.push_back(device().Allocate(kBytes).value());
+    launches.push_back(Increment(a, all.back()));
+  }
+  const WeftLaunch up = Increment(a, b);
+  for (const bool equal : {false, true}) {
+    cuda::ConfigureFakeDriver();
+    Run run(*queue);
+    for (int i = 0; i < kRounds; ++i) {
+      feed.assign(kCount, static_cast<float>(i));
+      ASSERT_EQ(run.args.device->write(run.args.queue, a.data(), feed.data(), kBytes), 0);
+      feed.assign(kCount, -1);
+      ASSERT_EQ(run.Launch(equal ? up : launches[static_cast<size_t>(i)]), 0);
+    }
+    // Those of the run are at places of their own.
+    ASSERT_TRUE(queue->CopyOut(result.data(), a.data(), kBytes).ok());
+    ASSERT_TRUE(queue->Finish().ok());
+    EXPECT_THAT(result, Each(kRounds - 1));
+    const cuda::FakeDriverCounts counts = cuda::CountInFakeDriver();
+    EXPECT_EQ(counts.kernels, kRounds);
+    EXPECT_EQ(counts.captures, equal ? 2 : 0);
+  }
+  for (int i = 0; i < kRounds; ++i) ASSERT_THAT(ValuesOf(all[static_cast<size_t>(i)]), Each(i + 1));
+  EXPECT_THAT(ValuesOf(b), Each(kRounds));
+}
+
 TEST_F(QueueTest, WorkThatCannotBeRecordedAsUnderWayIsWaitedFor) {
   const DeviceMemory a = Numbers(0);
   const auto queue = device().NewQueue(0).value();
