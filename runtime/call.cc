@@ -275,6 +275,7 @@ absl::Status PreparedCall::SetPeak() {
     }
     peak_bytes_ += all_scratch;
   }
+  peak_bytes_ += BytesBetween();
   const int64_t limit = state_->memory.limit();
   if (peak_bytes_ <= limit) return absl::OkStatus();
   return NoMemory(absl::ResourceExhaustedError(
@@ -324,7 +325,11 @@ absl::Status PreparedCall::AllocateMemory() {
     place.own_queue = *std::move(queue);
     place.queue = place.own_queue.get();
   }
-  if (absl::Status status = AllocateBetween(); !status.ok()) return peak(status);
+  if (const int64_t bytes = BytesBetween(); bytes > 0) {
+    absl::StatusOr<Pages> pages = Pages::Allocate(static_cast<size_t>(bytes));
+    if (!pages.ok()) return peak(pages.status());
+    between_ = *std::move(pages);
+  }
   others_.reset(new WeftRunArgs[places_.size() - 1]);
   input_addresses_.resize(inputs_.size());
   output_addresses_.resize(outputs_.size());
@@ -353,7 +358,7 @@ absl::Status PreparedCall::AllocateMemory() {
   return absl::OkStatus();
 }
 
-absl::Status PreparedCall::AllocateBetween() {
+int64_t PreparedCall::BytesBetween() const {
   const WeftPlan& plan = *tables_;
   const auto place_of = [&](const WeftStep& step, uint32_t arg) {
     return plan.buffers[plan.args[step.first_arg + arg].buffer].device;
@@ -367,11 +372,7 @@ absl::Status PreparedCall::AllocateBetween() {
     if (places_[from].device->is_host() || places_[to].device->is_host()) continue;
     most = std::max(most, weft_formula_value(instance_, plan.sizes[step.first_size]));
   }
-  if (most == 0) return absl::OkStatus();
-  absl::StatusOr<Pages> pages = Pages::Allocate(static_cast<size_t>(most));
-  if (!pages.ok()) return pages.status();
-  between_ = *std::move(pages);
-  return absl::OkStatus();
+  return most;
 }
 
 absl::Status PreparedCall::AllocateOutputs() {
@@ -398,7 +399,7 @@ int64_t PreparedCall::held_bytes() const {
   for (const OutputSlot& output : outputs_) {
     copies += output.tensor.size_bytes() + output.on_device.size();
   }
-  int64_t bytes = peak_bytes_ + static_cast<int64_t>(copies + between_.size());
+  int64_t bytes = peak_bytes_ + static_cast<int64_t>(copies);
   for (const Place& place : places_) {
     if (place.own_queue != nullptr) bytes += place.queue->held_bytes();
   }

@@ -139,8 +139,8 @@ class PreparedCall final : public Call {
   int64_t ScratchOn(const Device* device) const;
   Device& device_of(const InputSlot& input) const { return *places_[input.place].device; }
   Device& device_of(const OutputSlot& output) const { return *places_[output.place].device; }
-  // Of the host, for copies between two devices that are elsewhere.
-  absl::Status AllocateBetween();
+  // Memory of the host for copies between two devices that are elsewhere.
+  int64_t BytesBetween() const;
   // An error of memory, with what takes most of it.
   absl::Status NoMemory(const absl::Status& status) const;
   // Waits for the devices; for results as well if `outputs`. Sets failed_ where there is an error.

@@ -31,7 +31,7 @@ struct SessionOptions {
   // and graphs (runtime/cuda/README.md); altogether so many bytes, beside those of the run that
   // ended last. Those longest unused go first.
   int64_t max_cached_bytes = int64_t{1} << 30;
-  // Arena and scratch (Call::peak_bytes) of everything that is under way, was prepared, or is kept
+  // What Call::peak_bytes states, of everything that is under way, was prepared, or is kept
   // never pass this together; 0: no limit. What is kept makes room; where that is not enough, a run
   // is refused with ResourceExhausted. Variables, constants and tensors are not counted, nor what a
   // run that was given up still holds on a GPU until its work there ends.
@@ -81,7 +81,8 @@ class Call {
   // Overwritten by the next Run.
   virtual const HostTensor& Output(int index) const = 0;
   // Exact bytes of arena and scratch that the plan needs with these shapes (the certificate), on
-  // all of its devices together.
+  // all of its devices together, and on the host for the largest value that crosses between two of
+  // them which both are elsewhere.
   virtual int64_t peak_bytes() const = 0;
 };
 

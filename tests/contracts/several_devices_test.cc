@@ -393,6 +393,40 @@ TEST(SeveralDevices, ValuesAreLookedAtWhereTheyAre) {
   }
 }
 
+// What crosses between two devices that are both elsewhere goes through memory of the host.
+TEST(SeveralDevices, TheCertificateCountsWhatCrossesOnTheHost) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n"});
+  Tensor first, second;
+  {
+    const ScopeGuard there = graph.WithDevice("cuda:0");
+    first = Tanh(x);
+  }
+  {
+    const ScopeGuard there = graph.WithDevice("cuda:1");
+    second = ReduceSum(first, {0});
+  }
+  graph.AddSignature("run", {{"y", second}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const std::string package = Package(graph, {{"cuda:0", "cpu:native"}, {"cuda:1", "cpu:native"}});
+  const auto far = std::make_shared<FarDevice>(), other = std::make_shared<FarDevice>();
+  const auto open = [&](const std::shared_ptr<Device>& one, int64_t max_memory_bytes) {
+    SessionOptions options;
+    options.threads = 1;
+    options.max_memory_bytes = max_memory_bytes;
+    options.find_device = [=](const std::string& name) { return name == "cuda:1" ? one : far; };
+    return Session::FromPackage(package, options).value();
+  };
+  const auto peak = [](Session& session) {
+    return (*session.Prepare("run", {{1001}}))->peak_bytes();
+  };
+  const int64_t apart = peak(*open(other, 0));
+  EXPECT_EQ(apart - peak(*open(far, 0)), 1001 * 4);
+  EXPECT_TRUE(open(other, apart)->Prepare("run", {{1001}}).ok());
+  const absl::Status refused = open(other, apart - 1)->Prepare("run", {{1001}}).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted) << refused;
+}
+
 // Nobody knows what variables hold where one of the devices failed.
 TEST(SeveralDevices, TheOneThatFailsIsNamed) {
   const auto far = std::make_shared<FarDevice>();
