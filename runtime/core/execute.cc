@@ -249,14 +249,13 @@ void Record(const Run& run, uint32_t index, int64_t nanoseconds) {
 
 // From here on nothing stops the run. A device may have done nothing yet of what it was given:
 // while the run can be stopped, that is waited for.
-int Commit(Run& run) {
+int EndInterruption(Run& run) {
   if (run.interrupt.possible()) {
     int result = WaitForAll(run);
     if (result == WEFT_OK) result = Interrupted(run.interrupt);
     if (result != WEFT_OK) return result;
   }
   run.interrupt = kNoInterrupt;
-  run.error->committed = 1;
   for (uint32_t i = 0; i <= run.plan->num_others; ++i) {
     const WeftRunArgs& at = At(run, i);
     if (at.device != nullptr && at.device->commit != nullptr) at.device->commit(at.queue);
@@ -272,7 +271,8 @@ int RunBlock(Run& run, uint32_t block) {
     int result = Interrupted(run.interrupt);
     if (result == WEFT_OK && block == 0 && i == run.plan->commit_step) {
       // What it waits for is before this step, and may be any.
-      if (const int committed = Commit(run); committed != WEFT_OK) return committed;
+      if (const int waited = EndInterruption(run); waited != WEFT_OK) return waited;
+      run.error->committed = 1;
     }
     if (result == WEFT_OK) {
       if (run.args->profile == nullptr) {
@@ -304,5 +304,9 @@ WEFT_CORE_DEFINITION int weft_run(WeftInstance* instance, const WeftRunArgs* arg
   error->index = WEFT_NONE;
   error->committed = 0;
   SetAddresses(run);
-  return RunBlock(run, 0);
+  const int result = RunBlock(run, 0);
+  // One queue gives its outputs all or none by itself; of several, one would give its own before
+  // another one is stopped.
+  if (result != WEFT_OK || run.plan->num_others == 0 || !run.interrupt.possible()) return result;
+  return EndInterruption(run);
 }

@@ -128,8 +128,9 @@ typedef struct WeftDeviceFunctions {
   int (*copy)(void* queue, void* destination, const void* source, int64_t bytes);
   /* Waits until all work given so far is done, then copies bytes (which may be 0) to the host. */
   int (*read)(void* queue, void* host, const void* source, int64_t bytes);
-  /* Null, or called before the first step that may write a variable, if there is one: from here on
-   * neither deadline nor cancellation ends the run. Where it has one of them, a `read` of no bytes
+  /* Null, or called before the first step that may write a variable, if there is one, else, where a
+   * plan has several devices and a run one of the two, after the last step: from here on neither
+   * deadline nor cancellation ends the run. Where it has one of them, a `read` of no bytes
    * comes before, so that what was given so far can still be given up. */
   void (*commit)(void* queue);
   /* Copies bytes from the host after the work given so far. Used where a plan has several devices;

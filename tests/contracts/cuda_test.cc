@@ -26,6 +26,7 @@ namespace weft {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -447,6 +448,53 @@ TEST_F(CudaTest, NodesOfItsNameAreOnTheSessionsGpu) {
     EXPECT_EQ(counts.copied_out, 64);
     EXPECT_EQ(counts.graph_launches, i == 0 ? 0 : 1);
   }
+}
+
+// A run with limits gives the outputs of both GPUs or of none.
+TEST_F(CudaTest, WhatEndsARunLeavesNoneOfItsOutputs) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {"n"});
+  Tensor there;
+  {
+    const ScopeGuard scope = graph.WithDevice("cuda:1");
+    there = x * 2.0;
+  }
+  graph.AddSignature("run", {{"here", x + 1.0}, {"there", there}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  SessionOptions options;
+  options.device = device_;
+  options.find_device = [](const std::string&) { return cuda::FakeCudaDevice(); };
+  const auto session = Session::FromPackage(PackageOf(graph), options);
+  ASSERT_TRUE(session.ok()) << session.status();
+  const NamedTensors feeds = {{"x", HostTensor::Of<float>({3}, {1, 2, 3})}};
+  std::atomic<bool> stop = false;
+  // The first copy to the host is of `x`, on its way to the other GPU, the second of one output.
+  const struct {
+    cuda::FakeDriverOptions driver;
+    bool ends;
+  } cases[] = {{{.copied = &stop, .copied_at = 2}, false},
+               {{.copied = &stop, .copied_at = 1}, true},
+               {{.copied = &stop, .copied_at = 2}, false},
+               {{.busy = true, .asked = &stop}, true}};
+  for (const auto& each : cases) {
+    NamedTensors outputs;
+    for (const char* name : {"here", "there"}) {
+      outputs[name] = *HostTensor::Create(DataType::kF32, {3});
+      for (float& value : outputs[name].mutable_values<float>()) value = -1;
+    }
+    stop = false;
+    cuda::ConfigureFakeDriver(each.driver);
+    RunOptions run;
+    run.cancel = &stop;
+    const absl::Status status = (*session)->RunInto("run", feeds, &outputs, run);
+    EXPECT_TRUE(stop.load());
+    EXPECT_EQ(status.code(), each.ends ? absl::StatusCode::kCancelled : absl::StatusCode::kOk);
+    EXPECT_THAT(outputs["here"].values<float>(),
+                each.ends ? ElementsAre(-1, -1, -1) : ElementsAre(2, 3, 4));
+    EXPECT_THAT(outputs["there"].values<float>(),
+                each.ends ? ElementsAre(-1, -1, -1) : ElementsAre(2, 4, 6));
+  }
+  cuda::ConfigureFakeDriver();
 }
 
 TEST_F(CudaTest, PackagesForLaterGpusAreRefused) {
