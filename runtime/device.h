@@ -79,8 +79,10 @@ struct TargetCode {
 class DeviceQueue {
  public:
   virtual ~DeviceQueue() = default;
-  // Host memory has to stay until Finish.
+  // The host's bytes are the caller's again when it returns: a feed may lie where an output of
+  // another device is written.
   virtual absl::Status CopyIn(void* device, const void* host, size_t bytes) = 0;
+  // Host memory has to stay until Finish.
   virtual absl::Status CopyOut(void* host, const void* device, size_t bytes) = 0;
   // Begins a run, until Finish: sets what makes it use this queue, `device` and `queue`, or
   // `scratch` and `pool`; of `args`, arena, constants, deadline and cancellation are there. Where

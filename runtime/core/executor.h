@@ -133,8 +133,9 @@ typedef struct WeftDeviceFunctions {
    * deadline nor cancellation ends the run. Where it has one of them, a `read` of no bytes
    * comes before, so that what was given so far can still be given up. */
   void (*commit)(void* queue);
-  /* Copies bytes from the host after the work given so far. Used where a plan has several devices;
-   * may be null where none has. */
+  /* Copies bytes from the host after the work given so far; those of the host may be overwritten
+   * when it returns, wherever the copy is by then. Used where a plan has several devices; may be
+   * null where none has. */
   int (*write)(void* queue, void* destination, const void* host, int64_t bytes);
 } WeftDeviceFunctions;
 

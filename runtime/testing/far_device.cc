@@ -7,6 +7,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -34,7 +35,8 @@ class FarQueue final : public DeviceQueue {
   }
 
   absl::Status CopyIn(void* device, const void* host, size_t bytes) override {
-    Add([=, this] { Copy(device_->Translate(device, bytes), host, bytes); });
+    const std::string copy(static_cast<const char*>(host), bytes);
+    Add([=, this] { Copy(device_->Translate(device, bytes), copy.data(), bytes); });
     return absl::OkStatus();
   }
   absl::Status CopyOut(void* host, const void* device, size_t bytes) override {
@@ -47,8 +49,7 @@ class FarQueue final : public DeviceQueue {
     args->queue = this;
   }
   absl::Status Finish() override {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [&] { return work_.empty() && !busy_; });
+    const std::unique_lock<std::mutex> lock = Wait();
     return std::exchange(status_, absl::OkStatus());
   }
 
@@ -86,16 +87,22 @@ class FarQueue final : public DeviceQueue {
     auto* self = static_cast<FarQueue*>(queue);
     const auto size = static_cast<size_t>(bytes);
     if (size > 0) self->Add([=] { Copy(host, self->device_->Translate(source, size), size); });
-    std::unique_lock<std::mutex> lock(self->mutex_);
-    self->changed_.wait(lock, [&] { return self->work_.empty() && !self->busy_; });
+    const std::unique_lock<std::mutex> lock = self->Wait();
     return self->status_.ok() ? 0 : 1;
   }
 
   static int Write(void* queue, void* destination, const void* host, int64_t bytes) {
     auto* self = static_cast<FarQueue*>(queue);
-    const auto size = static_cast<size_t>(bytes);
-    self->Add([=] { Copy(self->device_->Translate(destination, size), host, size); });
-    return Read(queue, nullptr, nullptr, 0);
+    return self->CopyIn(destination, host, static_cast<size_t>(bytes)).ok() ? 0 : 1;
+  }
+
+  std::unique_lock<std::mutex> Wait() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    waited_for_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return work_.empty() && !busy_; });
+    waited_for_ = false;
+    return lock;
   }
 
   int Fail() {
@@ -111,7 +118,7 @@ class FarQueue final : public DeviceQueue {
   void Work() {
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
-      changed_.wait(lock, [&] { return stop_ || !work_.empty(); });
+      changed_.wait(lock, [&] { return stop_ || (waited_for_ && !work_.empty()); });
       if (work_.empty()) return;
       const std::function<void()> work = std::move(work_.front());
       work_.pop_front();
@@ -130,7 +137,7 @@ class FarQueue final : public DeviceQueue {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> work_;
-  bool busy_ = false, stop_ = false;
+  bool busy_ = false, stop_ = false, waited_for_ = false;
   absl::Status status_;
   std::thread thread_;  // starts when all else is there
 };

@@ -1,5 +1,6 @@
 // A device for tests that is as far from the host as one can be: its memory lies at addresses that
-// the host cannot use, and its work is done later, by a thread of its own. It runs code for this
+// the host cannot use, and its work is done later, by a thread of its own, when somebody waits for
+// it. It runs code for this
 // processor. A copy that the runtime forgets ends the program, one that comes too late is seen in
 // the results.
 #ifndef WEFT_RUNTIME_TESTING_FAR_DEVICE_H_

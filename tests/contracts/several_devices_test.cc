@@ -393,6 +393,32 @@ TEST(SeveralDevices, ValuesAreLookedAtWhereTheyAre) {
   }
 }
 
+// A state that is carried on lies in the output that takes its place; that one device writes it
+// while another one is still to read it changes nothing.
+TEST(SeveralDevices, FeedsMayLieInOutputsOfOtherDevices) {
+  Graph graph;
+  Tensor y = graph.Input("y", DataType::kF32, {"n"});
+  Tensor x, next;
+  {
+    const ScopeGuard there = graph.WithDevice(kGpu);
+    x = graph.Input("x", DataType::kF32, {"n"});
+    next = x + 1.0;
+  }
+  graph.AddSignature("run", {{"x", y * 2.0}, {"y", next}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const auto session = Session::FromPackage(Package(graph, {{kGpu, "cpu:native"}}),
+                                            With(std::make_shared<FarDevice>()));
+  ASSERT_TRUE(session.ok()) << session.status();
+  NamedTensors state = {{"x", HostTensor::Of<float>({2}, {1, 2})},
+                        {"y", HostTensor::Of<float>({2}, {10, 20})}};
+  for (int i = 0; i < 3; ++i) {
+    const absl::Status status = (*session)->RunInto("run", state, &state);
+    ASSERT_TRUE(status.ok()) << status;
+  }
+  EXPECT_THAT(state["x"].values<float>(), ElementsAre(42, 82));
+  EXPECT_THAT(state["y"].values<float>(), ElementsAre(5, 7));
+}
+
 // What crosses between two devices that are both elsewhere goes through memory of the host.
 TEST(SeveralDevices, TheCertificateCountsWhatCrossesOnTheHost) {
   Graph graph;
