@@ -5,16 +5,23 @@
 #include <cstring>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <new>
+#include <set>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "proto/file.h"
+#include "runtime/hardware_devices.h"
+#include "runtime/named_devices.h"
+#include "runtime/package.h"
 #include "runtime/session.h"
 
 namespace {
@@ -136,7 +143,41 @@ WeftSession* Wrap(absl::StatusOr<std::unique_ptr<Session>> session) {
   return wrapped.release();
 }
 
-weft::SessionOptions OptionsOf(const WeftSessionOptions* options) {
+using PackageBytes = absl::StatusOr<std::shared_ptr<const weft::Bytes>>;
+
+absl::Status SetDevices(const WeftSessionOptions* options,
+                        const std::function<PackageBytes()>& package,
+                        weft::SessionOptions* result) {
+  const char* none = nullptr;
+  const char* main = Get(options, &WeftSessionOptions::device, none);
+  const WeftNamedDevice* given = Get(options, &WeftSessionOptions::named_devices,
+                                     static_cast<const WeftNamedDevice*>(nullptr));
+  const size_t count = Get(options, &WeftSessionOptions::num_named_devices, size_t{0});
+  if (count > 0 && given == nullptr) return Missing("devices");
+  weft::DeviceNames named;
+  for (size_t i = 0; i < count; ++i) {
+    if (given[i].name == nullptr || given[i].device == nullptr) {
+      return Missing("the name of a device");
+    }
+    if (!named.emplace(given[i].name, given[i].device).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("expected one device for '", given[i].name, "', got two"));
+    }
+  }
+  if (!named.empty()) {
+    PackageBytes bytes = package();
+    if (!bytes.ok()) return bytes.status();
+    const absl::StatusOr<std::set<std::string>> placed = weft::DevicesOfPackage(*bytes);
+    if (!placed.ok()) return placed.status();
+    absl::Status known = weft::CheckNames(named, *placed, (*bytes)->path());
+    if (!known.ok()) return known;
+  }
+  return weft::SetDevices(main == nullptr ? "cpu" : main, named, weft::MakeHardwareDevice, result);
+}
+
+// `package` gives the bytes of the one that the session is for.
+absl::StatusOr<weft::SessionOptions> OptionsOf(const WeftSessionOptions* options,
+                                               const std::function<PackageBytes()>& package) {
   weft::SessionOptions result;
   result.threads = Get(options, &WeftSessionOptions::threads, result.threads);
   const int32_t calls = Get(options, &WeftSessionOptions::max_cached_calls, 0);
@@ -145,6 +186,7 @@ weft::SessionOptions OptionsOf(const WeftSessionOptions* options) {
       Get(options, &WeftSessionOptions::max_memory_bytes, result.max_memory_bytes);
   const int64_t cached = Get(options, &WeftSessionOptions::max_cached_bytes, int64_t{0});
   if (cached > 0) result.max_cached_bytes = cached;
+  if (absl::Status status = SetDevices(options, package, &result); !status.ok()) return status;
   return result;
 }
 
@@ -186,7 +228,8 @@ const char* weft_error_message(void) { return error_message; }
 WeftSession* weft_session_load(const char* path, const WeftSessionOptions* options) {
   return Barrier<WeftSession*>(nullptr, [&]() -> WeftSession* {
     if (path == nullptr) return Wrap(Missing("a path"));
-    return Wrap(Session::Load(path, OptionsOf(options)));
+    const auto with = OptionsOf(options, [&] { return weft::Bytes::Map(path); });
+    return Wrap(with.ok() ? Session::Load(path, *with) : with.status());
   });
 }
 
@@ -194,7 +237,10 @@ WeftSession* weft_session_from_memory(const void* bytes, size_t size,
                                       const WeftSessionOptions* options) {
   return Barrier<WeftSession*>(nullptr, [&]() -> WeftSession* {
     if (bytes == nullptr && size > 0) return Wrap(Missing("the bytes of a package"));
-    return Wrap(Session::FromPackage({static_cast<const char*>(bytes), size}, OptionsOf(options)));
+    const std::string_view package(static_cast<const char*>(bytes), size);
+    const auto with =
+        OptionsOf(options, [&]() -> PackageBytes { return weft::Bytes::Of(package); });
+    return Wrap(with.ok() ? Session::FromPackage(package, *with) : with.status());
   });
 }
 

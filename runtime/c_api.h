@@ -1,6 +1,7 @@
 /* Weft's runtime in C: loads packages and runs them. Link //runtime:c_api.
  *
- * Version 1. Changes: (none yet)
+ * Version 2. Changes:
+ *   2: WeftSessionOptions has devices.
  * Later versions only add: functions at the end, fields at the end of structs that carry their
  * size.
  *
@@ -24,7 +25,7 @@
 extern "C" {
 #endif
 
-#define WEFT_C_API_VERSION 1
+#define WEFT_C_API_VERSION 2
 
 /* The version of the library that is linked. */
 int weft_c_api_version(void);
@@ -74,6 +75,12 @@ typedef struct WeftTensor {
 
 typedef struct WeftSession WeftSession;
 
+/* What stands for a device that nodes of a package are placed on. Never gets more fields. */
+typedef struct WeftNamedDevice {
+  const char* name;   /* that the nodes have for it, such as "cuda:0" */
+  const char* device; /* as in WeftSessionOptions: "cuda:1" */
+} WeftNamedDevice;
+
 typedef struct WeftSessionOptions {
   size_t struct_size;       /* sizeof(WeftSessionOptions) */
   int32_t threads;          /* 0: one per core */
@@ -81,6 +88,14 @@ typedef struct WeftSessionOptions {
   int64_t max_memory_bytes; /* what calls of the session take together at most (the sum of
                                weft_call_peak_bytes); a call beyond it is refused; 0: no limit */
   int64_t max_cached_bytes; /* what is kept for later runs at most; 0: the default */
+  /* Since version 2. */
+  const char* device; /* where plans run and variables live: "cpu", or "cuda:0" and the like for a
+                         GPU; NULL: "cpu" */
+  /* For nodes and variables that are placed on devices by name, num_named_devices of them; each
+   * name has to be one that some are placed on. For other names, the device of the very name. NULL
+   * where there are none. */
+  const WeftNamedDevice* named_devices;
+  size_t num_named_devices;
 } WeftSessionOptions;
 
 /* A package file, or its bytes (copied). `options` may be NULL. Free with weft_session_free. The

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <limits>
 #include <new>
@@ -140,6 +142,65 @@ TEST_F(CApi, Variables) {
   ASSERT_EQ(weft_session_get_variable(session_, "w", w, sizeof(w)), WEFT_STATUS_OK);
   EXPECT_EQ(w[0], 1.0f);
   EXPECT_EQ(weft_session_restore_checkpoint(session_, "/nowhere"), WEFT_STATUS_NOT_FOUND);
+}
+
+// A package of which something is placed on a device by name.
+TEST(CApiDevices, AreGivenByName) {
+  plan_testing::TestPackage package = plan_testing::MakeTestPackage();
+  TargetPlans* target = package.manifest.mutable_targets(0);
+  TargetPlans* placed = target->add_devices();
+  placed->set_device("cuda:0");
+  placed->set_node("there");
+  placed->set_target(target->target());
+  placed->set_code_section(target->code_section());
+  const std::string bytes = package.Bytes();
+  const std::string path = testing::TempDir() + "/devices.weftpkg";
+  std::ofstream(path, std::ios::binary) << bytes;
+  WeftSessionOptions options = {};
+  options.struct_size = sizeof(options);
+  // In place of the GPU, which has no code in it, if this machine has one.
+  const WeftNamedDevice named[] = {{"cuda:0", "cpu"}, {"cuda:1", "cpu"}};
+  options.named_devices = named;
+  const auto refused = [&](const char* message) {
+    EXPECT_EQ(weft_session_from_memory(bytes.data(), bytes.size(), &options), nullptr);
+    EXPECT_THAT(weft_error_message(), HasSubstr(message));
+    EXPECT_EQ(weft_session_load(path.c_str(), &options), nullptr);
+    EXPECT_THAT(weft_error_message(), HasSubstr(message));
+  };
+  refused("node 'there' is placed on 'cuda:0'");
+  options.num_named_devices = 1;
+  for (const char* device : {static_cast<const char*>(nullptr), "cpu"}) {
+    options.device = device;
+    for (const bool file : {false, true}) {
+      WeftSession* session = file ? weft_session_load(path.c_str(), &options)
+                                  : weft_session_from_memory(bytes.data(), bytes.size(), &options);
+      ASSERT_NE(session, nullptr) << weft_error_message();
+      WeftCall* call = weft_session_prepare(session, "init", nullptr);
+      ASSERT_NE(call, nullptr) << weft_error_message();
+      EXPECT_EQ(weft_call_run(call, nullptr), WEFT_STATUS_OK) << weft_error_message();
+      weft_call_free(call);
+      weft_session_free(session);
+    }
+  }
+  options.num_named_devices = 2;
+  refused("are placed on (cuda:0), got 'cuda:1'");
+  // A caller that was compiled before there were devices.
+  options.struct_size = offsetof(WeftSessionOptions, device);
+  refused("node 'there' is placed on 'cuda:0'");
+  options.struct_size = sizeof(options);
+  options.num_named_devices = 1;
+  options.device = "gpu";
+  refused("device 'gpu': expected cpu, or cuda:0");
+  options.device = nullptr;
+  const WeftNamedDevice twice[] = {{"cuda:0", "cpu"}, {"cuda:0", "cpu"}, {"cuda:0", nullptr}};
+  options.named_devices = twice;
+  options.num_named_devices = 2;
+  refused("expected one device for 'cuda:0', got two");
+  options.named_devices = twice + 2;
+  options.num_named_devices = 1;
+  refused("expected the name of a device, got NULL");
+  options.named_devices = nullptr;
+  refused("expected devices, got NULL");
 }
 
 TEST_F(CApi, RefusesNull) {

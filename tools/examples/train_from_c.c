@@ -101,7 +101,7 @@ int main(int argc, char** argv) {
   float* x = ReadNpy(argv[2], "<f4", &elements);
   int32_t* y = ReadNpy(argv[3], "<i4", &rows);
   if (x == NULL || y == NULL || rows == 0 || elements % rows != 0) return 3;
-  WeftSessionOptions options = {sizeof(options), 1, 0, 0, 0};
+  WeftSessionOptions options = {.struct_size = sizeof(options), .threads = 1};
   WeftSession* session = weft_session_load(argv[1], &options);
   if (session == NULL) return Fail("load");
   int failed = Train(session, x, y, rows, elements / rows, atoi(argv[4]));
