@@ -60,6 +60,11 @@ DataType WideType(DataType dtype) {
 
 std::string ScopePath(const Graph& graph) { return graph.impl()->scope_path; }
 
+ScopeGuard WithDeviceOf(const Tensor& tensor) {
+  tensor.graph()->PushDevice(tensor.device(), SourceLocation::current());
+  return ScopeGuard(tensor.graph());
+}
+
 void ReportError(const Tensor& near, const std::string& message, SourceLocation location) {
   if (near.valid()) near.graph()->Fail(message, location);
 }

@@ -27,6 +27,9 @@ DataType WideType(DataType dtype);
 // that opens them is called again.
 std::string ScopePath(const Graph& graph);
 
+// Until the guard ends, nodes run where the one that makes the tensor does. The tensor is valid.
+[[nodiscard]] ScopeGuard WithDeviceOf(const Tensor& tensor);
+
 // Makes the message the graph's error, if it is the first one.
 void ReportError(const Tensor& near, const std::string& message, SourceLocation location);
 void ReportError(Graph& graph, const std::string& message, SourceLocation location);

@@ -48,6 +48,15 @@ std::string Tensor::name() const {
   return result.getResultNumber() == 0 ? node : absl::StrCat(node, ":", result.getResultNumber());
 }
 
+std::string Tensor::device() const {
+  mlir::Operation* op = valid() ? ir::ValueOf(*this).getDefiningOp() : nullptr;
+  if (op == nullptr) return "";
+  // What reads and assigns variables is where these are.
+  auto variable = op->getAttrOfType<mlir::FlatSymbolRefAttr>("variable");
+  return variable ? Variable(graph_, variable.getValue().str()).device()
+                  : std::string(ir::DeviceOf(op));
+}
+
 Tensor Tensor::Named(std::string_view name) const {
   if (!valid()) return *this;
   if (std::string problem = ir::NameProblem(name); !problem.empty()) {
@@ -71,6 +80,12 @@ Tensor Tensor::Named(std::string_view name) const {
   }
   op->setLoc(ir::WithName(op->getLoc(), unique));
   return *this;
+}
+
+std::string Variable::device() const {
+  if (graph_ == nullptr) return "";
+  const auto op = graph_->variables.find(name_);
+  return op == graph_->variables.end() ? "" : std::string(ir::DeviceOf(op->second));
 }
 
 Tensor Variable::Read(SourceLocation location) const {

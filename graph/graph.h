@@ -50,6 +50,8 @@ class Tensor {
   DimExpr dim(int64_t axis) const;
   // "scope/name", or "scope/name:1" for a later result.
   std::string name() const;
+  // Where its node runs, as Graph::WithDevice said; "" where the session does.
+  std::string device() const;
   // Gives the node that makes it another name within its scope, made unique by a suffix. Returns
   // itself.
   Tensor Named(std::string_view name) const;
@@ -70,6 +72,8 @@ class Variable {
  public:
   Variable() = default;
   const std::string& name() const { return name_; }
+  // Where it lives, as Graph::WithDevice said; "" where the session runs.
+  std::string device() const;
   Tensor Read(SourceLocation location = SourceLocation::current()) const;
   // The node that gives it `value` at the end of the run; name it as a target of a signature.
   Tensor Assign(Tensor value, SourceLocation location = SourceLocation::current()) const;
@@ -170,7 +174,9 @@ class Graph {
   // these nodes are computed there: "cpu", or "cuda:0" and the like; "" is again where the session
   // runs (SessionOptions::device), as outside of all such scopes. No name scope. Of nested ones the
   // innermost counts; bodies of While and Cond may have some of their own. What crosses from one
-  // device to another is copied by itself. Reading and assigning a variable happens where that
+  // device to another is copied by itself; what a body takes from outside is on the device of the
+  // While or Cond first, and crosses from there in each iteration, so these are best made in the
+  // scope of what their bodies do. Reading and assigning a variable happens where that
   // lives. Another name is an error in status(). Part of files.
   [[nodiscard]] ScopeGuard WithDevice(std::string_view device,
                                       SourceLocation location = SourceLocation::current());

@@ -14,6 +14,8 @@ namespace {
 Tensor SumOfSquares(Tensor x, DataType dtype) {
   std::vector<int64_t> axes(x.rank());
   std::iota(axes.begin(), axes.end(), 0);
+  // A number crosses to where the sum is, not a tensor.
+  const ScopeGuard there = WithDeviceOf(x);
   Tensor wide = As(x, dtype);
   return ReduceSum(wide * wide, axes);
 }
@@ -57,6 +59,7 @@ std::vector<Tensor> ClipByGlobalNorm(const std::vector<Tensor>& gradients, doubl
   Tensor factor = ScalarLike(norm, limit) / Maximum(norm, limit);
   std::vector<Tensor> clipped;
   for (const Tensor& gradient : gradients) {
+    const ScopeGuard there = WithDeviceOf(gradient);
     clipped.push_back(gradient * As(factor, gradient.dtype()));
   }
   return clipped;
@@ -65,7 +68,11 @@ std::vector<Tensor> ClipByGlobalNorm(const std::vector<Tensor>& gradients, doubl
 std::vector<Tensor> ClipByValue(const std::vector<Tensor>& gradients, double limit) {
   if (!CheckLimit("ClipByValue", gradients, limit)) return gradients;
   std::vector<Tensor> clipped;
-  for (const Tensor& gradient : gradients) clipped.push_back(Clamp(gradient, -limit, limit));
+  for (const Tensor& gradient : gradients) {
+    if (!gradient.valid()) return gradients;
+    const ScopeGuard there = WithDeviceOf(gradient);
+    clipped.push_back(Clamp(gradient, -limit, limit));
+  }
   return clipped;
 }
 
@@ -103,6 +110,7 @@ std::vector<Tensor> Optimizer::Apply(const std::vector<Variable>& variables,
   Prepare(step);
   std::vector<Tensor> assignments;
   for (size_t i = 0; i < variables.size(); ++i) {
+    const ScopeGuard there = graph_.WithDevice(variables[i].device(), location);
     const Tensor value = variables[i].Read(location);
     const DataType kept = WideType(value.dtype());
     Tensor moved =

@@ -38,6 +38,9 @@ Tensor GlobalNorm(const std::vector<Tensor>& tensors);
 // (i64, counts the steps made), and per variable what the optimizer keeps, such as
 // "adam/m/dense/kernel", which begins with zeros. That of a bf16 or f16 variable is f32, and its
 // step is computed in f32 and rounded once: in 16 bits a moving average with 0.999 would not move.
+// On several devices (Graph::WithDevice), state and update of a variable are where the variable is,
+// what is the same for all of them where Minimize or Apply is called, and gradients are clipped
+// where they are computed.
 // One optimizer makes one step per signature. The graph must outlive it; not thread-safe. Errors go
 // to Graph::status().
 class Optimizer {

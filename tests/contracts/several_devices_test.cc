@@ -46,8 +46,9 @@ HostTensor Ramp(const std::vector<int64_t>& shape, float step) {
   return tensor;
 }
 
-// Two layers, of which the first is on `first`, where its variables live.
-Graph Network(const std::string& first) {
+// Two layers, of which the first is on `first`, where its variables live, and so are the
+// optimizer's for them.
+Graph Network(const std::string& first, const AdamOptions& options = {}) {
   Graph graph("network");
   Tensor x = graph.Input("x", DataType::kF32, {"batch", 6});
   Tensor target = graph.Input("target", DataType::kF32, {"batch", 2});
@@ -64,7 +65,7 @@ Graph Network(const std::string& first) {
   Tensor error = y - target;
   Tensor loss = Mean(error * error);
   graph.AddSignature("predict", {{"y", y}, {"hidden", hidden}});
-  graph.AddSignature("train_step", {{"loss", loss}}, Adam(graph, {}).Minimize(loss));
+  graph.AddSignature("train_step", {{"loss", loss}}, Adam(graph, options).Minimize(loss));
   EXPECT_TRUE(graph.status().ok()) << graph.status();
   return graph;
 }
@@ -245,8 +246,63 @@ TEST(SeveralDevices, GradientsAndStateAreWhereTheirNodesAre) {
   for (const proto::VariableDef& variable : def.variables()) {
     variables[variable.name()] = variable.device();
   }
-  EXPECT_EQ(variables.at("w1"), kGpu);
-  EXPECT_EQ(variables.at("w2"), "");
+  for (const char* on_gpu : {"w1", "b1", "adam/m/w1", "adam/v/w1", "adam/m/b1"}) {
+    EXPECT_EQ(variables.at(on_gpu), kGpu) << on_gpu;
+  }
+  for (const char* here : {"w2", "adam/m/w2", "adam/v/w2", "adam/step"}) {
+    EXPECT_EQ(variables.at(here), "") << here;
+  }
+}
+
+// Of a step's updates only numbers cross: no weights, no gradients, no moments, however gradients
+// are clipped, and wherever the optimizer is asked.
+TEST(SeveralDevices, UpdatesAreWhereTheVariablesAre) {
+  for (const Clipping& clipping : {Clipping{}, Clipping{.norm = 1}, Clipping{.value = 0.5}}) {
+    for (const std::string asked : {"", kGpu}) {
+      Graph graph;
+      Tensor x = graph.Input("x", DataType::kF32, {64});
+      Variable here = graph.AddVariable("here", Ramp({64}, 0.1f)), there;
+      Tensor near = ReduceSum(here * x, {0}), far;
+      {
+        const ScopeGuard scope = graph.WithDevice(kGpu);
+        there = graph.AddVariable("there", Ramp({64}, 0.1f));
+        far = ReduceSum(there * there, {0});
+      }
+      EXPECT_EQ(there.device(), kGpu);
+      EXPECT_EQ(there.Read().device(), kGpu);
+      EXPECT_EQ(far.device(), kGpu);
+      EXPECT_EQ(here.device(), "");
+      EXPECT_EQ(x.device(), "");
+      {
+        const ScopeGuard scope = graph.WithDevice(asked);
+        graph.AddSignature("train_step", {},
+                           Adam(graph, {.clipping = clipping}).Minimize(near + far));
+      }
+      ASSERT_TRUE(graph.status().ok()) << graph.status();
+      EXPECT_EQ(graph.Variables().size(), 7u);
+      for (const Variable& variable : graph.Variables()) {
+        const bool is_far = absl::EndsWith(variable.name(), "there") ||
+                            (asked == kGpu && variable.name() == "adam/step");
+        EXPECT_EQ(variable.device(), is_far ? kGpu : "") << variable.name();
+      }
+      const PackageManifest manifest = ManifestOf(Package(graph, {{kGpu, kGpuTarget}}));
+      int crossings = 0;
+      for (const Plan& plan : manifest.targets(0).plans()) {
+        if (plan.signature() != "train_step") continue;
+        for (const Step& step : plan.blocks(0).steps()) {
+          if (!step.has_copy()) continue;
+          const Copy& copy = step.copy();
+          if (plan.buffers(static_cast<int>(copy.source().buffer())).device() ==
+              plan.buffers(static_cast<int>(copy.destination().buffer())).device()) {
+            continue;
+          }
+          ++crossings;
+          EXPECT_LE(plan.formulas(static_cast<int>(copy.size())).value(), 8);
+        }
+      }
+      EXPECT_GT(crossings, 0) << clipping.norm << " " << asked;
+    }
+  }
 }
 
 TEST(SeveralDevices, FilesKeepThem) {
