@@ -488,9 +488,7 @@ absl::Status PreparedCall::RunLocked(const RunLimits& limits) {
   } else if (!finished.ok()) {
     result = WEFT_ERROR_DEVICE;
   }
-  const bool may_have_written = std::any_of(places_.begin(), places_.end(),
-                                            [](auto& p) { return p.queue->may_have_written(); });
-  if (result == WEFT_ERROR_DEVICE && !may_have_written) error.committed = 0;
+  if (result == WEFT_ERROR_DEVICE && !MayHaveWritten()) error.committed = 0;
   for (size_t i = 0; i < variables_.size(); ++i) {
     if ((tables_->variables[i].flags & WEFT_VARIABLE_ASSIGNED) == 0) continue;
     if (result == WEFT_OK) variables_[i]->defined = true;
@@ -498,6 +496,18 @@ absl::Status PreparedCall::RunLocked(const RunLimits& limits) {
     if (result == WEFT_ERROR_DEVICE && error.committed != 0) variables_[i]->defined = false;
   }
   return result == WEFT_OK ? absl::OkStatus() : ErrorOf(result, error, finished);
+}
+
+bool PreparedCall::MayHaveWritten() const {
+  for (size_t i = 0; i < variables_.size(); ++i) {
+    if ((tables_->variables[i].flags & WEFT_VARIABLE_ASSIGNED) == 0) continue;
+    for (const Place& place : places_) {
+      if (place.device == variables_[i]->device.get() && place.queue->may_have_written()) {
+        return true;
+      }
+    }
+  }
+  return false;
 }
 
 absl::Status PreparedCall::BindAddresses() {

@@ -133,6 +133,9 @@ class PreparedCall final : public Call {
   // Everything that Run does while it holds the lock on the variables.
   absl::Status RunLocked(const RunLimits& limits);
   absl::Status BindAddresses();
+  // After an error of Finish: whether a device that has variables which the run assigns may have
+  // written them. What the others were given writes none.
+  bool MayHaveWritten() const;
   // The first place that is on the same device as this one.
   size_t FirstOnDevice(size_t place) const;
   // Of one thread, for all places on that device.

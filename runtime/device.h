@@ -93,7 +93,8 @@ class DeviceQueue {
   // Waits until all is done. Error: whatever failed since the last Finish; then work that was
   // started may still be under way, and comes before whatever is given next.
   virtual absl::Status Finish() = 0;
-  // After an error of Finish: whether what the run gave after its commit may have been started.
+  // After Finish, where that of this queue or of another one of the run failed: whether what the
+  // run gave it after its commit may have been started.
   virtual bool may_have_written() const { return true; }
   // Bytes, about, that it keeps so that runs to come are faster.
   virtual int64_t held_bytes() const { return 0; }

@@ -415,6 +415,40 @@ TEST_F(CudaStateTest, RefusalsCostNoVariables) {
   cuda::ConfigureFakeDriver();
 }
 
+// Also of a GPU beside the processor that the session runs on, which has none of them.
+TEST_F(CudaTest, RefusalsCostNoVariablesOfPlacedNodes) {
+  Graph graph("state");
+  Tensor x = graph.Input("x", DataType::kF32, {"n"}), set;
+  {
+    const ScopeGuard there = graph.WithDevice("cuda:0");
+    Variable v = graph.AddVariable("v", *HostTensor::Create(DataType::kF32, {100}));
+    set = v.Assign(CumSum(Broadcast(ReduceSum(x, {0}), {DimExpr(100)}), 0));
+  }
+  graph.AddSignature("set", {{"here", Exp(x)}}, {set});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  CompileOptions compile;
+  compile.device_targets = {{"cuda:0", "cuda:sm_80"}};
+  SessionOptions options;
+  options.threads = 1;
+  options.find_device = [&](const std::string&) { return device_; };
+  const auto session = Session::FromPackage(CompilePackage(graph, compile).value(), options);
+  ASSERT_TRUE(session.ok()) << session.status();
+  const auto feed = [](int64_t n) {
+    return NamedTensors{
+        {"x", HostTensor::Of<float>({n}, std::vector<float>(static_cast<size_t>(n), 2))}};
+  };
+  ASSERT_TRUE((*session)->Run("set", feed(1)).ok());
+  cuda::ConfigureFakeDriver({.fail_launch = 1});
+  const absl::Status refused = (*session)->Run("set", feed(3)).status();
+  cuda::ConfigureFakeDriver();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(refused.message()),
+              AllOf(HasSubstr("LAUNCH_OUT_OF_RESOURCES"), Not(HasSubstr("no value"))));
+  const auto kept = (*session)->GetVariable("v");
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  EXPECT_EQ(kept->values<float>()[0], 2);
+}
+
 // What is on the session's own GPU by name, and what is there anyway, is on one: nothing goes
 // through the host.
 TEST_F(CudaTest, NodesOfItsNameAreOnTheSessionsGpu) {
