@@ -42,7 +42,8 @@ struct SessionOptions {
   // the graph has for them: "cuda:0". Asked for each once, by one thread at a time; may give one
   // device for several names. Where it is null, or gives NotFound, nodes of the name that `device`
   // has itself (Device::name()) are there, those of "cpu" on this processor, and with any other
-  // name a package is refused: FailedPrecondition, or that NotFound.
+  // name a package is refused: FailedPrecondition, or that NotFound. FailedPrecondition also where
+  // it gives null and no error.
   std::function<absl::StatusOr<std::shared_ptr<Device>>(const std::string& name)> find_device =
       nullptr;
 };

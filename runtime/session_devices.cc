@@ -14,6 +14,10 @@ absl::StatusOr<std::shared_ptr<Device>> SessionDevices::Get(const std::string& n
       absl::StrCat("the session has no device of that name (SessionOptions::find_device), only ",
                    std::string(main_->name()), main_->name() == "cpu" ? "" : " and cpu"));
   if (find_ != nullptr) made = find_(name);
+  if (made.ok() && *made == nullptr) {
+    made = absl::FailedPreconditionError(
+        "the session's find_device (SessionOptions) gave no device for that name, and no error");
+  }
   if (find_ == nullptr || absl::IsNotFound(made.status())) {
     if (name == main_->name()) {
       made = main_;

@@ -344,6 +344,10 @@ TEST(SeveralDevices, WhatIsMissingIsNamed) {
   EXPECT_THAT(
       std::string(Session::FromPackage(package, With(Emulator(), "cuda:7")).status().message()),
       AllOf(HasSubstr("placed on 'cuda:0'"), HasSubstr("no such device")));
+  const absl::Status null = Session::FromPackage(package, With(nullptr)).status();
+  EXPECT_EQ(null.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(null.message()),
+              AllOf(HasSubstr("placed on 'cuda:0'"), HasSubstr("find_device (SessionOptions)")));
   EXPECT_THAT(
       std::string(
           Session::FromPackage(package, With(Emulator("emulator:sm_70"))).status().message()),
