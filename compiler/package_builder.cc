@@ -346,6 +346,18 @@ class Builder : public PackageBuilder {
     }
   }
 
+  // What is wrong with so many devices, and `another` if it is not empty.
+  static std::string TooMany(const DeviceTargets& targets, const std::string& another) {
+    std::string names;
+    for (const DeviceTargets::Placed& placed : targets.placed) {
+      absl::StrAppend(&names, ", ", placed.device);
+    }
+    if (!another.empty()) absl::StrAppend(&names, ", ", another);
+    return absl::StrCat("expected nodes on at most ", WEFT_MAX_DEVICES, " devices, got ",
+                        targets.placed.size() + (another.empty() ? 1 : 2), ": the session's own (",
+                        targets.main.name, ")", names, "; place them on fewer");
+  }
+
   // What the devices of plans for that target are compiled for.
   absl::StatusOr<DeviceTargets> TargetsOf(const std::string& name) const {
     absl::StatusOr<Target> main = TargetOf(name, options_);
@@ -372,8 +384,7 @@ class Builder : public PackageBuilder {
           {device, *std::move(target), asked_for.node(), asked_for.location()});
     }
     if (targets.placed.size() >= WEFT_MAX_DEVICES) {
-      return absl::InvalidArgumentError(absl::StrCat("expected nodes on at most ", WEFT_MAX_DEVICES,
-                                                     " devices, got ", targets.placed.size() + 1));
+      return absl::InvalidArgumentError(TooMany(targets, ""));
     }
     if (!targets.placed.empty() && options_.memory_budget != 0) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -529,8 +540,14 @@ class Builder : public PackageBuilder {
     if (!is_main && targets.IndexOf(kCpu) == 0) {
       absl::StatusOr<Target> target = TargetOf(given->second, options_);
       if (!target.ok()) return target.status();
+      plan::FusionOp first = refused.front().fusion;
+      if (targets.placed.size() + 1 >= WEFT_MAX_DEVICES) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(ir::Describe(first->getLoc()), ": there is no code for ",
+                         targets.Of(first).name, ", and to run it on the cpu, ",
+                         TooMany(targets, kCpu), " (", refused.front().why.message(), ")"));
+      }
       kernels.Add(*target);
-      const plan::FusionOp first = refused.front().fusion;
       targets.placed.push_back(
           {kCpu, *std::move(target), std::string(ir::NodeNameOf(first)), LineOf(first->getLoc())});
     }

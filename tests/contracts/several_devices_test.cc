@@ -634,6 +634,34 @@ TEST(SeveralDevices, WhatHasNoCodeRunsOnTheProcessor) {
   EXPECT_THAT(results->at("twice").values<float>(), ElementsAre(2, 2));
 }
 
+// The processor is one more device then, of which there may be so many.
+TEST(SeveralDevices, TheProcessorIsCountedWithTheOthers) {
+  for (const int others : {14, 15}) {
+    NamedTensors feeds;
+    Graph graph = TooManySizes("", &feeds);
+    Tensor x = graph.Input("x", DataType::kF32, {4});
+    for (int i = 1; i <= others; ++i) {
+      const ScopeGuard there = graph.WithDevice("cuda:" + std::to_string(i));
+      x = Exp(x);
+    }
+    graph.AddSignature("around", {{"x", x}});
+    CompileOptions options;
+    options.targets = {kGpuTarget};
+    options.device_targets = {{"cpu", "cpu:native"}};
+    const absl::Status compiled = CompilePackage(graph, options).status();
+    if (others == 14) {
+      EXPECT_TRUE(compiled.ok()) << compiled;
+      continue;
+    }
+    EXPECT_EQ(compiled.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(compiled.message()),
+                AllOf(HasSubstr("'sum"), HasSubstr("several_devices_test.cc:"),
+                      HasSubstr("no code for cuda:sm_80"), HasSubstr("at most 16 devices, got 17"),
+                      HasSubstr(", cuda:15, cuda:2, "), HasSubstr(", cpu; place them on fewer"),
+                      HasSubstr("at most 544")));
+  }
+}
+
 // Not what was made before it was known that the rest has none; and several targets say it once.
 TEST(SeveralDevices, PackagesHoldTheKernelsThatAreLaunched) {
   NamedTensors feeds;
