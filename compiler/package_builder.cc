@@ -335,14 +335,17 @@ class Builder : public PackageBuilder {
   // Remembers the devices that the function's nodes are placed on, and who asks for each first.
   void FindDevices(mlir::func::FuncOp function) {
     const auto found = [&](std::string_view device, mlir::Location location) {
-      if (device.empty() || devices_.contains(std::string(device))) return;
+      if (devices_.contains(std::string(device))) return;
       TargetPlans& asked_for = devices_[std::string(device)];
       asked_for.set_node(std::string(ir::NodeNameOf(location)));
       asked_for.set_location(LineOf(location));
     };
-    function.walk([&](mlir::Operation* op) { found(ir::DeviceOf(op), op->getLoc()); });
+    ir::FindPlaced(function, [&](mlir::Operation* op, std::string_view device) {
+      found(device, op->getLoc());
+    });
     for (mlir::BlockArgument argument : function.getArguments()) {
-      found(DeviceOfValue(argument), argument.getLoc());
+      const std::string_view device = DeviceOfValue(argument);
+      if (!device.empty()) found(device, argument.getLoc());
     }
   }
 

@@ -142,9 +142,7 @@ ScopeGuard Graph::WithDevice(std::string_view device, SourceLocation location) {
 
 std::map<std::string, std::string> Graph::Devices() const {
   std::map<std::string, std::string> devices, of_variables;
-  impl_->graph->walk<mlir::WalkOrder::PreOrder>([&](mlir::Operation* op) {
-    const std::string_view name = ir::DeviceOf(op);
-    if (name.empty()) return;
+  ir::FindPlaced(impl_->graph, [&](mlir::Operation* op, std::string_view name) {
     auto& first = ir::IsOp(op, "variable") ? of_variables : devices;
     if (first.contains(std::string(name))) return;
     first.emplace(name, ir::Describe(op->getLoc()));

@@ -173,11 +173,12 @@ class Graph {
   // Nodes made until the guard ends run on that device, variables live there, and gradients of
   // these nodes are computed there: "cpu", or "cuda:0" and the like; "" is again where the session
   // runs (SessionOptions::device), as outside of all such scopes. No name scope. Of nested ones the
-  // innermost counts; bodies of While and Cond may have some of their own. What crosses from one
-  // device to another is copied by itself; what a body takes from outside is on the device of the
-  // While or Cond first, and crosses from there in each iteration, so these are best made in the
-  // scope of what their bodies do. Reading and assigning a variable happens where that
-  // lives. Another name is an error in status(). Part of files.
+  // innermost counts; bodies of While and Cond, and functions of CustomGradient, may have some of
+  // their own. What crosses from one device to another is copied by itself; what a body takes from
+  // outside is on the device of the While or Cond first, and crosses from there in each iteration,
+  // so these are best made in the scope of what their bodies do; a CustomGradient is nothing but
+  // the nodes of its functions. Reading and assigning a variable happens where that lives. Another
+  // name is an error in status(). Part of files.
   [[nodiscard]] ScopeGuard WithDevice(std::string_view device,
                                       SourceLocation location = SourceLocation::current());
   // The devices that nodes and variables are placed on; of each, the first node there, or else the

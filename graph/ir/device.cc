@@ -1,5 +1,6 @@
 #include "graph/ir/device.h"
 
+#include "graph/ir/create.h"
 #include "mlir/IR/BuiltinAttributes.h"
 
 namespace weft::ir {
@@ -41,6 +42,20 @@ void SetDevice(mlir::Operation* op, std::string_view name) {
   }
   op->setAttr(kDeviceAttr,
               mlir::StringAttr::get(op->getContext(), llvm::StringRef(name.data(), name.size())));
+}
+
+void FindPlaced(mlir::Operation* root,
+                llvm::function_ref<void(mlir::Operation* op, std::string_view device)> found) {
+  root->walk<mlir::WalkOrder::PreOrder>([&](mlir::Operation* op) {
+    mlir::Operation* around = op->getParentOp();
+    if (around != nullptr && IsOp(around, "custom_gradient") &&
+        op->getParentRegion() == &around->getRegion(1)) {
+      return mlir::WalkResult::skip();
+    }
+    const std::string_view device = DeviceOf(op);
+    if (!device.empty() && !IsOp(op, "custom_gradient")) found(op, device);
+    return mlir::WalkResult::advance();
+  });
 }
 
 }  // namespace weft::ir

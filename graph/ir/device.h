@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "graph/ops/op_info.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include "mlir/IR/Operation.h"
 
 namespace weft::ir {
@@ -23,6 +24,12 @@ bool MayPlace(const OpInfo& op);
 std::string_view DeviceOf(mlir::Operation* op);
 // Places the op, which MayPlace, or takes its place away where the name is empty.
 void SetDevice(mlir::Operation* op, std::string_view name);
+
+// Calls `found` for the ops in `root` that ask for a device, outer ones first. A custom_gradient is
+// not among them, since it runs as its body, whose nodes are where they say, as in bodies of loops;
+// nor are the nodes of its adjoint, which run as those of a gradient, if at all.
+void FindPlaced(mlir::Operation* root,
+                llvm::function_ref<void(mlir::Operation* op, std::string_view device)> found);
 
 }  // namespace weft::ir
 

@@ -30,8 +30,10 @@ namespace weft {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::Pair;
 
@@ -403,6 +405,49 @@ TEST(SeveralDevices, NamesAreChecked) {
   EXPECT_EQ(device_of(c), "");
   EXPECT_EQ(device_of(Exp(x)), "cuda:1");
   EXPECT_EQ(device_of(x), "");
+}
+
+// A custom gradient is the nodes of its body, as a loop is that of its: where these say nothing,
+// they are where the session runs, and nobody asks for the device of the scope around. The
+// adjoint's are there once gradients are taken.
+TEST(SeveralDevices, CustomGradientsAreWhereTheirNodesAre) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4});
+  const auto on = [&](const std::string& device, const Tensor& v) {
+    const ScopeGuard there = graph.WithDevice(device);
+    return std::vector{v * 2.0};
+  };
+  Tensor here, there;
+  {
+    const ScopeGuard around = graph.WithDevice(kGpu);
+    here = CustomGradient(
+        {x}, [&](const auto& v) { return on("", v[0]); },
+        [&](const auto&, const auto&, const auto& dy) { return on("cuda:1", dy[0]); })[0];
+  }
+  there = CustomGradient(
+      {x}, [&](const auto& v) { return on(kGpu, v[0]); },
+      [&](const auto&, const auto&, const auto& dy) { return on("", dy[0]); })[0];
+  graph.AddSignature("here", {{"y", here}});
+  graph.AddSignature("there", {{"y", there}});
+  graph.AddSignature("gradient", {{"y", Gradients(ReduceSum(here, {0}), {x})[0]}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const auto devices_of = [&](const char* signature) {
+    CompileOptions options;
+    options.signatures = {signature};
+    options.device_targets = {{kGpu, kGpuTarget}, {"cuda:1", kGpuTarget}};
+    std::vector<std::string> devices;
+    const PackageManifest manifest = ManifestOf(CompilePackage(graph, options).value());
+    for (const TargetPlans& placed : manifest.targets(0).devices()) {
+      devices.push_back(placed.device());
+    }
+    return devices;
+  };
+  EXPECT_THAT(devices_of("here"), IsEmpty());
+  EXPECT_THAT(devices_of("there"), ElementsAre(kGpu));
+  EXPECT_THAT(devices_of("gradient"), Contains("cuda:1"));
+  CompileOptions alone;
+  alone.signatures = {"here"};
+  EXPECT_TRUE(CompilePackage(graph, alone).ok());
 }
 
 // Assertions, prints and conditions look at values where these are; several names may mean one
