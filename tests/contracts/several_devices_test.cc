@@ -619,35 +619,41 @@ TEST(SeveralDevices, VariablesChangeOnceAllDevicesAreDone) {
   EXPECT_EQ((*session)->GetVariable("count")->values<float>()[0], 2);
 }
 
-// A sum, node 'sum', of so many sizes that no kernel of a GPU has parameters for them, and `twice`
-// of one of its parts, which one has. All on `device`.
+// A sum, node 'sum', of so many sizes that no kernel of a GPU has parameters for them, and `twice`,
+// which needs few, and makes the sum's first part for itself. All on `device`.
 Graph TooManySizes(const std::string& device, NamedTensors* feeds) {
   constexpr int kRank = 24, kInputs = 24;
   Graph graph;
   const ScopeGuard there = graph.WithDevice(device);
-  // All dimensions are sizes of their own, which a kernel of all would need.
-  Tensor sum, part;
+  std::vector<int64_t> two_by_ones(kRank, 1);
+  two_by_ones[0] = 2;
+  const Shape shape(two_by_ones.begin(), two_by_ones.end());
+  Tensor number = graph.Input("number", DataType::kF32, {});
+  (*feeds)["number"] = HostTensor::Scalar<float>(1);
+  Tensor more = graph.Input("more", DataType::kF32, {shape.begin(), shape.end()});
+  (*feeds)["more"] = HostTensor::Of<float>(two_by_ones, {3, 4});
+  Tensor part = Broadcast(number, shape), sum = part;
   std::vector<std::pair<std::string, Tensor>> outputs;
   for (int i = 0; i < kInputs; ++i) {
+    // All dimensions are sizes of their own, which a kernel of all would need.
     std::vector<Graph::Dim> sizes, larger;
     for (int j = 0; j < kRank; ++j) {
       const DimExpr size = DimExpr::Symbol("d" + std::to_string(i * kRank + j));
       sizes.emplace_back(size);
-      larger.emplace_back(DimExpr::Max(size, 1));
+      larger.emplace_back(DimExpr::Max(size, j == 0 ? 2 : 1));
     }
-    const std::string number = std::to_string(i);
+    const std::string index = std::to_string(i);
     // For the sizes.
-    outputs.emplace_back("e" + number, graph.Input("e" + number, DataType::kF32, sizes));
-    (*feeds)["e" + number] = HostTensor::Of<float>(std::vector<int64_t>(kRank, 1), {0});
-    Tensor x = graph.Input("x" + number, DataType::kF32, larger);
-    x = Slice(x, Shape(kRank, 0), Shape(kRank, 1), std::vector<int64_t>(kRank, 1));
-    sum = i == 0 ? x : (sum + x).Named("sum");
-    if (i == 1) part = x;
-    (*feeds)["x" + number] =
-        HostTensor::Of<float>(std::vector<int64_t>(kRank, 1), {static_cast<float>(i)});
+    outputs.emplace_back("e" + index, graph.Input("e" + index, DataType::kF32, sizes));
+    (*feeds)["e" + index] = HostTensor::Of<float>(std::vector<int64_t>(kRank, 1), {0});
+    Tensor x = graph.Input("x" + index, DataType::kF32, larger);
+    x = Slice(x, Shape(kRank, 0), shape, std::vector<int64_t>(kRank, 1));
+    sum = (sum + x).Named("sum");
+    const auto value = static_cast<float>(i);
+    (*feeds)["x" + index] = HostTensor::Of<float>(two_by_ones, {value, -value});
   }
   outputs.emplace_back("y", sum);
-  outputs.emplace_back("twice", Concat({part, part}, 0) * 2.0);
+  outputs.emplace_back("twice", Concat({part, more}, 0) * 2.0);
   graph.AddSignature("run", outputs);
   EXPECT_TRUE(graph.status().ok()) << graph.status();
   return graph;
@@ -675,8 +681,8 @@ TEST(SeveralDevices, WhatHasNoCodeRunsOnTheProcessor) {
   ASSERT_TRUE(session.ok()) << session.status();
   const auto results = (*session)->Run("run", feeds);
   ASSERT_TRUE(results.ok()) << results.status();
-  EXPECT_THAT(results->at("y").values<float>(), ElementsAre(276));
-  EXPECT_THAT(results->at("twice").values<float>(), ElementsAre(2, 2));
+  EXPECT_THAT(results->at("y").values<float>(), ElementsAre(277, -275));
+  EXPECT_THAT(results->at("twice").values<float>(), ElementsAre(2, 2, 6, 8));
 }
 
 // The processor is one more device then, of which there may be so many.
