@@ -4,6 +4,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "compiler/aot/artifact.h"
+#include "compiler/aot/package_model.h"
 #include "compiler/api.h"
 #include "proto/container.h"
 #include "proto/file.h"
@@ -23,6 +24,19 @@ ArtifactKind KindOf(Artifact artifact) {
   return ArtifactKind::kExecutable;
 }
 
+// Before anything is compiled, and before somebody is told to give such a device a target. What
+// nodes some of the signatures have is not known here.
+absl::Status CheckDevices(const Graph& graph, const CompileOptions& options) {
+  if (options.ignore_devices || !options.signatures.empty()) return absl::OkStatus();
+  for (const auto& [device, node] : graph.Devices()) {
+    const auto given = options.device_targets.find(device);
+    const bool is_main =
+        given == options.device_targets.end() ? device == "cpu" : given->second.empty();
+    if (!is_main) return PlacedElsewhere(node, device);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status WriteArtifact(const Graph& graph, const CompileOptions& options, Artifact artifact,
@@ -34,6 +48,7 @@ absl::Status WriteArtifact(const Graph& graph, const CompileOptions& options, Ar
                      "shared object or executable, got ",
                      target, "; a package holds code for GPUs"));
   }
+  if (absl::Status status = CheckDevices(graph, options); !status.ok()) return status;
   absl::StatusOr<std::string> package = CompilePackage(graph, options);
   if (!package.ok()) return package.status();
   absl::StatusOr<Container> container = Container::Open(Bytes::Of(*package));

@@ -93,12 +93,10 @@ absl::StatusOr<PackageModel::Target> ReadTarget(const Container& package, const 
   }
   if (wire.devices_size() > 0) {
     const TargetPlans& placed = wire.devices(0);
-    return absl::InvalidArgumentError(absl::StrCat(
-        "node '", placed.node(), "'", placed.location().empty() ? "" : " (", placed.location(),
-        placed.location().empty() ? "" : ")", " is placed on '", placed.device(),
-        "': objects, shared libraries and executables run on one processor; make a package, or "
-        "have "
-        "devices ignored (CompileOptions::ignore_devices, --ignore-devices)"));
+    const std::string& at = placed.location();
+    return PlacedElsewhere(absl::StrCat("node '", placed.node(), "'", at.empty() ? "" : " (", at,
+                                        at.empty() ? "" : ")"),
+                           placed.device());
   }
   PackageModel::Target target;
   target.name = wire.target();
@@ -180,6 +178,13 @@ absl::StatusOr<PackageModel> PackageModel::Read(const Container& package) {
   if (targets.empty()) return Malformed("there is code for no target");
   for (auto& [features, target] : targets) model.targets.push_back(std::move(target));
   return model;
+}
+
+absl::Status PlacedElsewhere(const std::string& node, const std::string& device) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      node, " is placed on '", device,
+      "': objects, shared libraries and executables run on one processor; make a package, or have "
+      "devices ignored (CompileOptions::ignore_devices, --ignore-devices)"));
 }
 
 }  // namespace weft

@@ -46,6 +46,9 @@ struct PackageModel {
   static absl::StatusOr<PackageModel> Read(const Container& package);
 };
 
+// That artifacts have no nodes on another device than their processor, as `node` is: "node 'x'".
+absl::Status PlacedElsewhere(const std::string& node, const std::string& device);
+
 }  // namespace weft
 
 #endif  // WEFT_COMPILER_AOT_PACKAGE_MODEL_H_

@@ -364,11 +364,26 @@ TEST(SeveralDevices, WhatIsMissingIsNamed) {
   options.device_targets = {{"gpu", kGpuTarget}};
   EXPECT_THAT(std::string(CompilePackage(graph, options).status().message()),
               AllOf(HasSubstr("'cpu' or 'cuda:0'"), HasSubstr("got 'gpu'")));
-  options.device_targets = {{kGpu, "cuda:sm_80"}};
-  EXPECT_THAT(std::string(WriteArtifact(graph, options, Artifact::kObject,
-                                        testing::TempDir() + "/several.o")
-                              .message()),
-              AllOf(HasSubstr("placed on 'cuda:0'"), HasSubstr("one processor")));
+  // Whether or not somebody gave it a target, and where some signatures alone are asked for.
+  for (const bool given : {false, true}) {
+    options.device_targets.clear();
+    if (given) options.device_targets = {{kGpu, kGpuTarget}};
+    for (const std::vector<std::string>& signatures :
+         {std::vector<std::string>{}, std::vector<std::string>{"predict"}}) {
+      options.signatures = signatures;
+      const absl::Status refused =
+          WriteArtifact(graph, options, Artifact::kObject, testing::TempDir() + "/several.o");
+      EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+      EXPECT_THAT(std::string(refused.message()),
+                  AllOf(HasSubstr("(tests/contracts/several_devices_test.cc:"),
+                        HasSubstr("is placed on 'cuda:0'"), HasSubstr("--ignore-devices")));
+      if (given || signatures.empty()) {
+        EXPECT_THAT(
+            std::string(refused.message()),
+            AllOf(HasSubstr("run on one processor; make a package"), Not(HasSubstr("--target"))));
+      }
+    }
+  }
 }
 
 TEST(SeveralDevices, NamesAreChecked) {
