@@ -49,7 +49,7 @@ absl::Status Run(const RunFlags& flags, bool list, bool verify) {
   if (!status.ok()) return status;
   std::optional<Golden> golden;
   if (verify) {
-    absl::StatusOr<Golden> carried = ReadGolden(flags.model, flags.device != "cpu");
+    absl::StatusOr<Golden> carried = ReadGolden(flags.model, flags.device);
     if (!carried.ok()) return carried.status();
     golden = *std::move(carried);
   }

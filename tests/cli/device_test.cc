@@ -163,9 +163,8 @@ TEST_F(CliDevice, MatmulPrecision) {
               HasSubstr("--matmul-precision: expected f32 or tf32, got 'half'"));
 }
 
-// A graph whose nodes name a device runs where that is, or something in its place.
-TEST_F(CliDevice, NodesMayBeElsewhere) {
-  WriteFile(Path("g.textproto"), R"(
+// Of `run`, one node and the variable are on a GPU.
+constexpr char kPlaced[] = R"(
     versions { producer: 1 min_consumer: 1 } name: "g"
     variables {
       name: "v" dtype: F32 shape { dims { size: 3 } } initializer: "one" device: "cuda:0"
@@ -199,7 +198,11 @@ TEST_F(CliDevice, NodesMayBeElsewhere) {
     }
     nodes { name: "here" op: "neg" op_version: 1 inputs: "there" }
     signatures { name: "run" inputs: "x" outputs { name: "y" value: "here" } }
-  )");
+  )";
+
+// A graph whose nodes name a device runs where that is, or something in its place.
+TEST_F(CliDevice, NodesMayBeElsewhere) {
+  WriteFile(Path("g.textproto"), kPlaced);
   const std::string graph = Path("g.textproto"), package = Path("g.weftpkg");
   EXPECT_THAT(Ok("inspect " + graph + " --nodes"),
               AllOf(HasSubstr("there = add(x, all)"), HasSubstr(", on cuda:0, model.cc:7"),
@@ -271,6 +274,53 @@ TEST_F(CliDevice, NodesMayBeElsewhere) {
   // The small one takes one device, and finds those of the nodes by their names.
   EXPECT_THAT(FailsBy("tools/weft-run", "weft-run: ", 2, package + run + here),
               HasSubstr("device 'cpu,cuda:0=cpu': expected cpu, or cuda:0"));
+}
+
+// What a package needs, and values that check it, are known wherever something stands for its
+// devices.
+TEST_F(CliDevice, PackagesOfPlacedNodesAreLookedIntoAndChecked) {
+  WriteFile(Path("g.textproto"), kPlaced);
+  WriteFile(Path("x.npy"), WriteNpy(HostTensor::Of<float>({1, 3}, {1, 2, 3})));
+  const std::string graph = Path("g.textproto"), package = Path("g.weftpkg");
+  const std::string both = " --device cpu,cuda:0=emulator:sm_80", x = "x=" + Path("x.npy");
+  const std::string run = " --signature run --init --feed " + x;
+  const std::string values = Path("v.safetensors");
+  Ok("run " + graph + run + both + " --save-checkpoint " + values);
+  const std::string compile = "compile " + graph + " -o " + package + " --checkpoint " + values +
+                              " --signature run --golden " + x + " --target ";
+  Ok(compile + "cpu:x86-64-v3,cuda:0=cuda:sm_80" + both);
+  EXPECT_THAT(Ok("verify " + package + both), HasSubstr("y: agrees"));
+  // The certificate of the run.
+  const std::string inspect = "inspect --json --signature run --threads 2 " + package;
+  const auto memory = nlohmann::json::parse(Ok(inspect + both))["signatures"][0]["memory"];
+  const auto bench = nlohmann::json::parse(
+      Ok("bench --json --signature run --threads 2 --size n=1 --seconds 0.01 " + package + both));
+  EXPECT_EQ(memory["bytes"], bench["certificate_bytes"]);
+  EXPECT_GT(memory["bytes"], 0);
+
+  WriteFile(Path("libcuda.so.1"), "");
+  const std::string none = "LD_LIBRARY_PATH=" + folder_.string() + " tools/weft";
+  const auto missing = AllOf(HasSubstr("node 'there' (model.cc:7) is placed on 'cuda:0'"),
+                             HasSubstr("libcuda.so.1 cannot be loaded"),
+                             HasSubstr("--device cpu,cuda:0=DEVICE puts another one in its place"));
+  const Ended ended = Run(none + " inspect " + package);
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("\nmemory unknown: "), missing));
+  EXPECT_THAT(FailsBy(none, "weft: ", 1, compile + "cpu:x86-64-v3,cuda:0=cuda:sm_80"),
+              AllOf(HasSubstr("--golden runs the package here"), missing));
+  // All of it may be elsewhere.
+  Ok(compile + "cuda:sm_80 --device emulator:sm_80,cuda:0=emulator:sm_80");
+  EXPECT_THAT(Ok("inspect " + package + " --device emulator:sm_80,cuda:0=emulator:sm_90"),
+              AllOf(HasSubstr(" of arena and scratch"), Not(HasSubstr("unknown"))));
+
+  for (const char* command : {"inspect ", "verify "}) {
+    EXPECT_THAT(Fails(2, command + package + " --device cpu,cuda:1=cpu"),
+                HasSubstr("--device: expected the name of a device that nodes of"));
+  }
+  EXPECT_THAT(Fails(2, compile + "cpu:x86-64-v3,cuda:0=cuda:sm_80 --device cpu,cuda:1=cpu"),
+              HasSubstr("(cuda:0), got 'cuda:1'"));
+  EXPECT_THAT(Fails(2, "compile " + graph + " -o " + package + both), HasSubstr("--golden"));
+  EXPECT_THAT(Fails(2, "inspect " + graph + both), HasSubstr("--device is for the memory of pack"));
 }
 
 // Whatever is asked of a device that is not there, it is refused in the same words.

@@ -135,7 +135,8 @@ TEST_F(Golden, WrongUsage) {
   for (const char* targets : {"cuda:sm_80", "cuda:sm_80,sm_90a"}) {
     EXPECT_THAT(
         Fails(2, compile_ + values_ + golden_ + "--target " + targets + " -o " + package_),
-        HasSubstr("--golden runs the package on this processor: expected a --target such as"));
+        AllOf(HasSubstr("--golden runs the package on this processor: expected a --target such as"),
+              HasSubstr("--device that has it run elsewhere, such as emulator:sm_80")));
   }
   EXPECT_THAT(Fails(1, compile_ + golden_ + "-o " + package_),
               AllOf(HasSubstr("has no value"), HasSubstr("--checkpoint FILE")));

@@ -38,6 +38,13 @@ absl::StatusOr<SessionOptions> SessionOptionsOf(const std::string& device, int t
   if (absl::Status status = SetDevices(main, *named, make, &options); !status.ok()) {
     return OfDevice(status);
   }
+  options.find_device = [main, find = options.find_device](const std::string& name) {
+    absl::StatusOr<std::shared_ptr<Device>> found = find(name);
+    if (found.ok()) return found;
+    return absl::StatusOr<std::shared_ptr<Device>>(
+        Reworded(found.status(), absl::StrCat(found.status().message(), "; --device ", main, ",",
+                                              name, "=DEVICE puts another one in its place")));
+  };
   return options;
 }
 

@@ -14,7 +14,8 @@ namespace weft::cli {
 
 // Options of sessions on the devices of "cuda:0", or "cpu,cuda:0=emulator:sm_80": after commas
 // comes what stands for devices that nodes of the model are placed on, which goes into `named` as
-// well. SetDevices says which devices there are. Errors: OfDevice, and kUsage.
+// well. SetDevices says which devices there are; of one that is not, the error says how to put
+// another in its place. Errors: OfDevice, and kUsage.
 absl::StatusOr<SessionOptions> SessionOptionsOf(const std::string& device, int threads,
                                                 DeviceMaker make, DeviceNames* named);
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <map>
 #include <memory>
+#include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -11,6 +13,7 @@
 #include "proto/file.h"
 #include "proto/json_quote.h"
 #include "proto/safetensors.h"
+#include "runtime/package.h"
 #include "tools/common/compare.h"
 #include "tools/common/exit_code.h"
 #include "tools/common/not_finite.h"
@@ -67,7 +70,7 @@ std::string JsonOf(const Comparison& comparison) {
 
 }  // namespace
 
-absl::StatusOr<Golden> ReadGolden(const std::string& path, bool on_gpu) {
+absl::StatusOr<Golden> ReadGolden(const std::string& path, const std::string& device) {
   absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
   if (!bytes.ok()) return AsBadInput(bytes.status());
   absl::StatusOr<Container> container = Container::Open(*bytes);
@@ -84,13 +87,24 @@ absl::StatusOr<Golden> ReadGolden(const std::string& path, bool on_gpu) {
   }
   Golden golden;
   golden.signature = file->metadata[kSignature];
-  golden.tf32 = on_gpu && file->metadata.count(kTf32) > 0;
+  if (file->metadata.count(kTf32) > 0) {
+    const absl::StatusOr<bool> on_gpu = MayRunOnGpu(*bytes, device);
+    if (!on_gpu.ok()) return AsBadInput(on_gpu.status());
+    golden.tf32 = *on_gpu;
+  }
   for (const auto& [name, tensor] : file->tensors) {
     if (name.rfind(kIn, 0) == 0) golden.inputs[name.substr(sizeof(kIn) - 1)] = tensor;
     if (name.rfind(kOut, 0) == 0) golden.outputs[name.substr(sizeof(kOut) - 1)] = tensor;
   }
   if (golden.outputs.empty()) return AsBadInput(absl::InvalidArgumentError(remedy));
   return golden;
+}
+
+absl::StatusOr<bool> MayRunOnGpu(std::shared_ptr<const Bytes> package, const std::string& device) {
+  if (device != "cpu") return true;
+  const absl::StatusOr<std::set<std::string>> placed = DevicesOfPackage(std::move(package));
+  if (!placed.ok()) return placed.status();
+  return !placed->empty();
 }
 
 absl::StatusOr<std::string> WithGolden(std::string_view package, const Golden& golden) {

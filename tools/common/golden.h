@@ -2,6 +2,7 @@
 #ifndef WEFT_TOOLS_COMMON_GOLDEN_H_
 #define WEFT_TOOLS_COMMON_GOLDEN_H_
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "proto/file.h"
 #include "runtime/session.h"
 
 namespace weft::cli {
@@ -16,14 +18,18 @@ namespace weft::cli {
 struct Golden {
   std::string signature;
   NamedTensors inputs, outputs;
-  // Whether code for GPUs multiplies f32 in tf32, which keeps as many bits as f16.
+  // Whether code for a GPU that runs multiplies f32 in tf32, which keeps as many bits as f16.
   bool tf32 = false;
 };
 
 // Those in a package's section "golden". kBadInput where the file is damaged or the section holds
 // no outputs; kUsage where there is no such section, with how to make one.
-// `on_gpu`: whether they are for a run on one; elsewhere, nothing is multiplied in tf32.
-absl::StatusOr<Golden> ReadGolden(const std::string& path, bool on_gpu);
+// `device`: where they are for a run; on a processor alone, nothing is multiplied in tf32.
+absl::StatusOr<Golden> ReadGolden(const std::string& path, const std::string& device);
+
+// Whether code for a GPU may run where the package does on `device`, "cpu" or another one: there,
+// or on a device that nodes are placed on. Errors: DevicesOfPackage.
+absl::StatusOr<bool> MayRunOnGpu(std::shared_ptr<const Bytes> package, const std::string& device);
 
 // The package with such a section, in place of one that it had.
 absl::StatusOr<std::string> WithGolden(std::string_view package, const Golden& golden);

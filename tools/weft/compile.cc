@@ -25,6 +25,8 @@
 #include "proto/plan.pb.h"
 #include "proto/printable.h"
 #include "proto/suggest.h"
+#include "runtime/devices.h"
+#include "runtime/session.h"
 #include "tools/common/command_line.h"
 #include "tools/common/device_option.h"
 #include "tools/common/outputs.h"
@@ -43,7 +45,7 @@ const std::vector<std::string>& Kinds() {
 }
 
 struct Flags {
-  std::string model, out, emit, checkpoint, dump, matmul_precision, ptxas;
+  std::string model, out, emit, checkpoint, dump, matmul_precision, ptxas, device = "cpu";
   std::vector<std::string> targets, signatures, specialize, disabled_passes, golden;
   uint64_t memory_budget = 0;
   int threads = 0, memory_budget_threads = 1;
@@ -120,6 +122,45 @@ absl::StatusOr<std::vector<std::string>> TargetsOf(const std::vector<std::string
   return targets;
 }
 
+// The devices that nodes are placed on where the graph is compiled for these targets.
+std::set<std::string> PlacedOn(const Flags& flags, const Graph& graph,
+                               const std::vector<std::string>& targets) {
+  std::set<std::string> placed;
+  // What a GPU has no code for runs on the processor, so that may have a target in any case.
+  if (std::any_of(targets.begin(), targets.end(), IsGpu)) placed.insert("cpu");
+  if (!flags.ignore_devices) {
+    for (const auto& [device, node] : graph.Devices()) placed.insert(device);
+  }
+  return placed;
+}
+
+// What messages call it.
+std::string ModelText(const Flags& flags) {
+  return absl::StrCat(flags.model, flags.ignore_devices ? " (with --ignore-devices)" : "");
+}
+
+// Where --golden runs the package.
+absl::StatusOr<SessionOptions> GoldenSession(const Flags& flags, const Graph& graph,
+                                             const CompileOptions& options) {
+  DeviceNames named;
+  absl::StatusOr<SessionOptions> session =
+      SessionOptionsOf(flags.device, /*threads=*/0, MakeDevice, &named);
+  if (!session.ok()) return session;
+  const absl::Status known = CheckDeviceNames(
+      "--device", named, PlacedOn(flags, graph, options.targets), ModelText(flags));
+  if (!known.ok()) return known;
+  if (session->device->name() == "cpu" &&
+      std::none_of(options.targets.begin(), options.targets.end(),
+                   [](const std::string& target) { return absl::StartsWith(target, "cpu:"); })) {
+    return UsageError(
+        absl::StrCat("--golden runs the package on this processor: expected a --target such as "
+                     "cpu:x86-64-v3 as well, got ",
+                     absl::StrJoin(options.targets, ", "),
+                     "; or a --device that has it run elsewhere, such as emulator:sm_80"));
+  }
+  return session;
+}
+
 absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
                                          const std::string& kind, Progress& progress,
                                          absl::Status& dumped) {
@@ -135,15 +176,9 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
       TargetsOf(flags.targets, kind, &options.device_targets);
   if (!targets.ok()) return targets.status();
   options.targets = *std::move(targets);
-  // What a GPU has no code for runs on the processor, so that may have a target in any case.
-  std::set<std::string> placed;
-  if (std::any_of(options.targets.begin(), options.targets.end(), IsGpu)) placed.insert("cpu");
-  if (!flags.ignore_devices) {
-    for (const auto& [device, node] : graph.Devices()) placed.insert(device);
-  }
-  const absl::Status known = CheckDeviceNames(
-      "--target", options.device_targets, placed,
-      absl::StrCat(flags.model, flags.ignore_devices ? " (with --ignore-devices)" : ""));
+  const absl::Status known =
+      CheckDeviceNames("--target", options.device_targets, PlacedOn(flags, graph, options.targets),
+                       ModelText(flags));
   if (!known.ok()) return known;
   const bool has_gpu = std::any_of(options.targets.begin(), options.targets.end(), IsGpu) ||
                        std::any_of(options.device_targets.begin(), options.device_targets.end(),
@@ -152,14 +187,6 @@ absl::StatusOr<CompileOptions> OptionsOf(const Flags& flags, const Graph& graph,
     options.ptxas = flags.ptxas.empty() ? FindPtxas() : flags.ptxas == "none" ? "" : flags.ptxas;
   } else if (!flags.ptxas.empty()) {
     return UsageError("--ptxas is for packages with code for GPUs, such as --target cuda:sm_80");
-  }
-  if (!flags.golden.empty() &&
-      std::none_of(options.targets.begin(), options.targets.end(),
-                   [](const std::string& target) { return absl::StartsWith(target, "cpu:"); })) {
-    return UsageError(
-        absl::StrCat("--golden runs the package on this processor: expected a --target such as "
-                     "cpu:x86-64-v3 as well, got ",
-                     absl::StrJoin(options.targets, ", ")));
   }
   absl::StatusOr<std::set<std::string>> dimensions = std::set<std::string>();
   if (!flags.specialize.empty()) dimensions = OpenDimensions(graph);
@@ -281,8 +308,9 @@ void TellMachineCode(const PackageManifest& manifest, const std::string& ptxas) 
   }
 }
 
-absl::Status Emit(const Graph& graph, const CompileOptions& options, const Flags& flags,
-                  const std::string& kind, Progress& progress) {
+// `golden`: where --golden runs it.
+absl::Status Emit(const Graph& graph, const CompileOptions& options, const SessionOptions& golden,
+                  const Flags& flags, const std::string& kind, Progress& progress) {
   static const std::map<std::string, Artifact> kArtifacts = {{"object", Artifact::kObject},
                                                              {"shared", Artifact::kShared},
                                                              {"executable", Artifact::kExecutable}};
@@ -296,7 +324,7 @@ absl::Status Emit(const Graph& graph, const CompileOptions& options, const Flags
   if (!bytes.ok()) return Compiled(bytes.status(), flags);
   if (!flags.golden.empty()) {
     progress.Phase("reference outputs of " + FileName(flags.model));
-    bytes = AddGolden(graph, options, flags.golden, *bytes);
+    bytes = AddGolden(graph, options, golden, flags.golden, *bytes);
     if (!bytes.ok()) return bytes.status();
   }
   if (flags.out == "-") {
@@ -340,8 +368,11 @@ absl::Status Run(const Flags& flags) {
   std::optional<Progress> progress(std::in_place, "compiling " + FileName(flags.model));
   absl::StatusOr<CompileOptions> options = OptionsOf(flags, *graph, *kind, *progress, dumped);
   if (!options.ok()) return options.status();
+  absl::StatusOr<SessionOptions> golden = SessionOptions();
+  if (!flags.golden.empty()) golden = GoldenSession(flags, *graph, *options);
+  if (!golden.ok()) return golden.status();
   const auto start = std::chrono::steady_clock::now();
-  status = Emit(*graph, *options, flags, *kind, *progress);
+  status = Emit(*graph, *options, *golden, flags, *kind, *progress);
   progress.reset();
   if (status.ok()) status = dumped;
   if (!status.ok()) return status;
@@ -401,12 +432,16 @@ Command AddCompile(CLI::App& program) {
   AddRepeatable(app, "--specialize", flags->specialize,
                 "Code of its own for sizes of an open dimension, such as batch=1,32; repeatable")
       ->type_name("DIM=SIZES");
-  AddRepeatable(
+  CLI::Option* golden = AddRepeatable(
       app, "--golden", flags->golden,
       "package: inputs of the signature (predict, if there are more), NAME=FILE.npy or "
       "FILE.npz with all, to put into it with what the reference evaluators make of them, "
-      "which weft verify and weft-run --verify compare with; repeatable")
-      ->type_name("INPUT");
+      "which weft verify and weft-run --verify compare with; repeatable");
+  golden->type_name("INPUT");
+  AddDevice(app, flags->device);
+  app->get_option("--device")
+      ->description("Where --golden runs the package to check it; as for weft run")
+      ->needs(golden);
   AddMatmulPrecision(app, flags->matmul_precision);
   CLI::AsSizeValue size(/*kb_is_1000=*/false);
   size.description("");  // the option's says what is taken

@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "graph/interpreter.h"
+#include "proto/file.h"
+#include "runtime/device.h"
 #include "runtime/session.h"
 #include "tools/common/exit_code.h"
 #include "tools/common/golden.h"
@@ -15,9 +17,10 @@
 namespace weft::cli {
 
 absl::StatusOr<std::string> AddGolden(const Graph& graph, const CompileOptions& options,
+                                      const SessionOptions& here,
                                       const std::vector<std::string>& inputs,
                                       const std::string& package) {
-  absl::StatusOr<std::unique_ptr<Session>> session = Session::FromPackage(package);
+  absl::StatusOr<std::unique_ptr<Session>> session = Session::FromPackage(package, here);
   if (!session.ok()) {
     return Reworded(session.status(),
                     absl::StrCat("--golden runs the package here: ", session.status().message()));
@@ -39,6 +42,12 @@ absl::StatusOr<std::string> AddGolden(const Graph& graph, const CompileOptions& 
     return UsageError(absl::StrCat("signature '", golden.signature,
                                    "' has no outputs, so --golden has nothing to compare with"));
   }
+  const bool tf32 = options.matmul_precision == MatmulPrecision::kTf32;
+  if (tf32) {
+    absl::StatusOr<bool> on_gpu = MayRunOnGpu(Bytes::Of(package), std::string(here.device->name()));
+    if (!on_gpu.ok()) return on_gpu.status();
+    golden.tf32 = *on_gpu;
+  }
   std::string text;
   absl::Status agrees =
       CheckGolden(**session, golden, std::nullopt, /*json=*/false, "the compiled package", &text);
@@ -46,8 +55,8 @@ absl::StatusOr<std::string> AddGolden(const Graph& graph, const CompileOptions& 
     std::fputs(text.c_str(), stderr);
     return agrees;
   }
-  // This processor has none, and met the tolerance of f32.
-  golden.tf32 = options.matmul_precision == MatmulPrecision::kTf32;
+  // Also where a processor was to meet the tolerance of f32.
+  golden.tf32 = tf32;
   return WithGolden(package, golden);
 }
 

@@ -16,7 +16,9 @@
 #include "proto/file.h"
 #include "proto/printable.h"
 #include "proto/suggest.h"
+#include "runtime/devices.h"
 #include "tools/common/command_line.h"
+#include "tools/common/device_option.h"
 #include "tools/common/memory.h"
 #include "tools/common/outputs.h"
 #include "tools/progress/progress.h"
@@ -30,7 +32,7 @@ namespace weft::cli {
 namespace {
 
 struct Flags {
-  std::string model, format = "text", out, signature;
+  std::string model, format = "text", out, signature, device = "cpu";
   std::vector<std::string> sizes;
   int threads = 0;
   bool json = false, nodes = false;
@@ -170,15 +172,25 @@ absl::Status Run(const Flags& flags) {
     return UsageError(absl::StrCat("a package is shown as text or json, not as ", format,
                                    "; give the graph file it was made from"));
   }
-  if (!*package && flags.threads != 0) {
-    return UsageError(
-        "--threads is for the memory of packages; how a graph is run is not known before it is "
-        "compiled");
+  if (!*package && (flags.threads != 0 || flags.device != "cpu")) {
+    return UsageError(absl::StrCat(
+        flags.threads != 0 ? "--threads" : "--device",
+        " is for the memory of packages; how a graph is run is not known before it is compiled"));
+  }
+  SessionOptions session;
+  if (*package) {
+    DeviceNames named;
+    absl::StatusOr<SessionOptions> given =
+        SessionOptionsOf(flags.device, flags.threads, MakeDevice, &named);
+    if (!given.ok()) return given.status();
+    status = CheckDeviceNames(named, flags.model);
+    if (!status.ok()) return status;
+    session = *std::move(given);
   }
   std::optional<Progress> progress(std::in_place, "looking into " + FileName(flags.model));
   absl::StatusOr<std::string> text =
-      *package ? PackageText(flags.model, {flags.signature, flags.sizes, flags.threads,
-                                           format == "json", flags.nodes})
+      *package ? PackageText(flags.model, {flags.signature, flags.sizes, format == "json",
+                                           flags.nodes, std::move(session)})
                : GraphText(flags, format);
   progress.reset();
   if (!text.ok()) return text.status();
@@ -210,10 +222,14 @@ Command AddInspect(CLI::App& program) {
                   "Of a package: threads that its memory is for; 0: one per core")
       ->type_name("N")
       ->check(WholeNumber(0, kMaxThreads));
+  AddDevice(app, flags->device);
+  app->get_option("--device")
+      ->description("Of a package: devices that its memory is for; as for weft run");
   app->add_flag("--nodes", flags->nodes, "text: list every node; of a package, every step");
   app->add_flag("--json", flags->json, "The same as --format json");
   app->footer(
       "Examples: weft inspect digits.weft --size batch=32\n"
+      "          weft inspect digits.weftpkg --size batch=32 --device emulator:sm_80\n"
       "          weft inspect digits.weft --format html -o digits.html");
   return {app, [flags] { return Run(*flags); }};
 }

@@ -49,10 +49,8 @@ absl::Status SetDeviceTargets(const Graph& graph, const std::string& model,
   for (const auto& [name, node] : devices) {
     absl::StatusOr<std::shared_ptr<Device>> device = session.find_device(name);
     if (!device.ok()) {
-      return Reworded(OfDevice(device.status()),
-                      absl::StrCat(node, " is placed on '", name, "': ", device.status().message(),
-                                   "; --device ", std::string(session.device->name()), ",", name,
-                                   "=DEVICE puts another one in its place"));
+      return Reworded(OfDevice(device.status()), absl::StrCat(node, " is placed on '", name,
+                                                              "': ", device.status().message()));
     }
     const bool is_main = *device == session.device;
     const bool is_cpu = (*device)->name() == "cpu";

@@ -208,11 +208,23 @@ absl::StatusOr<int64_t> PeakBytes(Session& session, const Session::SignatureInfo
   return (*call)->peak_bytes();
 }
 
-int ThreadsOf(const PackageViewOptions& options) {
-  return options.threads > 0 ? options.threads : NumCores();
+// Those to look into the package with.
+SessionOptions SessionFor(const PackageViewOptions& options) {
+  SessionOptions session = options.session;
+  if (session.threads <= 0) session.threads = NumCores();
+  // That a device is not there, whatever the reason, is no fault of the package.
+  if (session.find_device != nullptr) {
+    session.find_device = [find = options.session.find_device](const std::string& name) {
+      absl::StatusOr<std::shared_ptr<Device>> device = find(name);
+      if (device.ok()) return device;
+      return absl::StatusOr<std::shared_ptr<Device>>(
+          absl::FailedPreconditionError(device.status().message()));
+    };
+  }
+  return session;
 }
 
-// What each signature needs on this machine, where the session has so many threads. Where a size
+// What each signature needs on the session's devices, of so many threads. Where a size
 // that was asked for cannot be, that is an error; where it is one that was taken for granted, the
 // signature is shown with the reason.
 absl::Status AddMemory(Session& session, const std::vector<Session::SignatureInfo>& signatures,
@@ -345,10 +357,9 @@ absl::StatusOr<std::string> PackageText(const std::string& path,
   if (!ParseMessage(*section, &manifest)) {
     return AsBadInput(absl::InvalidArgumentError(absl::StrCat(path, ": the manifest is damaged")));
   }
-  // What is shown is verified, unless the package is for another machine or a later runtime: such
+  // What is shown is verified, unless the package is for other devices or a later runtime: such
   // a one is shown without what it needs here.
-  SessionOptions session_options;
-  session_options.threads = ThreadsOf(options);
+  const SessionOptions session_options = SessionFor(options);
   absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(path, session_options);
   if (!session.ok() && !absl::IsFailedPrecondition(session.status())) {
     return AsBadInput(session.status());

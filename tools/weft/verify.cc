@@ -50,7 +50,7 @@ absl::StatusOr<Golden> Carried(const Flags& flags) {
                                    " is a graph, which carries no golden values; give "
                                    "--inputs and --expected"));
   }
-  absl::StatusOr<Golden> golden = ReadGolden(flags.model, flags.device != "cpu");
+  absl::StatusOr<Golden> golden = ReadGolden(flags.model, flags.device);
   if (!golden.ok()) {
     return Reworded(golden.status(),
                     absl::StrCat(golden.status().message(), ", or give --inputs and --expected"));
