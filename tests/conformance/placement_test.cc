@@ -1,7 +1,6 @@
 // Random programs whose nodes and variables are placed on several devices give exactly what the
 // reference evaluator gives, which takes no notice of devices; so do random graphs and their
 // gradients, within rounding. A failure names the seed.
-#include <cmath>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -12,13 +11,14 @@
 #include "compiler/api.h"
 #include "compiler/pass_runner.h"
 #include "gtest/gtest.h"
-#include "proto/container.h"
 #include "proto/graph.pb.h"
 #include "proto/plan.pb.h"
 #include "runtime/devices.h"
 #include "runtime/session.h"
 #include "runtime/testing/far_device.h"
+#include "tests/conformance/check_graph.h"
 #include "tests/conformance/check_program.h"
+#include "tests/conformance/manifest.h"
 #include "tests/conformance/random_graph.h"
 #include "tests/conformance/random_program.h"
 
@@ -85,10 +85,8 @@ struct Work {
   int crossings = 0;
 };
 void Count(const std::string& package, Work* work) {
-  const auto container = Container::Open(Bytes::Of(package));
-  ASSERT_TRUE(container.ok()) << container.status();
-  PackageManifest manifest;
-  ASSERT_TRUE(manifest.ParseFromString(std::string(*container->Section("manifest"))));
+  const PackageManifest manifest = ManifestOf(package);
+  ASSERT_GT(manifest.targets_size(), 0);
   for (const Plan& plan : manifest.targets(0).plans()) {
     for (const Block& block : plan.blocks()) {
       for (const Step& step : block.steps()) {
@@ -133,34 +131,13 @@ void CompareProgram(uint64_t seed, const Devices& devices, Work* work,
   ExpectRunsOfReference(**session, program, open);
 }
 
-void ExpectNear(const HostTensor& compiled, const HostTensor& reference, const std::string& what) {
-  ASSERT_EQ(compiled.shape(), reference.shape()) << what;
-  double largest = 1e-3;
-  for (float v : reference.values<float>()) largest = std::max<double>(largest, std::fabs(v));
-  for (int64_t i = 0; i < reference.num_elements(); ++i) {
-    const double x = compiled.values<float>()[i], y = reference.values<float>()[i];
-    // As in random_graph_test.
-    ASSERT_LE(std::fabs(x - y), 2e-4 * largest) << what << " " << i << " is " << x << ", not " << y;
-  }
-}
-
 void CompareGraph(uint64_t seed, const Devices& devices, Work* work) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   const RandomGraph random = MakeRandomGraph(seed, 25, seed % 2 == 0);
   const Graph graph = Scatter(random.graph, devices, seed);
   const auto session = Open(graph, devices, {}, work);
   ASSERT_TRUE(session.ok()) << session.status();
-  Interpreter interpreter(random.graph);
-  for (const auto& signature : (*session)->Signatures()) {
-    const auto reference = interpreter.RunSignature(signature.name, random.feeds);
-    ASSERT_TRUE(reference.ok()) << reference.status();
-    const auto compiled =
-        (*session)->Run(signature.name, FeedsOf(**session, signature.name, random.feeds));
-    ASSERT_TRUE(compiled.ok()) << compiled.status();
-    for (const auto& [name, value] : *reference) {
-      ExpectNear(compiled->at(name), value, signature.name + " " + name);
-    }
-  }
+  ExpectNearReference(**session, random);
 }
 
 // That there was work for all of them, and much to hand over.
@@ -170,26 +147,18 @@ void ExpectSpread(const Work& work, size_t devices) {
   EXPECT_GT(work.crossings, 20);
 }
 
-TEST(Placement, ProgramsOnThreeDevices) {
-  const Devices devices = FarOnes();
+// Programs of these seeds, on all of the devices.
+void ComparePrograms(uint64_t first, uint64_t last, const Devices& devices) {
   Work work;
-  for (uint64_t seed = 1; seed <= 40; ++seed) CompareProgram(seed, devices, &work);
-  ExpectSpread(work, 3);
+  for (uint64_t seed = first; seed <= last; ++seed) CompareProgram(seed, devices, &work);
+  ExpectSpread(work, 1 + devices.others.size());
 }
 
-TEST(Placement, ProgramsThatBeginElsewhere) {
-  const Devices devices = FarFromHere();
-  Work work;
-  for (uint64_t seed = 101; seed <= 120; ++seed) CompareProgram(seed, devices, &work);
-  ExpectSpread(work, 3);
-}
+TEST(Placement, ProgramsOnThreeDevices) { ComparePrograms(1, 40, FarOnes()); }
 
-TEST(Placement, ProgramsOnAProcessorAndAGpu) {
-  const Devices devices = Emulated();
-  Work work;
-  for (uint64_t seed = 201; seed <= 210; ++seed) CompareProgram(seed, devices, &work);
-  ExpectSpread(work, 2);
-}
+TEST(Placement, ProgramsThatBeginElsewhere) { ComparePrograms(101, 120, FarFromHere()); }
+
+TEST(Placement, ProgramsOnAProcessorAndAGpu) { ComparePrograms(201, 210, Emulated()); }
 
 TEST(Placement, EachPassMayBeLeftOut) {
   const Devices devices = FarOnes();

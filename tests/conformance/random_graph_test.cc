@@ -2,35 +2,19 @@
 // left out. A failure names the seed: MakeRandomGraph(seed, nodes, open) makes the graph again.
 #include "tests/conformance/random_graph.h"
 
-#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "compiler/api.h"
 #include "compiler/pass_runner.h"
-#include "graph/reference/elementwise.h"
 #include "gtest/gtest.h"
 #include "runtime/session.h"
+#include "tests/conformance/check_graph.h"
 #include "tests/conformance/targets.h"
 
 namespace weft {
 namespace {
-
-// Errors of f32 through some dozens of ops, of which each is off by a few units in the last place.
-constexpr double kTolerance = 2e-4;
-
-void ExpectNear(const HostTensor& compiled, const HostTensor& reference, const std::string& what) {
-  ASSERT_EQ(compiled.shape(), reference.shape()) << what;
-  double largest = 1e-3;
-  for (float v : reference.values<float>()) largest = std::max<double>(largest, std::fabs(v));
-  for (int64_t i = 0; i < reference.num_elements(); ++i) {
-    const double x = compiled.values<float>()[i], y = reference.values<float>()[i];
-    if (std::fabs(x - y) <= kTolerance * largest) continue;
-    ADD_FAILURE() << what << ": element " << i << " is " << x << ", the reference " << y;
-    return;
-  }
-}
 
 void Compare(uint64_t seed, int num_nodes, bool open, const CompileOptions& options) {
   SCOPED_TRACE("seed " + std::to_string(seed) + ", " + std::to_string(num_nodes) + " nodes" +
@@ -42,18 +26,7 @@ void Compare(uint64_t seed, int num_nodes, bool open, const CompileOptions& opti
   ASSERT_TRUE(package.ok()) << package.status();
   const auto session = Session::FromPackage(*package, {.threads = 2, .device = DeviceOfTest()});
   ASSERT_TRUE(session.ok()) << session.status();
-  Interpreter interpreter(random.graph);
-  for (const auto& signature : (*session)->Signatures()) {
-    NamedTensors feeds;
-    for (const auto& input : signature.inputs) feeds[input.name] = random.feeds.at(input.name);
-    const auto reference = interpreter.RunSignature(signature.name, random.feeds);
-    ASSERT_TRUE(reference.ok()) << reference.status();
-    const auto compiled = (*session)->Run(signature.name, feeds);
-    ASSERT_TRUE(compiled.ok()) << compiled.status();
-    for (const auto& [name, value] : *reference) {
-      ExpectNear(compiled->at(name), value, signature.name + " " + name);
-    }
-  }
+  ExpectNearReference(**session, random);
 }
 
 // So many seeds from `first` on, or fewer on an emulated GPU.

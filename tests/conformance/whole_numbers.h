@@ -15,6 +15,7 @@
 #include "proto/container.h"
 #include "proto/plan.pb.h"
 #include "runtime/session.h"
+#include "tests/conformance/manifest.h"
 #include "tests/conformance/targets.h"
 
 namespace weft {
@@ -63,8 +64,7 @@ inline Launches LaunchesOf(const Graph& graph) {
   EXPECT_TRUE(package.ok()) << package.status();
   const auto container = Container::Open(Bytes::Of(*package));
   EXPECT_TRUE(container.ok()) << container.status();
-  PackageManifest manifest;
-  EXPECT_TRUE(manifest.ParseFromString(std::string(*container->Section("manifest"))));
+  const PackageManifest manifest = ManifestOf(*container);
   Launches launches;
   launches.code = std::string(*container->Section(manifest.targets(0).code_section()));
   const Plan& plan = manifest.targets(0).plans(0);

@@ -20,7 +20,9 @@
 #include "runtime/devices.h"
 #include "runtime/ptx_emulator/emulator_device.h"
 #include "runtime/session.h"
+#include "tests/conformance/manifest.h"
 #include "tests/conformance/targets.h"
+#include "tests/contracts/near.h"
 #include "tests/contracts/small_network.h"
 
 namespace weft {
@@ -43,19 +45,6 @@ std::string PackageFor(const Graph& graph, const std::vector<std::string>& targe
 absl::StatusOr<std::unique_ptr<Session>> Open(const std::string& package,
                                               std::shared_ptr<Device> device = nullptr) {
   return Session::FromPackage(package, {.threads = 1, .device = std::move(device)});
-}
-
-void ExpectNear(const HostTensor& a, const HostTensor& b, double tolerance,
-                const std::string& what) {
-  ASSERT_EQ(a.shape(), b.shape()) << what;
-  if (a.dtype() != DataType::kF32) {
-    EXPECT_EQ(a.ToString(1 << 12), b.ToString(1 << 12)) << what;
-    return;
-  }
-  for (int64_t i = 0; i < a.num_elements(); ++i) {
-    const double x = a.values<float>()[i], y = b.values<float>()[i];
-    ASSERT_LE(std::fabs(x - y), tolerance * std::max(1.0, std::fabs(y))) << what << " " << i;
-  }
 }
 
 // With one host thread, and with several that run the blocks of a launch at once.
@@ -131,13 +120,6 @@ TEST(Devices, PackagesForOthersAreRefused) {
   EXPECT_TRUE(Open(for_gpu, Emulator("sm_90")).ok());
   EXPECT_THAT(std::string(MakeDevice("gpu", 1).status().message()),
               AllOf(HasSubstr("'gpu'"), HasSubstr("emulator:sm_80")));
-}
-
-PackageManifest ManifestOf(const std::string& package) {
-  PackageManifest manifest;
-  const Container container = *Container::Open(Bytes::Of(package));
-  EXPECT_TRUE(manifest.ParseFromString(std::string(*container.Section("manifest"))));
-  return manifest;
 }
 
 // Products on sm_90a whose kernels take tensor maps: an older runtime, which would launch them
@@ -226,8 +208,7 @@ std::string Changed(const std::string& package,
                     const std::function<void(PackageManifest&, std::string&)>& change) {
   const auto container = Container::Open(Bytes::Of(package));
   EXPECT_TRUE(container.ok()) << container.status();
-  PackageManifest manifest;
-  EXPECT_TRUE(manifest.ParseFromString(std::string(container->Section("manifest").value())));
+  PackageManifest manifest = ManifestOf(*container);
   std::string code(container->Section("code.sm_80").value());
   change(manifest, code);
   const std::string bytes = manifest.SerializeAsString();

@@ -25,6 +25,8 @@
 #include "runtime/devices.h"
 #include "runtime/session.h"
 #include "runtime/testing/far_device.h"
+#include "tests/conformance/manifest.h"
+#include "tests/contracts/near.h"
 
 namespace weft {
 namespace {
@@ -38,6 +40,8 @@ using ::testing::Not;
 using ::testing::Pair;
 
 constexpr char kGpu[] = "cuda:0", kGpuTarget[] = "cuda:sm_80";
+// Sums are added up in another order there.
+constexpr double kTolerance = 1e-4;
 
 HostTensor Ramp(const std::vector<int64_t>& shape, float step) {
   HostTensor tensor = *HostTensor::Create(DataType::kF32, shape);
@@ -82,13 +86,6 @@ std::string Package(const Graph& graph, const std::map<std::string, std::string>
   return CompilePackage(graph, options).value();
 }
 
-PackageManifest ManifestOf(const std::string& package) {
-  PackageManifest manifest;
-  const auto container = Container::Open(Bytes::Of(package));
-  EXPECT_TRUE(manifest.ParseFromString(std::string(*container->Section("manifest"))));
-  return manifest;
-}
-
 // A session here, with one device of another name.
 SessionOptions With(std::shared_ptr<Device> device, const std::string& named = kGpu) {
   SessionOptions options;
@@ -104,18 +101,6 @@ std::shared_ptr<Device> Emulator(const std::string& name = "emulator:sm_80") {
   return MakeDevice(name, 1).value();
 }
 
-void ExpectNear(const HostTensor& a, const HostTensor& b, const std::string& what) {
-  ASSERT_EQ(a.shape(), b.shape()) << what;
-  if (a.dtype() != DataType::kF32) {
-    EXPECT_EQ(a.ToString(1 << 12), b.ToString(1 << 12)) << what;
-    return;
-  }
-  for (int64_t i = 0; i < a.num_elements(); ++i) {
-    const double x = a.values<float>()[i], y = b.values<float>()[i];
-    ASSERT_LE(std::fabs(x - y), 1e-4 * std::max(1.0, std::fabs(y))) << what << " " << i;
-  }
-}
-
 void ExpectEqualRuns(Session& a, Session& b) {
   for (Session* session : {&a, &b}) {
     const absl::Status init = session->Run("init", {}).status();
@@ -126,19 +111,20 @@ void ExpectEqualRuns(Session& a, Session& b) {
     const auto x = a.Run("train_step", Feeds(batch)), y = b.Run("train_step", Feeds(batch));
     ASSERT_TRUE(x.ok()) << x.status();
     ASSERT_TRUE(y.ok()) << y.status();
-    ExpectNear(x->at("loss"), y->at("loss"), "loss");
+    ExpectNear(x->at("loss"), y->at("loss"), kTolerance, "loss");
     last = x->at("loss").values<float>()[0];
     if (first == 0) first = last;
   }
   EXPECT_LT(last, first);
   const auto expected = b.GetVariables(), variables = a.GetVariables();
   ASSERT_TRUE(variables.ok()) << variables.status();
-  for (const auto& [name, value] : *expected) ExpectNear(variables->at(name), value, name);
+  for (const auto& [name, value] : *expected)
+    ExpectNear(variables->at(name), value, kTolerance, name);
   NamedTensors feeds = Feeds(4);
   feeds.erase("target");
   const auto x = a.Run("predict", feeds), y = b.Run("predict", feeds);
   ASSERT_TRUE(x.ok()) << x.status();
-  for (const auto& [name, value] : *y) ExpectNear(x->at(name), value, name);
+  for (const auto& [name, value] : *y) ExpectNear(x->at(name), value, kTolerance, name);
 }
 
 TEST(SeveralDevices, TrainingAgreesWithOneDevice) {
@@ -154,7 +140,7 @@ TEST(SeveralDevices, TrainingAgreesWithOneDevice) {
   ASSERT_TRUE((*both)->SaveCheckpoint(path).ok());
   const auto again = Session::FromPackage(package, With(Emulator()));
   ASSERT_TRUE((*again)->RestoreCheckpoint(path).ok());
-  ExpectNear(*(*again)->GetVariable("w1"), *(*both)->GetVariable("w1"), "w1");
+  ExpectNear(*(*again)->GetVariable("w1"), *(*both)->GetVariable("w1"), kTolerance, "w1");
 
   // The same by a session with a compiler, and where the session itself runs on the GPU.
   CompileOptions compile;
@@ -221,7 +207,7 @@ TEST(SeveralDevices, FrozenVariablesGoWhereTheyAreRead) {
     feeds.erase("target");
     const auto x = (*both)->Run("predict", feeds), y = (*here)->Run("predict", feeds);
     ASSERT_TRUE(x.ok()) << x.status();
-    for (const auto& [name, value] : *y) ExpectNear(x->at(name), value, name);
+    for (const auto& [name, value] : *y) ExpectNear(x->at(name), value, kTolerance, name);
   }
 }
 
