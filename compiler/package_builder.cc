@@ -492,13 +492,19 @@ class Builder : public PackageBuilder {
         needed = *peak;
         held = HeldAtPeak(profile);
       }
-      // Nothing helps any more, or not enough.
-      if (attempt == kMaxAttempts || (attempt > 0 && profile.peak_bytes > budget.bytes)) {
+      if (budget.bytes == kAsLittleAsCanBe || !Recomputes()) {
         return OverBudget(plan, target, needed, held);
       }
-      const double ratio = static_cast<double>(options_.memory_budget) / static_cast<double>(*peak);
-      budget.bytes = std::max<int64_t>(
-          1, static_cast<int64_t>(ratio * static_cast<double>(profile.peak_bytes)));
+      // Rounds that aim high may stop above what others reach, which compute more again at once.
+      if (attempt == kMaxAttempts || (attempt > 0 && profile.peak_bytes > budget.bytes)) {
+        budget.bytes = kAsLittleAsCanBe;
+      } else {
+        const double ratio =
+            static_cast<double>(options_.memory_budget) / static_cast<double>(*peak);
+        budget.bytes = std::max<int64_t>(
+            kAsLittleAsCanBe,
+            static_cast<int64_t>(ratio * static_cast<double>(profile.peak_bytes)));
+      }
       function = LowerWithin(plan, targets, budget, module, nodes_on_cpu);
       if (!function.ok()) return function;
     }
@@ -601,8 +607,10 @@ class Builder : public PackageBuilder {
     return LinkImage(*objects);
   }
 
-  // Plans are made up to so many times to meet a memory budget.
+  // Plans are made up to so many times to meet a memory budget, and once more with all that helps
+  // computed again: then passes aim at this.
   static constexpr int kMaxAttempts = 5;
+  static constexpr int64_t kAsLittleAsCanBe = 1;
   // Nodes named where a budget is missed.
   static constexpr size_t kMaxNamed = 8;
 
