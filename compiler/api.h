@@ -59,7 +59,9 @@ struct CompileOptions {
   // An error where it is kTf32 and none of `targets` has that.
   MatmulPrecision matmul_precision = MatmulPrecision::kF32;
   // Bytes that the arena of a plan, and on a processor the scratch of `memory_budget_threads` (1 to
-  // 1024), may take (0: no limit): the certificate, Call::peak_bytes of a session with so many.
+  // 1024), may take (0: no limit): the certificate, Call::peak_bytes of a session with so many. Of
+  // a plan for several devices, what it takes on the one that `targets` are for; then, what has no
+  // code for a GPU is an error.
   // Where a plan needs more, values are computed again instead of being kept; where that is not
   // enough, the error (ResourceExhausted) says by how much, and which nodes hold the memory. An
   // open dimension counts as the largest of its sizes in `specialize`, or as 64.

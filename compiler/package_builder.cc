@@ -389,11 +389,6 @@ class Builder : public PackageBuilder {
     if (targets.placed.size() >= WEFT_MAX_DEVICES) {
       return absl::InvalidArgumentError(TooMany(targets, ""));
     }
-    if (!targets.placed.empty() && options_.memory_budget != 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "expected no memory_budget where nodes are on several devices, got ",
-          options_.memory_budget, "; leave it out, or have devices ignored (ignore_devices)"));
-    }
     return targets;
   }
 
@@ -477,14 +472,13 @@ class Builder : public PackageBuilder {
     absl::StatusOr<mlir::func::FuncOp> function =
         LowerWithin(plan, targets, budget, module, nodes_on_cpu);
     if (!function.ok() || options_.memory_budget == 0) return function;
-    const Target& target = targets.main;
     // The budget is for the certificate, while passes estimate, so they aim at what by experience
     // makes the certificate right.
     budget.sizes = plan.budget_sizes;
     int64_t needed = 0;
     std::string held;
     for (int attempt = 0;; ++attempt) {
-      absl::StatusOr<int64_t> peak = Certificate(*function, target, budget.sizes);
+      absl::StatusOr<int64_t> peak = Certificate(*function, targets, budget.sizes);
       if (!peak.ok()) return peak.status();
       if (*peak <= options_.memory_budget) return function;
       const MemoryProfile profile = ProfileMemory(*function, budget.sizes);
@@ -493,7 +487,7 @@ class Builder : public PackageBuilder {
         held = HeldAtPeak(profile);
       }
       if (budget.bytes == kAsLittleAsCanBe || !Recomputes()) {
-        return OverBudget(plan, target, needed, held);
+        return OverBudget(plan, targets, needed, held);
       }
       // Rounds that aim high may stop above what others reach, which compute more again at once.
       if (attempt == kMaxAttempts || (attempt > 0 && profile.peak_bytes > budget.bytes)) {
@@ -645,16 +639,16 @@ class Builder : public PackageBuilder {
     return sizes;
   }
 
-  // Of a plan that is made to see how much memory it needs.
-  absl::StatusOr<int64_t> Certificate(mlir::func::FuncOp function, const Target& target,
+  // Of a plan that is made to see how much memory it needs, on the main device.
+  absl::StatusOr<int64_t> Certificate(mlir::func::FuncOp function, const DeviceTargets& targets,
                                       const std::map<std::string, int64_t>& sizes) {
-    const DeviceKernels kernels(&context_, target, /*merge=*/true);
+    const DeviceKernels kernels(&context_, targets, /*merge=*/true);
     ConstantPool constants;
     absl::StatusOr<Plan> built =
-        BuildPlan(function, StorageOptionsOf(options_), table_, target, kernels.sets, constants);
+        BuildPlan(function, StorageOptionsOf(options_), table_, targets, kernels.sets, constants);
     if (!built.ok()) return built.status();
     const int scratch_copies =
-        target.kind == Target::Kind::kCuda ? 0 : options_.memory_budget_threads;
+        targets.main.kind == Target::Kind::kCuda ? 0 : options_.memory_budget_threads;
     absl::StatusOr<int64_t> peak = PeakBytes(*built, sizes, scratch_copies);
     if (peak.ok()) return peak;
     // Sizes that nobody may have named.
@@ -686,17 +680,18 @@ class Builder : public PackageBuilder {
     return held;
   }
 
-  absl::Status OverBudget(const PlanSource& plan, const Target& target, int64_t needed,
+  absl::Status OverBudget(const PlanSource& plan, const DeviceTargets& targets, int64_t needed,
                           const std::string& held) {
     const std::string at = AtSizes(plan.budget_sizes);
     const int threads = options_.memory_budget_threads;
     const std::string with =
-        target.kind == Target::Kind::kCuda
+        targets.main.kind == Target::Kind::kCuda
             ? ""
             : absl::StrCat(", with the scratch of ", threads, " thread", threads == 1 ? "" : "s");
     return absl::ResourceExhaustedError(
         absl::StrCat("signature '", plan.name, "': expected at most ", options_.memory_budget,
-                     " bytes (the memory budget), needs ", needed, ", ",
+                     " bytes (the memory budget), needs ", needed,
+                     targets.placed.empty() ? "" : " on the device of " + targets.main.name, ", ",
                      needed - options_.memory_budget, " more, with ",
                      Recomputes() ? "all computed again that helps"
                                   : "nothing computed again (no rematerialize)",

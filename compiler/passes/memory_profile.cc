@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "compiler/passes/op_kinds.h"
+#include "compiler/passes/place.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
@@ -43,7 +44,8 @@ MemoryProfile ProfileBlock(mlir::Block& block, const DimSizes& sizes) {
     if (llvm::isa<plan::FusionOp, plan::TransferOp, ir::WhileOp, ir::CondOp>(op)) {
       for (mlir::Value result : op.getResults()) {
         index[result] = profile.values.size();
-        profile.values.push_back({result, BytesAt(result, sizes), position, position, {}});
+        const int64_t bytes = DeviceOfValue(result).empty() ? BytesAt(result, sizes) : 0;
+        profile.values.push_back({result, bytes, position, position, {}});
       }
     }
     ++position;

@@ -39,7 +39,8 @@ struct MemoryProfile {
 
 // Of a function of fusions. Positions are those of ops in the function's block; what bodies of
 // loops and branches need counts at the op that has them. Arguments, constants and results of the
-// function are not counted: they are not the arena's.
+// function are not counted: they are not the arena's. Nor is what lies on other devices than the
+// main one, which the function tells after AssignDevices.
 MemoryProfile ProfileMemory(mlir::func::FuncOp function, const DimSizes& sizes);
 
 }  // namespace weft

@@ -1,5 +1,6 @@
 #include "compiler/plan/peak.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,7 +16,11 @@ namespace weft {
 absl::StatusOr<int64_t> PeakBytes(const Plan& plan, const std::map<std::string, int64_t>& sizes,
                                   int scratch_copies) {
   // Where kernels and constants lie is not known yet, and does not matter.
-  const auto tables = PlanTables::Build(plan, {UINT64_MAX}, UINT64_MAX);
+  uint32_t last_device = 0;
+  for (const Buffer& buffer : plan.buffers()) last_device = std::max(last_device, buffer.device());
+  for (const Kernel& kernel : plan.kernels()) last_device = std::max(last_device, kernel.device());
+  const auto tables = PlanTables::Build(
+      plan, std::vector<uint64_t>(size_t{last_device} + 1, UINT64_MAX), UINT64_MAX);
   if (!tables.ok()) return tables.status();
   const WeftPlan& table = (*tables)->plan();
   std::vector<int64_t> symbols;

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cinttypes>
 #include <cmath>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <set>
@@ -342,11 +345,6 @@ TEST(SeveralDevices, WhatIsMissingIsNamed) {
       AllOf(HasSubstr("placed on 'cuda:0'"), HasSubstr("newer than cuda:sm_70"),
             HasSubstr("--target cuda:0=cuda:sm_70")));
   CompileOptions options;
-  options.device_targets = {{kGpu, kGpuTarget}};
-  options.memory_budget = 1 << 20;
-  EXPECT_THAT(std::string(CompilePackage(graph, options).status().message()),
-              HasSubstr("no memory_budget"));
-  options.memory_budget = 0;
   options.device_targets = {{"gpu", kGpuTarget}};
   EXPECT_THAT(std::string(CompilePackage(graph, options).status().message()),
               AllOf(HasSubstr("'cpu' or 'cuda:0'"), HasSubstr("got 'gpu'")));
@@ -557,6 +555,64 @@ TEST(SeveralDevices, TheCertificateCountsWhatCrossesOnTheHost) {
   EXPECT_TRUE(open(other, apart)->Prepare("run", {{1001}}).ok());
   const absl::Status refused = open(other, apart - 1)->Prepare("run", {{1001}}).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted) << refused;
+}
+
+// A budget is for the device that the targets are for, where values are computed again; what is
+// elsewhere does not count.
+TEST(SeveralDevices, AMemoryBudgetIsForTheMainDevice) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {64, 64});
+  Variable v = graph.AddVariable("v", Ramp({64, 64}, 0.1f));
+  Tensor there;
+  {
+    const ScopeGuard scope = graph.WithDevice(kGpu);
+    there = Tanh(MatMul(x, x));
+    for (int i = 0; i < 4; ++i) there = Tanh(MatMul(there, there)) + there;
+  }
+  Tensor y = there + v.Read();
+  for (int i = 0; i < 6; ++i) y = Tanh(Exp(Tanh(y) * 0.1)) * 0.5;
+  Tensor loss = Mean(MatMul(y, y));
+  graph.AddSignature("step", {{"loss", loss}}, Sgd(graph, {}).Minimize(loss));
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  CompileOptions options;
+  options.targets = {"cpu:x86-64-v3"};
+  options.device_targets = {{kGpu, "cpu:x86-64-v3"}};
+  const auto package = CompilePackage(graph, options);
+  ASSERT_TRUE(package.ok()) << package.status();
+  options.memory_budget = 1;
+  const auto needed = [&](const std::vector<std::string>& disabled) {
+    options.disabled_passes = disabled;
+    const std::string message(CompilePackage(graph, options).status().message());
+    EXPECT_THAT(message, HasSubstr(" on the device of cpu:x86-64-v3, "));
+    int64_t bytes = 0;
+    EXPECT_EQ(std::sscanf(message.c_str() + std::min(message.size(), message.find("needs ")),
+                          "needs %" SCNd64, &bytes),
+              1)
+        << message;
+    return bytes;
+  };
+  const int64_t all = needed({"rematerialize"}), least = needed({});
+  EXPECT_LT(least, all);
+  options.disabled_passes = {};
+  options.memory_budget = (least + all) / 2;
+  const auto within = CompilePackage(graph, options);
+  ASSERT_TRUE(within.ok()) << within.status();
+  const auto far = std::make_shared<FarDevice>();
+  const NamedTensors feeds = {{"x", Ramp({64, 64}, 0.01f)}};
+  const auto a = Session::FromPackage(*package, With(far)).value(),
+             b = Session::FromPackage(*within, With(far)).value();
+  // Of both devices together.
+  EXPECT_GT((*a->Prepare("step", {{64, 64}}))->peak_bytes(), all);
+  EXPECT_LT((*b->Prepare("step", {{64, 64}}))->peak_bytes(),
+            (*a->Prepare("step", {{64, 64}}))->peak_bytes());
+  for (Session* session : {a.get(), b.get()}) ASSERT_TRUE(session->Run("init", {}).ok());
+  for (int i = 0; i < 3; ++i) {
+    const auto first = a->Run("step", feeds), second = b->Run("step", feeds);
+    ASSERT_TRUE(first.ok()) << first.status();
+    ASSERT_TRUE(second.ok()) << second.status();
+    ExpectNear(second->at("loss"), first->at("loss"), kTolerance, "loss");
+  }
+  ExpectNear(*b->GetVariable("v"), *a->GetVariable("v"), kTolerance, "v");
 }
 
 // Nobody knows what variables hold where one of the devices failed.

@@ -450,7 +450,8 @@ Command AddCompile(CLI::App& program) {
              "--memory-budget", flags->memory_budget,
              "Bytes that arena and scratch may take, such as 64MiB: where a signature needs more, "
              "values are computed again instead of being kept. An open size counts as the largest "
-             "that --specialize names, or as 64. No limit if not given")
+             "that --specialize names, or as 64. Of several devices, on that of the --target "
+             "without a name. No limit if not given")
           ->type_name("BYTES")
           ->transform(size)
           ->check(WholeNumber(1));
