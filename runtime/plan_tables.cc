@@ -282,10 +282,28 @@ class PlanTablesBuilder {
         if (map.rank < KernelMap::kMaxRank) map.box[map.rank] = size;
         ++map.rank;
       }
-      const char* problem = CheckKernelMap(map);
+      const char* problem = SetImages(stated, &map)
+                                ? CheckKernelMap(map)
+                                : "a box, corners and strides of windows, 2 each";
       if (problem != nullptr) return Fail("expected a tensor map with ", problem);
       maps.push_back(map);
     }
+  }
+
+  // Where the map is of images. False where it has a part of what says so.
+  static bool SetImages(const TensorMapParameter& stated, KernelMap* map) {
+    const int lower = stated.lower_corner_size(), upper = stated.upper_corner_size(),
+              strides = stated.element_strides_size();
+    if (lower + upper + strides == 0) return true;
+    if (map->rank != 2 || lower != 2 || upper != 2 || strides != 2) return false;
+    map->rank = KernelMap::kRankOfImages;
+    for (int i = 0; i < 2; ++i) {
+      const auto at = static_cast<size_t>(i);
+      map->lower_corner[at] = stated.lower_corner(i);
+      map->upper_corner[at] = stated.upper_corner(i);
+      map->element_strides[at] = stated.element_strides(i);
+    }
+    return map->of_images();
   }
 
   // The launch has what its kernel's tensor maps are of.

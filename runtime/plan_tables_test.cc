@@ -168,6 +168,66 @@ TEST(PlanTables, TensorMaps) {
               HasSubstr("has fewer sizes than the tensor maps of its kernel"));
 }
 
+// And one that copies windows of images.
+TEST(PlanTables, TensorMapsOfImages) {
+  plan_testing::PlanBuilder b("maps");
+  const plan_testing::Dim size = b.Static(512);
+  const uint32_t x = b.Input("x", DataType::kF32, {size}),
+                 y = b.Output("y", DataType::kF32, {size});
+  const uint32_t kernel = b.Kernel("windows", 0), eight = b.Constant(8), four = b.Constant(4),
+                 pixel = b.Constant(32), line = b.Constant(256), image = b.Constant(1024);
+  b.Launch(0, kernel, {x, y}, {eight, eight, four, four, pixel, line, image}, b.Constant(8));
+  Kernel& made = *b.plan().mutable_kernels(static_cast<int>(kernel));
+  made.set_block_threads(32);
+  TensorMapParameter* map = made.add_maps();
+  map->set_element_bytes(4);
+  map->set_swizzle_bytes(32);
+  for (const uint32_t count : {8u, 300u}) map->add_box(count);
+  for (const int32_t corner : {-2, 1}) map->add_lower_corner(corner);
+  for (const int32_t corner : {3, -128}) map->add_upper_corner(corner);
+  for (const uint32_t stride : {8u, 2u}) map->add_element_strides(stride);
+  const Plan good = b.Build();
+  const auto tables = PlanTables::Build(good, {kCode}, kConstants);
+  ASSERT_TRUE(tables.ok()) << tables.status();
+  EXPECT_EQ((*tables)->kernel_maps()[0], (std::vector<KernelMap>{{.buffer = 0,
+                                                                  .element_bytes = 4,
+                                                                  .swizzle_bytes = 32,
+                                                                  .rank = 4,
+                                                                  .box = {8, 300},
+                                                                  .lower_corner = {-2, 1},
+                                                                  .upper_corner = {3, -128},
+                                                                  .element_strides = {8, 2}}}));
+  const auto damaged = [&](void (*damage)(TensorMapParameter&)) {
+    Plan plan = good;
+    damage(*plan.mutable_kernels(0)->mutable_maps(0));
+    return std::string(Verify(plan).message());
+  };
+  constexpr char kTwoEach[] =
+      "expected a tensor map with a box, corners and strides of windows, 2 each";
+  EXPECT_THAT(damaged([](TensorMapParameter& m) { m.add_box(1); }), HasSubstr(kTwoEach));
+  EXPECT_THAT(damaged([](TensorMapParameter& m) { m.clear_box(); }), HasSubstr(kTwoEach));
+  EXPECT_THAT(damaged([](TensorMapParameter& m) { m.clear_lower_corner(); }), HasSubstr(kTwoEach));
+  EXPECT_THAT(damaged([](TensorMapParameter& m) { m.add_upper_corner(0); }), HasSubstr(kTwoEach));
+  EXPECT_THAT(damaged([](TensorMapParameter& m) {
+                for (int i = 0; i < 1000; ++i) m.add_element_strides(1);
+              }),
+              HasSubstr(kTwoEach));
+  EXPECT_THAT(damaged([](TensorMapParameter& m) { m.set_element_strides(0, 0); }),
+              HasSubstr(kTwoEach));
+  EXPECT_THAT(damaged([](TensorMapParameter& m) { m.set_element_strides(1, 0); }),
+              HasSubstr("strides of windows from 1 to 8"));
+  EXPECT_THAT(damaged([](TensorMapParameter& m) { m.set_lower_corner(1, INT32_MIN); }),
+              HasSubstr("corners from -128 to 127"));
+  EXPECT_THAT(damaged([](TensorMapParameter& m) { m.set_box(1, 1025); }),
+              HasSubstr("1 to 1024 windows"));
+  EXPECT_THAT(damaged([](TensorMapParameter& m) { m.set_buffer(2); }),
+              HasSubstr("expected a buffer of a tensor map below 2, got 2"));
+  Plan fewer = good;
+  fewer.mutable_blocks(0)->mutable_steps(0)->mutable_launch()->mutable_sizes()->RemoveLast();
+  EXPECT_THAT(std::string(Verify(fewer).message()),
+              HasSubstr("has fewer sizes than the tensor maps of its kernel"));
+}
+
 struct Damage {
   const char* signature;
   std::function<void(Plan*)> apply;

@@ -12,7 +12,9 @@ namespace {
 // Coordinates are of 32 bits, with a sign.
 constexpr int64_t kMaxSize = INT32_MAX;
 constexpr int64_t kMaxStride = int64_t{1} << 40;
-constexpr uint32_t kMaxBox = 256;
+constexpr uint32_t kMaxBox = 256, kMaxWindows = 1024;
+constexpr int32_t kMaxCorner = 127;
+constexpr uint32_t kMaxElementStride = 8;
 constexpr uint64_t kAlignment = 16;
 // More than any shared memory.
 constexpr uint64_t kMaxBoxBytes = 256 << 10;
@@ -30,9 +32,22 @@ const char* CheckKernelMap(const KernelMap& map) {
   if (map.rank < 1 || map.rank > KernelMap::kMaxRank) return "1 to 5 dimensions";
   if (!IsOneOf(map.element_bytes, {1, 2, 4, 8})) return "elements of 1, 2, 4 or 8 bytes";
   if (!IsOneOf(map.swizzle_bytes, {0, 32, 64, 128})) return "a swizzle of 0, 32, 64 or 128 bytes";
+  if (map.of_images()) {
+    if (map.rank != KernelMap::kRankOfImages) return "images of 4 dimensions";
+    for (uint32_t i = 0; i < 2; ++i) {
+      for (const int32_t corner : {map.lower_corner[i], map.upper_corner[i]}) {
+        if (corner < -kMaxCorner - 1 || corner > kMaxCorner) return "corners from -128 to 127";
+      }
+      const uint32_t stride = map.element_strides[i];
+      if (stride < 1 || stride > kMaxElementStride) return "strides of windows from 1 to 8";
+    }
+  }
   uint64_t bytes = map.element_bytes;
-  for (uint32_t i = 0; i < map.rank; ++i) {
-    if (map.box[i] < 1 || map.box[i] > kMaxBox) return "a box of 1 to 256 elements each way";
+  for (uint32_t i = 0; i < map.box_rank(); ++i) {
+    const bool windows = map.of_images() && i == 1;
+    if (map.box[i] < 1 || map.box[i] > (windows ? kMaxWindows : kMaxBox)) {
+      return windows ? "1 to 1024 windows" : "a box of 1 to 256 elements each way";
+    }
     bytes *= map.box[i];
   }
   const uint32_t row = map.box[0] * map.element_bytes;
@@ -48,6 +63,9 @@ MappedTensor::MappedTensor(const KernelMap& map, const int64_t* numbers) {
     sizes[i] = static_cast<uint64_t>(numbers[i]);
     empty = empty || numbers[i] == 0;
     if (i > 0) stride_bytes[i] = static_cast<uint64_t>(numbers[map.rank + i - 1]);
+  }
+  for (uint32_t i = 0; map.of_images() && i < 2; ++i) {
+    empty = empty || numbers[i + 1] - 1 + map.upper_corner[i] < map.lower_corner[i];
   }
 }
 

@@ -1,5 +1,6 @@
 #include "runtime/tensor_map.h"
 
+#include <tuple>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -43,6 +44,70 @@ TEST(TensorMap, WhatAMapStates) {
   EXPECT_THAT(Changed([](KernelMap& m) { m.swizzle_bytes = 0, m.box[0] = 256; }), IsNull());
   EXPECT_THAT(Changed([](KernelMap& m) { m.box[1] = m.box[2] = 256; }),
               StrEq("a box of at most 262144 bytes"));
+}
+
+// 16 channels of a pixel of up to 32 windows, two columns and one line apart.
+constexpr KernelMap kImages = {.buffer = 0,
+                               .element_bytes = 2,
+                               .swizzle_bytes = 32,
+                               .rank = 4,
+                               .box = {16, 32},
+                               .lower_corner = {-1, 0},
+                               .upper_corner = {-1, -2},
+                               .element_strides = {2, 1}};
+
+TEST(TensorMap, WhatAMapOfImagesStates) {
+  EXPECT_THAT(CheckKernelMap(kImages), IsNull());
+  EXPECT_TRUE(kImages.of_images());
+  EXPECT_FALSE(kMap.of_images());
+  const auto changed = [](void (*change)(KernelMap&)) {
+    KernelMap map = kImages;
+    change(map);
+    return CheckKernelMap(map);
+  };
+  EXPECT_THAT(changed([](KernelMap& m) { m.rank = 3; }), StrEq("images of 4 dimensions"));
+  EXPECT_THAT(changed([](KernelMap& m) { m.rank = 5; }), StrEq("images of 4 dimensions"));
+  for (const int32_t corner : {-129, 128, INT32_MIN, INT32_MAX}) {
+    for (const size_t i : {0, 1}) {
+      KernelMap lower = kImages, upper = kImages;
+      lower.lower_corner[i] = upper.upper_corner[i] = corner;
+      EXPECT_THAT(CheckKernelMap(lower), StrEq("corners from -128 to 127"));
+      EXPECT_THAT(CheckKernelMap(upper), StrEq("corners from -128 to 127"));
+    }
+  }
+  for (const uint32_t stride : {0u, 9u, UINT32_MAX}) {
+    KernelMap map = kImages;
+    map.element_strides[1] = stride;
+    EXPECT_THAT(CheckKernelMap(map), StrEq("strides of windows from 1 to 8"));
+  }
+  EXPECT_THAT(changed([](KernelMap& m) { m.element_strides[0] = 9; }),
+              StrEq("strides of windows from 1 to 8"));
+  EXPECT_THAT(changed([](KernelMap& m) { m.box[0] = 0; }),
+              StrEq("a box of 1 to 256 elements each way"));
+  EXPECT_THAT(changed([](KernelMap& m) { m.box[1] = 0; }), StrEq("1 to 1024 windows"));
+  EXPECT_THAT(changed([](KernelMap& m) { m.box[1] = 1025; }), StrEq("1 to 1024 windows"));
+  EXPECT_THAT(changed([](KernelMap& m) { m.box[1] = 1024; }), IsNull());
+  EXPECT_THAT(changed([](KernelMap& m) { m.box[0] = 12; }),
+              StrEq("rows of its box of a multiple of 16 bytes"));
+  EXPECT_THAT(changed([](KernelMap& m) { m.box[0] = 24; }),
+              StrEq("rows of its box that are no longer than the swizzle"));
+}
+
+// Without a place for a window it is as without elements.
+TEST(TensorMap, ImagesWithoutWindows) {
+  // 24 channels, 6 columns, 5 lines, 3 images.
+  const std::vector<int64_t> good = {24, 6, 5, 3, 48, 288, 1440};
+  EXPECT_THAT(CheckMappedTensor(kImages, good.data(), 4320), IsNull());
+  EXPECT_THAT(CheckMappedTensor(kImages, good.data(), 4319), StrEq("a tensor within its buffer"));
+  EXPECT_FALSE(MappedTensor(kImages, good.data()).empty);
+  for (const auto& [columns, lines, empty] :
+       {std::tuple(1, 5, false), {6, 3, false}, {6, 2, true}, {0, 5, true}}) {
+    std::vector<int64_t> numbers = good;
+    numbers[1] = columns;
+    numbers[2] = lines;
+    EXPECT_EQ(MappedTensor(kImages, numbers.data()).empty, empty) << columns << " " << lines;
+    EXPECT_THAT(CheckMappedTensor(kImages, numbers.data(), 4320), IsNull());
+  }
 }
 
 TEST(TensorMap, WhatALaunchMakesOfIt) {

@@ -97,7 +97,8 @@ absl::StatusOr<Kernel> Code::Look(const KernelEntry& entry) {
   kernel.block_threads = entry.block_threads;
   kernel.max_blocks = MaxBlocks(entry, context_->multiprocessors());
   kernel.maps.assign(entry.maps.begin(), entry.maps.end());
-  if (!kernel.maps.empty() && api.cuTensorMapEncodeTiled == nullptr) {
+  if (!kernel.maps.empty() &&
+      (api.cuTensorMapEncodeTiled == nullptr || api.cuTensorMapEncodeIm2col == nullptr)) {
     return failed(absl::UnavailableError(absl::StrCat(
         "takes tensor maps, which the driver, for CUDA ", VersionText(context_->driver().version()),
         ", is too old to make; update it to one for CUDA 12.0 or newer")));

@@ -185,13 +185,19 @@ inline void* const CU_LAUNCH_PARAM_BUFFER_SIZE = reinterpret_cast<void*>(uintptr
                      CUstream stream, void** parameters, void** extra))
 
 // Those that are used where the driver has them: from CUDA 12.4 on, and from 12.0 on.
-#define WEFT_CUDA_OPTIONAL_FUNCTIONS(X)                                                     \
-  X(cuFuncGetParamInfo, (CUfunction function, size_t index, size_t* offset, size_t* bytes)) \
-  X(cuTensorMapEncodeTiled,                                                                 \
-    (CUtensorMap * map, CUtensorMapDataType type, uint32_t rank, void* address,             \
-     const uint64_t* sizes, const uint64_t* strides, const uint32_t* box,                   \
-     const uint32_t* element_strides, CUtensorMapInterleave interleave,                     \
-     CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill))
+#define WEFT_CUDA_OPTIONAL_FUNCTIONS(X)                                                            \
+  X(cuFuncGetParamInfo, (CUfunction function, size_t index, size_t* offset, size_t* bytes))        \
+  X(cuTensorMapEncodeTiled,                                                                        \
+    (CUtensorMap * map, CUtensorMapDataType type, uint32_t rank, void* address,                    \
+     const uint64_t* sizes, const uint64_t* strides, const uint32_t* box,                          \
+     const uint32_t* element_strides, CUtensorMapInterleave interleave,                            \
+     CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill))  \
+  X(cuTensorMapEncodeIm2col,                                                                       \
+    (CUtensorMap * map, CUtensorMapDataType type, uint32_t rank, void* address,                    \
+     const uint64_t* sizes, const uint64_t* strides, const int* lower_corner,                      \
+     const int* upper_corner, uint32_t channels, uint32_t pixels, const uint32_t* element_strides, \
+     CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,                                 \
+     CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill))
 
 // The functions of a driver that was loaded; null where an optional one is not there.
 struct DriverApi {

@@ -410,7 +410,6 @@ absl::Status Queue::EncodeMaps(const Kernel& kernel, const WeftLaunch& launch) {
   if (kernel.maps.empty()) return absl::OkStatus();
   const Context::Current current(*context_);
   if (!current.ok()) return current.status();
-  constexpr uint32_t kEach[KernelMap::kMaxRank] = {1, 1, 1, 1, 1};
   const int64_t* numbers = launch.sizes + launch.num_sizes - NumMapSizes(kernel.maps);
   for (const KernelMap& map : kernel.maps) {
     CUtensorMap& encoded = maps_.emplace_back();
@@ -427,10 +426,22 @@ absl::Status Queue::EncodeMaps(const Kernel& kernel, const WeftLaunch& launch) {
                          : map.swizzle_bytes == 64 ? CU_TENSOR_MAP_SWIZZLE_64B
                          : map.swizzle_bytes == 32 ? CU_TENSOR_MAP_SWIZZLE_32B
                                                    : CU_TENSOR_MAP_SWIZZLE_NONE;
-    const CUresult result = context_->api().cuTensorMapEncodeTiled(
-        &encoded, type, map.rank, launch.buffers[map.buffer], tensor.sizes.data(),
-        tensor.stride_bytes.data() + 1, map.box.data(), kEach, CU_TENSOR_MAP_INTERLEAVE_NONE,
-        swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    const auto [columns, lines] = map.of_images() ? map.element_strides : std::array{1u, 1u};
+    const uint32_t strides[KernelMap::kMaxRank] = {1, columns, lines, 1, 1};
+    void* const address = launch.buffers[map.buffer];
+    const DriverApi& api = context_->api();
+    const CUresult result =
+        map.of_images()
+            ? api.cuTensorMapEncodeIm2col(
+                  &encoded, type, map.rank, address, tensor.sizes.data(),
+                  tensor.stride_bytes.data() + 1, map.lower_corner.data(), map.upper_corner.data(),
+                  map.box[0], map.box[1], strides, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle,
+                  CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE)
+            : api.cuTensorMapEncodeTiled(&encoded, type, map.rank, address, tensor.sizes.data(),
+                                         tensor.stride_bytes.data() + 1, map.box.data(), strides,
+                                         CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle,
+                                         CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                                         CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (result == CUDA_SUCCESS) continue;
     return context_->StatusOf(result, "making a tensor map for " + PlaceOfStep(*launch.step));
   }

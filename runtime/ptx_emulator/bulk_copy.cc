@@ -22,7 +22,8 @@ struct Detail {
   int64_t barrier_offset = 0;
   bool other_short = false;
   bool barrier_short = false;
-  int rank = 0;  // 0: a plain piece
+  int rank = 0;         // 0: a plain piece
+  bool im2col = false;  // the offsets of the pixel are the last sources
 };
 
 uint64_t At(Warp& warp, const Ref& ref, bool is_short, int64_t offset, int lane) {
@@ -41,8 +42,34 @@ struct Row {
   std::shared_ptr<Allocation> holder = nullptr;
 };
 
-// The rows of the box at the coordinates. Everything inside of the tensor has to be in an
-// allocation.
+// Coordinates in a tensor. Those of windows may pass any image's.
+using Place = std::array<int64_t, 5>;
+
+// The row that begins there. Everything inside of the tensor has to be in an allocation.
+Row RowAt(Warp& warp, int lane, const TensorMap& map, const Place& place, uint32_t offset,
+          bool write) {
+  Row row;
+  row.offset = offset;
+  uint64_t address = map.address;
+  bool inside = true;
+  for (int i = 1; i < map.rank; ++i) {
+    inside &= place[i] >= 0 && static_cast<uint64_t>(place[i]) < map.sizes[i];
+    address += static_cast<uint64_t>(place[i]) * map.stride_bytes[i];
+  }
+  const int64_t first = std::max<int64_t>(place[0], 0);
+  const int64_t end = std::min<int64_t>(place[0] + map.box[0], static_cast<int64_t>(map.sizes[0]));
+  if (!inside || first >= end) return row;
+  row.before = static_cast<uint32_t>(first - place[0]) * map.element_bytes;
+  row.inside = static_cast<uint32_t>(end - first) * map.element_bytes;
+  const Block::GlobalBytes bytes = warp.block().Global(
+      warp, lane, address + static_cast<uint64_t>(first) * map.element_bytes, row.inside, write);
+  row.data = bytes.data;
+  row.written = bytes.written;
+  if (row.data != nullptr) row.holder = warp.block().Holder(warp);
+  return row;
+}
+
+// The rows of the box at the coordinates.
 std::vector<Row> RowsOf(Warp& warp, int lane, const TensorMap& map, const int32_t* coordinates,
                         bool write) {
   std::vector<Row> rows;
@@ -50,31 +77,56 @@ std::vector<Row> RowsOf(Warp& warp, int lane, const TensorMap& map, const int32_
   for (int i = 1; i < map.rank; ++i) count *= map.box[i];
   const uint32_t row_bytes = map.box[0] * map.element_bytes;
   for (uint32_t r = 0; r < count; ++r) {
-    Row row;
-    row.offset = r * row_bytes;
-    uint64_t address = map.address;
-    bool inside = true;
+    Place place = {coordinates[0]};
     uint32_t rest = r;
     for (int i = 1; i < map.rank; ++i) {
-      const int64_t at = coordinates[i] + int64_t{rest % map.box[i]};
+      place[i] = coordinates[i] + int64_t{rest % map.box[i]};
       rest /= map.box[i];
-      inside &= at >= 0 && static_cast<uint64_t>(at) < map.sizes[i];
-      address += static_cast<uint64_t>(at) * map.stride_bytes[i];
     }
-    const int64_t first = std::max<int64_t>(coordinates[0], 0);
-    const int64_t end =
-        std::min<int64_t>(int64_t{coordinates[0]} + map.box[0], static_cast<int64_t>(map.sizes[0]));
-    if (inside && first < end) {
-      row.before = static_cast<uint32_t>(first - coordinates[0]) * map.element_bytes;
-      row.inside = static_cast<uint32_t>(end - first) * map.element_bytes;
-      const Block::GlobalBytes bytes = warp.block().Global(
-          warp, lane, address + static_cast<uint64_t>(first) * map.element_bytes, row.inside,
-          write);
-      row.data = bytes.data;
-      row.written = bytes.written;
-      if (row.data != nullptr) row.holder = warp.block().Holder(warp);
+    rows.push_back(RowAt(warp, lane, map, place, r * row_bytes, write));
+  }
+  return rows;
+}
+
+// The rows that are a pixel of each of several windows: the coordinates are of the first window's
+// corner, and the offsets lead from there to the pixel. Windows follow one another as far as their
+// bounding box goes, whatever the offsets, then in the next line, and then in the next image.
+// Nothing, where the first one is outside of the box: nothing says which are the next.
+std::vector<Row> PixelsOf(Warp& warp, int lane, const TensorMap& map, const int32_t* coordinates,
+                          const uint16_t* offsets) {
+  const int images = map.rank - 1;
+  Place window = {};
+  for (int i = 0; i < map.rank; ++i) window[i] = coordinates[i];
+  const auto end = [&](int i) {
+    return static_cast<int64_t>(map.sizes[i]) + map.upper_corner[i - 1];
+  };
+  for (int i = 1; i < images; ++i) {
+    const int32_t lower = map.lower_corner[i - 1];
+    if (window[i] < lower || window[i] >= end(i)) {
+      warp.Report(FindingKind::kMisuse, lane,
+                  Cat("expected a window from ", lower, " to ", end(i) - 1, " along dimension ", i,
+                      ", got one at ", window[i]));
+      return {};
     }
-    rows.push_back(std::move(row));
+    const int bits = kIm2colBits[map.rank - 3];
+    if (offsets[i - 1] >> bits != 0) {
+      warp.Report(FindingKind::kMisuse, lane,
+                  Cat("expected offsets below ", 1 << bits, ", got ", offsets[i - 1]));
+      return {};
+    }
+  }
+  std::vector<Row> rows;
+  for (uint32_t r = 0; r < map.box[1]; ++r) {
+    Place pixel = window;
+    for (int i = 1; i < images; ++i) pixel[i] += offsets[i - 1];
+    rows.push_back(RowAt(warp, lane, map, pixel, r * map.box[0] * map.element_bytes, false));
+    int i = 1;
+    for (; i < images; ++i) {
+      window[i] += map.element_strides[i - 1];
+      if (window[i] < end(i)) break;
+      window[i] = map.lower_corner[i - 1];
+    }
+    if (i == images) ++window[images];
   }
   return rows;
 }
@@ -175,15 +227,26 @@ bool FillRequest(Warp& warp, const Instruction& instruction, const Detail& detai
   }
   TensorMap map;
   if (!ReadMap(warp, lane, address, &map)) return false;
-  if (map.rank != detail.rank) {
+  if (map.rank != detail.rank || map.im2col != detail.im2col) {
+    const auto mode = [](bool im2col) { return im2col ? " (im2col)" : ""; };
     warp.Report(FindingKind::kMisuse, lane,
-                Cat("copies a box of ", detail.rank, " dimensions of a tensor map of ", map.rank),
+                Cat("copies a box of ", detail.rank, " dimensions", mode(detail.im2col),
+                    " of a tensor map of ", map.rank, mode(map.im2col)),
                 address);
     return false;
   }
   int32_t coordinates[5] = {};
   for (int i = 0; i < detail.rank; ++i) coordinates[i] = warp.Lanes<int32_t>(rest[i])[lane];
-  request->rows = RowsOf(warp, lane, map, coordinates, store);
+  if (map.im2col) {
+    uint16_t offsets[3] = {};
+    for (int i = 0; i < detail.rank - 2; ++i) {
+      offsets[i] = warp.Lanes<uint16_t>(rest[detail.rank + i])[lane];
+    }
+    request->rows = PixelsOf(warp, lane, map, coordinates, offsets);
+    if (request->rows.empty()) return false;
+  } else {
+    request->rows = RowsOf(warp, lane, map, coordinates, store);
+  }
   request->row_bytes = map.box[0] * map.element_bytes;
   request->bytes = request->row_bytes * static_cast<uint32_t>(request->rows.size());
   request->swizzle = map.swizzle_bytes;
@@ -317,6 +380,15 @@ std::pair<int64_t, bool> AddAddress(StatementDecoder& d, const Operand& operand)
   return {instruction.offset, instruction.short_address};
 }
 
+// Of the pixel in its window.
+void AddOffsets(StatementDecoder& d, const Operand& offsets, int rank) {
+  if (offsets.kind != Operand::Kind::kVector ||
+      offsets.elements.size() != static_cast<size_t>(rank - 2)) {
+    return d.Fail(Cat("expected {", rank - 2, " offsets}"));
+  }
+  for (const Operand& offset : offsets.elements) d.Source(offset, Type::kB16);
+}
+
 void AddCoordinates(StatementDecoder& d, const Operand& address, int rank) {
   if (address.elements.size() != 2 || address.elements[1].kind != Operand::Kind::kVector ||
       address.elements[1].elements.size() != static_cast<size_t>(rank)) {
@@ -350,7 +422,9 @@ void DecodeBulkCopy(StatementDecoder& d) {
       if (d.Take(kRanks[i])) detail.rank = i + 1;
     }
     if (detail.rank == 0) d.Fail("expected .1d to .5d");
-    d.Take("tile");
+    detail.im2col = d.Take("im2col");
+    if (detail.im2col && detail.rank < 3) d.Fail("expected .3d to .5d with .im2col");
+    if (!detail.im2col) d.Take("tile");
   }
   size_t operands = d.operand_count();
   if (d.Take("L2::cache_hint")) --operands;
@@ -363,7 +437,9 @@ void DecodeBulkCopy(StatementDecoder& d) {
   const size_t size_operands = detail.rank == 0 ? 1 : 0;
   if ((to == "shared::cluster" || to == "shared::cta") && from == "global") {
     if (!d.Take("mbarrier::complete_tx::bytes")) d.Fail("expected .mbarrier::complete_tx::bytes");
-    if (operands != 3 + size_operands) return d.Fail("expected destination, source and mbarrier");
+    if (operands != 3 + size_operands + (detail.im2col ? 1 : 0)) {
+      return d.Fail("expected destination, source and mbarrier, and with .im2col offsets");
+    }
     const auto [shared_offset, shared_short] = AddAddress(d, d.operand(0));
     std::tie(detail.other_offset, detail.other_short) = AddAddress(d, d.operand(1));
     std::tie(detail.barrier_offset, detail.barrier_short) =
@@ -374,10 +450,11 @@ void DecodeBulkCopy(StatementDecoder& d) {
       d.Source(2, Type::kU32);
     } else {
       AddCoordinates(d, d.operand(1), detail.rank);
+      if (detail.im2col) AddOffsets(d, d.operand(3), detail.rank);
     }
     d.Execute(&LoadBulk);
   } else if (to == "global" && (from == "shared::cta" || from == "shared::cluster")) {
-    if (!d.Take("bulk_group")) d.Fail("expected .bulk_group");
+    if (!d.Take("bulk_group") || detail.im2col) d.Fail("expected .bulk_group, and no .im2col");
     if (operands != 2 + size_operands) return d.Fail("expected destination and source");
     const auto [global_offset, global_short] = AddAddress(d, d.operand(0));
     std::tie(detail.other_offset, detail.other_short) = AddAddress(d, d.operand(1));

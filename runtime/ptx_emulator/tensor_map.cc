@@ -16,7 +16,7 @@ constexpr uint64_t kMaxBoxBytes = 256 << 10;
 
 uint64_t BoxBytes(const TensorMap& map) {
   uint64_t bytes = map.element_bytes;
-  for (int i = 0; i < map.rank && bytes <= kMaxBoxBytes; ++i) bytes *= map.box[i];
+  for (int i = 0; i < map.box_rank() && bytes <= kMaxBoxBytes; ++i) bytes *= map.box[i];
   return bytes;
 }
 
@@ -27,13 +27,34 @@ struct Encoded {
   uint32_t sizes[5];
   uint16_t box[5];
   uint8_t rank, element_bytes, swizzle;
+  int16_t lower_corner[3], upper_corner[3];
+  uint8_t element_strides[3], im2col;
 };
 static_assert(sizeof(Encoded) <= kTensorMapBytes);
 
+absl::Status Error(const std::string& message) {
+  return absl::InvalidArgumentError("tensor map: " + message);
+}
+
+absl::Status CheckWindows(const TensorMap& map) {
+  if (map.rank < 3) return Error(Cat("expected images of 3 to 5 dimensions, got ", map.rank));
+  const int32_t least = -(1 << (kIm2colBits[map.rank - 3] - 1)), most = -least - 1;
+  for (int i = 0; i < map.rank - 2; ++i) {
+    const int32_t lower = map.lower_corner[i], upper = map.upper_corner[i];
+    for (const int32_t corner : {lower, upper}) {
+      if (corner < least || corner > most)
+        return Error(Cat("expected corners from ", least, " to ", most, ", got ", corner));
+    }
+    if (map.element_strides[i] < 1 || map.element_strides[i] > 8)
+      return Error(Cat("expected windows 1 to 8 apart, got ", map.element_strides[i]));
+    if (static_cast<int64_t>(map.sizes[i + 1]) - 1 + upper < lower)
+      return Error("expected a place for a window");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckTensorMap(const TensorMap& map) {
-  const auto error = [](const std::string& message) {
-    return absl::InvalidArgumentError("tensor map: " + message);
-  };
+  const auto error = Error;
   if (map.rank < 1 || map.rank > kMaxRank)
     return error(Cat("expected 1 to 5 dimensions, got ", map.rank));
   if (map.address % 16 != 0) return error("expected an address that is a multiple of 16");
@@ -43,9 +64,10 @@ absl::Status CheckTensorMap(const TensorMap& map) {
   for (int i = 0; i < map.rank; ++i) {
     if (map.sizes[i] == 0 || map.sizes[i] > uint64_t{1} << 32)
       return error(Cat("expected a size of 1 to 2^32, got ", map.sizes[i]));
-    if (map.box[i] == 0 || map.box[i] > 256)
+    const uint32_t most = map.im2col && i == 1 ? 1024 : 256;
+    if (i < map.box_rank() && (map.box[i] == 0 || map.box[i] > most))
       return error(
-          Cat("expected a box of 1 to 256 elements along each dimension, got ", map.box[i]));
+          Cat("expected a box of 1 to ", most, " elements along each dimension, got ", map.box[i]));
     if (i > 0 && (map.stride_bytes[i] % 16 != 0 || map.stride_bytes[i] >= uint64_t{1} << 40)) {
       return error(
           Cat("expected strides that are multiples of 16 below 2^40, got ", map.stride_bytes[i]));
@@ -65,7 +87,7 @@ absl::Status CheckTensorMap(const TensorMap& map) {
   if (BoxBytes(map) > kMaxBoxBytes) {
     return error(Cat("expected a box of at most ", kMaxBoxBytes, " bytes"));
   }
-  return absl::OkStatus();
+  return map.im2col ? CheckWindows(map) : absl::OkStatus();
 }
 
 }  // namespace
@@ -83,6 +105,12 @@ absl::Status EncodeTensorMap(const TensorMap& map, void* encoded) {
   bytes.rank = static_cast<uint8_t>(map.rank);
   bytes.element_bytes = static_cast<uint8_t>(map.element_bytes);
   bytes.swizzle = static_cast<uint8_t>(map.swizzle_bytes);
+  bytes.im2col = map.im2col ? 1 : 0;
+  for (int i = 0; i < 3; ++i) {
+    bytes.lower_corner[i] = static_cast<int16_t>(map.lower_corner[i]);
+    bytes.upper_corner[i] = static_cast<int16_t>(map.upper_corner[i]);
+    bytes.element_strides[i] = static_cast<uint8_t>(map.element_strides[i]);
+  }
   std::memset(encoded, 0, kTensorMapBytes);
   std::memcpy(encoded, &bytes, sizeof bytes);
   return absl::OkStatus();
@@ -98,6 +126,12 @@ absl::Status DecodeTensorMap(const void* encoded, TensorMap* map) {
   map->rank = bytes.rank;
   map->element_bytes = bytes.element_bytes;
   map->swizzle_bytes = bytes.swizzle;
+  map->im2col = bytes.im2col != 0;
+  for (int i = 0; i < 3; ++i) {
+    map->lower_corner[i] = bytes.lower_corner[i];
+    map->upper_corner[i] = bytes.upper_corner[i];
+    map->element_strides[i] = bytes.element_strides[i];
+  }
   for (int i = 0; i < std::min<int>(bytes.rank, kMaxRank); ++i) {
     map->sizes[i] = uint64_t{bytes.sizes[i]} + 1;
     map->stride_bytes[i] = i > 0 ? bytes.strides[i - 1] : 0;

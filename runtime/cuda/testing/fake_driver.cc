@@ -425,12 +425,11 @@ CUresult cuFuncGetParamInfo(CUfunction function, size_t index, size_t* offset, s
   return CUDA_SUCCESS;
 }
 
-// In the emulator's form.
-CUresult cuTensorMapEncodeTiled(CUtensorMap* map, CUtensorMapDataType type, uint32_t rank,
-                                void* address, const uint64_t* sizes, const uint64_t* strides,
-                                const uint32_t* box, const uint32_t* element_strides,
-                                CUtensorMapInterleave, CUtensorMapSwizzle swizzle,
-                                CUtensorMapL2promotion, CUtensorMapFloatOOBfill) {
+// Writes a map in the emulator's form; `set` adds what the mode has besides the tensor.
+template <typename Set>
+CUresult EncodeMap(CUtensorMap* map, CUtensorMapDataType type, uint32_t rank, void* address,
+                   const uint64_t* sizes, const uint64_t* strides, CUtensorMapSwizzle swizzle,
+                   const Set& set) {
   FakeGpu& gpu = Gpu();
   const Lock lock(gpu.mutex);
   if (const CUresult result = Ready(); result != CUDA_SUCCESS) return result;
@@ -446,13 +445,42 @@ CUresult cuTensorMapEncodeTiled(CUtensorMap* map, CUtensorMapDataType type, uint
                          : type == CU_TENSOR_MAP_DATA_TYPE_UINT16 ? 2
                                                                   : 1;
   for (uint32_t i = 0; i < rank; ++i) {
-    if (element_strides[i] != 1) return CUDA_ERROR_INVALID_VALUE;
     tensor.sizes[i] = sizes[i];
-    tensor.box[i] = box[i];
     if (i > 0) tensor.stride_bytes[i] = strides[i - 1];
   }
   tensor.swizzle_bytes = swizzle == CU_TENSOR_MAP_SWIZZLE_NONE ? 0 : 16u << swizzle;
+  if (!set(tensor)) return CUDA_ERROR_INVALID_VALUE;
   return EncodeTensorMap(tensor, map).ok() ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuTensorMapEncodeTiled(CUtensorMap* map, CUtensorMapDataType type, uint32_t rank,
+                                void* address, const uint64_t* sizes, const uint64_t* strides,
+                                const uint32_t* box, const uint32_t* element_strides,
+                                CUtensorMapInterleave, CUtensorMapSwizzle swizzle,
+                                CUtensorMapL2promotion, CUtensorMapFloatOOBfill) {
+  return EncodeMap(map, type, rank, address, sizes, strides, swizzle, [&](ptx::TensorMap& tensor) {
+    std::copy_n(box, rank, tensor.box.begin());
+    return std::all_of(element_strides, element_strides + rank,
+                       [](uint32_t stride) { return stride == 1; });
+  });
+}
+
+CUresult cuTensorMapEncodeIm2col(CUtensorMap* map, CUtensorMapDataType type, uint32_t rank,
+                                 void* address, const uint64_t* sizes, const uint64_t* strides,
+                                 const int* lower_corner, const int* upper_corner,
+                                 uint32_t channels, uint32_t pixels,
+                                 const uint32_t* element_strides, CUtensorMapInterleave,
+                                 CUtensorMapSwizzle swizzle, CUtensorMapL2promotion,
+                                 CUtensorMapFloatOOBfill) {
+  return EncodeMap(map, type, rank, address, sizes, strides, swizzle, [&](ptx::TensorMap& tensor) {
+    if (rank < 3) return false;
+    tensor.im2col = true;
+    tensor.box = {channels, pixels};
+    std::copy_n(lower_corner, rank - 2, tensor.lower_corner.begin());
+    std::copy_n(upper_corner, rank - 2, tensor.upper_corner.begin());
+    std::copy_n(element_strides + 1, rank - 2, tensor.element_strides.begin());
+    return element_strides[0] == 1 && element_strides[rank - 1] == 1;
+  });
 }
 
 CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
