@@ -170,8 +170,9 @@ class ContractionEmitter {
   absl::Status DescribeConvolution(const ContractionOp& op) {
     const bool grad = op.is_filter_grad();
     const auto strides = op.Ints("strides"), dilations = op.Ints("dilations");
-    for (int64_t padding : op.Ints("padding")) {
-      if (padding != 0) return Broken(root_, "a convolution with padding");
+    if (llvm::any_of(op.Ints("padding"), [](int64_t padding) { return padding != 0; }) &&
+        !ConvolutionPads(root_, target_)) {
+      return Broken(root_, "a convolution with padding");
     }
     const int64_t groups = op.Int("groups");
     const Shape image = ir::ShapeOf(root_->getOperand(0));
@@ -394,6 +395,12 @@ class ContractionEmitter {
 };
 
 }  // namespace
+
+bool ConvolutionPads(mlir::Operation* op, const Target& target) {
+  const ContractionShape shape = ShapeOfContraction(op);
+  return shape.windows && target.kind == Target::Kind::kCuda &&
+         CudaMapsOperands(shape, ContractionOp(op).dtype(), target);
+}
 
 absl::StatusOr<KernelSpec> EmitContractionKernel(plan::FusionOp fusion, const Target& target,
                                                  mlir::ModuleOp kernels) {

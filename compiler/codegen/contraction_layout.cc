@@ -51,13 +51,38 @@ ContractionShape::Matrices PixelMatrices(const DimExpr& channels, const DimExpr&
           .right = {.batch = 0, .own = one, .depth = columns}};
 }
 
-bool IsPointwise(const Shape& filter, llvm::ArrayRef<int64_t> strides) {
-  return filter[0] == DimExpr(1) && filter[1] == DimExpr(1) && strides[0] == 1 && strides[1] == 1;
+bool IsPointwise(const Shape& filter, const ContractionOp& op) {
+  const auto are = [](llvm::ArrayRef<int64_t> values, int64_t number) {
+    return llvm::all_of(values, [&](int64_t value) { return value == number; });
+  };
+  return filter[0] == DimExpr(1) && filter[1] == DimExpr(1) && are(op.Ints("strides"), 1) &&
+         are(op.Ints("padding"), 0);
+}
+
+ContractionShape::Windows WindowsOf(const ContractionOp& op, const Shape& image,
+                                    const Shape& filter, const Shape& out) {
+  ContractionShape::Windows windows{.images = image[0],
+                                    .height = image[1],
+                                    .width = image[2],
+                                    .channels = image[3],
+                                    .filter_height = filter[0],
+                                    .filter_width = filter[1],
+                                    .out_height = out[1],
+                                    .out_width = out[2],
+                                    .strides = {},
+                                    .dilations = {},
+                                    .padding = {},
+                                    .are_depth = op.is_filter_grad()};
+  llvm::copy(op.Ints("strides"), windows.strides.begin());
+  llvm::copy(op.Ints("dilations"), windows.dilations.begin());
+  llvm::copy(op.Ints("padding"), windows.padding.begin());
+  return windows;
 }
 
 // `image` is [n, h, w, c], `filter` [kh, kw, c / groups, o], `out` [n, oh, ow, o].
-ContractionShape ConvolutionShape(const Shape& filter, const Shape& out, int64_t groups,
-                                  llvm::ArrayRef<int64_t> strides, int64_t dilation_w) {
+ContractionShape ConvolutionShape(const ContractionOp& op, const Shape& image, const Shape& filter,
+                                  const Shape& out) {
+  const int64_t groups = op.Int("groups"), dilation_w = op.Ints("dilations")[1];
   ContractionShape shape;
   shape.depthwise = groups > 1 && filter[2] == DimExpr(1) && filter[3] == DimExpr(groups);
   shape.batches = shape.depthwise ? 1 : groups;
@@ -71,14 +96,18 @@ ContractionShape ConvolutionShape(const Shape& filter, const Shape& out, int64_t
     shape.segments = filter[0] * filter[1];
     shape.depth = filter[2];
   }
-  if (IsPointwise(filter, strides) && groups == 1) {
+  if (groups != 1) return shape;
+  if (IsPointwise(filter, op)) {
     shape.matrices = PixelMatrices(filter[2], shape.columns, /*pixels_are_depth=*/false);
+  } else {
+    shape.windows = WindowsOf(op, image, filter, out);
   }
   return shape;
 }
 
-ContractionShape FilterGradShape(const Shape& filter, const Shape& out, int64_t groups,
-                                 llvm::ArrayRef<int64_t> strides) {
+ContractionShape FilterGradShape(const ContractionOp& op, const Shape& image, const Shape& filter,
+                                 const Shape& out) {
+  const int64_t groups = op.Int("groups");
   ContractionShape shape;
   shape.depthwise = groups > 1 && filter[2] == DimExpr(1) && filter[3] == DimExpr(groups);
   shape.batches = shape.depthwise ? 1 : groups;
@@ -87,7 +116,7 @@ ContractionShape FilterGradShape(const Shape& filter, const Shape& out, int64_t 
   shape.segments = out[0] * out[1];
   shape.depth = out[2];
   shape.left_across = true;
-  if (IsPointwise(filter, strides)) {
+  if (IsPointwise(filter, op)) {
     // Without gaps, all lines of the image are one.
     shape.depth = shape.segments * shape.depth;
     shape.segments = 1;
@@ -96,6 +125,8 @@ ContractionShape FilterGradShape(const Shape& filter, const Shape& out, int64_t 
     if (groups == 1) {
       shape.matrices = PixelMatrices(filter[2], shape.columns, /*pixels_are_depth=*/true);
     }
+  } else if (groups == 1) {
+    shape.windows = WindowsOf(op, image, filter, out);
   }
   return shape;
 }
@@ -140,11 +171,9 @@ ContractionShape ShapeOfContraction(mlir::Operation* op) {
     shape = MatMulShape(a, b, contraction.result(), contraction.Flag("transpose_a"),
                         contraction.Flag("transpose_b"));
   } else if (contraction.is_filter_grad()) {
-    shape = FilterGradShape(contraction.result(), b, contraction.Int("groups"),
-                            contraction.Ints("strides"));
+    shape = FilterGradShape(contraction, a, contraction.result(), b);
   } else {
-    shape = ConvolutionShape(b, contraction.result(), contraction.Int("groups"),
-                             contraction.Ints("strides"), contraction.Ints("dilations")[1]);
+    shape = ConvolutionShape(contraction, a, b, contraction.result());
   }
   shape.parts = contraction.parts();
   shape.part_steps = contraction.part_steps();

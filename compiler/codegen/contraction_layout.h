@@ -3,6 +3,7 @@
 #ifndef WEFT_COMPILER_CODEGEN_CONTRACTION_LAYOUT_H_
 #define WEFT_COMPILER_CODEGEN_CONTRACTION_LAYOUT_H_
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -67,6 +68,19 @@ struct ContractionShape {
     MatrixStrides left, right;
   };
   std::optional<Matrices> matrices;
+  // Of a convolution of all channels, or its filter's gradient, where windows are more than pixels:
+  // the image that left is. Right is a matrix in memory, whose columns are neighbours.
+  struct Windows {
+    DimExpr images, height, width, channels;
+    DimExpr filter_height, filter_width, out_height, out_width;
+    // Of lines, and of columns.
+    std::array<int64_t, 2> strides, dilations;
+    // Zeros around the image: above, below, left, right.
+    std::array<int64_t, 4> padding;
+    // Windows are steps of the depth, and their elements are rows, rather than the reverse.
+    bool are_depth = false;
+  };
+  std::optional<Windows> windows;
   // Parts of the segments x depth steps, each of so many but for the last, which may have fewer.
   // They are batches: batch g of part p is number p * whole_batches() + g. Parts begin at multiples
   // of kPartMultiple, as aligned as the operands do, and where a stage of shared memory may begin.

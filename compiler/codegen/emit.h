@@ -76,11 +76,11 @@ struct KernelSpec {
 //                domain; after them, element-wise ops on [outer..., inner...]. Results are of the
 //                latter shape (keep_dims allowed). All reductions have one domain and range.
 //                Reshapes as for rows.
-//   contraction  One matmul, or conv2d or conv2d_filter_grad with paddings 0; its right operand may
-//                be the `plan.unpack` of an operand. Or, for a GPU, the `plan.partial_sums` of one
-//                whose depth is known, and which is no depthwise convolution, by multiples of 64
-//                steps. Then element-wise ops on values of its shape, with broadcasts (and
-//                reshapes) of operands. Results have its shape.
+//   contraction  One matmul, or conv2d or conv2d_filter_grad with paddings 0 (but where
+//                ConvolutionPads); its right operand may be the `plan.unpack` of an operand. Or,
+//                for a GPU, the `plan.partial_sums` of one whose depth is known, and which is no
+//                depthwise convolution, by multiples of 64 steps. Then element-wise ops on values
+//                of its shape, with broadcasts (and reshapes) of operands. Results have its shape.
 //   window       One of max_pool, max_unpool, max_pool_at, avg_pool, avg_pool_grad.
 //   scatter      One scatter_add or stack_push.
 //   scan         One cumsum.

@@ -115,6 +115,62 @@ TEST(PartialSums, ByTensorMaps) {
   CheckMappedParts({{}, 72, 136, 129, true, false}, 64, DataType::kF16, 2);
 }
 
+// Parts of a convolution, or of its filter's gradient, whose windows one thread brings.
+void CheckMappedConvolution(const Conv& conv, bool grad, int64_t steps, int64_t multiprocessors) {
+  SCOPED_TRACE(absl::StrCat(ConvAttributes(conv), grad ? " gradient, " : ", ", steps, " steps"));
+  const Ints out = OutputShape(conv);
+  const int64_t columns = conv.filter[3];
+  const int64_t depth =
+      grad ? out[0] * out[1] * out[2] : conv.filter[0] * conv.filter[1] * conv.filter[2];
+  const int64_t parts = (depth - 1) / steps + 1;
+  Ints shape = grad ? conv.filter : out;
+  shape.insert(shape.begin(), parts);
+  const Ints right = grad ? out : conv.filter;
+  const std::string tx = TensorTypeText(conv.image, "bf16"), tr = TensorTypeText(right, "bf16");
+  const std::string ty = TensorTypeText(shape, "f32");
+  const std::string size =
+      grad ? absl::StrCat(", filter_size = ", ArrayText({conv.filter[0], conv.filter[1]})) : "";
+  const std::string body = absl::StrCat(
+      "^bb0(%x: ", tx, ", %r: ", tr, "):\n%y = \"plan.partial_sums\"(%x, %r) {contraction = \"",
+      grad ? "conv2d_filter_grad" : "conv2d", "\", options = {", ConvAttributes(conv), size,
+      "}, length = ", steps, " : i64} : (", tx, ", ", tr, ") -> ", ty, "\n\"plan.yield\"(%y) : (",
+      ty, ") -> ()");
+  Target target = *Target::Parse("cuda:sm_90a");
+  target.multiprocessors = multiprocessors;
+  TestFusion fusion(target);
+  const absl::Status compiled = fusion.TryText("contraction", body);
+  ASSERT_TRUE(compiled.ok()) << compiled;
+  EXPECT_THAT(fusion.ptx(), testing::HasSubstr("im2col"));
+  const DataType dtype = DataType::kBF16;
+  const auto got =
+      fusion.TryRun({RandomHalves(dtype, conv.image, 1), RandomHalves(dtype, right, 2)}, {});
+  ASSERT_TRUE(got.ok()) << got.status();
+  const HostTensor x = RandomHalves(DataType::kF32, conv.image, 1);
+  const reference::Window window{conv.strides, conv.padding, conv.dilations};
+  for (int64_t part = 0; part < parts; ++part) {
+    HostTensor own = RandomHalves(DataType::kF32, right, 2);
+    for (int64_t i = 0; i < own.num_elements(); ++i) {
+      if (i / columns / steps != part) own.mutable_values<float>()[i] = 0;
+    }
+    const HostTensor want =
+        grad ? *reference::Conv2DFilterGrad(x, own, {conv.filter[0], conv.filter[1]}, window, 1)
+             : *reference::Conv2D(x, own, window, 1);
+    for (int64_t i = 0; i < want.num_elements(); ++i) {
+      ASSERT_EQ((*got)[0].values<float>()[part * want.num_elements() + i], want.values<float>()[i])
+          << "part " << part << " element " << i;
+    }
+  }
+}
+
+TEST(PartialSums, OfWindowsByTensorMaps) {
+  const Conv conv{{3, 7, 6, 64}, {3, 2, 64, 40}, {1, 2}, {1, 2}, 1, {1, 0, 2, 1}};
+  CheckMappedConvolution(conv, /*grad=*/false, 64, 1);
+  CheckMappedConvolution(conv, /*grad=*/false, 256, 2);
+  CheckMappedConvolution(conv, /*grad=*/true, 64, 1);
+  CheckMappedConvolution({{4, 9, 6, 64}, {2, 3, 64, 24}}, /*grad=*/true, 64, 2);
+  CheckMappedConvolution({{1, 5, 6, 128}, {3, 3, 128, 72}}, /*grad=*/false, 128, 1);
+}
+
 TEST(PartialSums, OfBatches) {
   const Target target = WithTf32("cuda:sm_80");
   CheckParts({{3}, 12, 20, 150}, 64, DataType::kBF16, target);

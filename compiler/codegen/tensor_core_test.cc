@@ -19,6 +19,7 @@
 #include "compiler/codegen/test_contraction.h"
 #include "compiler/codegen/test_fusion.h"
 #include "gmock/gmock.h"
+#include "graph/reference/kernels.h"
 #include "gtest/gtest.h"
 
 namespace weft {
@@ -170,8 +171,76 @@ TEST(TensorCore, TensorMapsBringWhatLiesInRowsOf16Bytes) {
   // Windows that are pixels.
   EXPECT_THAT(PtxOf(ConvBody({{8, 56, 56, 64}, {1, 1, 64, 1024}}, f16, true), target),
               HasSubstr(kBoxCopy));
-  EXPECT_THAT(PtxOf(ConvBody({{8, 56, 56, 64}, {3, 3, 64, 256}}, f16, true), target),
-              Not(HasSubstr("cp.async.bulk")));
+}
+
+constexpr char kPixelCopy[] =
+    "cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes";
+
+// A pixel of each window of a tile comes by one copy, which has zeros for what is outside of the
+// image; of a filter's gradient, one for each 64 rows, which are channels of one pixel.
+TEST(TensorCore, TensorMapsBringWindows) {
+  const Target target = *Target::Parse("cuda:sm_90a");
+  const auto maps = [&](const std::string& body, const Target& on) {
+    TestFusion fusion(on);
+    const absl::Status compiled = fusion.TryText("contraction", body);
+    EXPECT_TRUE(compiled.ok()) << compiled;
+    EXPECT_EQ(fusion.spec().maps.empty(), fusion.ptx().find("im2col") == std::string::npos);
+    return fusion.spec().maps;
+  };
+  const Conv conv{{8, 56, 60, 64}, {3, 5, 64, 256}, {2, 1}, {1, 3}, 1, {1, 0, 4, 6}};
+  const DataType f16 = DataType::kF16;
+  const std::vector<KernelMap> two = maps(ConvBody(conv, f16, false), target);
+  ASSERT_EQ(two.size(), 2u);
+  EXPECT_EQ(two[0], (KernelMap{0, 2, 128, 4, {64, 128}, {-4, -1}, {-6, -2}, {1, 2}}));
+  EXPECT_EQ(two[1], (KernelMap{1, 2, 128, 3, {64, 64, 1}}));
+  const std::string ptx = PtxOf(ConvBody(conv, f16, false), target);
+  EXPECT_EQ(CountOf(ptx, kPixelCopy), 1);
+  EXPECT_EQ(CountOf(ptx, "cp.async.bulk.tensor.3d"), 4);
+  EXPECT_EQ(CountOf(ptx, "wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16"), 4);
+  EXPECT_THAT(ptx, AllOf(Not(HasSubstr("cp.async.c")), Not(HasSubstr("ld.global"))));
+
+  Conv wide = conv;
+  wide.image[3] = wide.filter[2] = 512;
+  const std::vector<KernelMap> grad = maps(FilterGradBody(wide, f16, false), target);
+  ASSERT_EQ(grad.size(), 2u);
+  EXPECT_EQ(grad[0].rank, 4u);
+  EXPECT_EQ(grad[0].box, (std::array<uint32_t, 5>{64, 64}));
+  EXPECT_EQ(grad[1].rank, 2u);
+  const std::string of_grad = PtxOf(FilterGradBody(wide, f16, true), target);
+  EXPECT_GE(CountOf(of_grad, kPixelCopy), 1);
+  EXPECT_THAT(of_grad, AllOf(HasSubstr(kBoxCopy), Not(HasSubstr("cp.async.c"))));
+
+  // Where a map cannot have it, or much of it would be zeros, threads copy.
+  const auto forward = [&](const Conv& other, DataType dtype = DataType::kBF16) {
+    return maps(ConvBody(other, dtype, false), WithTf32("cuda:sm_90a")).size();
+  };
+  const Ints image = {8, 56, 56, 64};
+  EXPECT_EQ(forward({image, {3, 3, 64, 256}}), 2u);
+  EXPECT_EQ(forward({{8, 56, 56, 48}, {3, 3, 48, 256}}), 2u);
+  EXPECT_EQ(forward({{8, 56, 56, 40}, {3, 3, 40, 256}}), 0u);
+  EXPECT_EQ(forward({{8, 56, 56, 60}, {3, 3, 60, 256}}), 0u);
+  EXPECT_EQ(forward({image, {3, 3, 64, 250}}), 0u);
+  EXPECT_EQ(forward({image, {3, 3, 64, 256}, {8, 1}}), 2u);
+  EXPECT_EQ(forward({image, {3, 3, 64, 256}, {9, 1}}), 0u);
+  EXPECT_EQ(forward({{8, 300, 56, 64}, {2, 3, 64, 256}, {1, 1}, {128, 1}}), 2u);
+  EXPECT_EQ(forward({{8, 300, 56, 64}, {2, 3, 64, 256}, {1, 1}, {129, 1}}), 0u);
+  EXPECT_EQ(forward({image, {3, 3, 32, 256}, {1, 1}, {1, 1}, 2}), 0u);
+  EXPECT_EQ(forward({image, {3, 3, 64, 256}}, DataType::kF32), 0u);
+  EXPECT_EQ(
+      maps(ConvBody({image, {3, 3, 64, 256}}, f16, true), *Target::Parse("cuda:sm_90")).size(), 0u);
+  // Rows of a gradient are no panels of one pixel.
+  EXPECT_EQ(maps(FilterGradBody({{8, 56, 56, 96}, {3, 3, 96, 256}}, f16, true), target).size(), 0u);
+}
+
+// What only copies of maps can pad is refused elsewhere.
+TEST(TensorCore, PaddingIsForTensorMaps) {
+  const Conv conv{{2, 6, 7, 64}, {3, 3, 64, 64}, {1, 1}, {1, 1}, 1, {1, 1, 1, 1}};
+  for (const Target& target : TargetsToRun()) {
+    TestFusion fusion(target);
+    const absl::Status status = fusion.TryText("contraction", ConvBody(conv, DataType::kF16, true));
+    EXPECT_EQ(status.ok(), target.multiprocessors == 1) << status;
+    if (!status.ok()) EXPECT_THAT(std::string(status.message()), HasSubstr("with padding"));
+  }
 }
 
 TEST(TensorCore, OthersAreMultiplyAdds) {
@@ -200,12 +269,28 @@ TEST(TensorCore, Tf32) {
   EXPECT_THAT(PtxOf(along, DataType::kF32, WithTf32("cuda:sm_90")),
               AllOf(HasSubstr("cp.async.cg.shared.global"), Not(HasSubstr("cp.async.ca"))));
 
-  const std::string groups = PtxOf(along, DataType::kF32, WithTf32("cuda:sm_90a"));
+  // B's rows are turned by threads. All are rounded in shared memory: 48 KB a stage, 256 threads.
+  const std::string groups = PtxOf(large, DataType::kF32, WithTf32("cuda:sm_90a"));
   EXPECT_EQ(CountOf(groups, "wgmma.mma_async.sync.aligned.m64n256k8.f32.tf32.tf32"), 4);
-  // Rounded in shared memory: 48 KB a stage, 256 threads.
   EXPECT_EQ(CountOf(groups, "cvt.rna.tf32.f32"), 48);
   EXPECT_LT(groups.find("cvt.rna.tf32.f32"), groups.find("fence.proxy.async.shared::cta"));
-  EXPECT_EQ(CountOf(PtxOf(large, DataType::kF32, WithTf32("cuda:sm_90a")), "cvt.rna.tf32.f32"), 48);
+  EXPECT_THAT(groups, Not(HasSubstr("cp.async.bulk")));
+
+  // Copies of boxes leave them as they are: the threads that multiply round all of a stage between
+  // the wait for its bytes and a barrier of their own.
+  const std::string mapped = PtxOf(along, DataType::kF32, WithTf32("cuda:sm_90a"));
+  EXPECT_EQ(CountOf(mapped, kBoxCopy), 2);
+  EXPECT_EQ(CountOf(mapped, "wgmma.mma_async.sync.aligned.m64n256k8.f32.tf32.tf32"), 4);
+  EXPECT_EQ(CountOf(mapped, "cvt.rna.tf32.f32"), 48);
+  const size_t rounded = mapped.rfind("cvt.rna.tf32.f32");
+  const size_t fence = mapped.find("fence.proxy.async.shared::cta", rounded);
+  const size_t barrier = mapped.find("bar.sync", fence);
+  EXPECT_LT(barrier, mapped.find("wgmma.mma_async", barrier));
+  EXPECT_EQ(mapped.find("wgmma.mma_async"), mapped.find("wgmma.mma_async", barrier));
+  EXPECT_THAT(mapped.substr(barrier, 40), HasSubstr("1, 256;"));
+  // Rows that no box begins at.
+  EXPECT_THAT(PtxOf({{}, 4096, 4096, 4098, false, true}, DataType::kF32, WithTf32("cuda:sm_90a")),
+              AllOf(HasSubstr("wgmma"), Not(HasSubstr("cp.async.bulk"))));
 }
 
 std::vector<float> RandomNormal(size_t count, unsigned seed) {
@@ -224,7 +309,7 @@ float RoundToTf32(float x) {
 // Operands are rounded to nearest, and nothing is lost besides what adding up eight products at a
 // time in f32 loses.
 TEST(TensorCore, Tf32IsAsExactAsItSays) {
-  constexpr int64_t kRows = 70, kColumns = 52, kDepth = 83;
+  constexpr int64_t kRows = 72, kColumns = 52, kDepth = 84;
   const std::vector<float> a = RandomNormal(kRows * kDepth, 1);
   const std::vector<float> b = RandomNormal(kDepth * kColumns, 2);
   std::vector<float> a_turned(a.size()), b_turned(b.size());
@@ -232,17 +317,17 @@ TEST(TensorCore, Tf32IsAsExactAsItSays) {
     for (int64_t i = 0; i < kRows; ++i) a_turned[k * kRows + i] = a[i * kDepth + k];
     for (int64_t j = 0; j < kColumns; ++j) b_turned[j * kDepth + k] = b[k * kColumns + j];
   }
-  for (const char* target : kTargets) {
+  for (const Target& target : TargetsToRun()) {
     for (bool ta : {false, true}) {
       for (bool tb : {false, true}) {
-        SCOPED_TRACE(absl::StrCat(target, " ", ta, " ", tb));
+        SCOPED_TRACE(absl::StrCat(target.name, " ", target.multiprocessors, " ", ta, " ", tb));
         const HostTensor left =
             HostTensor::Of<float>(Join({}, kRows, kDepth, ta), ta ? a_turned : a);
         const HostTensor right =
             HostTensor::Of<float>(Join({}, kDepth, kColumns, tb), tb ? b_turned : b);
         const auto got = RunFusion(
             "contraction", ProductBody({{}, kRows, kColumns, kDepth, ta, tb}, DataType::kF32, ""),
-            {left, right}, {}, WithTf32(target));
+            {left, right}, {}, target);
         ASSERT_TRUE(got.ok()) << got.status();
         bool rounded_down = false;
         for (int64_t i = 0; i < kRows; ++i) {
@@ -416,11 +501,11 @@ void CheckEveryTile(const std::vector<DataType>& dtypes) {
 TEST(TensorCore, EveryTile) { CheckEveryTile({DataType::kF16, DataType::kBF16}); }
 TEST(TensorCore, EveryTileOfTf32) { CheckEveryTile({DataType::kF32}); }
 
-// The product by tensor maps, on a GPU of so many multiprocessors.
+// The product by tensor maps, on a GPU of so many multiprocessors; of f32, of tf32.
 void CheckMapped(const Product& p, DataType dtype, int64_t multiprocessors,
                  const std::string& open = "") {
   SCOPED_TRACE(absl::StrCat(multiprocessors, " multiprocessors"));
-  Target target = *Target::Parse(kTargets[1]);
+  Target target = WithTf32(kTargets[1]);
   target.multiprocessors = multiprocessors;
   EXPECT_THAT(PtxOf(p, dtype, target, open), HasSubstr("cp.async.bulk.tensor"));
   CheckProduct(p, dtype, target, open);
@@ -449,6 +534,21 @@ TEST(TensorCore, TilesOneAfterTheOther) {
   CheckMapped({{}, 72, 67, 136, false, true}, DataType::kBF16, 1);
   CheckMapped({{}, 72, 72, 133, true, false}, DataType::kF16, 1);
   CheckMapped({{}, 1, 1, 64, false, true}, DataType::kF16, 1, "mn");
+}
+
+// Those of f32 lie along the depth.
+TEST(TensorCore, TilesOfTf32OneAfterTheOther) {
+  const DataType f32 = DataType::kF32;
+  int i = 0;
+  for (const int64_t depth : {4, 28, 32, 36, 132}) {
+    CheckMapped({{}, 136, 260, depth, false, true}, f32, 1 + i++ % 3);
+  }
+  CheckMapped({{3}, 72, 72, 36, false, true}, f32, 2);
+  CheckMapped({{2}, 72, 72, 36, false, true, true}, f32, 2);
+  CheckMapped({{}, 67, 73, 68, false, true}, f32, 1);
+  for (const int64_t size : {0, 1, 67}) {
+    CheckMapped({{}, size, size + 3, 64, false, true}, f32, 1, "mn");
+  }
 }
 
 TEST(TensorCore, TilesOfOpenSizesOneAfterTheOther) {
@@ -483,6 +583,64 @@ TEST(TensorCore, TheSameBitsOnAnyNumberOfBlocks) {
     if (!first) first = (*got)[0];
     ExpectEqual((*got)[0], *first);
   }
+}
+
+// Convolutions by tensor maps, and with as many channels as panels have the filter's gradient.
+void CheckMappedConv(const Conv& conv, DataType dtype, int64_t multiprocessors, bool open) {
+  SCOPED_TRACE(absl::StrCat(multiprocessors, " multiprocessors"));
+  Target target = *Target::Parse(kTargets[1]);
+  target.multiprocessors = multiprocessors;
+  EXPECT_THAT(PtxOf(ConvBody(conv, dtype, open), target), HasSubstr(kPixelCopy));
+  CheckConvForward(conv, dtype, target, open);
+  if (conv.image[3] % 64 != 0) return;
+  EXPECT_THAT(PtxOf(FilterGradBody(conv, dtype, open), target), HasSubstr(kPixelCopy));
+  CheckFilterGrad(conv, dtype, target, open);
+}
+
+// Windows that overlap, lie apart, leave pixels out, and reach beyond the image, on each side as
+// far as on no other; tiles that begin and end anywhere in lines and images, several to a block;
+// and channels that are no multiple of a step.
+TEST(TensorCore, ConvolutionsByTensorMaps) {
+  const DataType f16 = DataType::kF16, bf16 = DataType::kBF16;
+  CheckMappedConv({{2, 6, 7, 64}, {3, 3, 64, 24}}, f16, 1, false);
+  CheckMappedConv({{3, 9, 10, 64}, {3, 2, 64, 40}, {2, 1}, {1, 2}}, bf16, 2, true);
+  CheckMappedConv({{2, 5, 6, 64}, {1, 1, 64, 16}, {2, 3}}, f16, 1, true);
+  CheckMappedConv({{3, 9, 9, 128}, {2, 2, 128, 72}}, bf16, 2, true);
+  CheckMappedConv({{1, 5, 5, 96}, {3, 3, 96, 72}}, f16, 1, false);
+  CheckMappedConv({{2, 5, 6, 56}, {2, 2, 56, 16}}, bf16, 1, true);
+  // Padding, as far as windows of nothing else, and of 1 pixel.
+  CheckMappedConv({{2, 6, 7, 64}, {3, 3, 64, 24}, {1, 1}, {1, 1}, 1, {1, 1, 1, 1}}, f16, 1, true);
+  CheckMappedConv({{2, 6, 5, 64}, {3, 4, 64, 16}, {2, 3}, {2, 1}, 1, {3, 0, 1, 2}}, bf16, 2, true);
+  CheckMappedConv({{3, 3, 4, 56}, {2, 2, 56, 24}, {1, 1}, {1, 1}, 1, {0, 3, 2, 0}}, f16, 1, false);
+  CheckMappedConv({{2, 3, 3, 64}, {1, 1, 64, 16}, {2, 2}, {1, 1}, 1, {1, 1, 2, 1}}, f16, 1, true);
+  // No image.
+  CheckMappedConv({{0, 6, 7, 64}, {3, 3, 64, 24}}, f16, 1, true);
+}
+
+// An infinity is multiplied with nothing but the elements of its windows and of the filter, though
+// zeros stand for channels beside it.
+TEST(TensorCore, InfinitiesStayInTheirWindows) {
+  const Conv conv{{2, 6, 7, 56}, {2, 2, 56, 40}};
+  const Target target = TargetsToRun()[2];
+  HostTensor x = RandomHalves(DataType::kBF16, conv.image, 1);
+  HostTensor f = RandomHalves(DataType::kBF16, conv.filter, 2);
+  const BF16 infinity(std::numeric_limits<float>::infinity());
+  // The last channel of a pixel, and the first of the window's second.
+  x.mutable_values<BF16>()[7 * 56 + 55] = infinity;
+  f.mutable_values<BF16>()[56 * 40 + 5] = infinity;
+  const std::string body = ConvBody(conv, DataType::kBF16, false);
+  EXPECT_THAT(PtxOf(body, target), HasSubstr(kPixelCopy));
+  const auto got = RunFusion("contraction", body, {x, f}, {}, target);
+  ASSERT_TRUE(got.ok()) << got.status();
+  const HostTensor want =
+      *reference::Conv2D(x, f, {conv.strides, conv.padding, conv.dilations}, conv.groups);
+  size_t finite = 0;
+  for (size_t i = 0; i < want.values<BF16>().size(); ++i) {
+    const bool is_finite = std::isfinite(static_cast<float>(want.values<BF16>()[i]));
+    ASSERT_EQ(std::isfinite(static_cast<float>((*got)[0].values<BF16>()[i])), is_finite) << i;
+    finite += is_finite ? 1 : 0;
+  }
+  EXPECT_GT(finite, want.values<BF16>().size() / 2);
 }
 
 // Windows whose lines lie in one piece and others, groups, pixels without a neighbour; channels
@@ -627,10 +785,12 @@ TEST(TensorCore, TheAssemblerKeepsAllInRegisters) {
         ProductBody({{}, 64, 8192, 4096}, DataType::kF16, ""),
         ProductBody({{8}, 512, 512, 512, true, false}, DataType::kF16, "k"),
         ConvBody({{8, 56, 56, 64}, {3, 3, 64, 256}}, DataType::kBF16, true),
+        FilterGradBody({{8, 56, 56, 64}, {3, 3, 64, 256}, {2, 2}}, DataType::kBF16, true),
         ConvBody({{8, 56, 56, 3}, {7, 7, 3, 64}, {2, 2}}, DataType::kF16, true),
         ProductBody({{}, 4096, 4096, 4096}, DataType::kF32, ""),
         ProductBody({{}, 4096, 4096, 4096, true, true}, DataType::kF32, ""),
         ProductBody({{}, 4096, 512, 333, false, true}, DataType::kF32, ""),
+        ProductBody({{}, 4096, 4096, 4096, false, true}, DataType::kF32, ""),
         ProductBody({{2}, 64, 64, 64}, DataType::kF32, "bmnk"),
         ConvBody({{8, 56, 56, 64}, {3, 3, 64, 256}}, DataType::kF32, true),
         ConvBody({{8, 56, 56, 3}, {7, 7, 3, 64}, {2, 2}}, DataType::kF32, true)}) {

@@ -131,15 +131,16 @@ Ints OutputShape(const Conv& conv) {
   Ints out = {conv.image[0], 0, 0, conv.filter[3]};
   for (int i = 0; i < 2; ++i) {
     const int64_t reach = conv.dilations[i] * (conv.filter[i] - 1) + 1;
-    out[i + 1] = (conv.image[i + 1] - reach) / conv.strides[i] + 1;
+    const int64_t around = conv.padding[2 * i] + conv.padding[2 * i + 1];
+    out[i + 1] = (conv.image[i + 1] + around - reach) / conv.strides[i] + 1;
   }
   return out;
 }
 
 std::string ConvAttributes(const Conv& conv) {
-  return absl::StrCat("strides = ", ArrayText(conv.strides), ", padding = array<i64: 0, 0, 0, 0>",
-                      ", dilations = ", ArrayText(conv.dilations), ", groups = ", conv.groups,
-                      " : i64");
+  return absl::StrCat(
+      "strides = ", ArrayText(conv.strides), ", padding = ", ArrayText(conv.padding),
+      ", dilations = ", ArrayText(conv.dilations), ", groups = ", conv.groups, " : i64");
 }
 
 // `open`: their number is.
@@ -157,34 +158,51 @@ std::string ConvBody(const Conv& conv, DataType dtype, bool open) {
                       "\n\"plan.yield\"(%y) : (", ty, ") -> ()");
 }
 
+std::string FilterGradBody(const Conv& conv, DataType dtype, bool open) {
+  const std::string tx = ImagesText(conv.image, dtype, open);
+  const std::string tf = TensorTypeText(conv.filter, ElementText(dtype));
+  const std::string ty = ImagesText(OutputShape(conv), dtype, open);
+  return absl::StrCat(
+      "^bb0(%x: ", tx, ", %d: ", ty, "):\n%y = \"weft.conv2d_filter_grad\"(%x, %d) {filter_size = ",
+      ArrayText({conv.filter[0], conv.filter[1]}), ", ", ConvAttributes(conv), "} : (", tx, ", ",
+      ty, ") -> ", tf, "\n\"plan.yield\"(%y) : (", tf, ") -> ()");
+}
+
 void CheckConv(const Conv& conv, DataType dtype, const std::string& target, bool open) {
   CheckConv(conv, dtype, *Target::Parse(target), open);
 }
 
 void CheckConv(const Conv& conv, DataType dtype, const Target& target, bool open) {
-  SCOPED_TRACE(absl::StrCat("image [", absl::StrJoin(conv.image, ","), "] filter [",
-                            absl::StrJoin(conv.filter, ","), "] ", ConvAttributes(conv), " ",
-                            ElementText(dtype), " ", TextOf(target), open ? " open" : ""));
+  CheckConvForward(conv, dtype, target, open);
+  CheckFilterGrad(conv, dtype, target, open);
+}
+
+static std::string Describe(const Conv& conv, DataType dtype, const Target& target, bool open) {
+  return absl::StrCat("image [", absl::StrJoin(conv.image, ","), "] filter [",
+                      absl::StrJoin(conv.filter, ","), "] ", ConvAttributes(conv), " ",
+                      ElementText(dtype), " ", TextOf(target), open ? " open" : "");
+}
+
+void CheckConvForward(const Conv& conv, DataType dtype, const Target& target, bool open) {
+  SCOPED_TRACE(Describe(conv, dtype, target, open));
   const HostTensor x = RandomHalves(dtype, conv.image, 1), f = RandomHalves(dtype, conv.filter, 2);
-  const HostTensor dy = RandomHalves(dtype, OutputShape(conv), 3);
-  const reference::Window window{conv.strides, {0, 0, 0, 0}, conv.dilations};
-  const std::map<std::string, int64_t> symbols = {{"a", conv.image[0]}};
-  auto got = RunFusion("contraction", ConvBody(conv, dtype, open), {x, f}, symbols, target);
+  const reference::Window window{conv.strides, conv.padding, conv.dilations};
+  const auto got =
+      RunFusion("contraction", ConvBody(conv, dtype, open), {x, f}, {{"a", conv.image[0]}}, target);
   ASSERT_TRUE(got.ok()) << got.status();
   ExpectEqual((*got)[0], *reference::Conv2D(x, f, window, conv.groups));
+}
 
-  const std::string tx = ImagesText(conv.image, dtype, open);
-  const std::string tf = TensorTypeText(conv.filter, ElementText(dtype));
-  const std::string ty = ImagesText(OutputShape(conv), dtype, open);
-  const Ints filter_size = {conv.filter[0], conv.filter[1]};
-  got = RunFusion("contraction",
-                  absl::StrCat("^bb0(%x: ", tx, ", %d: ", ty,
-                               "):\n%y = \"weft.conv2d_filter_grad\"(%x, %d) {filter_size = ",
-                               ArrayText(filter_size), ", ", ConvAttributes(conv), "} : (", tx,
-                               ", ", ty, ") -> ", tf, "\n\"plan.yield\"(%y) : (", tf, ") -> ()"),
-                  {x, dy}, symbols, target);
+void CheckFilterGrad(const Conv& conv, DataType dtype, const Target& target, bool open) {
+  SCOPED_TRACE(absl::StrCat("filter's gradient, ", Describe(conv, dtype, target, open)));
+  const HostTensor x = RandomHalves(dtype, conv.image, 1);
+  const HostTensor dy = RandomHalves(dtype, OutputShape(conv), 3);
+  const reference::Window window{conv.strides, conv.padding, conv.dilations};
+  const auto got = RunFusion("contraction", FilterGradBody(conv, dtype, open), {x, dy},
+                             {{"a", conv.image[0]}}, target);
   ASSERT_TRUE(got.ok()) << got.status();
-  ExpectEqual((*got)[0], *reference::Conv2DFilterGrad(x, dy, filter_size, window, conv.groups));
+  const Ints size = {conv.filter[0], conv.filter[1]};
+  ExpectEqual((*got)[0], *reference::Conv2DFilterGrad(x, dy, size, window, conv.groups));
 }
 
 }  // namespace weft

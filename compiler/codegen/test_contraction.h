@@ -52,15 +52,20 @@ struct Conv {
   Ints image, filter;  // [n, h, w, c], [kh, kw, c / groups, o]
   Ints strides = {1, 1}, dilations = {1, 1};
   int64_t groups = 1;
+  Ints padding = {0, 0, 0, 0};  // above, below, left, right
 };
 
 Ints OutputShape(const Conv& conv);
-// Of weft.conv2d and its gradient; there is no padding.
+// Of weft.conv2d and its gradient.
 std::string ConvAttributes(const Conv& conv);
 
 // The body of a fusion that is the convolution; `open`: the number of images is left open as a.
 std::string ConvBody(const Conv& conv, DataType dtype, bool open);
+// Of its filter's gradient: the image, and the gradient of the result.
+std::string FilterGradBody(const Conv& conv, DataType dtype, bool open);
 
+void CheckConvForward(const Conv& conv, DataType dtype, const Target& target, bool open);
+void CheckFilterGrad(const Conv& conv, DataType dtype, const Target& target, bool open);
 // Runs the convolution, and its filter's gradient.
 void CheckConv(const Conv& conv, DataType dtype, const Target& target, bool open);
 void CheckConv(const Conv& conv, DataType dtype, const std::string& target, bool open);

@@ -252,6 +252,10 @@ class MultiplyAddTiles {
 
 }  // namespace
 
+bool CudaMapsOperands(const ContractionShape& shape, DataType dtype, const Target& target) {
+  return TensorCoresServe(dtype, target) && TensorCoreTiling(shape, dtype, target).producer;
+}
+
 void EmitCudaContraction(KernelBuilder& kb, const cpu::Contraction& c,
                          const ContractionShape& shape, DataType dtype, KernelSpec& spec) {
   ContractionTiles tiles(kb, c, shape);

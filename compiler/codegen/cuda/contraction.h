@@ -6,9 +6,15 @@
 #include "compiler/codegen/contraction_layout.h"
 #include "compiler/codegen/emit.h"
 #include "compiler/codegen/kernel_builder.h"
+#include "compiler/codegen/target.h"
 #include "kernels/cpu/contraction.h"
+#include "proto/dtype.h"
 
 namespace weft {
+
+// Whether the operands are brought by tensor maps: zeros come for what is outside of them, also of
+// an image around which a convolution has padding.
+bool CudaMapsOperands(const ContractionShape& shape, DataType dtype, const Target& target);
 
 // Emits into `kb` the code that computes `c`, whose sizes are those of `shape` and whose operands
 // are of `dtype`, and says how to launch it. The right operand is not in panels. Each sum, or

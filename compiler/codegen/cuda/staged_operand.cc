@@ -36,6 +36,19 @@ Value RoundedToTf32(KernelBuilder& kb, Value bits) {
 
 }  // namespace
 
+void RoundChunkToTf32(KernelBuilder& kernel, Value address) {
+  mlir::ImplicitLocOpBuilder& b = kernel.b();
+  constexpr int64_t kElements = 4;
+  constexpr unsigned kBytes = 16;
+  const auto chunk = mlir::VectorType::get({kElements}, b.getI32Type());
+  Value elements = LLVM::LoadOp::create(b, chunk, address, kBytes);
+  for (int64_t i = 0; i < kElements; ++i) {
+    Value x = mlir::vector::ExtractOp::create(b, elements, i);
+    elements = mlir::vector::InsertOp::create(b, RoundedToTf32(kernel, x), elements, i);
+  }
+  LLVM::StoreOp::create(b, elements, address, kBytes);
+}
+
 // The longest run, up to `most`, a power of two, that certainly divides the extent.
 int64_t StagedOperand::RunIn(Value extent, int64_t most) {
   const auto known = ConstantOf(extent);
@@ -298,15 +311,8 @@ void StagedOperand::RoundBrought(Value stage) const {
                             static_cast<unsigned>(element_bytes_));
     });
   }
-  const auto chunk = mlir::VectorType::get({chunk_}, i32);
   for (int64_t number = 0; number < per_thread_; ++number) {
-    Value address = SharedAt(stage, number);
-    Value elements = LLVM::LoadOp::create(b, chunk, address, static_cast<unsigned>(kChunkBytes));
-    for (int64_t i = 0; i < chunk_; ++i) {
-      Value x = mlir::vector::ExtractOp::create(b, elements, i);
-      elements = mlir::vector::InsertOp::create(b, RoundedToTf32(*kb_, x), elements, i);
-    }
-    LLVM::StoreOp::create(b, elements, address, static_cast<unsigned>(kChunkBytes));
+    RoundChunkToTf32(*kb_, SharedAt(stage, number));
   }
 }
 

@@ -22,6 +22,9 @@
 
 namespace weft {
 
+// Rounds four f32 in shared memory, at a multiple of 16 bytes, to tf32, to nearest.
+void RoundChunkToTf32(KernelBuilder& kernel, mlir::Value address);
+
 class StagedOperand {
  public:
   using Values = CodeBuilder::Values;

@@ -9,7 +9,6 @@
 #include "compiler/codegen/cuda/mapped_operand.h"
 #include "compiler/codegen/cuda/stage_ring.h"
 #include "compiler/codegen/cuda/staged_operand.h"
-#include "compiler/codegen/cuda/tensor_tiling.h"
 #include "compiler/codegen/cuda/thread.h"
 #include "compiler/codegen/cuda/warpgroup.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -38,9 +37,7 @@ class TensorCoreTiles {
       : tiles_(tiles), kb_(tiles.kb()), b_(kb_.b()), dtype_(dtype) {}
 
   void Emit(KernelSpec& spec) {
-    const int64_t element_bytes = SizeOf(dtype_);
-    tiling_ = ChooseTensorTiling(tiles_.shape(), element_bytes, kb_.target(),
-                                 MappedOperand::Serve(tiles_.shape(), element_bytes));
+    tiling_ = TensorCoreTiling(tiles_.shape(), dtype_, kb_.target());
     SetBlockThreads(kb_, spec, static_cast<int>(tiling_.threads()));
     if (tiling_.producer) return EmitPersistent(spec);
     const ContractionTiles::Tile tile = tiles_.Place(tiling_.rows, tiling_.columns, spec);
@@ -90,8 +87,8 @@ class TensorCoreTiles {
       const StageRing::Position start = ring.Start();
       kb_.For(BlockInGrid(kb_), kb_.Size(count), BlocksInGrid(kb_), {start.stage, start.round},
               [&](Value number, ValueRange at) {
-                const ContractionTiles::Tile tile =
-                    tiles_.At(number, tiling_.rows, tiling_.columns);
+                ContractionTiles::Tile tile = tiles_.At(number, tiling_.rows, tiling_.columns);
+                tile.steps = MappedOperand::Steps(tiles_, tile);
                 const StageRing::Position next = body(tile, {at[0], at[1]});
                 return Values{next.stage, next.round};
               });
@@ -156,6 +153,7 @@ class TensorCoreTiles {
           const ValueRange so_far = now.drop_back(2);
           Values sums(so_far.begin(), so_far.end());
           ring.WaitUntilFull(at);
+          if (dtype_ == DataType::kF32) Round(left, right, at.stage, thread);
           MultiplyByWarpgroup(left, right, first_row, first_column, at.stage, sums);
           WaitForWarpgroupProducts(kb_, 1);
           Value earlier = kb_.Less(kb_.I64(0), step);
@@ -172,6 +170,22 @@ class TensorCoreTiles {
     kb_.If(kb_.Both(is_first_of_warp, any), [&] { ring.Release(ring.Before(end)); });
     Store(sums, tile, first_row, first_column, thread);
     return end;
+  }
+
+  // Rounds what a stage holds to tf32 where it lies: each thread that multiplies its share, before
+  // any multiplies. Copies of boxes leave elements as they are.
+  void Round(const WarpgroupMatrix& left, const WarpgroupMatrix& right, Value stage, Value thread) {
+    constexpr int64_t kChunk = 16;
+    const int64_t threads = tiling_.parts() * TensorTiling::kGroup;
+    for (const WarpgroupMatrix& matrix : {left, right}) {
+      Value first = kb_.Add(kb_.Mul(stage, matrix.stage_bytes), kb_.Mul(thread, kChunk));
+      Value address = kb_.At(matrix.shared, first, b_.getI8Type());
+      for (int64_t at = 0; at < matrix.stage_bytes; at += threads * kChunk) {
+        RoundChunkToTf32(kb_, kb_.At(address, at, b_.getI8Type()));
+      }
+    }
+    FenceForWarpgroups(kb_);
+    BarrierOfThreads(kb_, threads);
   }
 
   // The rows and columns of the tile, from these on, that the thread's warp or warpgroup computes.
@@ -391,6 +405,12 @@ class TensorCoreTiles {
 bool TensorCoresServe(DataType dtype, const Target& target) {
   if (dtype == DataType::kF32) return target.tf32;
   return target.sm >= 80 && (dtype == DataType::kF16 || dtype == DataType::kBF16);
+}
+
+TensorTiling TensorCoreTiling(const ContractionShape& shape, DataType dtype, const Target& target) {
+  const int64_t element_bytes = SizeOf(dtype);
+  return ChooseTensorTiling(shape, element_bytes, target,
+                            MappedOperand::Serve(shape, element_bytes));
 }
 
 void EmitTensorCoreTiles(ContractionTiles& tiles, DataType dtype, KernelSpec& spec) {

@@ -55,6 +55,16 @@ void ExpectOneBlock(KernelBuilder& kernel) {
 
 void Barrier(KernelBuilder& kernel) { NVVM::Barrier0Op::create(kernel.b()); }
 
+void BarrierOfThreads(KernelBuilder& kernel, int64_t threads) {
+  mlir::ImplicitLocOpBuilder& b = kernel.b();
+  const auto i32 = [&](int64_t x) -> Value {
+    return arith::ConstantIntOp::create(b, b.getI32Type(), x);
+  };
+  // Number 0 is that of all threads.
+  NVVM::BarrierOp::create(b, mlir::TypeRange(), i32(1), i32(threads), NVVM::BarrierReductionAttr(),
+                          Value());
+}
+
 namespace {
 
 Value Shuffle(KernelBuilder& kernel, Value x, NVVM::ShflKind kind, int from, int clamp) {

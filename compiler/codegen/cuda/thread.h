@@ -31,6 +31,8 @@ void ExpectOneBlock(KernelBuilder& kernel);
 
 // All threads of the block wait for one another; each sees what the others wrote before.
 void Barrier(KernelBuilder& kernel);
+// The same of so many of its threads alone, whole warps and always the same.
+void BarrierOfThreads(KernelBuilder& kernel, int64_t threads);
 // `x` (a scalar, or a vector) of the thread of the warp whose number differs in the bits of
 // `lane_bits`. All threads of the warp take part.
 mlir::Value ShuffleXor(KernelBuilder& kernel, mlir::Value x, int lane_bits);
