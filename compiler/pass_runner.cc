@@ -72,6 +72,7 @@ void PassRunner::Check(const std::function<absl::Status()>& check) {
 
 const std::vector<std::string>& OptionalPasses() {
   static const auto& names = *new std::vector<std::string>{
+      "absorb_padding",
       "cse",
       "dce",
       "fold",

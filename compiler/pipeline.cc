@@ -1,6 +1,7 @@
 #include "compiler/pipeline.h"
 
 #include "compiler/api.h"
+#include "compiler/codegen/contraction.h"
 #include "compiler/codegen/contraction_layout.h"
 #include "compiler/pass_runner.h"
 #include "compiler/passes/passes.h"
@@ -79,6 +80,9 @@ absl::Status Lower(mlir::func::FuncOp function, const std::map<std::string, int6
   // After that, which would cut the reductions over parts that this one makes.
   run.Optional("split_contractions", function,
                [&] { return SplitContractions(function, targets); });
+  // After it, since a whole and its parts differ in whether their kernels take padding.
+  run.Optional("absorb_padding", function,
+               [&] { return AbsorbPadding(function, targets, ConvolutionPads); });
   run.Optional("cse", function, [&] { return EliminateCommonSubexpressions(function); });
   run.Optional("dce", function, [&] { return EliminateDeadCode(function); });
 

@@ -19,6 +19,7 @@ namespace weft {
 
 class WeightTable;
 struct DeviceTargets;
+struct Target;
 
 // Puts the bodies of custom_gradient in their place.
 absl::StatusOr<bool> InlineCustomGradients(mlir::func::FuncOp function);
@@ -57,6 +58,12 @@ absl::StatusOr<bool> SplitReductions(mlir::func::FuncOp function, const DeviceTa
 // Contractions of few results and a great depth, on GPUs, become sums of parts of it, and a
 // reduction that adds those up: see split_contractions.h.
 absl::StatusOr<bool> SplitContractions(mlir::func::FuncOp function, const DeviceTargets& targets);
+// Zeros around the image of a convolution become its padding where its kernel takes that:
+// `pads_itself` says so of the convolution with the padding (ConvolutionPads of the code
+// generator).
+absl::StatusOr<bool> AbsorbPadding(
+    mlir::func::FuncOp function, const DeviceTargets& targets,
+    const std::function<bool(mlir::Operation* op, const Target& target)>& pads_itself);
 // What the `rematerialize` pass has to reach, beside doing what marks say.
 struct MemoryBudget {
   // Bytes, as memory_profile.h estimates them; 0 for no limit.

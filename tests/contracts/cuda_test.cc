@@ -111,6 +111,48 @@ TEST(CudaTestOfSm90, ProductsByTensorMaps) {
   EXPECT_EQ(cuda::FakeDriverComplains(), "");
 }
 
+// And those of convolutions, whose windows have strides, pixels between theirs, and padding that no
+// kernel writes: all are other ones for lines and for columns.
+TEST(CudaTestOfSm90, ConvolutionsByTensorMaps) {
+  cuda::ConfigureFakeDriver({.sm = 90});
+  Graph graph("convolution");
+  Tensor x = graph.Input("x", DataType::kBF16, {"images", 24, 20, 64}),
+         w = graph.Input("w", DataType::kBF16, {3, 4, 64, 640});
+  graph.AddSignature("f", {{"y", Conv2D(x, w, {2, 1}, {2, 0, 1, 5}, {1, 3})}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  CompileOptions options;
+  options.targets = {"cuda:sm_90a"};
+  const std::string package = CompilePackage(graph, options).value();
+  CompileOptions whole = options;
+  whole.disabled_passes = {"absorb_padding"};
+  {
+    const auto driver = Open(package, cuda::FakeCudaDevice().value());
+    const auto emulator = Open(package, MakeDevice("emulator:sm_90", 1).value());
+    const auto padded =
+        Open(CompilePackage(graph, whole).value(), MakeDevice("emulator:sm_90", 1).value());
+    for (const int64_t images : {1, 0}) {
+      HostTensor a = *HostTensor::Create(DataType::kBF16, {images, 24, 20, 64});
+      HostTensor b = *HostTensor::Create(DataType::kBF16, {3, 4, 64, 640});
+      int i = 0;
+      for (HostTensor* tensor : {&a, &b}) {
+        for (BF16& value : tensor->mutable_values<BF16>()) {
+          value = BF16(static_cast<float>(i++ * 5 % 17 - 8) / 16);
+        }
+      }
+      const auto got = driver->Run("f", {{"x", a}, {"w", b}});
+      const auto want = emulator->Run("f", {{"x", a}, {"w", b}});
+      const auto other = padded->Run("f", {{"x", a}, {"w", b}});
+      ASSERT_TRUE(got.ok()) << got.status();
+      ASSERT_TRUE(want.ok()) << want.status();
+      ASSERT_TRUE(other.ok()) << other.status();
+      ExpectSameBits(*got, *want, "f");
+      ExpectSameBits(*got, *other, "f");
+    }
+  }
+  EXPECT_EQ(cuda::LeftInFakeDriver(), "");
+  EXPECT_EQ(cuda::FakeDriverComplains(), "");
+}
+
 TEST_F(CudaTest, MachineCodeIsLoadedBesideItsText) {
   const std::string package = PackageOf(SmallNetwork(), "runtime/cuda/testing/fake_ptxas");
   const Both both = OpenBoth(package);

@@ -164,6 +164,47 @@ TEST(Devices, ProductsByTensorMaps) {
   }
 }
 
+// Convolutions take images as they are, and the copies of boxes have zeros for the padding: it is
+// one kernel, where others have a second one that pads.
+TEST(Devices, ConvolutionsByTensorMaps) {
+  Graph graph("convolution");
+  Tensor x = graph.Input("x", DataType::kF16, {"images", 10, 9, 64}),
+         w = graph.Input("w", DataType::kF16, {3, 3, 64, 640}),
+         bias = graph.Input("bias", DataType::kF16, {640});
+  graph.AddSignature("f", {{"y", Relu(Conv2D(x, w, {1, 2}, {1, 1, 2, 0}, {1, 1}) + bias)}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const std::string package = PackageFor(graph, {"cuda:sm_90a", "cpu:x86-64-v3"});
+  const PackageManifest manifest = ManifestOf(package);
+  EXPECT_EQ(manifest.min_consumer(), 3);
+  const Plan& plan = manifest.targets(0).plans(0);
+  ASSERT_EQ(plan.kernels_size(), 1);
+  ASSERT_EQ(plan.kernels(0).maps_size(), 2);
+  EXPECT_EQ(plan.kernels(0).maps(0).lower_corner(0), -2);
+  EXPECT_EQ(plan.kernels(0).maps(0).lower_corner(1), -1);
+  EXPECT_EQ(ManifestOf(PackageFor(graph, {"cuda:sm_90"})).targets(0).plans(0).kernels_size(), 2);
+
+  const auto here = Open(package), there = Open(package, Emulator("sm_90"));
+  ASSERT_TRUE(here.ok()) << here.status();
+  ASSERT_TRUE(there.ok()) << there.status();
+  const auto values = [](const std::vector<int64_t>& shape, int factor) {
+    HostTensor tensor = *HostTensor::Create(DataType::kF16, shape);
+    int i = 0;
+    for (F16& value : tensor.mutable_values<F16>()) {
+      value = F16(static_cast<float>(i++ * factor % 5 - 2) / 2);
+    }
+    return tensor;
+  };
+  for (const int64_t images : {2, 0}) {
+    const NamedTensors feeds = {{"x", values({images, 10, 9, 64}, 3)},
+                                {"w", values({3, 3, 64, 640}, 7)},
+                                {"bias", values({640}, 4)}};
+    const auto a = (*here)->Run("f", feeds), b = (*there)->Run("f", feeds);
+    ASSERT_TRUE(a.ok()) << a.status();
+    ASSERT_TRUE(b.ok()) << b.status();
+    ExpectNear(b->at("y"), a->at("y"), 0, "y");
+  }
+}
+
 TEST(Devices, TooLittleMemoryIsTold) {
   const std::string package = PackageFor(SmallNetwork(), {"cuda:sm_80"});
   const auto device = MakeEmulatorDevice({.sm = 80, .memory_bytes = 4 << 20});
