@@ -17,15 +17,16 @@ namespace {
 
 using testing::HasSubstr;
 
-// A product, and the means to run other PTX in its kernel's place.
+// A product, and the means to run other PTX in its kernel's place. Operands of f32, for tf32, lie
+// along the depth.
 class MappedProduct {
  public:
-  explicit MappedProduct(int64_t depth)
-      : fusion_(OneMultiprocessor()),
-        inputs_({RandomHalves(DataType::kF16, {kRows, depth}, 1),
-                 RandomHalves(DataType::kF16, {depth, kColumns}, 2)}) {
-    const absl::Status compiled = fusion_.TryText(
-        "contraction", ProductBody({{}, kRows, kColumns, depth}, DataType::kF16, ""));
+  explicit MappedProduct(int64_t depth, DataType dtype = DataType::kF16)
+      : fusion_(OneMultiprocessor()) {
+    const Product product{{}, kRows, kColumns, depth, false, dtype == DataType::kF32};
+    inputs_ = {RandomHalves(dtype, Join({}, kRows, depth, product.ta), 1),
+               RandomHalves(dtype, Join({}, depth, kColumns, product.tb), 2)};
+    const absl::Status compiled = fusion_.TryText("contraction", ProductBody(product, dtype, ""));
     EXPECT_TRUE(compiled.ok()) << compiled;
   }
 
@@ -45,7 +46,7 @@ class MappedProduct {
  private:
   // Several tiles, which one block takes one after the other.
   static constexpr int64_t kRows = 136, kColumns = 264;
-  static Target OneMultiprocessor() { return WithOneMultiprocessor(*Target::Parse("cuda:sm_90a")); }
+  static Target OneMultiprocessor() { return WithOneMultiprocessor(WithTf32("cuda:sm_90a")); }
 
   TestFusion fusion_;
   std::vector<HostTensor> inputs_;
@@ -123,6 +124,27 @@ TEST(TensorMapFaults, AreFound) {
     const absl::Status good = product.Run(product.ptx());
     ASSERT_TRUE(good.ok()) << good;
     for (const Fault& fault : Faults()) {
+      SCOPED_TRACE(fault.name);
+      const absl::Status found = product.Run(WithFault(product.ptx(), fault));
+      EXPECT_FALSE(found.ok());
+      EXPECT_THAT(std::string(found.message()), HasSubstr(fault.finding));
+    }
+  }
+}
+
+// Elements that are rounded in shared memory, between their copy and their products.
+TEST(TensorMapFaults, OfRoundingAreFound) {
+  const std::vector<Fault> faults = {
+      {"rounded elements behind no fence", R"(fence\.proxy\.async[^;]*;)", "", 1,
+       "no fence.proxy.async between"},
+      {"rounded elements behind no barrier", R"(bar\.sync\s+1, \d+;)", "", 0, "no barrier between"},
+  };
+  for (const int64_t depth : {36, 164}) {
+    SCOPED_TRACE(depth);
+    MappedProduct product(depth, DataType::kF32);
+    const absl::Status good = product.Run(product.ptx());
+    ASSERT_TRUE(good.ok()) << good;
+    for (const Fault& fault : faults) {
       SCOPED_TRACE(fault.name);
       const absl::Status found = product.Run(WithFault(product.ptx(), fault));
       EXPECT_FALSE(found.ok());
