@@ -118,7 +118,9 @@ absl::Status Queue::Bring(CUdeviceptr device, const char* host, size_t bytes, bo
   if (absl::Status status = Begin(); !status.ok()) return status;
   if (absl::Status status = CopyOutLarge(); !status.ok()) return status;
   char* pinned = write ? TakeForWrite(bytes) : TakeSmall(bytes);
-  if (pinned == nullptr && write && bytes <= kReadBytes) {
+  // A wait frees what writes have, not what feeds and outputs have.
+  if (pinned == nullptr && write && (bytes + 63) / 64 * 64 <= kSmallBytes - small_used_ &&
+      bytes <= kReadBytes) {
     absl::Status status = Flush();
     if (status.ok() && in_flight_) status = Wait(nullptr);
     if (!status.ok()) return status;

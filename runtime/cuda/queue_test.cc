@@ -537,6 +537,28 @@ TEST_F(QueueTest, ManyWritesWithoutAWait) {
   EXPECT_THAT(ValuesOf(b), Each(kRounds));
 }
 
+// Where a run's feeds have all of the places, waiting would free none: what is sent meanwhile is
+// staged elsewhere, and nobody waits for what was given before.
+TEST_F(QueueTest, WritesBesideManyFeedsDoNotWait) {
+  const std::vector<char> feed(size_t{4} << 10, 7);
+  const DeviceMemory a = Numbers(0), b = Numbers(0);
+  const DeviceMemory fed = device().Allocate(feed.size()).value();
+  const auto queue = device().NewQueue(0).value();
+  const WeftLaunch up = Increment(a, b);
+  cuda::ConfigureFakeDriver({.busy = true});
+  Run run(*queue);
+  for (int i = 0; i < 63; ++i) {
+    ASSERT_TRUE(queue->CopyIn(fed.data(), feed.data(), feed.size()).ok());
+  }
+  std::vector<float> values(kCount, 1);
+  ASSERT_EQ(run.Launch(up), 0);
+  ASSERT_EQ(run.args.device->write(run.args.queue, a.data(), values.data(), kBytes), 0);
+  ASSERT_EQ(run.Launch(up), 0);
+  EXPECT_EQ(cuda::CountInFakeDriver().blocked, 0);
+  ASSERT_TRUE(queue->Finish().ok());
+  EXPECT_THAT(ValuesOf(b), Each(2));
+}
+
 TEST_F(QueueTest, WorkThatCannotBeRecordedAsUnderWayIsWaitedFor) {
   const DeviceMemory a = Numbers(0);
   const auto queue = device().NewQueue(0).value();
