@@ -61,8 +61,11 @@ DataType WideType(DataType dtype) {
 std::string ScopePath(const Graph& graph) { return graph.impl()->scope_path; }
 
 ScopeGuard WithDeviceOf(const Tensor& tensor) {
-  tensor.graph()->PushDevice(tensor.device(), SourceLocation::current());
-  return ScopeGuard(tensor.graph());
+  ir::GraphImpl* graph = tensor.graph();
+  const ir::GraphImpl::Body& body = graph->body();
+  const bool is_here = ir::ValueOf(tensor).getParentBlock() == body.block;
+  graph->PushDevice(is_here ? tensor.device() : body.device, SourceLocation::current());
+  return ScopeGuard(graph);
 }
 
 void ReportError(const Tensor& near, const std::string& message, SourceLocation location) {

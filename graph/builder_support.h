@@ -27,7 +27,8 @@ DataType WideType(DataType dtype);
 // that opens them is called again.
 std::string ScopePath(const Graph& graph);
 
-// Until the guard ends, nodes run where the one that makes the tensor does. The tensor is valid.
+// Until the guard ends, nodes run where the tensor is: in a body, a tensor from outside is where
+// the While or Cond runs. The tensor is valid.
 [[nodiscard]] ScopeGuard WithDeviceOf(const Tensor& tensor);
 
 // Makes the message the graph's error, if it is the first one.

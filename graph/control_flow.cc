@@ -23,6 +23,7 @@ class BodyBuilder {
     auto body = std::make_unique<GraphImpl::Body>();
     body->block = new mlir::Block;
     body->prefix = graph->prefix;
+    body->device = graph->device;
     // It is the op around it that a scope from outside marks.
     recompute_ = std::exchange(graph->recompute, "");
     region_->push_back(body->block);

@@ -49,8 +49,22 @@ std::string Tensor::name() const {
 }
 
 std::string Tensor::device() const {
-  mlir::Operation* op = valid() ? ir::ValueOf(*this).getDefiningOp() : nullptr;
-  if (op == nullptr) return "";
+  if (!valid()) return "";
+  mlir::Value value = ir::ValueOf(*this);
+  // A custom_gradient is nothing but the nodes of its body.
+  while (auto result = llvm::dyn_cast<mlir::OpResult>(value)) {
+    if (!ir::IsOp(result.getOwner(), "custom_gradient")) break;
+    mlir::Block& body = result.getOwner()->getRegion(0).front();
+    value = body.getTerminator()->getOperand(result.getResultNumber());
+    auto argument = llvm::dyn_cast<mlir::BlockArgument>(value);
+    if (argument) value = result.getOwner()->getOperand(argument.getArgNumber());
+  }
+  mlir::Operation* op = value.getDefiningOp();
+  if (op == nullptr) {
+    const auto body = std::find_if(graph_->bodies.begin(), graph_->bodies.end(),
+                                   [&](auto& b) { return b->block == value.getParentBlock(); });
+    return body == graph_->bodies.end() ? "" : (*body)->device;
+  }
   // What reads and assigns variables is where these are.
   auto variable = op->getAttrOfType<mlir::FlatSymbolRefAttr>("variable");
   return variable ? Variable(graph_, variable.getValue().str()).device()

@@ -50,7 +50,9 @@ class Tensor {
   DimExpr dim(int64_t axis) const;
   // "scope/name", or "scope/name:1" for a later result.
   std::string name() const;
-  // Where its node runs, as Graph::WithDevice said; "" where the session does.
+  // Where its node runs, as Graph::WithDevice said; "" where the session does. An argument of a
+  // body of While or Cond is where that runs. What an argument of a function of CustomGradient will
+  // be is not known, and the device is that of the scope around the CustomGradient.
   std::string device() const;
   // Gives the node that makes it another name within its scope, made unique by a suffix. Returns
   // itself.

@@ -61,6 +61,8 @@ struct GraphImpl {
     mlir::Block* block = nullptr;
     Names names;
     std::string prefix;  // of the scope at its start
+    // The device of the op that it will be a body of; of a custom_gradient, that of the scope.
+    std::string device;
     // Values from outside and the arguments that stand for them, in order.
     std::vector<mlir::Value> captured;
     llvm::DenseMap<mlir::Value, mlir::Value> arguments;

@@ -449,6 +449,62 @@ TEST(SeveralDevices, CustomGradientsAreWhereTheirNodesAre) {
   EXPECT_TRUE(CompilePackage(graph, alone).ok());
 }
 
+// What is clipped in functions of others is clipped where it is.
+TEST(SeveralDevices, ClippingInBodiesIsWhereTheValuesAre) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4}), b = graph.Input("b", DataType::kF32, {4});
+  Tensor custom, loop;
+  std::vector<Tensor> results;
+  {
+    const ScopeGuard scope = graph.WithDevice(kGpu);
+    custom = CustomGradient(
+        {x}, [](const auto& v) { return std::vector{v[0] * 2.0}; },
+        [](const auto&, const auto&, const auto& dy) { return ClipByValue(dy, 1.0); })[0];
+    // Both what is carried and what is taken from outside are where the loop is.
+    loop = While(
+        {x, ZerosLike(x)}, [](const auto& v) { return Less(ReduceSum(v[0], {0}), 100.0); },
+        [&](const auto& v) {
+          const ScopeGuard elsewhere = graph.WithDevice("cpu");
+          EXPECT_EQ(v[0].device(), kGpu);
+          return ClipByValue({v[0], b}, 3.0);
+        },
+        /*max_iterations=*/3)[0];
+    // Its result is where the node is that makes it, or what is handed on.
+    results = CustomGradient(
+        {x, Exp(x)},
+        [&](const auto& v) {
+          const ScopeGuard main = graph.WithDevice("");
+          return std::vector{v[0] * v[1], v[1], v[0]};
+        },
+        [](const auto&, const auto&, const auto& dy) { return std::vector{dy[0], dy[1]}; });
+  }
+  EXPECT_EQ(custom.device(), kGpu);
+  EXPECT_EQ(loop.device(), kGpu);
+  EXPECT_EQ(results[0].device(), "");
+  EXPECT_EQ(results[1].device(), kGpu);
+  EXPECT_EQ(results[2].device(), "");
+  graph.AddSignature("run", {{"loop", loop}});
+  graph.AddSignature("gradient", {{"y", Gradients(ReduceSum(custom, {0}), {x})[0]}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  const GraphDef def = graph.ToGraphDef().value();
+  int clamps = 0;
+  const auto look = [&](const auto& nodes) {
+    for (const proto::NodeDef& node : nodes) {
+      if (node.op() != "clamp") continue;
+      ++clamps;
+      const bool there =
+          std::any_of(node.attrs().begin(), node.attrs().end(), [](const auto& attr) {
+            return attr.name() == "weft.device" && attr.value().s() == kGpu;
+          });
+      EXPECT_TRUE(there) << node.name();
+    }
+  };
+  look(def.nodes());
+  for (const proto::FunctionDef& function : def.functions()) look(function.nodes());
+  // Of the adjoint, of its copy where it was asked for, and of the loop.
+  EXPECT_EQ(clamps, 4);
+}
+
 // Assertions, prints and conditions look at values where these are; several names may mean one
 // device, which then need not be another one either.
 TEST(SeveralDevices, ValuesAreLookedAtWhereTheyAre) {
