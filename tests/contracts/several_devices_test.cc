@@ -443,7 +443,7 @@ TEST(SeveralDevices, CustomGradientsAreWhereTheirNodesAre) {
   };
   EXPECT_THAT(devices_of("here"), IsEmpty());
   EXPECT_THAT(devices_of("there"), ElementsAre(kGpu));
-  EXPECT_THAT(devices_of("gradient"), Contains("cuda:1"));
+  EXPECT_THAT(devices_of("gradient"), ElementsAre("cuda:1"));
   CompileOptions alone;
   alone.signatures = {"here"};
   EXPECT_TRUE(CompilePackage(graph, alone).ok());
