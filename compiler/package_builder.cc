@@ -266,7 +266,7 @@ class Builder : public PackageBuilder {
       return absl::InternalError("the signature's function could not be read");
     }
     copy->walk([&](mlir::func::FuncOp of) { source->function = of; });
-    if (!options_.ignore_devices) FindDevices(source->function);
+    if (!options_.ignore_devices) AddDevices(source->function);
     sources_.push_back(std::move(copy));
     return absl::OkStatus();
   }
@@ -333,20 +333,13 @@ class Builder : public PackageBuilder {
   }
 
   // Remembers the devices that the function's nodes are placed on, and who asks for each first.
-  void FindDevices(mlir::func::FuncOp function) {
-    const auto found = [&](std::string_view device, mlir::Location location) {
+  void AddDevices(mlir::func::FuncOp function) {
+    FindDevices(function, [&](std::string_view device, mlir::Location location) {
       if (devices_.contains(std::string(device))) return;
       TargetPlans& asked_for = devices_[std::string(device)];
       asked_for.set_node(std::string(ir::NodeNameOf(location)));
       asked_for.set_location(LineOf(location));
-    };
-    ir::FindPlaced(function, [&](mlir::Operation* op, std::string_view device) {
-      found(device, op->getLoc());
     });
-    for (mlir::BlockArgument argument : function.getArguments()) {
-      const std::string_view device = DeviceOfValue(argument);
-      if (!device.empty()) found(device, argument.getLoc());
-    }
   }
 
   // What is wrong with so many devices, and `another` if it is not empty.

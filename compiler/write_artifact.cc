@@ -6,6 +6,15 @@
 #include "compiler/aot/artifact.h"
 #include "compiler/aot/package_model.h"
 #include "compiler/api.h"
+#include "compiler/passes/place.h"
+#include "compiler/passes/signature.h"
+#include "compiler/plan_dialect/plan.h"
+#include "graph/ir/dialect.h"
+#include "graph/ir/graph_impl.h"
+#include "graph/ir/types.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
 #include "proto/container.h"
 #include "proto/file.h"
 
@@ -24,17 +33,31 @@ ArtifactKind KindOf(Artifact artifact) {
   return ArtifactKind::kExecutable;
 }
 
-// Before anything is compiled, and before somebody is told to give such a device a target. What
-// nodes some of the signatures have is not known here.
+// Before anything is compiled, and before somebody is told to give such a device a target. Nodes
+// that no signature needs may be anywhere.
 absl::Status CheckDevices(const Graph& graph, const CompileOptions& options) {
-  if (options.ignore_devices || !options.signatures.empty()) return absl::OkStatus();
-  for (const auto& [device, node] : graph.Devices()) {
-    const auto given = options.device_targets.find(device);
-    const bool is_main =
-        given == options.device_targets.end() ? device == "cpu" : given->second.empty();
-    if (!is_main) return PlacedElsewhere(node, device);
+  if (options.ignore_devices || !graph.status().ok() || graph.Devices().empty()) {
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  const auto op = llvm::cast<ir::GraphOp>(graph.impl()->graph);
+  op->getContext()->loadDialect<plan::PlanDialect, mlir::func::FuncDialect>();
+  absl::Status checked;
+  for (const std::string& name :
+       options.signatures.empty() ? SignatureNames(op) : options.signatures) {
+    const absl::StatusOr<SignatureRequest> request = FindSignature(op, name);
+    if (!request.ok()) return request.status();
+    const mlir::OwningOpRef<mlir::ModuleOp> module = mlir::ModuleOp::create(op->getLoc());
+    const absl::StatusOr<mlir::func::FuncOp> function = ExtractSignature(op, *request, *module);
+    if (!function.ok()) return function.status();
+    FindDevices(*function, [&](std::string_view device, mlir::Location location) {
+      const auto given = options.device_targets.find(std::string(device));
+      const bool is_main =
+          given == options.device_targets.end() ? device == "cpu" : given->second.empty();
+      if (is_main) return;
+      checked.Update(PlacedElsewhere(ir::Describe(location), std::string(device)));
+    });
+  }
+  return checked;
 }
 
 }  // namespace

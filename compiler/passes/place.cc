@@ -244,6 +244,16 @@ std::string_view DeviceOfValue(mlir::Value value) {
   return device ? std::string_view(device.getValue()) : std::string_view();
 }
 
+void FindDevices(mlir::func::FuncOp function,
+                 llvm::function_ref<void(std::string_view device, mlir::Location location)> found) {
+  ir::FindPlaced(
+      function, [&](mlir::Operation* op, std::string_view device) { found(device, op->getLoc()); });
+  for (mlir::BlockArgument argument : function.getArguments()) {
+    const std::string_view device = DeviceOfValue(argument);
+    if (!device.empty()) found(device, argument.getLoc());
+  }
+}
+
 absl::StatusOr<bool> PlaceOps(mlir::func::FuncOp function, const DeviceTargets& targets) {
   bool placed = false, changed = false;
   const auto keep = [&](std::string_view device) {

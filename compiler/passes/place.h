@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "compiler/codegen/target.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Operation.h"
 #include "mlir/IR/Value.h"
 
@@ -40,6 +42,11 @@ struct DeviceTargets {
 
 // Of a value of a function after AssignDevices: the name of its device, empty for the main one.
 std::string_view DeviceOfValue(mlir::Value value);
+
+// Calls `found` for what asks for a device in a function as ExtractSignature makes it: nodes, outer
+// ones first, then inputs and variables.
+void FindDevices(mlir::func::FuncOp function,
+                 llvm::function_ref<void(std::string_view device, mlir::Location location)> found);
 
 }  // namespace weft
 

@@ -358,16 +358,32 @@ TEST(SeveralDevices, WhatIsMissingIsNamed) {
       const absl::Status refused =
           WriteArtifact(graph, options, Artifact::kObject, testing::TempDir() + "/several.o");
       EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
-      EXPECT_THAT(std::string(refused.message()),
-                  AllOf(HasSubstr("(tests/contracts/several_devices_test.cc:"),
-                        HasSubstr("is placed on 'cuda:0'"), HasSubstr("--ignore-devices")));
-      if (given || signatures.empty()) {
-        EXPECT_THAT(
-            std::string(refused.message()),
-            AllOf(HasSubstr("run on one processor; make a package"), Not(HasSubstr("--target"))));
-      }
+      EXPECT_THAT(
+          std::string(refused.message()),
+          AllOf(HasSubstr("(tests/contracts/several_devices_test.cc:"),
+                HasSubstr("is placed on 'cuda:0'"), HasSubstr("--ignore-devices"),
+                HasSubstr("run on one processor; make a package"), Not(HasSubstr("--target"))));
     }
   }
+}
+
+// What no signature needs may be anywhere.
+TEST(SeveralDevices, ArtifactsAreOfWhatSignaturesNeed) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {4});
+  graph.AddSignature("here", {{"y", x + 1.0f}});
+  const ScopeGuard there = graph.WithDevice(kGpu);
+  Tensor metric = Exp(x);
+  const std::string path = testing::TempDir() + "/here.o";
+  absl::Status written = WriteArtifact(graph, {}, Artifact::kObject, path);
+  EXPECT_TRUE(written.ok()) << written;
+  graph.AddSignature("there", {{"y", metric}});
+  CompileOptions options;
+  options.signatures = {"here"};
+  written = WriteArtifact(graph, options, Artifact::kObject, path);
+  EXPECT_TRUE(written.ok()) << written;
+  EXPECT_THAT(std::string(WriteArtifact(graph, {}, Artifact::kObject, path).message()),
+              HasSubstr("is placed on 'cuda:0'"));
 }
 
 TEST(SeveralDevices, NamesAreChecked) {
