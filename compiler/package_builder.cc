@@ -328,8 +328,11 @@ class Builder : public PackageBuilder {
   // Where the variable lives, for the runtime.
   std::string VariableDevice(ir::VariableOp variable) const {
     const std::string device(options_.ignore_devices ? "" : ir::DeviceOf(variable));
+    // As TargetsOf has it.
     const auto given = options_.device_targets.find(device);
-    return given != options_.device_targets.end() && given->second.empty() ? "" : device;
+    const bool is_main =
+        given == options_.device_targets.end() ? device == kCpu : given->second.empty();
+    return is_main ? "" : device;
   }
 
   // Remembers the devices that the function's nodes are placed on, and who asks for each first.

@@ -327,6 +327,7 @@ absl::Status Package::LoadPlans(SessionDevices& devices) {
         why, "); compile it with --target ", device.target()));
   }
   target_ = best->target();
+  chosen_ = best;
   placed_.resize(devices_.size());
   for (size_t i = 0; i < devices_.size(); ++i) {
     const TargetPlans& of = i == 0 ? *best : best->devices(static_cast<int>(i) - 1);
@@ -350,6 +351,14 @@ absl::Status Package::LoadPlans(SessionDevices& devices) {
   return absl::OkStatus();
 }
 
+std::string Package::DeviceOf(const PackageVariable& variable) const {
+  if (chosen_ == nullptr) return variable.device();
+  const bool is_placed =
+      std::any_of(chosen_->devices().begin(), chosen_->devices().end(),
+                  [&](const TargetPlans& of) { return of.device() == variable.device(); });
+  return is_placed ? variable.device() : std::string();
+}
+
 absl::StatusOr<std::set<std::string>> DevicesOfPackage(std::shared_ptr<const Bytes> bytes) {
   const absl::StatusOr<Container> container = Container::Open(std::move(bytes));
   if (!container.ok()) return container.status();
@@ -359,6 +368,8 @@ absl::StatusOr<std::set<std::string>> DevicesOfPackage(std::shared_ptr<const Byt
   for (const TargetPlans& target : manifest.targets()) {
     for (const TargetPlans& placed : target.devices()) devices.insert(placed.device());
   }
+  // Plans tell which of the names is the session's own device (Package::DeviceOf).
+  if (manifest.targets_size() > 0) return devices;
   for (const PackageVariable& variable : manifest.variables()) {
     if (!variable.device().empty()) devices.insert(variable.device());
   }

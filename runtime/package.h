@@ -22,6 +22,7 @@
 namespace weft {
 
 class PackageManifest;  // proto/plan.proto
+class PackageVariable;
 class TargetPlans;
 
 // The latest version of manifests that this runtime reads.
@@ -55,6 +56,9 @@ class Package {
   const PackageManifest& manifest() const { return *manifest_; }
   // The target whose code was loaded; empty for a package without targets.
   const std::string& target() const { return target_; }
+  // The device of one of the manifest's variables: a name, or empty for the session's own. There
+  // are packages that name that one as well, though their plans know it as the main one.
+  std::string DeviceOf(const PackageVariable& variable) const;
   // That target's plans; for each signature, more specialised ones first.
   const std::vector<LoadedPlan>& plans() const { return plans_; }
   // The devices that the plans are for, as they count them: the session's own first.
@@ -91,8 +95,9 @@ class Package {
   Container container_;
   std::unique_ptr<PackageManifest> manifest_;
   std::string target_;
-  std::string_view constants_;  // the section
-  std::vector<Placed> placed_;  // as devices_
+  const TargetPlans* chosen_ = nullptr;  // in the manifest; null without targets
+  std::string_view constants_;           // the section
+  std::vector<Placed> placed_;           // as devices_
   std::map<std::string, HostTensor> weights_;
   std::vector<LoadedPlan> plans_;
 };

@@ -39,8 +39,9 @@ struct SessionOptions {
   // Where plans run and variables live (runtime/device.h); null: this processor, with `threads`.
   std::shared_ptr<Device> device = nullptr;
   // Gives the devices that nodes and variables are placed on (Graph::WithDevice), by the names that
-  // the graph has for them: "cuda:0". Asked for each once, by one thread at a time; may give one
-  // device for several names. Where it is null, or gives NotFound, nodes of the name that `device`
+  // the graph has for them: "cuda:0". Asked for each once, by one thread at a time, but not for
+  // what was compiled to be on `device`, as "cpu" is for a processor; may give one device for
+  // several names. Where it is null, or gives NotFound, nodes of the name that `device`
   // has itself (Device::name()) are there, those of "cpu" on this processor, and with any other
   // name a package is refused: FailedPrecondition, or that NotFound. FailedPrecondition also where
   // it gives null and no error.

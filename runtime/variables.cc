@@ -97,7 +97,7 @@ absl::Status Variables::Declare(const Package& package) {
     variable->name = declared.name();
     variable->dtype = static_cast<DataType>(declared.dtype());
     variable->shape.assign(declared.shape().begin(), declared.shape().end());
-    absl::StatusOr<std::shared_ptr<Device>> device = devices_->Get(declared.device());
+    absl::StatusOr<std::shared_ptr<Device>> device = devices_->Get(package.DeviceOf(declared));
     if (!device.ok()) {
       return Naming(variable->name, absl::Status(device.status().code(),
                                                  absl::StrCat("placed on '", declared.device(),
@@ -123,7 +123,8 @@ absl::Status Variables::Declare(const Package& package) {
     const SessionVariable& variable = *found->second;
     const auto dtype = static_cast<DataType>(declared.dtype());
     const std::vector<int64_t> shape(declared.shape().begin(), declared.shape().end());
-    const absl::StatusOr<std::shared_ptr<Device>> device = devices_->Get(declared.device());
+    const absl::StatusOr<std::shared_ptr<Device>> device =
+        devices_->Get(package.DeviceOf(declared));
     if (!device.ok() || *device != variable.device) {
       return absl::InvalidArgumentError(absl::StrCat(
           "variable '", declared.name(), "': expected it to stay on one device, got another one, '",

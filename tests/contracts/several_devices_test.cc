@@ -26,6 +26,7 @@
 #include "proto/graph.pb.h"
 #include "proto/plan.pb.h"
 #include "runtime/devices.h"
+#include "runtime/package.h"
 #include "runtime/session.h"
 #include "runtime/testing/far_device.h"
 #include "tests/conformance/manifest.h"
@@ -190,6 +191,42 @@ TEST(SeveralDevices, TheSessionsOwnDeviceHasItsName) {
   seven.device = std::make_shared<FarDevice>("cuda:7");
   EXPECT_THAT(std::string(Session::FromPackage(package, seven).status().message()),
               AllOf(HasSubstr("placed on 'cuda:0'"), HasSubstr("only cuda:7 and cpu")));
+}
+
+// The same package with another manifest.
+std::string WithManifest(const std::string& package, const PackageManifest& manifest) {
+  const Container container = Container::Open(Bytes::Of(package)).value();
+  const std::string bytes = manifest.SerializeAsString();
+  std::vector<SectionToWrite> sections = container.Sections();
+  for (SectionToWrite& section : sections) {
+    if (section.name == "manifest") section.bytes = bytes;
+  }
+  return WriteContainer(sections);
+}
+
+// On this processor, nodes of "cpu" are where the session runs, whatever others would be found by
+// that name. Some packages say of variables where they live though that is so.
+TEST(SeveralDevices, TheProcessorOfASessionIsThatOfItsNodes) {
+  const auto here = Session::FromPackage(Package(Network(""), {}), {.threads = 1});
+  ASSERT_TRUE(here.ok()) << here.status();
+  const std::string package = Package(Network("cpu"), {});
+  PackageManifest manifest = ManifestOf(package);
+  EXPECT_EQ(manifest.min_consumer(), 1);
+  for (PackageVariable& variable : *manifest.mutable_variables()) variable.set_device("cpu");
+  SessionOptions by_name, refusing;
+  by_name.threads = refusing.threads = 1;
+  by_name.find_device = [](const std::string& name) { return MakeDevice(name, 1); };
+  refusing.find_device = [](const std::string& name) -> absl::StatusOr<std::shared_ptr<Device>> {
+    return absl::FailedPreconditionError("no device");
+  };
+  for (const std::string& each : {package, WithManifest(package, manifest)}) {
+    EXPECT_THAT(DevicesOfPackage(Bytes::Of(each)).value(), IsEmpty());
+    for (const SessionOptions& options : {by_name, refusing}) {
+      const auto session = Session::FromPackage(each, options);
+      ASSERT_TRUE(session.ok()) << session.status();
+      ExpectEqualRuns(**session, **here);
+    }
+  }
 }
 
 // Also where values are compiled in, and sizes.
