@@ -35,18 +35,6 @@ absl::Status InFile(const Container& container, const absl::Status& status) {
                       absl::StrCat(container.bytes()->path(), ": ", status.message()));
 }
 
-absl::Status ReadManifest(const Container& file, PackageManifest* manifest) {
-  if (!file.Has("manifest")) {
-    return Malformed(file, file.Has("graph")
-                               ? "is a graph, not a package; compile it first (weft compile)"
-                               : "has no manifest, so it is not a package");
-  }
-  absl::StatusOr<std::string_view> text = file.Section("manifest");
-  if (!text.ok()) return text.status();
-  if (!ParseMessage(*text, manifest)) return Malformed(file, "the manifest is damaged");
-  return absl::OkStatus();
-}
-
 int SuitsDevice(const TargetPlans& target, const Device& device, std::string* why) {
   return device.Suits(target.target(), {target.features().begin(), target.features().end()}, why);
 }
@@ -357,6 +345,18 @@ std::string Package::DeviceOf(const PackageVariable& variable) const {
       std::any_of(chosen_->devices().begin(), chosen_->devices().end(),
                   [&](const TargetPlans& of) { return of.device() == variable.device(); });
   return is_placed ? variable.device() : std::string();
+}
+
+absl::Status ReadManifest(const Container& package, PackageManifest* manifest) {
+  if (!package.Has("manifest")) {
+    return Malformed(package, package.Has("graph")
+                                  ? "is a graph, not a package; compile it first (weft compile)"
+                                  : "has no manifest, so it is not a package");
+  }
+  absl::StatusOr<std::string_view> text = package.Section("manifest");
+  if (!text.ok()) return text.status();
+  if (!ParseMessage(*text, manifest)) return Malformed(package, "the manifest is damaged");
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::set<std::string>> DevicesOfPackage(std::shared_ptr<const Bytes> bytes) {

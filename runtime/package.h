@@ -102,6 +102,9 @@ class Package {
   std::vector<LoadedPlan> plans_;
 };
 
+// What a package says of itself. Errors as Package::Open has them for the manifest.
+absl::Status ReadManifest(const Container& package, PackageManifest* manifest);
+
 // The names of the devices that nodes and variables of a package are placed on (Graph::WithDevice),
 // for whichever of its targets, without opening it. Errors as Package::Open has them for container
 // and manifest.

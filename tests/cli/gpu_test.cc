@@ -119,6 +119,16 @@ TEST_F(CliGpu, AGpuWithoutMemoryIsNoFaultOfTheFile) {
   EXPECT_THAT(FailsBy("FAKE_GPU_BYTES=2 " + (kDriver + std::string(kRun)), "weft-run: ", 1,
                       arguments_ + " --device cuda:0"),
               HasSubstr("variable 'sum': cuda:0 (Emulated GPU, sm_80): expected 4 bytes"));
+  // What it holds is shown all the same. The values are there for who looks into it on a GPU.
+  Ok("run " + Path("gpu.weft") + " --signature run --init --feed x=0.5 --save-checkpoint " +
+     Path("v.safetensors"));
+  Ok("compile " + Path("gpu.weft") + " --target cuda:sm_80 --ptxas none -o " +
+     Path("valued.weftpkg") + " --checkpoint " + Path("v.safetensors"));
+  const Ended shown = Run("FAKE_GPU_BYTES=2 " + (kDriver + std::string(kWeft)) + "inspect " +
+                          Path("valued.weftpkg") + " --device cuda:0");
+  EXPECT_EQ(shown.code, 0) << shown.err;
+  EXPECT_THAT(shown.out, AllOf(HasSubstr("\nmemory unknown: "), HasSubstr("variable 'sum': cuda:0"),
+                               HasSubstr("target cuda:sm_80")));
   WriteFile(Path("gpu.weftpkg"), "no package");
   FailsBy(kDriver + std::string(kRun), "weft-run: ", 3, arguments_ + " --device cuda:0");
 }

@@ -21,11 +21,11 @@
 #include "compiler/codegen/cuda/ptxas.h"
 #include "proto/container.h"
 #include "proto/file.h"
-#include "proto/parse_message.h"
 #include "proto/plan.pb.h"
 #include "proto/printable.h"
 #include "proto/suggest.h"
 #include "runtime/devices.h"
+#include "runtime/package.h"
 #include "runtime/session.h"
 #include "tools/common/command_line.h"
 #include "tools/common/device_option.h"
@@ -255,9 +255,7 @@ PackageManifest ManifestOf(const std::string& path) {
   if (!bytes.ok()) return manifest;
   const absl::StatusOr<Container> container = Container::Open(*std::move(bytes));
   if (!container.ok()) return manifest;
-  const absl::StatusOr<std::string_view> section = container->Section("manifest");
-  if (!section.ok() || !ParseMessage(*section, &manifest)) return PackageManifest();
-  return manifest;
+  return ReadManifest(*container, &manifest).ok() ? manifest : PackageManifest();
 }
 
 // "cpu:x86-64-v3 (cuda:0=cuda:sm_80), cuda:sm_80": in parentheses what the target has code for

@@ -11,11 +11,11 @@
 #include "proto/container.h"
 #include "proto/dtype.h"
 #include "proto/file.h"
-#include "proto/parse_message.h"
 #include "proto/plan.pb.h"
 #include "proto/printable.h"
 #include "proto/suggest.h"
 #include "runtime/cpu_features.h"
+#include "runtime/package.h"
 #include "runtime/session.h"
 #include "tools/common/exit_code.h"
 #include "tools/common/json_text.h"
@@ -346,22 +346,19 @@ absl::StatusOr<std::string> PackageText(const std::string& path,
   if (!bytes.ok()) return AsBadInput(bytes.status());
   absl::StatusOr<Container> container = Container::Open(*bytes);
   if (!container.ok()) return AsBadInput(container.status());
-  absl::StatusOr<std::string_view> section = container->Section("manifest");
-  if (!section.ok()) return AsBadInput(section.status());
+  PackageManifest manifest;
+  if (absl::Status read = ReadManifest(*container, &manifest); !read.ok()) return AsBadInput(read);
   // The others are checked as they are read, which tells a damaged file.
   for (const std::string& name : container->Names()) {
     absl::StatusOr<std::string_view> other = container->Section(name);
     if (!other.ok()) return AsBadInput(other.status());
   }
-  PackageManifest manifest;
-  if (!ParseMessage(*section, &manifest)) {
-    return AsBadInput(absl::InvalidArgumentError(absl::StrCat(path, ": the manifest is damaged")));
-  }
-  // What is shown is verified, unless the package is for other devices or a later runtime: such
-  // a one is shown without what it needs here.
+  // What is shown is verified, unless the package is for other devices or a later runtime, or a
+  // device refuses it: such a one is shown without what it needs here.
   const SessionOptions session_options = SessionFor(options);
   absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(path, session_options);
-  if (!session.ok() && !absl::IsFailedPrecondition(session.status())) {
+  if (!session.ok() && !absl::IsFailedPrecondition(session.status()) &&
+      ExitCodeOf(OfFile(session.status())) == kBadInput) {
     return AsBadInput(session.status());
   }
   absl::Status status = CheckSignature(options.signature, manifest);
