@@ -20,8 +20,15 @@ struct Devices {
     std::shared_ptr<Device>& known = made[name];
     if (known != nullptr) return known;
     absl::StatusOr<std::shared_ptr<Device>> one = make(name, threads);
-    if (one.ok()) known = *one;
-    return one;
+    if (!one.ok()) return one;
+    // There may be another name for it, as "cuda" is one for "cuda:0".
+    for (const auto& [other, device] : made) {
+      const bool is_same = device != nullptr && device->name() == (*one)->name() &&
+                           device->target() == (*one)->target();
+      if (is_same) known = device;
+    }
+    if (known == nullptr) known = *one;
+    return known;
   }
 };
 
