@@ -9,6 +9,7 @@
 #include "proto/printable.h"
 #include "runtime/api.h"
 #include "runtime/hardware_devices.h"
+#include "runtime/named_devices.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit_code.h"
 #include "tools/common/golden.h"
@@ -49,21 +50,18 @@ absl::Status Run(const RunFlags& flags, bool list, bool verify) {
   if (!status.ok()) return status;
   std::optional<Golden> golden;
   if (verify) {
-    absl::StatusOr<Golden> carried = ReadGolden(flags.model, flags.device);
+    absl::StatusOr<Golden> carried = ReadGolden(flags.model);
     if (!carried.ok()) return carried.status();
     golden = *std::move(carried);
   }
-  absl::StatusOr<std::shared_ptr<Device>> device = MakeHardwareDevice(flags.device, flags.threads);
-  if (!device.ok()) return OfDevice(device.status());
   SessionOptions options;
   options.threads = flags.threads;
-  options.device = *std::move(device);
-  options.find_device = [&](const std::string& name) {
-    return name == options.device->name() ? options.device
-                                          : MakeHardwareDevice(name, flags.threads);
-  };
+  status = SetDevices(flags.device, {}, MakeHardwareDevice, &options);
+  if (!status.ok()) return OfDevice(status);
   absl::StatusOr<std::unique_ptr<Session>> session = Session::Load(flags.model, options);
   if (!session.ok()) return OfFile(session.status());
+  if (golden) status = ForDevices(flags.model, options, &*golden);
+  if (!status.ok()) return status;
   if (!flags.checkpoint.empty()) {
     auto restored = (*session)->RestoreCheckpoint(flags.checkpoint);
     if (!restored.ok()) return OfFile(restored.status());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proto/npy.h"
+#include "proto/safetensors.h"
 #include "tests/cli/cli.h"
 
 namespace weft {
@@ -297,6 +298,20 @@ TEST_F(CliDevice, PackagesOfPlacedNodesAreLookedIntoAndChecked) {
       Ok("bench --json --signature run --threads 2 --size n=1 --seconds 0.01 " + package + both));
   EXPECT_EQ(memory["bytes"], bench["certificate_bytes"]);
   EXPECT_GT(memory["bytes"], 0);
+
+  // Where a processor stands for the GPU, nothing is multiplied in tf32, and results have to agree
+  // as f32 does: here they are off by the thousandth part.
+  const std::string off = Path("off.safetensors");
+  WriteFile(off, WriteSafetensors({{"v", HostTensor::Of<float>({3}, {1.003f, 1.003f, 1.003f})}}));
+  const std::string processor = " --device cpu,cuda:0=cpu", tf32 = " --matmul-precision tf32";
+  Ok(compile + "cpu:x86-64-v3,cuda:sm_80,cuda:0=cpu:x86-64-v3" + processor + tf32);
+  EXPECT_THAT(Ok("verify " + package + processor), HasSubstr("y: agrees"));
+  EXPECT_EQ(Weft("verify " + package + processor + " --checkpoint " + off).code, 1);
+  EXPECT_THAT(Ok("verify " + package + " --device emulator:sm_80,cuda:0=cpu --checkpoint " + off),
+              HasSubstr("y: agrees"));
+  Ok(compile + "cpu:x86-64-v3,cuda:0=cuda:sm_80" + both + tf32);
+  EXPECT_THAT(Ok("verify " + package + both + " --checkpoint " + off), HasSubstr("y: agrees"));
+  Ok(compile + "cpu:x86-64-v3,cuda:0=cuda:sm_80" + both);
 
   WriteFile(Path("libcuda.so.1"), "");
   const std::string none = "LD_LIBRARY_PATH=" + folder_.string() + " tools/weft";

@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "proto/container.h"
@@ -26,6 +27,8 @@ constexpr char kSection[] = "golden";
 constexpr char kIn[] = "in/", kOut[] = "out/";
 // In the metadata.
 constexpr char kSignature[] = "signature", kTf32[] = "tf32";
+
+bool IsGpu(const Device& device) { return absl::StartsWith(device.target(), "cuda:"); }
 
 double RoundingOf(DataType dtype, bool tf32) {
   if (tf32 && dtype == DataType::kF32) dtype = DataType::kF16;
@@ -70,7 +73,7 @@ std::string JsonOf(const Comparison& comparison) {
 
 }  // namespace
 
-absl::StatusOr<Golden> ReadGolden(const std::string& path, const std::string& device) {
+absl::StatusOr<Golden> ReadGolden(const std::string& path) {
   absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
   if (!bytes.ok()) return AsBadInput(bytes.status());
   absl::StatusOr<Container> container = Container::Open(*bytes);
@@ -87,11 +90,7 @@ absl::StatusOr<Golden> ReadGolden(const std::string& path, const std::string& de
   }
   Golden golden;
   golden.signature = file->metadata[kSignature];
-  if (file->metadata.count(kTf32) > 0) {
-    const absl::StatusOr<bool> on_gpu = MayRunOnGpu(*bytes, device);
-    if (!on_gpu.ok()) return AsBadInput(on_gpu.status());
-    golden.tf32 = *on_gpu;
-  }
+  golden.tf32 = file->metadata.count(kTf32) > 0;
   for (const auto& [name, tensor] : file->tensors) {
     if (name.rfind(kIn, 0) == 0) golden.inputs[name.substr(sizeof(kIn) - 1)] = tensor;
     if (name.rfind(kOut, 0) == 0) golden.outputs[name.substr(sizeof(kOut) - 1)] = tensor;
@@ -100,11 +99,24 @@ absl::StatusOr<Golden> ReadGolden(const std::string& path, const std::string& de
   return golden;
 }
 
-absl::StatusOr<bool> MayRunOnGpu(std::shared_ptr<const Bytes> package, const std::string& device) {
-  if (device != "cpu") return true;
+absl::Status ForDevices(std::shared_ptr<const Bytes> package, const SessionOptions& options,
+                        Golden* golden) {
+  if (!golden->tf32 || IsGpu(*options.device)) return absl::OkStatus();
   const absl::StatusOr<std::set<std::string>> placed = DevicesOfPackage(std::move(package));
   if (!placed.ok()) return placed.status();
-  return !placed->empty();
+  for (const std::string& name : *placed) {
+    // What is wrong with one says whoever opens the package.
+    const absl::StatusOr<std::shared_ptr<Device>> device = options.find_device(name);
+    if (device.ok() && IsGpu(**device)) return absl::OkStatus();
+  }
+  golden->tf32 = false;
+  return absl::OkStatus();
+}
+
+absl::Status ForDevices(const std::string& path, const SessionOptions& options, Golden* golden) {
+  if (!golden->tf32) return absl::OkStatus();
+  absl::StatusOr<std::shared_ptr<const Bytes>> bytes = Bytes::Map(path);
+  return AsBadInput(bytes.ok() ? ForDevices(*std::move(bytes), options, golden) : bytes.status());
 }
 
 absl::StatusOr<std::string> WithGolden(std::string_view package, const Golden& golden) {

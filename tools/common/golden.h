@@ -18,18 +18,21 @@ namespace weft::cli {
 struct Golden {
   std::string signature;
   NamedTensors inputs, outputs;
-  // Whether code for a GPU that runs multiplies f32 in tf32, which keeps as many bits as f16.
+  // Whether f32 is multiplied in tf32, which keeps as many bits as f16, by code for a GPU.
   bool tf32 = false;
 };
 
 // Those in a package's section "golden". kBadInput where the file is damaged or the section holds
 // no outputs; kUsage where there is no such section, with how to make one.
-// `device`: where they are for a run; on a processor alone, nothing is multiplied in tf32.
-absl::StatusOr<Golden> ReadGolden(const std::string& path, const std::string& device);
+absl::StatusOr<Golden> ReadGolden(const std::string& path);
 
-// Whether code for a GPU may run where the package does on `device`, "cpu" or another one: there,
-// or on a device that nodes are placed on. Errors: DevicesOfPackage.
-absl::StatusOr<bool> MayRunOnGpu(std::shared_ptr<const Bytes> package, const std::string& device);
+// For a session with these options: `golden->tf32` is no more where all of the package runs on a
+// processor, be it that a name of a GPU stands for it. `find_device` is set. Errors:
+// DevicesOfPackage.
+absl::Status ForDevices(std::shared_ptr<const Bytes> package, const SessionOptions& options,
+                        Golden* golden);
+// The same for a package file. Also kBadInput.
+absl::Status ForDevices(const std::string& path, const SessionOptions& options, Golden* golden);
 
 // The package with such a section, in place of one that it had.
 absl::StatusOr<std::string> WithGolden(std::string_view package, const Golden& golden);

@@ -179,7 +179,7 @@ absl::Status Run(const Flags& flags) {
   const int threads = flags.threads > 0 ? flags.threads : weft_num_cores();  // as the session
   // Before the measurement of the machine, which takes memory of its own.
   const int64_t resident = PeakResidentBytes();
-  absl::StatusOr<MachinePeaks> peaks = PeaksOf(*model->device, threads);
+  absl::StatusOr<MachinePeaks> peaks = PeaksOf(*model->options.device, threads);
   progress.reset();
   if (!peaks.ok()) return peaks.status();
   const double median = Percentile(times, 0.5);
@@ -206,7 +206,7 @@ absl::Status Run(const Flags& flags) {
     std::printf("%s\n", JsonText(json).c_str());
     return absl::OkStatus();
   }
-  const std::string where = model->device->is_host()
+  const std::string where = model->options.device->is_host()
                                 ? absl::StrCat(threads, " thread", threads == 1 ? "" : "s")
                                 : Printable(flags.device);
   std::printf("%s, %s, %zu runs; load %.1f ms, prepare %.1f ms\n",

@@ -43,11 +43,9 @@ absl::StatusOr<std::string> AddGolden(const Graph& graph, const CompileOptions& 
                                    "' has no outputs, so --golden has nothing to compare with"));
   }
   const bool tf32 = options.matmul_precision == MatmulPrecision::kTf32;
-  if (tf32) {
-    absl::StatusOr<bool> on_gpu = MayRunOnGpu(Bytes::Of(package), std::string(here.device->name()));
-    if (!on_gpu.ok()) return on_gpu.status();
-    golden.tf32 = *on_gpu;
-  }
+  golden.tf32 = tf32;
+  const absl::Status known = ForDevices(Bytes::Of(package), here, &golden);
+  if (!known.ok()) return known;
   std::string text;
   absl::Status agrees =
       CheckGolden(**session, golden, std::nullopt, /*json=*/false, "the compiled package", &text);

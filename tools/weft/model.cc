@@ -184,7 +184,7 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
   absl::StatusOr<SessionOptions> session_options =
       SessionOptionsOf(options.device, options.threads, MakeDevice, &named);
   if (!session_options.ok()) return session_options.status();
-  model.device = session_options->device;
+  model.options = *session_options;
   absl::StatusOr<std::unique_ptr<Session>> session;
   if (*package) {
     const absl::Status known = CheckDeviceNames(named, path);

@@ -59,8 +59,8 @@ struct OpenOptions {
 // A model ready to run: a package as it is, a graph through the compiler.
 struct Model {
   std::string path;
-  std::optional<Graph> graph;      // absent of a package
-  std::shared_ptr<Device> device;  // of the session
+  std::optional<Graph> graph;  // absent of a package
+  SessionOptions options;      // of the session, with its devices
   std::unique_ptr<Session> session;
 };
 absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& options);

@@ -50,7 +50,7 @@ absl::StatusOr<Golden> Carried(const Flags& flags) {
                                    " is a graph, which carries no golden values; give "
                                    "--inputs and --expected"));
   }
-  absl::StatusOr<Golden> golden = ReadGolden(flags.model, flags.device);
+  absl::StatusOr<Golden> golden = ReadGolden(flags.model);
   if (!golden.ok()) {
     return Reworded(golden.status(),
                     absl::StrCat(golden.status().message(), ", or give --inputs and --expected"));
@@ -85,6 +85,8 @@ absl::Status Run(const Flags& flags, const std::optional<Tolerance>& tolerance) 
     absl::StatusOr<Golden> reference = Reference(flags, *signature);
     if (!reference.ok()) return reference.status();
     golden = *std::move(reference);
+  } else if (absl::Status known = ForDevices(flags.model, model->options, &*golden); !known.ok()) {
+    return known;
   }
   std::string text;
   const absl::Status agrees = [&] {
