@@ -306,7 +306,7 @@ WEFT_CORE_DEFINITION int weft_run(WeftInstance* instance, const WeftRunArgs* arg
   SetAddresses(run);
   const int result = RunBlock(run, 0);
   // One queue gives its outputs all or none by itself; of several, one would give its own before
-  // another one is stopped.
+  // another one is stopped. Of this processor there is no queue: its outputs change as it goes.
   if (result != WEFT_OK || run.plan->num_others == 0 || !run.interrupt.possible()) return result;
   return EndInterruption(run);
 }

@@ -74,7 +74,9 @@ WEFT_CORE_API int64_t weft_formula_value(const WeftInstance* instance, uint32_t 
 WEFT_CORE_API int64_t weft_value_dim(const WeftInstance* instance, const WeftValue* value,
                                      uint32_t dim);
 /* Of one device of the plan: bytes of its arena; and of scratch for one thread, a multiple of 64.
- * Their sum, with scratch once for each thread of the pool, is the exact peak. */
+ * For a plan of one processor alone, their sum, with scratch once for each thread of the pool, is
+ * the exact peak; PreparedCall::SetPeak has that of several devices, where names of one share its
+ * scratch, and the host holds what crosses between others. */
 WEFT_CORE_API int64_t weft_arena_bytes(const WeftInstance* instance, uint32_t device);
 WEFT_CORE_API int64_t weft_scratch_bytes(const WeftInstance* instance, uint32_t device);
 
