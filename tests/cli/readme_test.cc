@@ -213,6 +213,8 @@ TEST_F(Sections, WhenSomethingIsWrong) {
        {"weft inspect P.weftpkg --size batch=32 --threads 4",
         "weft inspect P.weftpkg --size batch=32 --threads 4",
         HasSubstr("of arena and scratch with 4 threads at batch=32")},
+       {"--device", "weft inspect P.weftpkg --size batch=32 --device cpu",
+        HasSubstr("of arena and scratch with ")},
        {"weft run", "weft run M --memory --threads 3" + feed,
         HasSubstr("of arena and scratch with 3 threads; measured")},
        {"weft-run", "weft-run P.weftpkg --feed x=x.npy --memory --threads 1",
