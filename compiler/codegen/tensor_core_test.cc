@@ -597,6 +597,21 @@ void CheckMappedConv(const Conv& conv, DataType dtype, int64_t multiprocessors, 
   CheckFilterGrad(conv, dtype, target, open);
 }
 
+// There is no map of an image without pixels, whose windows are zeros alone.
+TEST(TensorCore, ImagesWithoutPixels) {
+  const Target target = WithOneMultiprocessor(*Target::Parse(kTargets[1]));
+  Conv conv = {{8, 0, 8, 64}, {3, 3, 64, 256}, {1, 1}, {1, 1}, 1, {2, 2, 1, 1}};
+  for (const std::string& body :
+       {ConvBody(conv, DataType::kBF16, false), FilterGradBody(conv, DataType::kBF16, false)}) {
+    TestFusion fusion(target);
+    EXPECT_THAT(std::string(fusion.TryText("contraction", body).message()),
+                HasSubstr("a convolution with padding"));
+  }
+  // There are none.
+  conv.padding = {1, 1, 1, 1};
+  CheckConvForward(conv, DataType::kBF16, target, false);
+}
+
 // Windows that overlap, lie apart, leave pixels out, and reach beyond the image, on each side as
 // far as on no other; tiles that begin and end anywhere in lines and images, several to a block;
 // and channels that are no multiple of a step.

@@ -56,9 +56,12 @@ int64_t PixelsOfWindow(const Windows& windows) {
 }
 
 // Along lines or columns.
-bool CornersFit(int64_t pixels, int64_t stride, int64_t dilation, int64_t before, int64_t after) {
+bool CornersFit(const DimExpr& extent, int64_t pixels, int64_t stride, int64_t dilation,
+                int64_t before, int64_t after) {
   if (pixels - 1 > kMostOffset || (pixels > 1 && dilation > kMostOffset)) return false;
   const int64_t reach = (pixels - 1) * dilation;
+  // Of an image without pixels, which has no map, there must be no windows, of zeros alone.
+  if (extent.Constant().value_or(0) < 1 && before + after > reach) return false;
   return stride <= kMostBetween && reach <= kMostOffset && -before >= kLeastCorner &&
          after - reach >= kLeastCorner && after - reach <= kMostCorner;
 }
@@ -78,8 +81,9 @@ bool WindowsServe(const ContractionShape& shape) {
   if ((windows.are_depth || shape.parts > 1) && !whole) return false;
   const auto& [above, below, left, right] = windows.padding;
   const DimExpr line = windows.width * windows.channels;
-  return CornersFit(*height, windows.strides[0], windows.dilations[0], above, below) &&
-         CornersFit(*width, windows.strides[1], windows.dilations[1], left, right) &&
+  return CornersFit(windows.height, *height, windows.strides[0], windows.dilations[0], above,
+                    below) &&
+         CornersFit(windows.width, *width, windows.strides[1], windows.dilations[1], left, right) &&
          FitsAsStride(windows.channels, kHalfBytes) && FitsAsStride(line, kHalfBytes) &&
          FitsAsStride(windows.height * line, kHalfBytes) &&
          FitsAsStride(shape.columns, kHalfBytes) && Fits(windows.images) && Fits(windows.height) &&
