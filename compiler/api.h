@@ -44,7 +44,7 @@ struct CompileOptions {
   // are for. Where one is not here, a "cpu" is the device of a target for processors, and a
   // "cuda:0" is a GPU beside it of the same target as one for GPUs; otherwise it is an error, which
   // names the first node. Packages then have code for each of them. What has no code for a GPU
-  // (compiler/codegen/cuda/README.md lists that) runs on the "cpu" where there is a target for it.
+  // (compiler/codegen/cuda/README.md says what) runs on the "cpu" where there is a target for it.
   std::map<std::string, std::string> device_targets;
   // Nodes and variables are all on the device that `targets` are for, whatever they say.
   bool ignore_devices = false;

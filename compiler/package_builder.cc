@@ -18,6 +18,7 @@
 #include "compiler/passes/memory_profile.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/place.h"
+#include "compiler/passes/split_kernels.h"
 #include "compiler/passes/weight_table.h"
 #include "compiler/pipeline.h"
 #include "compiler/plan/build_plan.h"
@@ -208,7 +209,7 @@ class Builder : public PackageBuilder {
       owned.push_back(std::make_unique<KernelSet>(context, target, merge));
       sets.push_back(owned.back().get());
     }
-    // Leaves what these plans launch: of attempts that fell back there are others.
+    // Leaves what these plans launch: of attempts that were given up there are others.
     void KeepOnly(const google::protobuf::RepeatedPtrField<Plan>& plans) {
       for (uint32_t i = 0; i < sets.size(); ++i) {
         std::set<std::string> launched;
@@ -500,6 +501,29 @@ class Builder : public PackageBuilder {
     }
   }
 
+  // The plan of a function of fusions. Those that no one kernel can be made of become several
+  // first; `refused` gets those for which that is no help.
+  absl::StatusOr<Plan> PlanOf(mlir::func::FuncOp function, const DeviceTargets& targets,
+                              const DeviceKernels& kernels, ConstantPool& constants,
+                              std::vector<RefusedFusion>& refused) {
+    const bool split = PassRunner(options_, "").Enabled("split_kernels");
+    for (;;) {
+      refused.clear();
+      absl::StatusOr<Plan> built = BuildPlan(function, StorageOptionsOf(options_), table_, targets,
+                                             kernels.sets, constants, refused);
+      bool changed = false;
+      for (size_t i = 0; split && i < refused.size(); ++i) {
+        const mlir::Location at = refused[i].fusion->getLoc();
+        if (!SplitKernel(refused[i].fusion)) continue;
+        changed = true;
+        if (!options_.explain) continue;
+        options_.explain(absl::StrCat("not fused: ", ir::Describe(at), " and what is computed ",
+                                      "with it: ", refused[i].why.message()));
+      }
+      if (!changed) return built;
+    }
+  }
+
   // Where GPUs have no code for some of it, that runs on the processor, which may become one more
   // of the devices.
   absl::StatusOr<Plan> MakePlan(const PlanSource& plan, DeviceTargets& targets,
@@ -510,12 +534,14 @@ class Builder : public PackageBuilder {
       absl::StatusOr<mlir::func::FuncOp> function = LowerPlan(plan, targets, module, nodes_on_cpu);
       if (!function.ok()) return function.status();
       std::vector<RefusedFusion> refused;
-      absl::StatusOr<Plan> built = BuildPlan(*function, StorageOptionsOf(options_), table_, targets,
-                                             kernels.sets, constants_, &refused);
+      absl::StatusOr<Plan> built = PlanOf(*function, targets, kernels, constants_, refused);
       if (built.ok()) {
         built->mutable_specialization()->insert(plan.sizes.begin(), plan.sizes.end());
         return built;
       }
+      std::erase_if(refused, [&](const RefusedFusion& of) {
+        return targets.Of(plan::FusionOp(of.fusion)).kind != Target::Kind::kCuda;
+      });
       if (refused.empty() || options_.memory_budget != 0) return built;
       const size_t before = nodes_on_cpu.size();
       absl::Status status = FallBack(refused, targets, kernels, &nodes_on_cpu);
@@ -640,8 +666,8 @@ class Builder : public PackageBuilder {
                                       const std::map<std::string, int64_t>& sizes) {
     const DeviceKernels kernels(&context_, targets, /*merge=*/true);
     ConstantPool constants;
-    absl::StatusOr<Plan> built =
-        BuildPlan(function, StorageOptionsOf(options_), table_, targets, kernels.sets, constants);
+    std::vector<RefusedFusion> refused;
+    absl::StatusOr<Plan> built = PlanOf(function, targets, kernels, constants, refused);
     if (!built.ok()) return built.status();
     const int scratch_copies =
         targets.main.kind == Target::Kind::kCuda ? 0 : options_.memory_budget_threads;

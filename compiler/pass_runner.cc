@@ -86,6 +86,7 @@ const std::vector<std::string>& OptionalPasses() {
       "schedule",
       "simplify",
       "split_contractions",
+      "split_kernels",
       "split_reductions",
   };
   return names;

@@ -50,8 +50,9 @@ struct KernelSpec {
 // runtime/core/kernel_abi.h with the fusion's operands and then its results as buffers. The symbol
 // is unique in the module; the caller merges functions that are equal but for their names, so a
 // kernel should differ only where its code does: open dimensions are always arguments, static ones
-// where that costs nothing. Error: Internal where the fusion breaks the contract below, naming its
-// location.
+// where that costs nothing. Error, naming its location: Internal where the fusion breaks the
+// contract below; Unimplemented where its ops need more together than one kernel has, such as a
+// GPU's parameters (`split_kernels` makes several fusions of it then).
 //
 // What a fusion may hold. "Domain" is the shape over which the kernel iterates. Element-wise ops
 // are those of graph/ops/elementwise.td. Constants in bodies are splats; others are operands. Every

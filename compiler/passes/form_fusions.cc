@@ -18,11 +18,6 @@
 namespace weft {
 namespace {
 
-// Ops that are copied into each kernel that uses them, and otherwise vanish.
-bool IsCopied(mlir::Operation* op) {
-  return KindOf(op) == OpKind::kFree || llvm::isa<ir::ReshapeOp>(op);
-}
-
 // An edge into a unit: what must be in memory for it, and what the kernel computes from that.
 struct UnitEdge {
   mlir::Value boundary;                  // null where the chain starts with a constant

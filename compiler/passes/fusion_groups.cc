@@ -120,13 +120,13 @@ void FusionGroups::MakeGroup(mlir::Operation* op) {
   FusionGroup group;
   group.ops = {op};
   group.first = group.last = position_[op];
+  group.kind = FusionKindOf(op);
   switch (KindOf(op)) {
     case OpKind::kMove:
       group.has_moves = true;
       [[fallthrough]];
     case OpKind::kElementwise:
     case OpKind::kFree:
-      group.kind = plan::kLoop;
       group.domain = FusionDomain(ir::ShapeOf(op->getResult(0)));
       break;
     case OpKind::kRowReduction:
@@ -134,30 +134,15 @@ void FusionGroups::MakeGroup(mlir::Operation* op) {
       const bool row = KindOf(op) == OpKind::kRowReduction;
       const Shape shape = ir::ShapeOf(op->getOperand(0));
       const AxisRange range = ReducedRange(op);
-      group.kind = row ? plan::kRow : plan::kColumn;
       // Behind the columns of a row there are dimensions of 1 at most.
       group.domain = FusionDomain(shape, static_cast<size_t>(range.begin),
                                   row ? shape.size() : static_cast<size_t>(range.end));
       break;
     }
     case OpKind::kContraction:
-      group.kind = plan::kContraction;
       group.result_shape = ir::ShapeOf(op->getResult(0));
       break;
-    case OpKind::kWindow:
-      group.kind = plan::kWindow;
-      break;
-    case OpKind::kScatter:
-      group.kind = plan::kScatter;
-      break;
-    case OpKind::kScan:
-      group.kind = plan::kScan;
-      break;
-    case OpKind::kPack:
-      group.kind = plan::kPack;
-      break;
-    case OpKind::kAlias:
-    case OpKind::kHost:
+    default:
       break;
   }
   groups_.push_back(std::move(group));
@@ -172,7 +157,7 @@ std::vector<std::pair<int, int>> FusionGroups::Edges(
   int last_effect = -1;
   for (size_t i = 0; i < order.size(); ++i) {
     const int position = static_cast<int>(i);
-    const bool is_copied = KindOf(order[i]) == OpKind::kFree || IsReshape(order[i]);
+    const bool is_copied = IsCopied(order[i]);
     source[i] = is_copied ? -1 : position;
     // Ops in nested regions stand for the control flow op that holds them.
     order[i]->walk([&](mlir::Operation* op) {

@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "compiler/passes/function_for_test.h"
+#include "compiler/passes/op_kinds.h"
 #include "compiler/passes/passes.h"
+#include "compiler/passes/split_kernels.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/graph.h"
 #include "graph/ir/dialect.h"
@@ -199,6 +201,57 @@ TEST(FusionTest, KernelsAreAsExpected) {
         EXPECT_GE(f.Kinds().size(), fusion.kinds.size());
       }
     }
+  }
+}
+
+// What is too much for one kernel: in the end there is one for each op, and for each broadcast and
+// the like; what an op alone reads through those is one kernel first.
+TEST(FusionTest, KernelsAreSplit) {
+  const auto split = [](mlir::func::FuncOp function) {
+    std::vector<plan::FusionOp> fusions;
+    function.walk([&](plan::FusionOp fusion) { fusions.push_back(fusion); });
+    bool changed = false;
+    for (plan::FusionOp fusion : fusions) changed |= SplitKernel(fusion);
+    return changed;
+  };
+  std::vector<FusionCase> cases = FusionCases();
+  cases.push_back({"copies",
+                   [](Graph& g) {
+                     Tensor row = g.Input("row", DataType::kF32, {"n", 1});
+                     Tensor wide = Reshape(Broadcast(row, {DimExpr::Symbol("n"), 6}),
+                                           {DimExpr::Symbol("n") * 2, 3});
+                     Tensor counts = Iota(g, {DimExpr::Symbol("n") * 2, 3}, 1, DataType::kF32);
+                     return std::vector{Exp(wide) * counts + 2.0};
+                   },
+                   {}});
+  for (const FusionCase& fusion : cases) {
+    SCOPED_TRACE(fusion.name);
+    Graph graph;
+    std::vector<std::pair<std::string, Tensor>> outputs;
+    for (Tensor tensor : fusion.build(graph)) {
+      outputs.emplace_back("y" + std::to_string(outputs.size()), tensor);
+    }
+    graph.AddSignature("f", outputs);
+    Function f(graph);
+    f.Run(Fuse);
+    size_t kernels = f.Kinds().size();
+    f.Run([&](mlir::func::FuncOp function) {
+      while (split(function)) {
+        EXPECT_GT(f.Kinds().size(), kernels);
+        kernels = f.Kinds().size();
+      }
+      return absl::StatusOr<bool>(true);
+    });
+    EXPECT_TRUE(CheckFused(f.op()).ok()) << CheckFused(f.op());
+    f.op().walk([&](plan::FusionOp one) {
+      int ops = 0;
+      for (mlir::Operation& op : one.body()->without_terminator()) {
+        ops += !SplatOfValue(op.getResult(0));
+      }
+      EXPECT_LE(ops, 1);
+    });
+    // exp(broadcast) * iota, + 2: three ops; then the broadcast and the counters as well.
+    if (fusion.name == "copies") EXPECT_EQ(kernels, 5u);
   }
 }
 

@@ -74,6 +74,37 @@ OpKind KindOf(mlir::Operation* op) {
       });
 }
 
+const char* FusionKindOf(mlir::Operation* op) {
+  switch (KindOf(op)) {
+    case OpKind::kElementwise:
+    case OpKind::kMove:
+    case OpKind::kFree:
+      return plan::kLoop;
+    case OpKind::kRowReduction:
+      return plan::kRow;
+    case OpKind::kColumnReduction:
+      return plan::kColumn;
+    case OpKind::kContraction:
+      return plan::kContraction;
+    case OpKind::kWindow:
+      return plan::kWindow;
+    case OpKind::kScatter:
+      return plan::kScatter;
+    case OpKind::kScan:
+      return plan::kScan;
+    case OpKind::kPack:
+      return plan::kPack;
+    case OpKind::kAlias:
+    case OpKind::kHost:
+      return "";
+  }
+  return "";
+}
+
+bool IsCopied(mlir::Operation* op) {
+  return KindOf(op) == OpKind::kFree || llvm::isa<ir::ReshapeOp>(op);
+}
+
 mlir::DenseElementsAttr SplatOfValue(mlir::Value value) {
   mlir::Operation* op = value.getDefiningOp();
   while (op != nullptr && llvm::isa<ir::BroadcastOp, ir::ReshapeOp>(op)) {

@@ -31,6 +31,12 @@ enum class OpKind {
 
 OpKind KindOf(mlir::Operation* op);
 
+// The kind (plan.h) of a fusion that holds nothing but the op; empty for what gets no kernel.
+const char* FusionKindOf(mlir::Operation* op);
+
+// Whether the op is copied into each kernel that uses it, and otherwise vanishes.
+bool IsCopied(mlir::Operation* op);
+
 // Whether the op does what can be seen from outside, prints or fails, itself or in a body: such ops
 // keep their order. Ends of blocks count as well, so that they stay last.
 bool HasEffects(mlir::Operation* op);

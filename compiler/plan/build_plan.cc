@@ -96,7 +96,7 @@ class PlanBuilder {
   PlanBuilder(mlir::func::FuncOp function, const StorageOptions& options,
               const WeightTable& weights, const DeviceTargets& targets,
               const std::vector<KernelSet*>& kernels, ConstantPool& constants,
-              std::vector<RefusedFusion>* refused)
+              std::vector<RefusedFusion>& refused)
       : function_(function),
         options_(options),
         weights_(weights),
@@ -128,10 +128,7 @@ class PlanBuilder {
       if (!status.ok() && !absl::IsUnimplemented(status)) return;
       absl::StatusOr<KernelSpec> spec = kernels_[DeviceOf(fusion)]->Add(fusion);
       if (!spec.ok()) {
-        const bool on_gpu = targets_.Of(fusion).kind == Target::Kind::kCuda;
-        if (on_gpu && refused_ != nullptr && absl::IsUnimplemented(spec.status())) {
-          refused_->push_back({fusion, spec.status()});
-        }
+        if (absl::IsUnimplemented(spec.status())) refused_.push_back({fusion, spec.status()});
         if (status.ok() || !absl::IsUnimplemented(spec.status())) status = spec.status();
         return;
       }
@@ -464,7 +461,7 @@ class PlanBuilder {
   const DeviceTargets& targets_;
   const std::vector<KernelSet*>& kernels_;
   ConstantPool& constants_;
-  std::vector<RefusedFusion>* refused_;
+  std::vector<RefusedFusion>& refused_;
   Plan plan_;
   MayShare may_share_;
   std::map<mlir::Operation*, KernelSpec> specs_;
@@ -510,7 +507,7 @@ std::string ConstantPool::Take() {
 absl::StatusOr<Plan> BuildPlan(mlir::func::FuncOp function, const StorageOptions& options,
                                const WeightTable& weights, const DeviceTargets& targets,
                                const std::vector<KernelSet*>& kernels, ConstantPool& constants,
-                               std::vector<RefusedFusion>* refused) {
+                               std::vector<RefusedFusion>& refused) {
   return PlanBuilder(function, options, weights, targets, kernels, constants, refused).Build();
 }
 

@@ -38,7 +38,7 @@ class ConstantPool {
   std::multimap<size_t, size_t> by_hash_;  // indices of pieces
 };
 
-// A fusion that there is no code for, and why.
+// A fusion that no kernel can be made of, and why.
 struct RefusedFusion {
   plan::FusionOp fusion;
   absl::Status why;
@@ -49,12 +49,12 @@ struct RefusedFusion {
 // must pass CheckFused; its weights are in `weights`. Error: InvalidArgument where an open
 // dimension is not a dimension of an input by itself, or where a tile, which runs to its end
 // whatever the deadline, has more work than a minute's or so. Where sizes are open, the runtime
-// refuses such sizes, by the same limit (Launch.max_tile_flops). Unimplemented where there is no
-// code for a GPU; then `refused`, unless it is null, gets all such fusions.
+// refuses such sizes, by the same limit (Launch.max_tile_flops). Unimplemented where there is a
+// fusion that no kernel can be made of; then `refused` gets all such fusions.
 absl::StatusOr<Plan> BuildPlan(mlir::func::FuncOp function, const StorageOptions& options,
                                const WeightTable& weights, const DeviceTargets& targets,
                                const std::vector<KernelSet*>& kernels, ConstantPool& constants,
-                               std::vector<RefusedFusion>* refused = nullptr);
+                               std::vector<RefusedFusion>& refused);
 
 }  // namespace weft
 

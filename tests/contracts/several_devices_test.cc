@@ -785,8 +785,8 @@ TEST(SeveralDevices, VariablesChangeOnceAllDevicesAreDone) {
   EXPECT_EQ((*session)->GetVariable("count")->values<float>()[0], 2);
 }
 
-// A sum, node 'sum', of so many sizes that no kernel of a GPU has parameters for them, and `twice`,
-// which needs few, and makes the sum's first part for itself. All on `device`.
+// A sum, node 'sum', of so many sizes that no one kernel of a GPU has parameters for them, and
+// `twice`, which needs few, and makes the sum's first part for itself. All on `device`.
 Graph TooManySizes(const std::string& device, NamedTensors* feeds) {
   constexpr int kRank = 24, kInputs = 24;
   Graph graph;
@@ -825,12 +825,37 @@ Graph TooManySizes(const std::string& device, NamedTensors* feeds) {
   return graph;
 }
 
+// In as many kernels as that takes, all of them the GPU's.
+TEST(SeveralDevices, WhatIsTooMuchForOneKernelIsSeveral) {
+  NamedTensors feeds;
+  const Graph graph = TooManySizes("", &feeds);
+  CompileOptions options;
+  options.targets = {kGpuTarget};
+  options.device_targets = {{"cpu", "cpu:native"}};
+  options.warn = [](const std::string& line) { ADD_FAILURE() << line; };
+  std::vector<std::string> lines;
+  options.explain = [&](const std::string& line) { lines.push_back(line); };
+  const auto package = CompilePackage(graph, options);
+  ASSERT_TRUE(package.ok()) << package.status();
+  EXPECT_THAT(lines, Contains(AllOf(HasSubstr("several_devices_test.cc:"),
+                                    HasSubstr("at most 544 tensors and sizes"))));
+  SessionOptions there;
+  there.device = Emulator();
+  const auto session = Session::FromPackage(*package, there);
+  ASSERT_TRUE(session.ok()) << session.status();
+  const auto results = (*session)->Run("run", feeds);
+  ASSERT_TRUE(results.ok()) << results.status();
+  EXPECT_THAT(results->at("y").values<float>(), ElementsAre(277, -275));
+  EXPECT_THAT(results->at("twice").values<float>(), ElementsAre(2, 2, 6, 8));
+}
+
 // What a GPU has no code for runs on the processor, and the author is told.
 TEST(SeveralDevices, WhatHasNoCodeRunsOnTheProcessor) {
   NamedTensors feeds;
   const Graph graph = TooManySizes("", &feeds);
   CompileOptions options;
   options.targets = {kGpuTarget};
+  options.disabled_passes = {"split_kernels"};
   EXPECT_THAT(std::string(CompilePackage(graph, options).status().message()),
               AllOf(HasSubstr("several_devices_test.cc:"), HasSubstr("at most 544"),
                     HasSubstr("--target cpu=cpu:x86-64-v3")));
@@ -865,6 +890,7 @@ TEST(SeveralDevices, TheProcessorIsCountedWithTheOthers) {
     CompileOptions options;
     options.targets = {kGpuTarget};
     options.device_targets = {{"cpu", "cpu:native"}};
+    options.disabled_passes = {"split_kernels"};
     const absl::Status compiled = CompilePackage(graph, options).status();
     if (others == 14) {
       EXPECT_TRUE(compiled.ok()) << compiled;
@@ -879,33 +905,39 @@ TEST(SeveralDevices, TheProcessorIsCountedWithTheOthers) {
   }
 }
 
-// Not what was made before it was known that the rest has none; and several targets say it once.
+// Not what was made before it was known that the rest has none, or is several kernels; and several
+// targets say it once.
 TEST(SeveralDevices, PackagesHoldTheKernelsThatAreLaunched) {
-  NamedTensors feeds;
-  CompileOptions options;
-  options.targets = {"cpu:x86-64-v3", "cpu:x86-64-v4"};
-  options.device_targets = {{kGpu, kGpuTarget}};
-  int warnings = 0;
-  options.warn = [&](const std::string&) { ++warnings; };
-  const auto package = CompilePackage(TooManySizes(kGpu, &feeds), options);
-  ASSERT_TRUE(package.ok()) << package.status();
-  EXPECT_EQ(warnings, 1);
-  const PackageManifest manifest = ManifestOf(*package);
-  ASSERT_EQ(manifest.targets_size(), 2);
-  const auto container = Container::Open(Bytes::Of(*package));
-  for (const TargetPlans& target : manifest.targets()) {
-    std::set<std::string> launched, held;
-    for (const Kernel& kernel : target.plans(0).kernels()) {
-      if (kernel.device() == 1) launched.insert(kernel.name());
+  // Of equal kernels of two attempts there is one, unless merge_kernels is disabled.
+  for (const char* disabled : {"split_kernels", "merge_kernels"}) {
+    SCOPED_TRACE(disabled);
+    NamedTensors feeds;
+    CompileOptions options;
+    options.targets = {"cpu:x86-64-v3", "cpu:x86-64-v4"};
+    options.device_targets = {{kGpu, kGpuTarget}};
+    options.disabled_passes = {disabled};
+    int warnings = 0;
+    options.warn = [&](const std::string&) { ++warnings; };
+    const auto package = CompilePackage(TooManySizes(kGpu, &feeds), options);
+    ASSERT_TRUE(package.ok()) << package.status();
+    EXPECT_EQ(warnings, options.disabled_passes[0] == "split_kernels" ? 1 : 0);
+    const PackageManifest manifest = ManifestOf(*package);
+    ASSERT_EQ(manifest.targets_size(), 2);
+    const auto container = Container::Open(Bytes::Of(*package));
+    for (const TargetPlans& target : manifest.targets()) {
+      std::set<std::string> launched, held;
+      for (const Kernel& kernel : target.plans(0).kernels()) {
+        if (kernel.device() == 1) launched.insert(kernel.name());
+      }
+      const std::string code(*container->Section(target.devices(0).code_section()));
+      constexpr std::string_view kEntry = ".entry ";
+      for (size_t at = 0; (at = code.find(kEntry, at)) != std::string::npos;) {
+        at += kEntry.size();
+        held.insert(code.substr(at, code.find('(', at) - at));
+      }
+      EXPECT_FALSE(launched.empty());
+      EXPECT_EQ(held, launched);
     }
-    const std::string code(*container->Section(target.devices(0).code_section()));
-    constexpr std::string_view kEntry = ".entry ";
-    for (size_t at = 0; (at = code.find(kEntry, at)) != std::string::npos;) {
-      at += kEntry.size();
-      held.insert(code.substr(at, code.find('(', at) - at));
-    }
-    EXPECT_FALSE(launched.empty());
-    EXPECT_EQ(held, launched);
   }
 }
 
