@@ -420,6 +420,43 @@ TEST(Column, WideAccesses) {
   }
 }
 
+// The kernel finds out whether columns of an open number are whole accesses, in every row, and
+// enough of them to keep a GPU busy.
+TEST(Column, OpenColumnsOfAGpuAreReadBy16Bytes) {
+  if (!TestsGpu()) GTEST_SKIP() << "of GPUs";
+  for (const auto& [dtype, access, lanes] :
+       {std::tuple(DataType::kF32, "v4.b32", 4), {DataType::kF64, "v2.b64", 2}}) {
+    for (const bool times_four : {false, true}) {
+      TestFusion f;
+      const char* columns = times_four ? "4*m" : "m";
+      mlir::Value x = f.Input(dtype, {"n", "5", columns});
+      mlir::Value scale = f.Input(dtype, {columns}), row = f.Input(dtype, {"5", "1"});
+      const std::string shape = absl::StrCat("shape = [\"n\", \"5\", \"", columns, "\"]");
+      mlir::Value scaled = f.Op("mul", {x, f.Op("broadcast", {scale}, shape)});
+      scaled = f.Op("add", {scaled, f.Op("broadcast", {row}, shape)});
+      f.Finish("column", {f.Op("reduce_sum", {scaled}, "axes = array<i64: 1>")});
+      // Of x, the scale and the sum, and one of elements of each and of the row.
+      const std::vector<std::string> accesses = f.GlobalAccesses();
+      EXPECT_EQ(std::count(accesses.begin(), accesses.end(), access), 3);
+      const int64_t enough = 1024 * 32 * lanes / (times_four ? 4 : 1);
+      for (const auto& [n, m] : std::vector<std::pair<int64_t, int64_t>>{{1, enough},
+                                                                         {2, enough / 2},
+                                                                         {1, enough - 4},
+                                                                         {2, enough / 2 + 1},
+                                                                         {3, 7},
+                                                                         {3, 0}}) {
+        SCOPED_TRACE(absl::StrCat(std::string(NameOf(dtype)), " ", columns, " ", n, " ", m));
+        const Symbols symbols = {{"n", n}, {"m", m}};
+        f.Check(symbols, 64, 8);
+        const int64_t all = times_four ? 4 * m : m;
+        const bool whole = n * all >= 1024 * 32 * lanes && all % lanes == 0;
+        const int64_t width = 32 * (whole ? lanes : 1);
+        EXPECT_EQ(*f.spec().tiles.Evaluate(symbols), n * ((all + width - 1) / width));
+      }
+    }
+  }
+}
+
 // The passes leave no such fusion to the code generator, so this one is made by hand.
 TEST(Column, AGpusKernelHasNoMoreSharedMemoryThanEveryDriverGives) {
   const auto maxima = [](TestFusion& f, int count) {

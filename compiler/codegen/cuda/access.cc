@@ -1,6 +1,7 @@
 #include "compiler/codegen/cuda/access.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
@@ -61,34 +62,49 @@ int64_t LanesPerThread(const FusionEmitter& f, const DimExpr& extent, int last, 
 }
 
 RowAccesses::RowAccesses(const FusionEmitter& f, const DimExpr& extent, int last,
-                         const DimExpr& around)
-    : extent_(extent), number_(extent) {
+                         const DimExpr& around, int64_t least)
+    : extent_(extent), number_(extent), around_(around) {
   lanes_ = LanesPerThread(f, extent, last, /*one_row=*/true);
   if (lanes_ == 0) return;
-  if (auto exact = DimExpr::DivideExactly(extent, lanes_)) {
-    number_ = *exact;
-    return;
-  }
   if (extent.Constant()) {
-    lanes_ = 0;
+    if (const auto exact = DimExpr::DivideExactly(extent, lanes_)) {
+      number_ = *exact;
+    } else {
+      Forgo();
+    }
     return;
   }
-  // No more than one of the two is not 0.
-  const DimExpr some = DimExpr::Min(DimExpr::Mod(extent, lanes_), 1);
-  number_ = DimExpr::FloorDiv(extent, lanes_) * (DimExpr(1) - some) + extent * some;
-  if (!(around * number_).IsOverflow()) return;
+  least_ = least;
+  // Each is 0 or 1.
+  DimExpr whole = 1;
+  if (!IsMultiple()) whole = whole - DimExpr::Min(DimExpr::Mod(extent, lanes_), 1);
+  if (least > 0) whole = whole * DimExpr::Min(DimExpr::FloorDiv(around, least * lanes_), 1);
+  number_ = DimExpr::FloorDiv(extent, lanes_) * whole + extent * (DimExpr(1) - whole);
+  if ((around * number_).IsOverflow()) Forgo();
+}
+
+void RowAccesses::Forgo() {
   lanes_ = 0;
-  number_ = extent;
+  number_ = extent_;
 }
 
 void RowAccesses::Emit(FusionEmitter& f, const std::function<void(int64_t lanes)>& emit) const {
-  if (lanes_ == 0 || DimExpr::DivideExactly(extent_, lanes_)) return emit(lanes_);
+  if (!IsOpen()) return emit(lanes_);
   KernelBuilder& kernel = f.kernel;
-  Value rest = kernel.Rem(kernel.Size(extent_), lanes_);
+  Value whole;
+  if (!IsMultiple()) {
+    Value rest = kernel.Rem(kernel.Size(extent_), lanes_);
+    whole = kernel.Equal(rest, kernel.I64(0));
+  }
+  if (least_ > 0) {
+    Value fewer = kernel.I64(least_ * lanes_ - 1);
+    whole = kernel.Both(whole, kernel.Less(fewer, kernel.Size(around_)));
+  }
   kernel.If(
-      kernel.Equal(rest, kernel.I64(0)),
+      whole,
       [&] {
-        KernelBuilder::MultipleScope multiple(kernel, extent_, lanes_);
+        std::optional<KernelBuilder::MultipleScope> multiple;
+        if (!IsMultiple()) multiple.emplace(kernel, extent_, lanes_);
         ValueEmitter::Scope scope(f.values);
         emit(lanes_);
       },

@@ -25,21 +25,29 @@ class RowAccesses {
  public:
   // `last` as above; `around`, the product of all extents of the space, of which expressions are
   // made with the extent in another form: where they would be too long, accesses are of one
-  // element.
-  RowAccesses(const FusionEmitter& f, const DimExpr& extent, int last, const DimExpr& around);
+  // element. Those of an open extent are so as well where `around` turns out to be less than
+  // `least` whole ones.
+  RowAccesses(const FusionEmitter& f, const DimExpr& extent, int last, const DimExpr& around,
+              int64_t least = 0);
 
+  // From here on, all accesses are of one element.
+  void Forgo();
   // Of an access; 0 where there are none of several.
   int64_t lanes() const { return lanes_; }
   // Accesses to a row: of several elements each where they may be, else of one.
   const DimExpr& number() const { return number_; }
-  // Emits `emit(lanes)`, for a known extent once. Where it is open, for both cases, of which the
-  // sizes choose one, the same for all threads; values that were remembered before are there as
-  // well, and those of one case not in the other.
+  // Whether sizes choose between whole accesses and such of one element.
+  bool IsOpen() const { return lanes_ > 0 && (least_ > 0 || !IsMultiple()); }
+  // Emits `emit(lanes)`, once, or where IsOpen for both cases, of which all threads take one;
+  // values that were remembered before are there as well, and those of one case not in the other.
   void Emit(FusionEmitter& f, const std::function<void(int64_t lanes)>& emit) const;
 
  private:
-  DimExpr extent_, number_;
-  int64_t lanes_ = 0;
+  // Whether the extent is known to hold a whole number of accesses.
+  bool IsMultiple() const { return DimExpr::DivideExactly(extent_, lanes_).has_value(); }
+
+  DimExpr extent_, number_, around_;
+  int64_t lanes_ = 0, least_ = 0;
 };
 
 }  // namespace weft

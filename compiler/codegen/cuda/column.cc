@@ -17,8 +17,9 @@ using mlir::ValueRange;
 
 namespace {
 
-// With fewer blocks than these, columns go one by one rather than by whole accesses.
-constexpr int64_t kFewBlocks = 1024;
+// With fewer blocks than these, columns go one by one rather than by whole accesses: kFewAccesses
+// to all columns.
+constexpr int64_t kFewBlocks = 1024, kFewAccesses = kFewBlocks * kWarp;
 
 class CudaColumn : ColumnEmitter {
  public:
@@ -27,25 +28,24 @@ class CudaColumn : ColumnEmitter {
   absl::Status Emit() {
     SetBlockThreads(f_.kernel, f_.spec, kThreadsPerBlock);
     if (!Analyze()) return absl::OkStatus();
-    if (!inner_.empty()) {
-      lanes_ = LanesPerThread(f_, inner_.back(), last_root_, /*one_row=*/false);
-      const int64_t blocks =
-          Estimate(outer_total_) * Estimate(inner_total_) / (kWarp * std::max<int64_t>(lanes_, 1));
-      if (blocks < kFewBlocks || SharedBytes(lanes_) > kMaxSharedBytes) lanes_ = 0;
-    }
-    if (SharedBytes(0) > kMaxSharedBytes) {
+    const DimExpr last = inner_.empty() ? DimExpr(1) : inner_.back();
+    RowAccesses along(f_, last, last_root_, outer_total_ * inner_total_, kFewAccesses);
+    // Of known columns, the guess for what is open around them decides.
+    const bool few = last.Constant() &&
+                     Estimate(outer_total_) * Estimate(inner_total_) < kFewAccesses * along.lanes();
+    const int64_t both = along.IsOpen() ? SharedBytes(last, 0) : 0;
+    if (few || both + SharedBytes(along.number(), along.lanes()) > kMaxSharedBytes) along.Forgo();
+    if (SharedBytes(last, 0) > kMaxSharedBytes) {
       return absl::UnimplementedError(
           absl::StrCat("expected reductions of one tensor that take at most ", kMaxSharedBytes,
                        " bytes of a GPU's shared memory, got ", reductions_.size(), " that take ",
-                       SharedBytes(0), ", at ", ir::Describe(f_.fusion.getLoc()),
+                       SharedBytes(last, 0), ", at ", ir::Describe(f_.fusion.getLoc()),
                        "; disable the pass 'fuse' to compute them one by one"));
     }
-    f_.values.set_lanes(lanes_);
-    const std::vector<DimExpr> inner = InnerOf(lanes_);
+    const std::vector<DimExpr> inner = AccessesTo(along.number());
     const DimExpr columns = NumElements(inner);
     // What is left of the block is as many rows deep.
-    const int64_t wide = WideOf(lanes_);
-    const int64_t deep = kThreadsPerBlock / wide;
+    const int64_t wide = WideOf(along.number());
     const DimExpr pieces = DimExpr::CeilDiv(columns, wide);
     f_.spec.tiles = outer_total_ * pieces;
 
@@ -60,13 +60,33 @@ class CudaColumn : ColumnEmitter {
       column = kernel_.Min(column, kernel_.Sub(count, 1));
     }
     const Index before = f_.IndexOf(kernel_.Div(block, kernel_.Size(pieces)), outer_);
-    Index after = f_.IndexOf(column, inner);
-    if (lanes_ > 0) {
-      after.back() = {
-          inner_.back(), {kernel_.Mul(after.back().coord.base, lanes_), 1, {}}, last_root_};
-    }
+    along.Emit(f_, [&](int64_t lanes) {
+      lanes_ = lanes;
+      f_.values.set_lanes(lanes);
+      Index after = f_.IndexOf(column, inner);
+      if (!after.empty()) {
+        Value first = kernel_.Mul(after.back().coord.base, std::max<int64_t>(lanes, 1));
+        after.back() = {last, {first, lanes > 0 ? 1 : 0, {}}, lanes > 0 ? last_root_ : -1};
+      }
+      EmitColumns(before, after, {x, y, wide, inside});
+    });
+    return absl::OkStatus();
+  }
 
-    Values values = AddUp(before, after, y, deep);
+ private:
+  // Which of the block's threads this is: place `x` of `wide` side by side, row `y`; whether its
+  // columns are its own.
+  struct Place {
+    Value x, y;
+    int64_t wide;
+    Value inside;
+  };
+
+  // The results at `before` and `after`, of which rows are shared by the threads above each other.
+  void EmitColumns(const Index& before, const Index& after, const Place& place) {
+    Value thread = ThreadInBlock(kernel_);
+    const int64_t wide = place.wide;
+    Values values = AddUp(before, after, place.y, kThreadsPerBlock / wide);
     auto combine = [&](const Values& other) { values = Combine(values, other); };
     // Rows within a warp, then its share with the other warps'.
     for (int64_t distance = kWarp / 2; distance >= wide; distance /= 2) {
@@ -81,7 +101,7 @@ class CudaColumn : ColumnEmitter {
     kernel_.If(kernel_.Less(lane, kernel_.I64(wide)),
                [&] { shares.Store(values, kernel_.Add(kernel_.Mul(warp, wide), lane)); });
     Barrier(kernel_);
-    kernel_.If(kernel_.Both(inside, kernel_.Less(thread, kernel_.I64(wide))), [&] {
+    kernel_.If(kernel_.Both(place.inside, kernel_.Less(thread, kernel_.I64(wide))), [&] {
       values = shares.Load(thread);
       for (int64_t i = 1; i < kThreadsPerBlock / kWarp; ++i) {
         combine(shares.Load(kernel_.Add(thread, i * wide)));
@@ -92,29 +112,27 @@ class CudaColumn : ColumnEmitter {
       ValueEmitter::Scope scope(f_.values);
       StoreResults(index, {}, lanes_);
     });
-    return absl::OkStatus();
   }
 
- private:
-  // What stays, for each place of which there are as many results.
-  std::vector<DimExpr> InnerOf(int64_t lanes) const {
+  // The columns, by so many accesses to the innermost of their extents.
+  std::vector<DimExpr> AccessesTo(const DimExpr& number) const {
     std::vector<DimExpr> inner = inner_;
-    if (lanes > 0) inner.back() = *DimExpr::DivideExactly(inner.back(), lanes);
+    if (!inner.empty()) inner.back() = number;
     return inner;
   }
   // Threads side by side.
-  int64_t WideOf(int64_t lanes) const {
-    const int64_t columns = Estimate(NumElements(InnerOf(lanes)));
+  int64_t WideOf(const DimExpr& number) const {
+    const int64_t columns = Estimate(NumElements(AccessesTo(number)));
     return static_cast<int64_t>(
         std::bit_ceil(static_cast<uint64_t>(std::clamp<int64_t>(columns, 1, kWarp))));
   }
   // By which warps tell one another their shares.
-  int64_t SharedBytes(int64_t lanes) const {
+  int64_t SharedBytes(const DimExpr& number, int64_t lanes) const {
     int64_t bytes = 0;
     for (const Accumulator& reduction : reductions_) {
       bytes += SizeOf(reduction.wide_dtype()) + (reduction.size() > 1 ? 8 : 0);
     }
-    return bytes * std::max<int64_t>(lanes, 1) * kThreadsPerBlock / kWarp * WideOf(lanes);
+    return bytes * std::max<int64_t>(lanes, 1) * kThreadsPerBlock / kWarp * WideOf(number);
   }
 
   // Rows first, first + step, ... of a column.
