@@ -88,6 +88,7 @@ const std::vector<std::string>& OptionalPasses() {
       "split_contractions",
       "split_kernels",
       "split_reductions",
+      "split_transposes",
   };
   return names;
 }

@@ -30,6 +30,8 @@ void MakeKernels(PassRunner& run, mlir::func::FuncOp function, const DeviceTarge
   run.Optional("fold", function, [&] { return FoldConstants(function, weights); });
   run.Optional("dce", function, [&] { return EliminateDeadCode(function); });
 
+  // When no other op changes any more: it looks at what would be one kernel.
+  run.Optional("split_transposes", function, [&] { return SplitTransposes(function, targets); });
   // From here on, one op that computes is one kernel.
   run.Required("fuse", function, [&] {
     return FormFusions(function, /*merge=*/run.Enabled("fuse"), options.explain);

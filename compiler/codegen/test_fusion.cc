@@ -62,6 +62,11 @@ double UlpOf(DataType dtype, double x) {
 
 }  // namespace
 
+std::optional<int64_t> TestFusion::sectors() const {
+  const std::optional<ptx::GlobalTraffic> traffic = device_->global_traffic();
+  return traffic ? std::optional<int64_t>(traffic->sectors) : std::nullopt;
+}
+
 void TestFusion::ExpectNoSectorTwice() const {
   const std::optional<ptx::GlobalTraffic> traffic = device_->global_traffic();
   if (!traffic) return;

@@ -70,6 +70,9 @@ class TestFusion {
   // conflicts.
   const std::string& ptx() const { return device_->ptx(); }
   std::optional<int64_t> bank_conflicts() const { return device_->bank_conflicts(); }
+  // Sectors of 32 bytes that accesses of its runs to a GPU's global memory touched, where that is
+  // known.
+  std::optional<int64_t> sectors() const;
   // Whether its runs touched no sector more often than they had to.
   void ExpectNoSectorTwice() const;
   // What follows the name of each instruction there that accesses global memory: "v4.b32" is one of

@@ -72,6 +72,34 @@ TEST(Transpose, OfAGpuTouchNoSectorTwice) {
   }
 }
 
+// What transposed_reads.h says that it costs where a kernel that reduces reads across, and where
+// the operand is transposed before.
+TEST(Transpose, CostsASectorForEachElementThatAReductionReadsAcross) {
+  if (!TestsGpu()) GTEST_SKIP() << "of a GPU";
+  constexpr int64_t kSide = 256, kElements = kSide * kSide;
+  const std::string turn = "permutation = array<i64: 1, 0>";
+  const std::vector<std::string> shape = {"256", "256"};
+  for (const char* kind : {"row", "column"}) {
+    for (const DataType dtype : {DataType::kF32, DataType::kF16, DataType::kF64}) {
+      SCOPED_TRACE(absl::StrCat(kind, " ", std::string(NameOf(dtype))));
+      const std::string axes = kind == std::string("row") ? "array<i64: 1>" : "array<i64: 0>";
+      TestFusion across, turned, along;
+      mlir::Value x = across.Op("transpose", {across.Input(dtype, shape)}, turn);
+      across.Finish(kind, {across.Op("reduce_max", {x}, "axes = " + axes)});
+      turned.Finish("loop", {turned.Op("transpose", {turned.Input(dtype, shape)}, turn)});
+      along.Finish(kind, {along.Op("reduce_max", {along.Input(dtype, shape)}, "axes = " + axes)});
+      for (TestFusion* f : {&across, &turned, &along}) f->Check({});
+      if (!across.sectors()) continue;
+      // Beside the elements there are the results, each in one sector at most.
+      EXPECT_GE(*across.sectors(), kElements);
+      EXPECT_LE(*across.sectors(), kElements + kSide);
+      const int64_t apart = *turned.sectors() + *along.sectors();
+      EXPECT_GE(32 * apart, 3 * SizeOf(dtype) * kElements);
+      EXPECT_LE(32 * (apart - kSide), 3 * SizeOf(dtype) * kElements);
+    }
+  }
+}
+
 // A thread takes as many narrow elements at once as are 4 bytes, of several dtypes in one tile too.
 TEST(Transpose, OfAGpuAccessWords) {
   if (!TestsGpu()) GTEST_SKIP() << "of a GPU";

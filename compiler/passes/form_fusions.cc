@@ -242,12 +242,7 @@ absl::StatusOr<bool> FormFusions(mlir::func::FuncOp function, bool merge,
   function.walk([](mlir::Operation* op) { op->removeAttr(ir::kRecomputeAttr); });
   // A kernel without results would be left of dead ops.
   if (absl::StatusOr<bool> status = EliminateDeadCode(function); !status.ok()) return status;
-  std::vector<mlir::Block*> blocks = {&function.getBody().front()};
-  function.walk([&](mlir::Operation* op) {
-    if (!llvm::isa<ir::WhileOp, ir::CondOp>(op)) return;
-    for (mlir::Region& region : op->getRegions()) blocks.push_back(&region.front());
-  });
-  for (mlir::Block* block : blocks) {
+  for (mlir::Block* block : BlocksOfKernels(function)) {
     if (absl::Status status = BlockFuser(block, merge, explain).Run(); !status.ok()) return status;
   }
   // The fusion says it, and equal kernels are one.

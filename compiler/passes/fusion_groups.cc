@@ -66,6 +66,15 @@ bool TooManyColumns(const FusionGroup& a, const FusionGroup& b) {
 
 }  // namespace
 
+std::vector<mlir::Block*> BlocksOfKernels(mlir::func::FuncOp function) {
+  std::vector<mlir::Block*> blocks = {&function.getBody().front()};
+  function.walk([&](mlir::Operation* op) {
+    if (!llvm::isa<ir::WhileOp, ir::CondOp>(op)) return;
+    for (mlir::Region& region : op->getRegions()) blocks.push_back(&region.front());
+  });
+  return blocks;
+}
+
 bool Absorbs(mlir::Operation* consumer, mlir::Operation* free_op) {
   switch (KindOf(consumer)) {
     case OpKind::kElementwise:

@@ -13,6 +13,7 @@
 #include "compiler/passes/group_order.h"
 #include "compiler/passes/op_kinds.h"
 #include "llvm/ADT/DenseMap.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Block.h"
 #include "mlir/IR/Operation.h"
 #include "proto/dim_expr.h"
@@ -85,6 +86,8 @@ class FusionGroups {
   GroupOrder order_{0, {}};
 };
 
+// The blocks of a function whose ops become kernels: its own, and those of loops and branches.
+std::vector<mlir::Block*> BlocksOfKernels(mlir::func::FuncOp function);
 // The edges into `op`. Free ops on the way are resolved where `op` can hold them.
 std::vector<FusionEdge> EdgesInto(mlir::Operation* op);
 // Whether the kernel that computes `consumer` can also hold the free op that makes this operand.

@@ -84,6 +84,9 @@ absl::StatusOr<bool> Rematerialize(mlir::func::FuncOp function, const MemoryBudg
 absl::StatusOr<bool> PackContractions(
     mlir::func::FuncOp function,
     const std::function<int64_t(mlir::Operation* op, bool is_constant)>& panel_of);
+// Transpositions, on GPUs, that kernels which reduce would do as they read go into memory, where
+// that moves fewer bytes: see codegen/cuda/transposed_reads.h.
+absl::StatusOr<bool> SplitTransposes(mlir::func::FuncOp function, const DeviceTargets& targets);
 // Everything that needs code goes into fusions, each op its own without `merge`. A fusion is on the
 // device of its ops.
 absl::StatusOr<bool> FormFusions(mlir::func::FuncOp function, bool merge,

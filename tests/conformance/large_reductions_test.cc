@@ -119,6 +119,37 @@ TEST(LargeReductions, OfFewLongRows) {
   }
 }
 
+// Operands that are transposed first, on GPUs by a kernel with tiles.
+TEST(LargeReductions, OfTransposedOperands) {
+  for (const bool open : {false, true}) {
+    SCOPED_TRACE(open);
+    constexpr int64_t kRows = 500, kColumns = 450;
+    Graph graph;
+    Tensor x = open ? graph.Input("x", DataType::kF32, {"n", "m"})
+                    : graph.Input("x", DataType::kF32, {kColumns, kRows});
+    Tensor y = open ? graph.Input("y", DataType::kF32, {"m", "n"})
+                    : graph.Input("y", DataType::kF32, {kRows, kColumns});
+    Tensor turned = Transpose(x, {1, 0});
+    Tensor below = turned - ReduceMax(turned, {1}, true);
+    graph.AddSignature("run", {{"rows", below + ReduceSum(below, {1}, true)},
+                               {"product", ReduceSum(turned * y, {1})},
+                               {"columns", ReduceMin(turned + y, {0})},
+                               {"places", ArgMax(turned - y, 1)}});
+    ASSERT_TRUE(graph.status().ok()) << graph.status();
+    const auto package = CompilePackage(graph, OptionsOfTest());
+    ASSERT_TRUE(package.ok()) << package.status();
+    const auto session = SessionOf(*package);
+    for (const auto& [rows, columns] :
+         open ? std::vector<std::pair<int64_t, int64_t>>{{kRows, kColumns}, {1, 40}, {33, 0}}
+              : std::vector<std::pair<int64_t, int64_t>>{{kRows, kColumns}}) {
+      ExpectAgreement(graph,
+                      {{"x", WholeNumbers(DataType::kF32, {columns, rows}, 7)},
+                       {"y", WholeNumbers(DataType::kF32, {rows, columns}, 8)}},
+                      *session);
+    }
+  }
+}
+
 TEST(LargeReductions, OfSpecialNumbers) {
   constexpr int64_t kSize = 40009;
   Graph graph;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "compiler/codegen/cuda/thread.h"
+#include "compiler/codegen/cuda/transposed_reads.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -13,9 +14,6 @@ using mlir::Value;
 
 namespace {
 
-// Narrower than this, a line of either side is a few sectors that the caches hold until their other
-// elements are read, and most threads of a tile would have nothing to do.
-constexpr int64_t kNarrowest = 16;
 // Rows of a tile that the threads of a block go through side by side.
 constexpr int64_t kRows = kThreadsPerBlock / kWarp;
 
@@ -30,7 +28,10 @@ std::optional<TransposedLoop> TransposedLoop::Find(FusionEmitter& f,
   for (size_t i = 0; i < split.size(); ++i) {
     if (split[i].Constant() != 1) loop.along_ = static_cast<int>(i);
   }
-  auto is_wide = [&](int root) { return Estimate(split[static_cast<size_t>(root)]) >= kNarrowest; };
+  // Most threads of a narrow tile would have nothing to do.
+  auto is_wide = [&](int root) {
+    return Estimate(split[static_cast<size_t>(root)]) >= kNarrowestTransposed;
+  };
   if (loop.along_ < 0 || !is_wide(loop.along_)) return std::nullopt;
   for (const auto& [number, index] : f.values.reads()) {
     std::vector<int> roots;
