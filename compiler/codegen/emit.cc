@@ -125,7 +125,7 @@ absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& targe
     return absl::UnimplementedError(absl::StrCat(
         "expected a kernel of at most ", kMaxCudaParameters / 8, " tensors and sizes for ",
         target.name, ", got one of ", buffers, " and ", sizes, ", at ",
-        ir::Describe(fusion.getLoc()), "; compute what it concatenates or joins in parts"));
+        ir::Describe(fusion.getLoc()), "; the pass 'split_kernels' makes several of it"));
   }
   return spec;
 }

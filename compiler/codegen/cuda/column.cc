@@ -40,7 +40,7 @@ class CudaColumn : ColumnEmitter {
           absl::StrCat("expected reductions of one tensor that take at most ", kMaxSharedBytes,
                        " bytes of a GPU's shared memory, got ", reductions_.size(), " that take ",
                        SharedBytes(last, 0), ", at ", ir::Describe(f_.fusion.getLoc()),
-                       "; disable the pass 'fuse' to compute them one by one"));
+                       "; the pass 'split_kernels' computes them one by one"));
     }
     const std::vector<DimExpr> inner = AccessesTo(along.number());
     const DimExpr columns = NumElements(inner);
