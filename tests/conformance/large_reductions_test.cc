@@ -150,6 +150,18 @@ TEST(LargeReductions, OfTransposedOperands) {
   }
 }
 
+// Not read across: two launches, of which the first has tiles of 32 x 32 in shared memory.
+TEST(LargeReductions, OfTransposedOperandsHaveTiles) {
+  if (DeviceOfTest() == nullptr) GTEST_SKIP() << "of a GPU";
+  Graph graph;
+  Tensor turned = Transpose(graph.Input("x", DataType::kF32, {480, 512}), {1, 0});
+  graph.AddSignature("run", {{"y", Softmax(turned)}});
+  const Launches launches = LaunchesOf(graph);
+  ASSERT_EQ(launches.blocks.size(), 2u);
+  EXPECT_EQ(launches.blocks[0], 15 * 16);
+  EXPECT_NE(launches.code.find(".shared"), std::string::npos);
+}
+
 TEST(LargeReductions, OfSpecialNumbers) {
   constexpr int64_t kSize = 40009;
   Graph graph;

@@ -18,10 +18,11 @@ inline constexpr int64_t kNarrowestTransposed = 16;
 // read the operand across. It is so where the innermost dimensions of either are not those of the
 // other (and not narrow), and of the bytes that a GPU then moves,
 //
-//     32 * elements                          reading across: a sector for each
-//     3 * element size * elements + 2^22     written by a kernel with tiles, which reads them as
-//                                            they lie, and read again; and what memory moves in the
-//                                            time that a launch takes
+//     32 * elements                        reading across: a sector for each, as if no cache
+//                                          had it until the next one in it is read
+//     3 * element size * elements + 2^22   written by a kernel with tiles, which reads them as they
+//                                          lie, and read again; and what memory moves in the time
+//                                          that a launch takes
 //
 // the second are fewer; or where the elements are of an open number.
 bool BelongsInMemory(mlir::Operation* transpose);
