@@ -8,6 +8,20 @@ namespace {
 
 using Op = mlir::Operation*;
 
+std::vector<int64_t> Axes(Op reduction) {
+  const int64_t rank = static_cast<int64_t>(ir::ShapeOf(reduction->getOperand(0)).size());
+  std::vector<int64_t> axes;
+  for (int64_t axis : reduction->getAttrOfType<mlir::DenseI64ArrayAttr>("axes").asArrayRef()) {
+    axes.push_back(axis < 0 ? axis + rank : axis);
+  }
+  return axes;
+}
+
+// Whether they are neighbours, in order: kernels reduce one range.
+bool IsRange(const std::vector<int64_t>& axes) {
+  return !axes.empty() && axes.back() - axes.front() + 1 == static_cast<int64_t>(axes.size());
+}
+
 // A reduction of a reduction of the same kind over neighbouring ranges is one. Sums are rounded
 // differently, within the ops' tolerance; those of narrow floats stay, since the first is rounded.
 mlir::Value ReductionOfReduction(Op op, OpMaker make) {
@@ -17,15 +31,7 @@ mlir::Value ReductionOfReduction(Op op, OpMaker make) {
   }
   const DataType dtype = ir::DataTypeOf(op->getResult(0));
   if (dtype == DataType::kF16 || dtype == DataType::kBF16) return {};
-  auto axes_of = [](Op reduction) {
-    const int64_t rank = static_cast<int64_t>(ir::ShapeOf(reduction->getOperand(0)).size());
-    std::vector<int64_t> axes;
-    for (int64_t axis : reduction->getAttrOfType<mlir::DenseI64ArrayAttr>("axes").asArrayRef()) {
-      axes.push_back(axis < 0 ? axis + rank : axis);
-    }
-    return axes;
-  };
-  std::vector<int64_t> first = axes_of(inner), second = axes_of(op);
+  std::vector<int64_t> first = Axes(inner), second = Axes(op);
   const bool kept = inner->getAttrOfType<mlir::BoolAttr>("keep_dims").getValue();
   if (!kept) {
     // Axes of the outer one count what the inner one left.
@@ -42,11 +48,32 @@ mlir::Value ReductionOfReduction(Op op, OpMaker make) {
     if (!llvm::is_contained(first, axis)) first.push_back(axis);
   }
   llvm::sort(first);
-  if (first.empty() || first.back() - first.front() + 1 != static_cast<int64_t>(first.size())) {
-    return {};
-  }
+  if (!IsRange(first)) return {};
   mlir::Value y =
       make.Reduce(std::string_view(op->getName().stripDialect()), inner->getOperand(0), first);
+  return make.Reshape(y, ir::ShapeOf(op->getResult(0)));
+}
+
+// What a transposition only brings to a reduction is reduced as it lies, and of the result, which
+// is smaller, what is left changes places. Sums may add in another order.
+mlir::Value ReductionOfTranspose(Op op, OpMaker make) {
+  auto transpose = op->getOperand(0).getDefiningOp<ir::TransposeOp>();
+  if (!transpose || !transpose->hasOneUse()) return {};
+  const std::vector<int64_t> reduced = Axes(op);
+  std::vector<int64_t> axes, left;  // of what is transposed
+  for (size_t i = 0; i < transpose.getPermutation().size(); ++i) {
+    const bool is_reduced = llvm::is_contained(reduced, static_cast<int64_t>(i));
+    (is_reduced ? axes : left).push_back(transpose.getPermutation()[i]);
+  }
+  llvm::sort(axes);
+  if (!IsRange(axes)) return {};
+  std::vector<int64_t> places;
+  for (const int64_t axis : left) {
+    places.push_back(llvm::count_if(left, [&](int64_t other) { return other < axis; }));
+  }
+  mlir::Value y =
+      make.Reduce(std::string_view(op->getName().stripDialect()), transpose.getX(), axes);
+  if (!llvm::is_sorted(places)) y = make.Transpose(y, places);
   return make.Reshape(y, ir::ShapeOf(op->getResult(0)));
 }
 
@@ -96,6 +123,12 @@ const std::vector<SimplifyRule>& ReductionRules() {
       {"min_of_min", "reduce_min", ReductionOfReduction},
       {"and_of_and", "reduce_and", ReductionOfReduction},
       {"or_of_or", "reduce_or", ReductionOfReduction},
+      {"sum_of_transpose", "reduce_sum", ReductionOfTranspose},
+      {"prod_of_transpose", "reduce_prod", ReductionOfTranspose},
+      {"max_of_transpose", "reduce_max", ReductionOfTranspose},
+      {"min_of_transpose", "reduce_min", ReductionOfTranspose},
+      {"and_of_transpose", "reduce_and", ReductionOfTranspose},
+      {"or_of_transpose", "reduce_or", ReductionOfTranspose},
       {"max_of_number", "reduce_max", ExtremeOfBroadcastNumber},
       {"min_of_number", "reduce_min", ExtremeOfBroadcastNumber},
   };

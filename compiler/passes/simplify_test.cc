@@ -113,6 +113,30 @@ TEST(SimplifyTest, EveryRule) {
        [](Graph&, Tensor x) { return ReduceAnd(ReduceAnd(Greater(x, 0.0), {0}), {0}); }, ""},
       {"or_of_or", [](Graph&, Tensor x) { return ReduceOr(ReduceOr(Greater(x, 0.0), {0}), {0}); },
        ""},
+      {"sum_of_transpose",
+       [](Graph&, Tensor x) {
+         Tensor wide = Broadcast(Exp(x), {4, 2, 3});
+         // [3, 4, 2]; what is left, [3, 2], lies as [2, 3].
+         return ReduceSum(Transpose(wide, {2, 0, 1}), {1});
+       },
+       ""},
+      {"prod_of_transpose",
+       [](Graph&, Tensor x) { return ReduceProd(Transpose(Exp(x), {1, 0}), {1}, true); },
+       "transpose"},
+      {"max_of_transpose",
+       [](Graph&, Tensor x) {
+         Tensor wide = Broadcast(Exp(x), {4, 2, 3});
+         return ReduceMax(Transpose(wide, {0, 2, 1}), {-1, -2});
+       },
+       "transpose"},
+      {"min_of_transpose",
+       [](Graph&, Tensor x) { return ReduceMin(Transpose(Exp(x), {1, 0}), {0}); }, "transpose"},
+      {"and_of_transpose",
+       [](Graph&, Tensor x) { return ReduceAnd(Transpose(Greater(x, 0.0), {1, 0}), {0}); },
+       "transpose"},
+      {"or_of_transpose",
+       [](Graph&, Tensor x) { return ReduceOr(Transpose(Greater(x, 0.0), {1, 0}), {0}); },
+       "transpose"},
       {"max_of_number", [&](Graph& g, Tensor) { return ReduceMax(full(g, 2), {1}); }, "reduce_max"},
       {"min_of_number", [&](Graph& g, Tensor) { return ReduceMin(full(g, 2), {1}); }, "reduce_min"},
       {"matmul_of_transpose", [](Graph&, Tensor x) { return MatMul(x, Transpose(Exp(x), {1, 0})); },
@@ -137,6 +161,20 @@ TEST(SimplifyTest, EveryRule) {
     for (const SimplifyRule& rule : *rules) all.insert(rule.name);
   }
   EXPECT_EQ(tested, all);
+}
+
+// Where it would leave two ranges to reduce, or computes what others read as well, a transposition
+// stays.
+TEST(SimplifyTest, TranspositionsThatReductionsNeed) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {2, 3, 4});
+  Tensor shared = Transpose(x, {2, 1, 0});
+  graph.AddSignature("f", {{"ranges", ReduceMax(Transpose(x, {1, 0, 2}), {1, 2})},
+                           {"shared", shared - ReduceMax(shared, {2}, true)}});
+  Function f(graph);
+  const auto simplified = Simplify(f.op());
+  ASSERT_TRUE(simplified.ok()) << simplified.status();
+  EXPECT_EQ(f.Count("weft.transpose"), 2);
 }
 
 // Rules for floats keep every value bit for bit: zeros of both signs, infinities, NaN.
