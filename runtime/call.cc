@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "proto/feed.h"
 #include "runtime/blame.h"
+#include "runtime/tuning.h"
 
 namespace weft {
 namespace {
@@ -354,6 +355,11 @@ absl::Status PreparedCall::AllocateMemory() {
   }
   for (OutputSlot& output : outputs_) {
     if (absl::Status status = allocate(output, "output"); !status.ok()) return status;
+  }
+  for (uint32_t i = 0; i < places_.size(); ++i) {
+    absl::Status status =
+        places_[i].queue->Tune({*plan_->tables, instance_, i, state_->memory, *plan_->ways});
+    if (!status.ok()) return status;
   }
   return absl::OkStatus();
 }

@@ -13,33 +13,13 @@
 #include "runtime/device.h"
 #include "runtime/limits.h"
 #include "runtime/memory.h"
+#include "runtime/memory_budget.h"
 #include "runtime/package.h"
 #include "runtime/session.h"
 #include "runtime/session_devices.h"
 #include "runtime/variables.h"
 
 namespace weft {
-
-// Arena and scratch of all calls of a session together. Thread-safe.
-class MemoryBudget {
- public:
-  explicit MemoryBudget(int64_t limit) : limit_(limit > 0 ? limit : INT64_MAX) {}
-  int64_t limit() const { return limit_; }
-  // Counts so many bytes more, or leaves it where that passes the limit. Returns what was counted
-  // before.
-  int64_t Take(int64_t bytes, bool* taken) {
-    int64_t used = used_.load(std::memory_order_relaxed);
-    do {
-      *taken = bytes <= limit_ - used;
-    } while (*taken && !used_.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
-    return used;
-  }
-  void GiveBack(int64_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
-
- private:
-  const int64_t limit_;
-  std::atomic<int64_t> used_{0};
-};
 
 // What the calls of a session share; it lives until the last of them is gone.
 struct SessionState {

@@ -7,12 +7,18 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "runtime/cpu_features.h"
+#include "runtime/cuda/libraries.h"
 #include "runtime/hardware_devices.h"
 #include "runtime/ptx_emulator/emulator_device.h"
 
 namespace weft {
 
 absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int threads) {
+  return MakeDevice(name, threads, GpuLibraries::kNone);
+}
+
+absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int threads,
+                                                   GpuLibraries libraries) {
   absl::string_view generation(name.data(), name.size());
   if (absl::ConsumePrefix(&generation, "emulator")) {
     if (generation.empty()) generation = ":sm_90";
@@ -21,7 +27,11 @@ absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int th
         return MakeEmulatorDevice({.sm = sm, .threads = threads > 0 ? threads : NumCores()});
     }
   } else if (name == "cpu" || absl::StartsWith(generation, "cuda")) {
-    return MakeHardwareDevice(name, threads);
+    return MakeHardwareDevice(
+        name, threads,
+        libraries == GpuLibraries::kNone
+            ? nullptr
+            : UseCudaLibraries({.required = libraries == GpuLibraries::kCublasLt}));
   }
   return absl::InvalidArgumentError(
       absl::StrCat("device '", std::string(name),

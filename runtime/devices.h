@@ -10,10 +10,18 @@
 
 namespace weft {
 
+// Libraries that GPUs may use where they are faster than kernels (runtime/cuda/README.md): none;
+// those that are there; or cuBLASLt, which has to be.
+enum class GpuLibraries { kNone, kFound, kCublasLt };
+
 // Those of hardware_devices.h, and "emulator" or "emulator:sm_80", NVIDIA's GPU of that generation
 // (sm_90 if not given) emulated by as many threads, which check all that its kernels do. Errors as
-// there; what is wrong with a name comes with what there is.
+// there; what is wrong with a name comes with what there is. `libraries` (kNone if not given) say
+// nothing of other devices than "cuda:N"; FailedPrecondition where a GPU has not those that have to
+// be.
 absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int threads);
+absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int threads,
+                                                   GpuLibraries libraries);
 
 }  // namespace weft
 

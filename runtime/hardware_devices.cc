@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -9,16 +10,24 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "runtime/cpu/cpu_device.h"
-#include "runtime/cuda/cuda_device.h"
+
+// Runs once: small rather than quick, since the size of weft-run is bounded.
+#pragma clang attribute push(__attribute__((minsize)), apply_to = function)
 
 namespace weft {
 
 absl::StatusOr<std::shared_ptr<Device>> MakeHardwareDevice(std::string_view name, int threads) {
+  return MakeHardwareDevice(name, threads, nullptr);
+}
+
+absl::StatusOr<std::shared_ptr<Device>> MakeHardwareDevice(std::string_view name, int threads,
+                                                           CudaLibraries libraries) {
   if (name == "cpu") return MakeCpuDevice(threads);
-  if (name == "cuda") return MakeCudaDevice();
+  CudaOptions options;
+  options.libraries = std::move(libraries);
+  if (name == "cuda") return MakeCudaDevice(options);
   absl::string_view number(name.data(), name.size());
   if (absl::ConsumePrefix(&number, "cuda:")) {
-    CudaOptions options;
     const bool digits = std::all_of(number.begin(), number.end(), absl::ascii_isdigit);
     if (digits && absl::SimpleAtoi(number, &options.ordinal)) return MakeCudaDevice(options);
   }
@@ -27,3 +36,5 @@ absl::StatusOr<std::shared_ptr<Device>> MakeHardwareDevice(std::string_view name
 }
 
 }  // namespace weft
+
+#pragma clang attribute pop

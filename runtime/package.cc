@@ -302,6 +302,7 @@ absl::Status Package::LoadPlans(SessionDevices& devices) {
       loaded.specialization.insert(plan.specialization().begin(), plan.specialization().end());
       loaded.tables = *std::move(tables);
       loaded.profile = std::make_unique<WeftStepProfile[]>(loaded.tables->plan().num_steps);
+      loaded.ways = std::make_unique<StepWays>();
       const size_t specialized = loaded.specialization.size();
       plans.emplace(specialized, std::move(loaded));
     }

@@ -18,6 +18,7 @@
 #include "runtime/device.h"
 #include "runtime/plan_tables.h"
 #include "runtime/session_devices.h"
+#include "runtime/tuning.h"
 
 namespace weft {
 
@@ -36,6 +37,8 @@ struct LoadedPlan {
   std::unique_ptr<PlanTables> tables;
   // Sums for each step, updated by runs that profile.
   std::unique_ptr<WeftStepProfile[]> profile;
+  // Of the call that was prepared last.
+  std::unique_ptr<StepWays> ways;
 };
 
 // Immutable, so threads may share it (profiles are updated atomically).

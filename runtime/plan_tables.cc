@@ -316,6 +316,29 @@ class PlanTablesBuilder {
             "has fewer sizes than the tensor maps of its kernel");
   }
 
+  void AddProduct(const weft::Launch& launch, uint32_t kernel) {
+    const MatrixProduct& wire = launch.product();
+    // The last buffer is the result.
+    const auto operands = static_cast<size_t>(std::max(launch.buffers_size() - 1, 0));
+    LaunchProduct product;
+    product.step = static_cast<uint32_t>(tables_->steps_.size());
+    product.dtype = static_cast<DataType>(wire.dtype());
+    product.tf32 = wire.tf32();
+    product.scale = wire.scale();
+    product.left = Index(wire.left(), operands, "left operand");
+    product.right = Index(wire.right(), operands, "right operand");
+    if (wire.has_addend()) product.addend = Index(wire.addend(), operands, "tensor to add");
+    if (wire.has_bias()) product.bias = Index(wire.bias(), operands, "bias");
+    Require(tables_->block_threads_[kernel] > 0 && launch.results() == 1 &&
+                IsDataType(wire.dtype()) && IsFloat(product.dtype) &&
+                wire.sizes_size() == static_cast<int>(LaunchProduct::kNumSizes),
+            "is no matrix product, as it says");
+    for (int i = 0; status_.ok() && i < wire.sizes_size(); ++i) {
+      product.sizes[static_cast<size_t>(i)] = FormulaIndex(wire.sizes(i));
+    }
+    tables_->products_.push_back(product);
+  }
+
   void AddArg(const BufferArg& wire) {
     tables_->args_.push_back(
         {BufferIndex(wire.buffer()), wire.has_offset() ? FormulaIndex(wire.offset()) : WEFT_NONE});
@@ -355,6 +378,7 @@ class PlanTablesBuilder {
         step.flops = FormulaIndex(launch.flops());
         step.limit = launch.max_tile_flops();
         Require(step.limit >= 0, "expected max_tile_flops >= 0");
+        if (launch.has_product()) AddProduct(launch, step.kernel);
         break;
       }
       case Step::kCopy:

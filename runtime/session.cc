@@ -443,6 +443,7 @@ std::vector<StepProfile> SessionImpl::Profile() const {
         profile.label = step.label;
         profile.node = step.nodes;
         profile.location = step.location;
+        profile.way = plan.ways->Get(i);
         profile.runs = static_cast<int64_t>(runs);
         profile.seconds = mean(sums.nanoseconds) * static_cast<double>(runs) * 1e-9;
         profile.bytes = mean(sums.bytes);

@@ -33,8 +33,9 @@ struct SessionOptions {
   int64_t max_cached_bytes = int64_t{1} << 30;
   // What Call::peak_bytes states, of everything that is under way, was prepared, or is kept
   // never pass this together; 0: no limit. What is kept makes room; where that is not enough, a run
-  // is refused with ResourceExhausted. Variables, constants and tensors are not counted, nor what a
-  // run that was given up still holds on a GPU until its work there ends.
+  // is refused with ResourceExhausted. Workspaces of libraries on a GPU count as well: where there
+  // is no room for one, its kernel is used. Variables, constants and tensors are not counted, nor
+  // what a run that was given up still holds on a GPU until its work there ends.
   int64_t max_memory_bytes = 0;
   // Where plans run and variables live (runtime/device.h); null: this processor, with `threads`.
   std::shared_ptr<Device> device = nullptr;
@@ -94,6 +95,9 @@ struct StepProfile {
   std::string label;     // what it computes: "fusion(add, relu)", "matmul"
   std::string node;      // graph nodes in it
   std::string location;  // "file:line" of the first
+  // Where libraries may compute it (runtime/cuda/README.md): what does, at the sizes that were
+  // prepared last, and what was measured. Else empty.
+  std::string way;
   int64_t runs = 0;
   double seconds = 0;  // of a loop or branch: with what is in it
   double bytes = 0;    // read and written, per run

@@ -1,6 +1,7 @@
 #include "runtime/cuda/code.h"
 
 #include <algorithm>
+#include <atomic>
 #include <string>
 #include <utility>
 
@@ -164,6 +165,8 @@ absl::Status Code::AllowScratch(Kernel* kernel) {
 absl::StatusOr<WeftKernel> Code::Find(const KernelEntry& entry) {
   absl::StatusOr<Kernel> kernel = Look(entry);
   if (!kernel.ok()) return kernel.status();
+  static std::atomic<uint64_t> numbers{0};
+  kernel->number = ++numbers;
   kernels_.push_back(std::make_unique<Kernel>(*kernel));
   return reinterpret_cast<WeftKernel>(kernels_.back().get());
 }

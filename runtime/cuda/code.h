@@ -17,6 +17,8 @@ namespace weft::cuda {
 
 // What a WeftKernel points to on this device.
 struct Kernel {
+  // Another one for each that the process finds.
+  uint64_t number = 0;
   CUfunction function = nullptr;
   uint32_t block_threads = 0;
   int64_t max_blocks = 0;

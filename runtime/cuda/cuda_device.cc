@@ -11,6 +11,7 @@
 #include "runtime/cuda/context.h"
 #include "runtime/cuda/cubin.h"
 #include "runtime/cuda/driver.h"
+#include "runtime/cuda/library_calls.h"
 #include "runtime/cuda/queue.h"
 
 namespace weft {
@@ -18,8 +19,11 @@ namespace {
 
 class CudaDevice final : public Device {
  public:
-  CudaDevice(std::shared_ptr<cuda::Context> context, int ordinal)
-      : context_(std::move(context)), name_(absl::StrCat("cuda:", ordinal)) {}
+  CudaDevice(std::shared_ptr<cuda::Context> context, int ordinal,
+             std::shared_ptr<cuda::Tuner> tuner)
+      : context_(std::move(context)),
+        name_(absl::StrCat("cuda:", ordinal)),
+        tuner_(std::move(tuner)) {}
 
   std::string_view name() const override { return name_; }
   // The latest generation up to this one that the compiler knows.
@@ -93,7 +97,7 @@ class CudaDevice final : public Device {
   int scratch_copies() const override { return 0; }
   int64_t max_scratch_bytes() const override { return context_->max_shared_bytes(); }
   absl::StatusOr<std::unique_ptr<DeviceQueue>> NewQueue(int64_t) override {
-    return cuda::Queue::Make(context_);
+    return cuda::Queue::Make(context_, tuner_);
   }
 
  private:
@@ -131,6 +135,7 @@ class CudaDevice final : public Device {
 
   const std::shared_ptr<cuda::Context> context_;
   const std::string name_;
+  const std::shared_ptr<cuda::Tuner> tuner_;
   std::mutex mutex_;  // guards these
   std::vector<std::unique_ptr<cuda::Queue>> idle_;
 };
@@ -143,7 +148,13 @@ absl::StatusOr<std::shared_ptr<Device>> MakeCudaDevice(const CudaOptions& option
   absl::StatusOr<std::shared_ptr<cuda::Context>> context =
       cuda::Context::Open(*driver, options.ordinal);
   if (!context.ok()) return context.status();
-  return std::make_shared<CudaDevice>(*std::move(context), options.ordinal);
+  std::shared_ptr<cuda::Tuner> tuner;
+  if (options.libraries != nullptr) {
+    absl::StatusOr<std::shared_ptr<cuda::Tuner>> made = options.libraries(*context);
+    if (!made.ok()) return made.status();
+    tuner = *std::move(made);
+  }
+  return std::make_shared<CudaDevice>(*std::move(context), options.ordinal, std::move(tuner));
 }
 
 }  // namespace weft

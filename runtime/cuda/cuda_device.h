@@ -2,6 +2,7 @@
 #ifndef WEFT_RUNTIME_CUDA_CUDA_DEVICE_H_
 #define WEFT_RUNTIME_CUDA_CUDA_DEVICE_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -10,10 +11,21 @@
 
 namespace weft {
 
+namespace cuda {
+class Context;
+class Tuner;
+}  // namespace cuda
+
+// Makes what lets libraries do launches (runtime/cuda/libraries.h), in the context of a device.
+using CudaLibraries = std::function<absl::StatusOr<std::shared_ptr<cuda::Tuner>>(
+    const std::shared_ptr<cuda::Context>& context)>;
+
 struct CudaOptions {
   int ordinal = 0;  // as the driver counts GPUs: those that CUDA_VISIBLE_DEVICES leaves
   // The driver, as dlopen takes it.
   std::string driver_library = "libcuda.so.1";
+  // Null: all launches are those of kernels.
+  CudaLibraries libraries = nullptr;
 };
 
 // Runs code for cuda targets up to the GPU's compute capability. Loading hands the PTX, and nothing
@@ -34,8 +46,8 @@ struct CudaOptions {
 // GPU: each later call is FailedPrecondition and says what was the first error. After a fork, only
 // the parent can use it.
 //
-// FailedPrecondition where driver or GPU are not there or too old; InvalidArgument where the number
-// of the GPU is too high.
+// FailedPrecondition where driver or GPU are not there or too old, or what `libraries` says;
+// InvalidArgument where the number of the GPU is too high.
 absl::StatusOr<std::shared_ptr<Device>> MakeCudaDevice(const CudaOptions& options = {});
 
 }  // namespace weft

@@ -128,6 +128,7 @@ enum CUtensorMapL2promotion : int { CU_TENSOR_MAP_L2_PROMOTION_L2_128B = 2 };
 enum CUtensorMapFloatOOBfill : int { CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0 };
 
 inline constexpr unsigned CU_STREAM_NON_BLOCKING = 1;
+inline constexpr unsigned CU_EVENT_DEFAULT = 0;
 inline constexpr unsigned CU_EVENT_DISABLE_TIMING = 2;
 
 // In the last argument of cuLaunchKernel: the bytes of all parameters, and how many.
@@ -179,6 +180,7 @@ inline void* const CU_LAUNCH_PARAM_BUFFER_SIZE = reinterpret_cast<void*>(uintptr
   X(cuEventRecord, (CUevent event, CUstream stream))                                              \
   X(cuEventQuery, (CUevent event))                                                                \
   X(cuEventSynchronize, (CUevent event))                                                          \
+  X(cuEventElapsedTime, (float* milliseconds, CUevent start, CUevent end))                        \
   X(cuEventDestroy_v2, (CUevent event))                                                           \
   X(cuLaunchKernel, (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,      \
                      unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes, \

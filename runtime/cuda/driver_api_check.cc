@@ -72,6 +72,7 @@ WEFT_CHECK_VALUE(CU_JIT_ERROR_LOG_BUFFER)
 WEFT_CHECK_VALUE(CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES)
 WEFT_CHECK_VALUE(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
 WEFT_CHECK_VALUE(CU_STREAM_NON_BLOCKING)
+WEFT_CHECK_VALUE(CU_EVENT_DEFAULT)
 WEFT_CHECK_VALUE(CU_EVENT_DISABLE_TIMING)
 #if CUDA_VERSION >= 12000
 WEFT_CHECK_VALUE(CU_TENSOR_MAP_DATA_TYPE_UINT8)
@@ -85,9 +86,10 @@ WEFT_CHECK_VALUE(CU_TENSOR_MAP_SWIZZLE_64B)
 WEFT_CHECK_VALUE(CU_TENSOR_MAP_SWIZZLE_128B)
 WEFT_CHECK_VALUE(CU_TENSOR_MAP_L2_PROMOTION_L2_128B)
 WEFT_CHECK_VALUE(CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE)
-// The driver asks for 64; from CUDA 13 on the header says 128.
+// The driver asks for 64; the type itself is aligned to more from CUDA 13 on.
 static_assert(sizeof(real::CUtensorMap) == sizeof(weft::cuda::CUtensorMap) &&
-              alignof(weft::cuda::CUtensorMap) >= 64);
+              alignof(real::CUtensorMap) == (CUDA_VERSION >= 13000 ? 128 : 64) &&
+              alignof(weft::cuda::CUtensorMap) == 64);
 #endif
 static_assert(CU_LAUNCH_PARAM_END_AS_INT == 0 && CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT == 1 &&
               CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT == 2);

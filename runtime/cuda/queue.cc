@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/blame.h"
+#include "runtime/cuda/encode_maps.h"
 #include "runtime/gpu_kernel.h"
 
 namespace weft::cuda {
@@ -35,9 +36,10 @@ void Queue::Resources::Release(const DriverApi& api) {
   if (small != nullptr) (void)api.cuMemFreeHost(small);
 }
 
-absl::StatusOr<std::unique_ptr<Queue>> Queue::Make(std::shared_ptr<Context> context) {
+absl::StatusOr<std::unique_ptr<Queue>> Queue::Make(std::shared_ptr<Context> context,
+                                                   std::shared_ptr<Tuner> tuner) {
   if (absl::Status usable = context->Usable(); !usable.ok()) return usable;
-  std::unique_ptr<Queue> queue(new Queue(std::move(context)));
+  std::unique_ptr<Queue> queue(new Queue(std::move(context), std::move(tuner)));
   Context& shared = *queue->context_;
   Resources& made = *queue->resources_;
   const Context::Current current(shared);
@@ -61,13 +63,25 @@ Queue::~Queue() {
     if (in_flight_) Abandon();
     context_->ReleaseLater(
         [resources = resources_](const DriverApi& api) { resources->Release(api); });
+    calls_ = nullptr;
   }
   // Plans do not outlive their queues.
   context_->ForgetUnderWay(this);
 }
 
 int64_t Queue::held_bytes() const {
-  return static_cast<int64_t>(kSmallBytes) + resources_->graphs.bytes();
+  return static_cast<int64_t>(kSmallBytes) + resources_->graphs.bytes() +
+         (calls_ == nullptr ? 0 : calls_->held_bytes());
+}
+
+absl::Status Queue::Tune(const TuningRequest& request) {
+  if (tuner_ == nullptr) return absl::OkStatus();
+  if (absl::Status usable = context_->Usable(); !usable.ok()) return usable;
+  const Context::Current current(*context_);
+  if (!current.ok()) return current.status();
+  absl::StatusOr<std::unique_ptr<LibraryCalls>> calls = tuner_->Tune(request, stream());
+  if (calls.ok()) calls_ = *std::move(calls);
+  return calls.status();
 }
 
 void Queue::Bind(WeftRunArgs* args) {
@@ -269,6 +283,10 @@ absl::Status Queue::Flush() {
   all.Add(issued.launches);
   SetUnderWay(all);
   const std::string refused = issued.refused.Describe();
+  if (issued.library_error != nullptr) {
+    return absl::InternalError(absl::StrCat(context_->name(), ": launching ", refused,
+                                            " by a library: ", issued.library_error));
+  }
   return context_->StatusOf(issued.result,
                             refused.empty() ? "starting work" : "launching " + refused);
 }
@@ -407,57 +425,19 @@ absl::Status Queue::MoveLargeResults() {
   return current.ok() ? CopyOutLarge() : current.status();
 }
 
-absl::Status Queue::EncodeMaps(const Kernel& kernel, const WeftLaunch& launch) {
-  maps_.clear();
-  if (kernel.maps.empty()) return absl::OkStatus();
-  const Context::Current current(*context_);
-  if (!current.ok()) return current.status();
-  const int64_t* numbers = launch.sizes + launch.num_sizes - NumMapSizes(kernel.maps);
-  for (const KernelMap& map : kernel.maps) {
-    CUtensorMap& encoded = maps_.emplace_back();
-    encoded = {};
-    const MappedTensor tensor(map, numbers);
-    numbers += map.num_sizes();
-    if (tensor.empty) continue;
-    // Only the size of elements matters: they are copied as they are.
-    const auto type = map.element_bytes == 8   ? CU_TENSOR_MAP_DATA_TYPE_UINT64
-                      : map.element_bytes == 4 ? CU_TENSOR_MAP_DATA_TYPE_UINT32
-                      : map.element_bytes == 2 ? CU_TENSOR_MAP_DATA_TYPE_UINT16
-                                               : CU_TENSOR_MAP_DATA_TYPE_UINT8;
-    const auto swizzle = map.swizzle_bytes == 128  ? CU_TENSOR_MAP_SWIZZLE_128B
-                         : map.swizzle_bytes == 64 ? CU_TENSOR_MAP_SWIZZLE_64B
-                         : map.swizzle_bytes == 32 ? CU_TENSOR_MAP_SWIZZLE_32B
-                                                   : CU_TENSOR_MAP_SWIZZLE_NONE;
-    const auto [columns, lines] = map.of_images() ? map.element_strides : std::array{1u, 1u};
-    const uint32_t strides[KernelMap::kMaxRank] = {1, columns, lines, 1, 1};
-    void* const address = launch.buffers[map.buffer];
-    const DriverApi& api = context_->api();
-    const CUresult result =
-        map.of_images()
-            ? api.cuTensorMapEncodeIm2col(
-                  &encoded, type, map.rank, address, tensor.sizes.data(),
-                  tensor.stride_bytes.data() + 1, map.lower_corner.data(), map.upper_corner.data(),
-                  map.box[0], map.box[1], strides, CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle,
-                  CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE)
-            : api.cuTensorMapEncodeTiled(&encoded, type, map.rank, address, tensor.sizes.data(),
-                                         tensor.stride_bytes.data() + 1, map.box.data(), strides,
-                                         CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle,
-                                         CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-                                         CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-    if (result == CUDA_SUCCESS) continue;
-    return context_->StatusOf(result, "making a tensor map for " + PlaceOfStep(*launch.step));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status Queue::Record(const WeftLaunch& launch) {
   const auto* kernel = reinterpret_cast<const Kernel*>(launch.kernel);
   absl::Status status =
       CheckGpuLaunch(launch, kernel->maps, kernel->num_parameters, kernel->max_scratch_bytes);
-  if (status.ok()) status = EncodeMaps(*kernel, launch);
+  const LibraryCall* call = calls_ == nullptr ? nullptr : calls_->Find(launch.step);
+  if (status.ok() && call == nullptr) status = EncodeMaps(*context_, *kernel, launch, &maps_);
   if (status.ok()) status = MoveLargeResults();
   if (!status.ok()) return status;
-  work_.Launch(*kernel, launch, maps_);
+  if (call != nullptr) {
+    work_.Call(*call, launch);
+  } else {
+    work_.Launch(*kernel, launch, maps_);
+  }
   return FlushWhereFull();
 }
 

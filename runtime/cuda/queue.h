@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/cuda/context.h"
 #include "runtime/cuda/graph_cache.h"
+#include "runtime/cuda/library_calls.h"
 #include "runtime/cuda/staging.h"
 #include "runtime/cuda/work.h"
 #include "runtime/device.h"
@@ -25,7 +26,9 @@ namespace weft::cuda {
 // stream was seen done: so rounds of a loop are the same work as well.
 class Queue final : public DeviceQueue {
  public:
-  static absl::StatusOr<std::unique_ptr<Queue>> Make(std::shared_ptr<Context> context);
+  // `tuner`: null where all launches are kernels'.
+  static absl::StatusOr<std::unique_ptr<Queue>> Make(std::shared_ptr<Context> context,
+                                                     std::shared_ptr<Tuner> tuner = nullptr);
   // What is under way is abandoned: all that it uses is released afterwards.
   ~Queue() override;
   Queue(const Queue&) = delete;
@@ -37,6 +40,7 @@ class Queue final : public DeviceQueue {
   absl::Status Finish() override;
   bool may_have_written() const override { return may_have_written_; }
   int64_t held_bytes() const override;
+  absl::Status Tune(const TuningRequest& request) override;
 
  private:
   // Of a tensor that goes through `small_`, and of all of them together.
@@ -72,8 +76,10 @@ class Queue final : public DeviceQueue {
     void Release(const DriverApi& api);
   };
 
-  explicit Queue(std::shared_ptr<Context> context)
-      : context_(std::move(context)), resources_(std::make_shared<Resources>()) {}
+  Queue(std::shared_ptr<Context> context, std::shared_ptr<Tuner> tuner)
+      : context_(std::move(context)),
+        tuner_(std::move(tuner)),
+        resources_(std::make_shared<Resources>()) {}
 
   // The functions of a run, and its commit.
   static int Launch(void* queue, const WeftLaunch* launch);
@@ -86,8 +92,6 @@ class Queue final : public DeviceQueue {
   // CopyIn; `write`: from another device, in the midst of a run, in small pieces where no ring can
   // be had.
   absl::Status Bring(CUdeviceptr device, const char* host, size_t bytes, bool write);
-  // Makes `maps_` for the launch.
-  absl::Status EncodeMaps(const Kernel& kernel, const WeftLaunch& launch);
   absl::Status FlushWhereFull();
   // Before anything that may overwrite large results: they cross now.
   absl::Status MoveLargeResults();
@@ -133,7 +137,9 @@ class Queue final : public DeviceQueue {
   CUstream stream() const { return resources_->stream; }
 
   const std::shared_ptr<Context> context_;
+  const std::shared_ptr<Tuner> tuner_;
   const std::shared_ptr<Resources> resources_;
+  std::unique_ptr<LibraryCalls> calls_;  // as tuned; null before
 
   // Of the run.
   Work work_;

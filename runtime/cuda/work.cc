@@ -1,20 +1,22 @@
 #include "runtime/cuda/work.h"
 
 #include <algorithm>
-#include <iterator>
 
 namespace weft::cuda {
 namespace {
 
 // The first word of an entry: its kind, and for a launch, above it, how many of its parameters are
-// tensor maps, and above that, how many are words.
-enum Kind : uint64_t { kLaunch, kCopyWithin, kCopyIn, kCopyOut };
+// tensor maps, and above that, how many are words; for a library's call how many words are its
+// buffers' addresses.
+enum Kind : uint64_t { kLaunch, kCall, kCopyWithin, kCopyIn, kCopyOut };
 constexpr int kKindBits = 8, kMapsBits = 24;
 // Words before a launch's parameters: kind, function, blocks, threads and shared memory of a block,
 // step.
 constexpr size_t kLaunchWords = 6;
 constexpr size_t kMapWords = sizeof(CUtensorMap) / 8;
 static_assert(sizeof(CUtensorMap) == kTensorMapBytes);
+// kind, call, step.
+constexpr size_t kCallWords = 3;
 // kind, to, from, bytes.
 constexpr size_t kCopyWords = 4;
 
@@ -49,30 +51,41 @@ CUresult IssueLaunch(const DriverApi& api, CUstream stream, const uint64_t* entr
 
 }  // namespace
 
+// Apart, since the size of weft-run is bounded.
+[[gnu::noinline]] void Work::Push(uint64_t word) { words_.push_back(word); }
+
 void Work::Launch(const Kernel& kernel, const WeftLaunch& launch,
                   std::span<const CUtensorMap> maps) {
   const uint32_t num_sizes = launch.num_sizes - NumMapSizes(kernel.maps);
   const uint64_t num_words = uint64_t{launch.num_buffers} + num_sizes;
-  words_.push_back(kLaunch | uint64_t{maps.size()} << kKindBits |
-                   num_words << (kKindBits + kMapsBits));
-  words_.push_back(WordOf(kernel.function));
-  words_.push_back(static_cast<uint64_t>(std::min(launch.tiles, kernel.max_blocks)));
-  words_.push_back(kernel.block_threads);
-  words_.push_back(static_cast<uint64_t>(launch.scratch_bytes));
-  words_.push_back(WordOf(launch.step));
+  Push(kLaunch | uint64_t{maps.size()} << kKindBits | num_words << (kKindBits + kMapsBits));
+  Push(WordOf(kernel.function));
+  Push(static_cast<uint64_t>(std::min(launch.tiles, kernel.max_blocks)));
+  Push(kernel.block_threads);
+  Push(static_cast<uint64_t>(launch.scratch_bytes));
+  Push(WordOf(launch.step));
   for (const CUtensorMap& map : maps) {
-    words_.insert(words_.end(), std::begin(map.opaque), std::end(map.opaque));
+    for (const uint64_t word : map.opaque) Push(word);
   }
-  for (uint32_t i = 0; i < launch.num_buffers; ++i) words_.push_back(WordOf(launch.buffers[i]));
+  for (uint32_t i = 0; i < launch.num_buffers; ++i) Push(WordOf(launch.buffers[i]));
   for (uint32_t i = 0; i < num_sizes; ++i) {
-    words_.push_back(static_cast<uint64_t>(launch.sizes[i]));
+    Push(static_cast<uint64_t>(launch.sizes[i]));
   }
   ++size_;
   launches_.Add({1, launch.step, launch.step});
 }
 
+void Work::Call(const LibraryCall& call, const WeftLaunch& launch) {
+  Push(kCall | uint64_t{launch.num_buffers} << kKindBits);
+  Push(WordOf(&call));
+  Push(WordOf(launch.step));
+  for (uint32_t i = 0; i < launch.num_buffers; ++i) Push(WordOf(launch.buffers[i]));
+  ++size_;
+  launches_.Add({1, launch.step, launch.step});
+}
+
 void Work::Copy(uint64_t kind, uint64_t to, uint64_t from, size_t bytes) {
-  for (const uint64_t word : {kind, to, from, uint64_t{bytes}}) words_.push_back(word);
+  for (const uint64_t word : {kind, to, from, uint64_t{bytes}}) Push(word);
   ++size_;
 }
 
@@ -100,6 +113,17 @@ Issued Work::Issue(const DriverApi& api, CUstream stream) const {
         launch = {1, step, step};
         issued.result = IssueLaunch(api, stream, entry, maps, words, pointers);
         i += kLaunchWords + maps * kMapWords + words;
+        break;
+      }
+      case kCall: {
+        const auto* step = PointerOf<const WeftStep*>(entry[2]);
+        launch = {1, step, step};
+        // CUdeviceptr is another name of what words are.
+        static_assert(sizeof(CUdeviceptr) == sizeof(uint64_t));
+        issued.library_error = PointerOf<const LibraryCall*>(entry[1])->Start(
+            stream, reinterpret_cast<const CUdeviceptr*>(entry + kCallWords));
+        if (issued.library_error != nullptr) issued.result = CUDA_ERROR_UNKNOWN;
+        i += kCallWords + (entry[0] >> kKindBits);
         break;
       }
       case kCopyWithin:

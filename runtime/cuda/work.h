@@ -11,6 +11,7 @@
 #include "runtime/cuda/code.h"
 #include "runtime/cuda/driver_api.h"
 #include "runtime/cuda/launches.h"
+#include "runtime/cuda/library_calls.h"
 
 namespace weft::cuda {
 
@@ -21,9 +22,10 @@ inline CUdeviceptr AddressOf(const void* device) {
 // How far giving work to a stream came.
 struct Issued {
   CUresult result = CUDA_SUCCESS;
-  int64_t size = 0;   // entries before the one that was refused
-  Launches launches;  // among them
-  Launches refused;   // the launch that `result` is about, if it is about one
+  int64_t size = 0;                     // entries before the one that was refused
+  Launches launches;                    // among them
+  Launches refused;                     // the launch that `result` is about, if it is about one
+  const char* library_error = nullptr;  // what a library said of it, where that refused
 };
 
 // Launches and copies, in order, in one row of words: lists are compared at the cost of comparing
@@ -32,6 +34,8 @@ class Work {
  public:
   // `maps`: those that the kernel takes, made for this launch.
   void Launch(const Kernel& kernel, const WeftLaunch& launch, std::span<const CUtensorMap> maps);
+  // Instead of that: `call`, which stays.
+  void Call(const LibraryCall& call, const WeftLaunch& launch);
   void CopyWithin(CUdeviceptr to, CUdeviceptr from, size_t bytes);
   // Host memory is pinned.
   void CopyIn(CUdeviceptr to, const void* from, size_t bytes);
@@ -50,6 +54,7 @@ class Work {
   friend bool operator==(const Work& a, const Work& b) { return a.words_ == b.words_; }
 
  private:
+  void Push(uint64_t word);
   void Copy(uint64_t kind, uint64_t to, uint64_t from, size_t bytes);
 
   std::vector<uint64_t> words_;

@@ -126,6 +126,18 @@ bool ReadParameters(const FakeFunction& function, void** parameters, void** extr
 
 }  // namespace
 
+CUresult AddLibraryWork(CUstream stream, FakeWork work) {
+  const Lock lock(Gpu().mutex);
+  if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
+  work.kind = FakeWork::kLibrary;
+  return Add(stream, std::move(work));
+}
+
+CUresult LibraryIsReady() {
+  const Lock lock(Gpu().mutex);
+  return Ready();
+}
+
 void ConfigureFakeDriver(const FakeDriverOptions& options) {
   FakeGpu& gpu = Gpu();
   const Lock lock(gpu.mutex);
@@ -133,9 +145,14 @@ void ConfigureFakeDriver(const FakeDriverOptions& options) {
   gpu.complaints.clear();
   FakeDriverCounts& counts = gpu.counts;
   counts.launches = counts.captures = counts.graph_launches = counts.kernels = 0;
+  counts.library_calls = 0;
   counts.machine_code = counts.copied_in = counts.copied_out = counts.blocked = counts.event_waits =
       0;
-  gpu.was_lost = gpu.was_lost || gpu.lost != CUDA_SUCCESS;
+  if (gpu.lost != CUDA_SUCCESS) {
+    // Nothing was under way any more.
+    for (FakeStream* stream : gpu.streams) gpu.Drain(*stream);
+    gpu.was_lost = true;
+  }
   gpu.lost = CUDA_SUCCESS;
   if (gpu.contexts.empty()) gpu.emulator.reset();
 }
@@ -729,11 +746,12 @@ CUresult cuGraphExecDestroy(CUgraphExec exec) {
   return Gpu().lost;
 }
 
-CUresult cuEventCreate(CUevent* event, unsigned) {
+CUresult cuEventCreate(CUevent* event, unsigned flags) {
   const Lock lock(Gpu().mutex);
   if (const CUresult ready = Ready(); ready != CUDA_SUCCESS) return ready;
   auto made = std::make_shared<FakeEvent>();
   made->context = current.back();
+  made->timed = (flags & CU_EVENT_DISABLE_TIMING) == 0;
   *event = reinterpret_cast<CUevent>(made.get());
   Gpu().events[made.get()] = made;
   return CUDA_SUCCESS;
@@ -775,6 +793,20 @@ CUresult cuEventSynchronize(CUevent event) {
   while (gpu.lost == CUDA_SUCCESS && Of(event)->done < Of(event)->recorded) {
     gpu.Step(*Of(event)->stream);
   }
+  return gpu.lost;
+}
+
+CUresult cuEventElapsedTime(float* milliseconds, CUevent start, CUevent end) {
+  FakeGpu& gpu = Gpu();
+  const Lock lock(gpu.mutex);
+  const CUresult ready = ReadyOutsideCapture("a question");
+  if (ready != CUDA_SUCCESS) return ready;
+  for (const FakeEvent* event : {Of(start), Of(end)}) {
+    CheckContext(event->context, "an event");
+    if (!event->timed || event->recorded == 0) return CUDA_ERROR_INVALID_HANDLE;
+    if (event->done < event->recorded) return CUDA_ERROR_NOT_READY;
+  }
+  *milliseconds = static_cast<float>((Of(end)->microseconds - Of(start)->microseconds) * 1e-3);
   return gpu.lost;
 }
 

@@ -29,7 +29,8 @@ struct FakeDriverOptions {
   int64_t fail_tensor_map = 0;
   bool no_memory = false;  // every allocation fails
   bool no_pinned = false;
-  bool no_machine_code = false;  // it is of a newer toolkit
+  bool no_machine_code = false;     // it is of a newer toolkit
+  double kernel_microseconds = 10;  // that each takes, by the clock of events
   // Which kernel stops at an illegal address when its turn comes, or what else it does.
   int64_t fail_kernel = 0;
   int kernel_result = 700;
@@ -52,6 +53,7 @@ struct FakeDriverCounts {
   int64_t launches;      // one by one
   int64_t captures, graph_launches;
   int64_t kernels;                // executed
+  int64_t library_calls;          // the same
   int64_t copied_in, copied_out;  // bytes, executed
   int64_t event_waits;            // of streams for events
   // How often somebody waited for a busy GPU inside the driver, where nothing ends that.

@@ -103,6 +103,7 @@ void FakeGpu::EndOfContexts() {
 
 void FakeGpu::Launch(const FakeWork& work) {
   ++counts.kernels;
+  microseconds += options.kernel_microseconds;
   if (Fails(&options.fail_kernel)) {
     lost = static_cast<CUresult>(options.kernel_result);
     return;
@@ -171,6 +172,12 @@ void FakeGpu::Step(FakeStream& stream) {
       break;
     case FakeWork::kRecord:
       work.event->done = work.record;
+      work.event->microseconds = microseconds;
+      break;
+    case FakeWork::kLibrary:
+      ++counts.library_calls;
+      microseconds += work.microseconds;
+      status = work.compute(*emulator);
       break;
     case FakeWork::kWait:
       while (work.event->done < work.record) Step(*work.event->stream);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -51,10 +52,12 @@ struct FakeEvent {
   CUcontext context = nullptr;
   FakeStream* stream = nullptr;
   int64_t recorded = 0, done = 0;  // how many times
+  bool timed = false;
+  double microseconds = 0;  // by the GPU's clock, when it was done last
 };
 
 struct FakeWork {
-  enum Kind { kLaunch, kFill, kCopyIn, kCopyOut, kCopyWithin, kRecord, kWait };
+  enum Kind { kLaunch, kFill, kCopyIn, kCopyOut, kCopyWithin, kRecord, kWait, kLibrary };
   Kind kind = kLaunch;
   CUdeviceptr to = 0, from = 0;
   void* host = nullptr;
@@ -64,6 +67,9 @@ struct FakeWork {
   ptx::Dim3 grid, block;
   uint32_t shared_bytes = 0;
   std::vector<std::vector<uint8_t>> parameters;
+  // Of a library; `parameters` has the addresses that it uses.
+  std::function<absl::Status(ptx::Emulator&)> compute;
+  double microseconds = 0;  // that it takes
   std::shared_ptr<FakeEvent> event;
   int64_t record = 0;  // which one of the event
   bool of_graph = false;
@@ -109,6 +115,7 @@ class FakeGpu {
   FakeDriverOptions options;
   FakeDriverCounts counts = {};
   std::string complaints;
+  double microseconds = 0;       // its clock
   CUresult lost = CUDA_SUCCESS;  // the error that every call gives from then on
   bool was_lost = false;         // so what was not given back is nobody's fault
   std::optional<ptx::Emulator> emulator;
@@ -124,6 +131,10 @@ class FakeGpu {
  private:
   void Launch(const FakeWork& work);
 };
+
+// For libraries, on whose calls the same holds as on the driver's: a context is current.
+CUresult LibraryIsReady();
+CUresult AddLibraryWork(CUstream stream, FakeWork work);
 
 }  // namespace weft::cuda
 

@@ -1,7 +1,9 @@
 // Linked into a program, makes the libcuda.so.1 that the dynamic linker finds the fake driver,
-// before main. The environment's FAKE_GPU_BYTES is the memory of its GPU.
+// before main. The environment's FAKE_GPU_BYTES is the memory of its GPU; with FAKE_CUBLASLT, the
+// libcublasLt.so.12 that is found is the fake one as well.
 #include <cstdlib>
 
+#include "runtime/cuda/testing/fake_cublaslt.h"
 #include "runtime/cuda/testing/fake_driver.h"
 
 namespace weft::cuda {
@@ -12,6 +14,7 @@ bool Install() {
   if (const char* bytes = std::getenv("FAKE_GPU_BYTES"); bytes != nullptr) {
     ConfigureFakeDriver({.memory_bytes = std::atoll(bytes)});
   }
+  if (std::getenv("FAKE_CUBLASLT") != nullptr) InstallFakeCublasLt("libcublasLt.so.12");
   return true;
 }
 

@@ -1,0 +1,328 @@
+#include "runtime/cuda/cublaslt.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace weft::cuda {
+namespace {
+
+using P = LaunchProduct;
+
+// Versions as the library counts them: 120304 for 12.3.4.
+constexpr size_t kMinVersion = 120000, kEndOfVersions = 140000;
+
+std::string LibraryVersionText(size_t version) {
+  return absl::StrCat(version / 10000, ".", version / 100 % 100, ".", version % 100);
+}
+
+template <typename Function>
+bool FindSymbol(void* handle, const char* symbol, Function* function) {
+  *function = reinterpret_cast<Function>(dlsym(handle, symbol));
+  return *function != nullptr;
+}
+
+absl::Status Refused(const std::string& library, const std::string& what) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("cuda: expected cuBLASLt 12 or 13, but ", library, " ", what,
+                   "; install the one of the driver's CUDA, or do without (--gpu-libraries)"));
+}
+
+absl::StatusOr<const CublasLtApi*> LoadApi(const std::vector<std::string>& libraries) {
+  // Those that were loaded stay: what they hold of a GPU is theirs.
+  static std::mutex& mutex = *new std::mutex;
+  static auto& loaded = *new std::map<std::string, std::unique_ptr<const CublasLtApi>>;
+  const std::lock_guard<std::mutex> lock(mutex);
+  std::vector<std::string> reasons;
+  for (const std::string& library : libraries) {
+    if (const auto found = loaded.find(library); found != loaded.end()) return found->second.get();
+    void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (handle == nullptr) {
+      const char* why = dlerror();
+      reasons.push_back(why == nullptr ? library : why);
+      continue;
+    }
+    auto api = std::make_unique<CublasLtApi>();
+    // The version comes first: it says why something else is missing.
+    if (FindSymbol(handle, "cublasLtGetVersion", &api->cublasLtGetVersion)) {
+      const size_t version = api->cublasLtGetVersion();
+      if (version < kMinVersion || version >= kEndOfVersions) {
+        return Refused(library, absl::StrCat("is of version ", LibraryVersionText(version)));
+      }
+    }
+    const char* missing = nullptr;
+#define WEFT_CUBLASLT_FIND(result, symbol, parameters) \
+  if (!FindSymbol(handle, #symbol, &api->symbol) && missing == nullptr) missing = #symbol;
+    WEFT_CUBLASLT_FUNCTIONS(WEFT_CUBLASLT_FIND)
+#undef WEFT_CUBLASLT_FIND
+    if (missing != nullptr) return Refused(library, absl::StrCat("has no function ", missing));
+    return (loaded[library] = std::move(api)).get();
+  }
+  return Refused(absl::StrJoin(libraries, ", "),
+                 absl::StrCat("cannot be loaded (", absl::StrJoin(reasons, "; "), ")"));
+}
+
+cudaDataType_t CudaType(DataType dtype) {
+  switch (dtype) {
+    case DataType::kF64:
+      return CUDA_R_64F;
+    case DataType::kF16:
+      return CUDA_R_16F;
+    case DataType::kBF16:
+      return CUDA_R_16BF;
+    default:
+      return CUDA_R_32F;
+  }
+}
+
+// PEDANTIC: nothing but additions and multiplications in that type, whatever environment variables
+// allow the library otherwise.
+cublasComputeType_t ComputeType(const P& product) {
+  switch (product.dtype) {
+    case DataType::kF64:
+      return CUBLAS_COMPUTE_64F_PEDANTIC;
+    case DataType::kF32:
+      return product.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F_PEDANTIC;
+    default:
+      return CUBLAS_COMPUTE_32F;
+  }
+}
+
+// A matrix in columns, as the library has them, or its transpose.
+struct StoredMatrix {
+  bool possible = false;
+  cublasOperation_t operation = CUBLAS_OP_N;
+  int64_t rows = 0, columns = 0, leading_dimension = 0;
+};
+
+// Of rows x columns elements, so far apart each.
+StoredMatrix Stored(int64_t rows, int64_t columns, int64_t row_stride, int64_t column_stride) {
+  // A stride that is never taken may be anything.
+  if (rows == 1) row_stride = 1;
+  if (columns == 1 && row_stride == 1) column_stride = rows;
+  if (columns == 1 && row_stride != 1) column_stride = 1;
+  if (row_stride == 1 && column_stride >= rows) {
+    return {true, CUBLAS_OP_N, rows, columns, column_stride};
+  }
+  if (rows == 1) row_stride = columns;
+  if (column_stride == 1 && row_stride >= columns) {
+    return {true, CUBLAS_OP_T, columns, rows, row_stride};
+  }
+  return {};
+}
+
+// What describes a product to the library. It has columns where we have rows, so each matrix of it
+// is the transpose of ours: its result, columns x rows, is the product of our right operand's
+// transpose and our left one's.
+class Description {
+ public:
+  Description(const CublasLtApi& api, const ProductAtSizes& at) : api_(api) {
+    const ProductSizes& n = at.sizes;
+    const P& product = at.product;
+    const StoredMatrix right =
+        Stored(n[P::kColumns], n[P::kDepth], n[P::kRightColumn], n[P::kRightDepth]);
+    const StoredMatrix left = Stored(n[P::kDepth], n[P::kRows], n[P::kLeftDepth], n[P::kLeftRow]);
+    const cudaDataType_t type = CudaType(product.dtype);
+    ok_ =
+        right.possible && left.possible &&
+        Is(api.cublasLtMatmulDescCreate(&desc_, ComputeType(product),
+                                        product.dtype == DataType::kF64 ? CUDA_R_64F : CUDA_R_32F));
+    Set(CUBLASLT_MATMUL_DESC_TRANSA, right.operation);
+    Set(CUBLASLT_MATMUL_DESC_TRANSB, left.operation);
+    if (product.bias != P::kNone) {
+      Set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+      // By its alignment the library chooses.
+      SetBias(at.bias_alignment);
+    }
+    AddLayout(type, right, n[P::kBatches], n[P::kRightBatch], &right_);
+    AddLayout(type, left, n[P::kBatches], n[P::kLeftBatch], &left_);
+    const StoredMatrix result = {true, CUBLAS_OP_N, n[P::kColumns], n[P::kRows], n[P::kColumns]};
+    AddLayout(type, result, n[P::kBatches], n[P::kColumns] * n[P::kRows], &result_);
+  }
+  ~Description() {
+    for (const cublasLtMatrixLayout_t layout : {right_, left_, result_}) {
+      if (layout != nullptr) (void)api_.cublasLtMatrixLayoutDestroy(layout);
+    }
+    if (desc_ != nullptr) (void)api_.cublasLtMatmulDescDestroy(desc_);
+  }
+  Description(const Description&) = delete;
+  Description& operator=(const Description&) = delete;
+
+  // Else the library has no such product.
+  bool ok() const { return ok_; }
+  cublasLtMatmulDesc_t desc() const { return desc_; }
+  cublasLtMatrixLayout_t right() const { return right_; }
+  cublasLtMatrixLayout_t left() const { return left_; }
+  cublasLtMatrixLayout_t result() const { return result_; }
+
+  cublasStatus_t SetBias(CUdeviceptr address) const {
+    const auto* pointer = reinterpret_cast<const void*>(static_cast<uintptr_t>(address));
+    return api_.cublasLtMatmulDescSetAttribute(desc_, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &pointer,
+                                               sizeof pointer);
+  }
+
+ private:
+  static bool Is(cublasStatus_t status) { return status == CUBLAS_STATUS_SUCCESS; }
+
+  template <typename Value>
+  void Set(cublasLtMatmulDescAttributes_t attribute, Value value) {
+    ok_ = ok_ && Is(api_.cublasLtMatmulDescSetAttribute(desc_, attribute, &value, sizeof value));
+  }
+
+  void AddLayout(cudaDataType_t type, const StoredMatrix& matrix, int64_t batches,
+                 int64_t batch_stride, cublasLtMatrixLayout_t* layout) {
+    ok_ = ok_ && Is(api_.cublasLtMatrixLayoutCreate(
+                     layout, type, static_cast<uint64_t>(matrix.rows),
+                     static_cast<uint64_t>(matrix.columns), matrix.leading_dimension));
+    if (!ok_ || batches == 1) return;
+    const auto count = static_cast<int32_t>(batches);
+    ok_ = Is(api_.cublasLtMatrixLayoutSetAttribute(*layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
+                                                   &count, sizeof count)) &&
+          Is(api_.cublasLtMatrixLayoutSetAttribute(*layout,
+                                                   CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+                                                   &batch_stride, sizeof batch_stride));
+  }
+
+  const CublasLtApi& api_;
+  bool ok_ = false;
+  cublasLtMatmulDesc_t desc_ = nullptr;
+  cublasLtMatrixLayout_t right_ = nullptr, left_ = nullptr, result_ = nullptr;
+};
+
+class CublasLtCall final : public LibraryCall {
+ public:
+  CublasLtCall(const CublasLtApi& api, cublasLtHandle_t handle, const ProductAtSizes& at,
+               const CublasLtAlgorithm& algorithm, const CUdeviceptr* workspace)
+      : api_(api),
+        handle_(handle),
+        product_(at.product),
+        result_(at.num_buffers - 1),
+        description_(api, at),
+        algorithm_(algorithm),
+        workspace_(workspace) {}
+
+  bool ok() const { return description_.ok(); }
+
+  const char* Start(CUstream stream, const CUdeviceptr* buffers) const override {
+    const auto pointer = [](CUdeviceptr address) {
+      return reinterpret_cast<void*>(static_cast<uintptr_t>(address));
+    };
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    if (product_.bias != P::kNone) status = description_.SetBias(buffers[product_.bias]);
+    if (status == CUBLAS_STATUS_SUCCESS) {
+      const bool adds = product_.addend != P::kNone;
+      const float alpha = static_cast<float>(product_.scale), beta = adds ? 1.0f : 0.0f;
+      const double wide_alpha = product_.scale, wide_beta = beta;
+      const bool wide = product_.dtype == DataType::kF64;
+      void* result = pointer(buffers[result_]);
+      status = api_.cublasLtMatmul(
+          handle_, description_.desc(), wide ? static_cast<const void*>(&wide_alpha) : &alpha,
+          pointer(buffers[product_.right]), description_.right(), pointer(buffers[product_.left]),
+          description_.left(), wide ? static_cast<const void*>(&wide_beta) : &beta,
+          adds ? pointer(buffers[product_.addend]) : result, description_.result(), result,
+          description_.result(), &algorithm_.algorithm,
+          algorithm_.workspace_bytes == 0 ? nullptr : pointer(*workspace_),
+          algorithm_.workspace_bytes, stream);
+    }
+    return status == CUBLAS_STATUS_SUCCESS ? nullptr : api_.cublasLtGetStatusName(status);
+  }
+
+ private:
+  const CublasLtApi& api_;
+  const cublasLtHandle_t handle_;
+  const P product_;
+  const uint32_t result_;
+  const Description description_;
+  const CublasLtAlgorithm algorithm_;
+  const CUdeviceptr* const workspace_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CublasLt>> CublasLt::Make(
+    std::shared_ptr<Context> context, const std::vector<std::string>& libraries) {
+  absl::StatusOr<const CublasLtApi*> api = LoadApi(libraries);
+  if (!api.ok()) return api.status();
+  std::unique_ptr<CublasLt> made(new CublasLt(std::move(context)));
+  made->api_ = *api;
+  const Context::Current current(*made->context_);
+  if (!current.ok()) return current.status();
+  const cublasStatus_t status = made->api_->cublasLtCreate(&made->handle_);
+  if (status == CUBLAS_STATUS_SUCCESS) return made;
+  made->handle_ = nullptr;
+  return absl::FailedPreconditionError(absl::StrCat(
+      made->context_->name(), ": cuBLASLt ", LibraryVersionText(made->api_->cublasLtGetVersion()),
+      " cannot be used with it: ", made->api_->cublasLtGetStatusName(status),
+      "; the driver is for CUDA ", VersionText(made->context_->driver().version()),
+      ": install the library of that, or do without (--gpu-libraries)"));
+}
+
+CublasLt::~CublasLt() {
+  const Context::Current current(*context_);
+  if (current.ok() && handle_ != nullptr) (void)api_->cublasLtDestroy(handle_);
+}
+
+std::vector<CublasLtAlgorithm> CublasLt::Algorithms(const ProductAtSizes& product, int most,
+                                                    size_t max_workspace_bytes) const {
+  std::vector<CublasLtAlgorithm> algorithms;
+  const Description description(*api_, product);
+  cublasLtMatmulPreference_t preference = nullptr;
+  if (!description.ok() ||
+      api_->cublasLtMatmulPreferenceCreate(&preference) != CUBLAS_STATUS_SUCCESS) {
+    return algorithms;
+  }
+  bool ok = true;
+  const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
+    ok = ok && api_->cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value,
+                                                          sizeof value) == CUBLAS_STATUS_SUCCESS;
+  };
+  set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(max_workspace_bytes));
+  // Sums of parts of the depth are not rounded to the result's type.
+  set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+      static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  const bool adds = product.product.addend != P::kNone;
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, product.right_alignment);
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, product.left_alignment);
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+      adds ? product.addend_alignment : product.result_alignment);
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, product.result_alignment);
+  std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<size_t>(most));
+  int returned = 0;
+  ok = ok && api_->cublasLtMatmulAlgoGetHeuristic(
+                 handle_, description.desc(), description.right(), description.left(),
+                 description.result(), description.result(), preference, most, results.data(),
+                 &returned) == CUBLAS_STATUS_SUCCESS;
+  (void)api_->cublasLtMatmulPreferenceDestroy(preference);
+  for (int i = 0; ok && i < std::min(returned, most); ++i) {
+    const cublasLtMatmulHeuristicResult_t& result = results[static_cast<size_t>(i)];
+    if (result.state != CUBLAS_STATUS_SUCCESS || result.workspaceSize > max_workspace_bytes) {
+      continue;
+    }
+    CublasLtAlgorithm& algorithm = algorithms.emplace_back();
+    algorithm.algorithm = result.algo;
+    algorithm.workspace_bytes = result.workspaceSize;
+    size_t written = 0;
+    if (api_->cublasLtMatmulAlgoConfigGetAttribute(&result.algo, CUBLASLT_ALGO_CONFIG_ID,
+                                                   &algorithm.id, sizeof algorithm.id,
+                                                   &written) != CUBLAS_STATUS_SUCCESS) {
+      algorithm.id = -1;
+    }
+  }
+  return algorithms;
+}
+
+std::unique_ptr<LibraryCall> CublasLt::CallOf(const ProductAtSizes& product,
+                                              const CublasLtAlgorithm& algorithm,
+                                              const CUdeviceptr* workspace) const {
+  auto call = std::make_unique<CublasLtCall>(*api_, handle_, product, algorithm, workspace);
+  if (!call->ok()) return nullptr;
+  return call;
+}
+
+}  // namespace weft::cuda

@@ -1,0 +1,33 @@
+// Libraries beside a GPU's kernels: cuBLASLt, for matrix products.
+#ifndef WEFT_RUNTIME_CUDA_LIBRARIES_H_
+#define WEFT_RUNTIME_CUDA_LIBRARIES_H_
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "runtime/cuda/cuda_device.h"
+
+namespace weft {
+
+struct CudaLibraryOptions {
+  // An error where it cannot be used; otherwise the device does without then.
+  bool required = true;
+  // What dlopen is asked for, in that order; empty: those of the versions that suit the driver.
+  std::vector<std::string> cublaslt = {};
+  // Of one product, on the GPU.
+  size_t max_workspace_bytes = size_t{32} << 20;
+  // How many times as fast as the kernel it has to be: otherwise bits would depend on chance, for
+  // nothing. 0 takes it wherever it can be had, which is for tests.
+  double least_gain = 1.05;
+};
+
+// For CudaOptions::libraries: matrix products are computed by cuBLASLt where that is measured to be
+// faster (README.md says when, and what else differs then). From the device's making:
+// FailedPrecondition where the library is not there, is of another version than 12 or 13, or does
+// not suit the GPU.
+CudaLibraries UseCudaLibraries(const CudaLibraryOptions& options = {});
+
+}  // namespace weft
+
+#endif  // WEFT_RUNTIME_CUDA_LIBRARIES_H_

@@ -1,0 +1,48 @@
+// What a queue knows of libraries: something that it starts instead of a kernel. Who finds and
+// chooses such things (product_tuner.h) is linked into programs that ask for it alone.
+#ifndef WEFT_RUNTIME_CUDA_LIBRARY_CALLS_H_
+#define WEFT_RUNTIME_CUDA_LIBRARY_CALLS_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "runtime/core/executor.h"
+#include "runtime/cuda/driver_api.h"
+#include "runtime/tuning.h"
+
+namespace weft::cuda {
+
+// A launch at the sizes of one call, as a library does it.
+class LibraryCall {
+ public:
+  virtual ~LibraryCall() = default;
+  // Gives it to a stream, whose context is current and which may capture, at the addresses of the
+  // launch's buffers. Null, or else what the library says, which stays: then nothing was given.
+  virtual const char* Start(CUstream stream, const CUdeviceptr* buffers) const = 0;
+};
+
+// Those of one queue.
+class LibraryCalls {
+ public:
+  // Gives memory back once nothing uses it.
+  virtual ~LibraryCalls() = default;
+  // Null where its kernel is to be launched.
+  virtual const LibraryCall* Find(const WeftStep* step) const = 0;
+  // Of the GPU's memory, that stay.
+  virtual int64_t held_bytes() const = 0;
+};
+
+// Thread-safe.
+class Tuner {
+ public:
+  virtual ~Tuner() = default;
+  // As DeviceQueue::Tune, for a queue that uses the stream, which has no work; the context is
+  // current.
+  virtual absl::StatusOr<std::unique_ptr<LibraryCalls>> Tune(const TuningRequest& request,
+                                                             CUstream stream) = 0;
+};
+
+}  // namespace weft::cuda
+
+#endif  // WEFT_RUNTIME_CUDA_LIBRARY_CALLS_H_
