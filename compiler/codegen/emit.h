@@ -2,12 +2,16 @@
 #ifndef WEFT_COMPILER_CODEGEN_EMIT_H_
 #define WEFT_COMPILER_CODEGEN_EMIT_H_
 
+#include <array>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "proto/dim_expr.h"
+#include "proto/dtype.h"
+#include "runtime/matrix_product.h"
 #include "runtime/tensor_map.h"
 
 namespace mlir {
@@ -21,6 +25,17 @@ class FusionOp;
 }
 struct Target;
 
+// What a kernel computes, where libraries for GPUs have the same: MatrixProduct in
+// proto/plan.proto. Buffers are the kernel's.
+struct ProductSpec {
+  DataType dtype = DataType::kInvalid;
+  bool tf32 = false;
+  double scale = 1;
+  int left = 0, right = 0;
+  std::optional<int> addend, bias;
+  std::array<DimExpr, LaunchProduct::kNumSizes> sizes;
+};
+
 // How to launch a kernel. Formulas are in the open dimensions of the fusion's types.
 struct KernelSpec {
   // Name of the kernel's function in the module.
@@ -30,6 +45,8 @@ struct KernelSpec {
   // Of a GPU: the tensor maps that the kernel takes before its buffers, which are numbered as
   // there.
   std::vector<KernelMap> maps;
+  // Of a GPU.
+  std::optional<ProductSpec> product;
   // Number of independent tiles; fixed by the sizes alone, 0 where there is nothing to compute. For
   // a GPU, each is one block of `block_threads` threads, and all blocks are one launch; with
   // `shares_tiles` any number of blocks takes them one after the other.

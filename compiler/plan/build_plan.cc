@@ -404,6 +404,18 @@ class PlanBuilder {
     launch->set_bytes(formulas_->Add(spec.bytes));
     launch->set_flops(formulas_->Add(spec.flops));
     launch->set_max_tile_flops(MaxTileFlops(fusion, spec));
+    if (spec.product) AddProduct(*spec.product, launch->mutable_product());
+  }
+
+  void AddProduct(const ProductSpec& product, MatrixProduct* stated) {
+    stated->set_dtype(static_cast<int32_t>(product.dtype));
+    stated->set_tf32(product.tf32);
+    stated->set_scale(product.scale);
+    stated->set_left(static_cast<uint32_t>(product.left));
+    stated->set_right(static_cast<uint32_t>(product.right));
+    if (product.addend) stated->set_addend(static_cast<uint32_t>(*product.addend));
+    if (product.bias) stated->set_bias(static_cast<uint32_t>(*product.bias));
+    for (const DimExpr& size : product.sizes) stated->add_sizes(formulas_->Add(size));
   }
 
   int AddBlock() {
