@@ -44,7 +44,7 @@ all=$(bazel query --noshow_progress "$(for_gpus cuda:sm)")
 target=()
 of_sm_90a=$(bazel query --noshow_progress "$(for_gpus sm_90a)")
 mapfile -t suites < <(grep -vxFf <(echo "$of_sm_90a") <<< "$all")
-suites+=(//tests/contracts:{device,indices}_test)
+suites+=(//tests/contracts:{device,indices,libraries}_test)
 # Code for sm_90a runs on that generation alone.
 [ "$capability" -ne 90 ] || { mapfile -t -O "${#suites[@]}" suites <<< "$of_sm_90a"; suites+=(//compiler/codegen:tensor_core_test); target=(--target cuda:sm_90a); }
 bazel build --noshow_progress //tools:weft //tools/examples:digits //tests/benchmarks:gpu_workloads "${suites[@]}"

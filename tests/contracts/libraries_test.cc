@@ -1,0 +1,254 @@
+// What the compiler states of products, a library computes as their kernels do: compiled graphs on
+// the fake driver, with a cuBLASLt made for tests that is always the fastest. Numbers are small and
+// whole, so that nothing is ever rounded, and results are the emulator's bit for bit. With
+// WEFT_TEST_DEVICE=cuda:0, the same on a GPU and by its own cuBLASLt.
+#include "runtime/cuda/libraries.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compiler/api.h"
+#include "graph/graph.h"
+#include "runtime/cuda/testing/fake_cublaslt.h"
+#include "runtime/cuda/testing/test_driver.h"
+#include "runtime/devices.h"
+#include "runtime/hardware_devices.h"
+#include "runtime/session.h"
+
+namespace weft {
+namespace {
+
+using ::testing::HasSubstr;
+
+// On a GPU, with its own library, where the environment names one.
+const char* RealDevice() { return std::getenv("WEFT_TEST_DEVICE"); }
+
+class LibrariesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const char* name = RealDevice(); name != nullptr) {
+      auto device = MakeHardwareDevice(name, 1, UseCudaLibraries({.least_gain = 0}));
+      if (absl::IsFailedPrecondition(device.status())) GTEST_SKIP() << device.status();
+      ASSERT_TRUE(device.ok()) << device.status();
+      device_ = *std::move(device);
+      return;
+    }
+    cuda::InstallFakeDriver(cuda::kFakeDriver);
+    cuda::InstallFakeCublasLt();
+    cuda::ConfigureFakeDriver();
+    cuda::ConfigureFakeCublasLt();
+    device_ = MakeCudaDevice({.driver_library = cuda::kFakeDriver,
+                              .libraries = UseCudaLibraries({.cublaslt = {cuda::kFakeCublasLt}})})
+                  .value();
+  }
+  void TearDown() override {
+    device_ = nullptr;
+    if (RealDevice() != nullptr) return;
+    EXPECT_EQ(cuda::LeftInFakeDriver(), "");
+    EXPECT_EQ(cuda::FakeDriverComplains(), "");
+  }
+  // Of the last call of the library made for tests: what it computes in, and its epilogue.
+  static void ExpectComputeType(int type) {
+    if (RealDevice() == nullptr) EXPECT_EQ(cuda::CountInFakeCublasLt().compute_type, type);
+  }
+  static void ExpectEpilogue(int epilogue) {
+    if (RealDevice() == nullptr) EXPECT_EQ(cuda::CountInFakeCublasLt().epilogue, epilogue);
+  }
+
+  // Whole numbers from -2 to 2.
+  static HostTensor Numbers(DataType dtype, const std::vector<int64_t>& shape) {
+    HostTensor tensor = HostTensor::Create(dtype, shape).value();
+    WithType(dtype, [&](auto type) {
+      using T = decltype(type);
+      int64_t i = 0;
+      for (T& value : tensor.mutable_values<T>()) {
+        value = static_cast<T>(static_cast<float>(i++ * 7 % 5 - 2));
+      }
+    });
+    return tensor;
+  }
+
+  // The steps of the signature that a library does, in words ("matmul"), after runs that give the
+  // emulator's bits.
+  std::vector<std::string> ByLibrary(const Graph& graph, const NamedTensors& feeds,
+                                     MatmulPrecision precision = MatmulPrecision::kF32) {
+    CompileOptions options;
+    options.targets = {"cuda:sm_80"};
+    options.matmul_precision = precision;
+    const std::string package = CompilePackage(graph, options).value();
+    const auto open = [&](std::shared_ptr<Device> device) {
+      return Session::FromPackage(package, {.threads = 1, .device = std::move(device)}).value();
+    };
+    const auto expected = open(MakeDevice("emulator:sm_80", 1).value())->Run("f", feeds);
+    EXPECT_TRUE(expected.ok()) << expected.status();
+    const auto session = open(device_);
+    session->EnableProfiling(true);
+    for (int i = 0; i < 3; ++i) {
+      const auto got = session->Run("f", feeds);
+      EXPECT_TRUE(got.ok()) << got.status();
+      if (!got.ok() || !expected.ok()) return {};
+      for (const auto& [name, value] : *expected) {
+        const HostTensor& other = got->at(name);
+        EXPECT_TRUE(memcmp(other.data(), value.data(), value.size_bytes()) == 0)
+            << name << ": " << other.ToString(20) << "\n"
+            << value.ToString(20);
+      }
+    }
+    std::vector<std::string> steps;
+    for (const StepProfile& step : session->Profile()) {
+      if (step.way.rfind("by cuBLASLt", 0) == 0) {
+        steps.push_back(step.label);
+      } else {
+        EXPECT_EQ(step.way, "") << step.label;
+      }
+    }
+    return steps;
+  }
+
+  struct Product {
+    std::vector<int64_t> a, b;
+    bool transpose_a = false, transpose_b = false;
+  };
+  // f: y = work(a b).
+  std::vector<std::string> ByLibrary(
+      const Product& p, DataType dtype,
+      const std::function<Tensor(Graph&, Tensor)>& work = [](Graph&, Tensor y) { return y; },
+      NamedTensors more = {}) {
+    Graph graph("products");
+    Tensor a = graph.Input("a", dtype, Dims(p.a)), b = graph.Input("b", dtype, Dims(p.b));
+    Tensor y = work(graph, MatMul(a, b, p.transpose_a, p.transpose_b));
+    graph.AddSignature("f", {{"y", y}});
+    EXPECT_TRUE(graph.status().ok()) << graph.status();
+    more["a"] = Numbers(dtype, p.a);
+    more["b"] = Numbers(dtype, p.b);
+    return ByLibrary(graph, more);
+  }
+  static std::vector<Graph::Dim> Dims(const std::vector<int64_t>& shape) {
+    return {shape.begin(), shape.end()};
+  }
+
+  std::shared_ptr<Device> device_;
+};
+
+const std::vector<std::string> kMatMul = {"matmul"}, kNone = {};
+
+TEST_F(LibrariesTest, MatMulsOfEveryDTypeEitherWayAndInBatches) {
+  for (const DataType dtype : {DataType::kF32, DataType::kF64, DataType::kF16, DataType::kBF16}) {
+    SCOPED_TRACE(std::string(NameOf(dtype)));
+    for (const bool ta : {false, true}) {
+      for (const bool tb : {false, true}) {
+        SCOPED_TRACE(std::string(ta ? "T" : "N") + (tb ? "T" : "N"));
+        const auto shape = [](bool transpose, std::vector<int64_t> batch, int64_t m, int64_t n) {
+          batch.push_back(transpose ? n : m);
+          batch.push_back(transpose ? m : n);
+          return batch;
+        };
+        for (const std::vector<int64_t>& batch : std::vector<std::vector<int64_t>>{{}, {3}}) {
+          EXPECT_EQ(ByLibrary({shape(ta, batch, 5, 8), shape(tb, batch, 8, 6), ta, tb}, dtype),
+                    kMatMul);
+        }
+        // One right operand for all of the batch, and what has one row, column or step.
+        EXPECT_EQ(ByLibrary({shape(ta, {3}, 5, 8), shape(tb, {}, 8, 6), ta, tb}, dtype), kMatMul);
+        EXPECT_EQ(ByLibrary({shape(ta, {2}, 1, 8), shape(tb, {2}, 8, 1), ta, tb}, dtype), kMatMul);
+        EXPECT_EQ(ByLibrary({shape(ta, {2}, 4, 1), shape(tb, {2}, 1, 3), ta, tb}, dtype), kMatMul);
+      }
+    }
+  }
+  // What sums are of: 32F for those of 16 bits, which came last.
+  ExpectComputeType(68);
+  EXPECT_EQ(ByLibrary({{5, 8}, {8, 6}}, DataType::kI32), kNone);
+}
+
+TEST_F(LibrariesTest, ScaledAndWithWhatIsAdded) {
+  const DataType dtype = DataType::kF32;
+  const Product p = {{2, 5, 8}, {2, 8, 6}};
+  const NamedTensors c = {{"c", Numbers(dtype, {2, 5, 6})}}, r = {{"r", Numbers(dtype, {6})}};
+  NamedTensors both = c;
+  both.insert(r.begin(), r.end());
+  const auto input = [&](Graph& graph, const char* name, std::vector<int64_t> shape) {
+    return graph.Input(name, dtype, Dims(shape));
+  };
+  EXPECT_EQ(ByLibrary(p, dtype, [](Graph&, Tensor y) { return y * 0.5; }).size(), 1);
+  EXPECT_EQ(ByLibrary(
+                p, dtype, [&](Graph& g, Tensor y) { return y + input(g, "c", {2, 5, 6}); }, c)
+                .size(),
+            1);
+  EXPECT_EQ(
+      ByLibrary(p, dtype, [&](Graph& g, Tensor y) { return input(g, "r", {6}) + y; }, r).size(), 1);
+  ExpectEpilogue(4);
+  EXPECT_EQ(ByLibrary(
+                p, dtype,
+                [&](Graph& g, Tensor y) {
+                  return y * 2.0 + input(g, "r", {6}) + input(g, "c", {2, 5, 6});
+                },
+                both)
+                .size(),
+            1);
+  // What is done to the sum besides, the library has not.
+  EXPECT_EQ(ByLibrary(
+                p, dtype, [&](Graph& g, Tensor y) { return (y + input(g, "r", {6})) * 2.0; }, r),
+            kNone);
+  EXPECT_EQ(ByLibrary(p, dtype, [](Graph&, Tensor y) { return Maximum(y, 0.0); }), kNone);
+  EXPECT_EQ(ByLibrary(p, dtype, [](Graph&, Tensor y) { return y * y; }), kNone);
+  EXPECT_EQ(ByLibrary(p, dtype, [&](Graph& g, Tensor y) { return y + input(g, "r", {5, 1}); },
+                      {{"r", Numbers(dtype, {5, 1})}}),
+            kNone);
+}
+
+// Windows of one pixel each make products of all channels, and so does the gradient of their
+// filter; other windows do not.
+TEST_F(LibrariesTest, ConvolutionsOfPixels) {
+  for (const int64_t window : {1, 3}) {
+    Graph graph("convolutions");
+    const std::vector<int64_t> image = {2, 4, 5, 8}, filter = {window, window, 8, 6};
+    const std::vector<int64_t> out = {2, 5 - window, 6 - window, 6};
+    Tensor x = graph.Input("x", DataType::kF32, Dims(image)),
+           w = graph.Input("w", DataType::kF32, Dims(filter)),
+           dy = graph.Input("dy", DataType::kF32, Dims(out)),
+           row = graph.Input("row", DataType::kF32, {6});
+    graph.AddSignature(
+        "f", {{"y", Conv2D(x, w, {1, 1}, {0, 0, 0, 0}, {1, 1}) + row},
+              {"dw", Conv2DFilterGrad(x, dy, {window, window}, {1, 1}, {0, 0, 0, 0}, {1, 1})}});
+    ASSERT_TRUE(graph.status().ok()) << graph.status();
+    const auto steps = ByLibrary(graph, {{"x", Numbers(DataType::kF32, image)},
+                                         {"w", Numbers(DataType::kF32, filter)},
+                                         {"dy", Numbers(DataType::kF32, out)},
+                                         {"row", Numbers(DataType::kF32, {6})}});
+    EXPECT_EQ(steps.size(), window == 1 ? 2 : 0);
+  }
+}
+
+TEST_F(LibrariesTest, F32IsTf32WhereTheCompilerWasToldSo) {
+  Graph graph("product");
+  Tensor a = graph.Input("a", DataType::kF32, {8, 16}),
+         b = graph.Input("b", DataType::kF32, {16, 8});
+  graph.AddSignature("f", {{"y", MatMul(a, b)}});
+  const NamedTensors feeds = {{"a", Numbers(DataType::kF32, {8, 16})},
+                              {"b", Numbers(DataType::kF32, {16, 8})}};
+  EXPECT_EQ(ByLibrary(graph, feeds), kMatMul);
+  ExpectComputeType(69);
+  EXPECT_EQ(ByLibrary(graph, feeds, MatmulPrecision::kTf32), kMatMul);
+  ExpectComputeType(77);
+}
+
+TEST_F(LibrariesTest, OpenSizesAreAskedForWhenTheyAreKnown) {
+  Graph graph("product");
+  Tensor a = graph.Input("a", DataType::kF32, {"rows", 8}),
+         b = graph.Input("b", DataType::kF32, {8, 6});
+  graph.AddSignature("f", {{"y", MatMul(a, b)}});
+  for (const int64_t rows : {1, 40, 7}) {
+    EXPECT_EQ(ByLibrary(graph, {{"a", Numbers(DataType::kF32, {rows, 8})},
+                                {"b", Numbers(DataType::kF32, {8, 6})}}),
+              kMatMul);
+  }
+}
+
+}  // namespace
+}  // namespace weft
