@@ -14,6 +14,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kDriver[] = "LD_LIBRARY_PATH=runtime/cuda/testing/driver ";
 constexpr char kRun[] = "tests/cli/weft-run-on-fake-driver";
@@ -106,6 +107,42 @@ TEST_F(CliGpu, MachineCodeOfAnAssembler) {
 }
 
 // Whatever this machine has, here is a driver that is none.
+// A library that is asked for has to be there, and then computes products.
+TEST_F(CliGpu, ProductsByALibrary) {
+  Graph graph("products");
+  Tensor x = graph.Input("x", DataType::kF32, {});
+  Tensor ones = graph.Constant(HostTensor::Of<float>({2, 2}, {1, 2, 3, 4}));
+  graph.AddSignature("run", {{"y", MatMul(ones * x, ones + x)}});
+  ASSERT_TRUE(graph.Save(Path("products.weft")).ok()) << graph.status();
+  const std::string run = std::string("run ") + Path("products.weft") + " --feed x=2 --profile";
+  const std::string library =
+      std::string(kDriver, sizeof kDriver - 2) + ":runtime/cuda/testing/cublaslt ";
+  const auto weft = [&](const std::string& environment, const std::string& arguments) {
+    return Run(environment + library + kWeft + run + arguments);
+  };
+  const std::string fake = "FAKE_CUBLASLT=1 ", wanted = " --device cuda:0 --gpu-libraries ";
+  const Ended by_kernel = weft(fake, " --device cuda:0"),
+              by_library = weft(fake, wanted + "cublaslt");
+  EXPECT_EQ(by_library.code, 0) << by_library.err;
+  EXPECT_THAT(by_library.err, HasSubstr("by cuBLASLt (algorithm 1): 1.0 us, kernel 10.0 us"));
+  EXPECT_EQ(by_kernel.code, 0) << by_kernel.err;
+  EXPECT_THAT(by_kernel.err, Not(HasSubstr("cuBLASLt")));
+  EXPECT_EQ(by_library.out, by_kernel.out);
+  EXPECT_EQ(weft(fake, wanted + "found").err.find("by cuBLASLt") != std::string::npos, true);
+
+  // The library that is found here does not say a version that we know.
+  const Ended refused = weft("", wanted + "cublaslt");
+  EXPECT_EQ(refused.code, 1) << refused.out;
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("expected cuBLASLt 12 or 13, but libcublasLt.so.12"),
+                                 HasSubstr("--gpu-libraries")));
+  const Ended without = weft("", wanted + "found");
+  EXPECT_EQ(without.code, 0) << without.err;
+  EXPECT_EQ(without.out, by_kernel.out);
+  EXPECT_THAT(Fails(2, run + " --gpu-libraries cublaslt"),
+              HasSubstr("--gpu-libraries cublaslt: expected a GPU among the devices"));
+  EXPECT_THAT(Fails(2, run + " --gpu-libraries cublas"), HasSubstr("cublaslt"));
+}
+
 TEST_F(CliGpu, TheCheckOnAGpuSaysWhereThereIsNone) {
   WriteFile(Path("libcuda.so.1"), "");
   const Ended check = Run("LD_LIBRARY_PATH=" + folder_.string() + " tools/gpu_check.sh");

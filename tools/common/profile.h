@@ -9,7 +9,7 @@
 namespace weft::cli {
 
 // To standard error: a line for each step, slowest first, with its share, rates and source line.
-void PrintProfile(std::vector<StepProfile> steps);
+void PrintProfile(const std::vector<StepProfile>& steps);
 
 }  // namespace weft::cli
 

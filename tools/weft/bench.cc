@@ -26,7 +26,7 @@ namespace weft::cli {
 namespace {
 
 struct Flags {
-  std::string model, signature, checkpoint, matmul_precision, device = "cpu";
+  std::string model, signature, checkpoint, matmul_precision, device = "cpu", gpu_libraries = "off";
   std::vector<std::string> feeds, sizes, disabled_passes;
   double seconds = 2;
   int threads = 0;
@@ -111,7 +111,8 @@ absl::Status Run(const Flags& flags) {
                                                         .disabled_passes = flags.disabled_passes,
                                                         .matmul_precision = flags.matmul_precision,
                                                         .checkpoint = flags.checkpoint,
-                                                        .device = flags.device});
+                                                        .device = flags.device,
+                                                        .gpu_libraries = flags.gpu_libraries});
   if (!model.ok()) return model.status();
   Session& session = *model->session;
   absl::StatusOr<Session::SignatureInfo> signature = FindSignature(session, flags.signature);
@@ -257,6 +258,7 @@ Command AddBench(CLI::App& program) {
       ->check(PositiveNumber());
   AddThreads(app, flags->threads);
   AddDevice(app, flags->device);
+  AddGpuLibraries(app, flags->gpu_libraries);
   AddMatmulPrecision(app, flags->matmul_precision);
   AddDisablePass(app, flags->disabled_passes);
   app->add_flag("--profile", flags->profile, "Time of each step, to standard error");

@@ -3,6 +3,9 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -30,6 +33,29 @@ namespace {
 absl::Status NamingFile(const absl::Status& status, const std::string& path) {
   if (status.ok() || absl::StrContains(status.message(), path)) return status;
   return Reworded(status, absl::StrCat(path, ": ", status.message()));
+}
+
+absl::StatusOr<std::shared_ptr<Device>> MakeDeviceWithFound(std::string_view name, int threads) {
+  return MakeDevice(name, threads, GpuLibraries::kFound);
+}
+absl::StatusOr<std::shared_ptr<Device>> MakeDeviceWithCublasLt(std::string_view name, int threads) {
+  return MakeDevice(name, threads, GpuLibraries::kCublasLt);
+}
+
+// Sessions on the devices that --device names, whose GPUs use what --gpu-libraries says. Errors:
+// those of SessionOptionsOf, and kUsage.
+absl::StatusOr<SessionOptions> OptionsOfSession(const OpenOptions& open, DeviceNames* named) {
+  const bool required = open.gpu_libraries == "cublaslt";
+  if (required && !absl::StrContains(open.device, "cuda")) {
+    return UsageError(
+        absl::StrCat("--gpu-libraries cublaslt: expected a GPU among the devices, such as "
+                     "--device cuda:0, got '",
+                     open.device, "'"));
+  }
+  const DeviceMaker make = required                        ? MakeDeviceWithCublasLt
+                           : open.gpu_libraries == "found" ? MakeDeviceWithFound
+                                                           : DeviceMaker{MakeDevice};
+  return SessionOptionsOf(open.device, open.threads, make, named);
 }
 
 // What the devices of the graph's nodes are compiled for. --device gives what `named` has.
@@ -134,6 +160,16 @@ void AddDevice(CLI::App* app, std::string& device) {
       ->type_name("NAME");
 }
 
+void AddGpuLibraries(CLI::App* app, std::string& libraries) {
+  app->add_option(
+         "--gpu-libraries", libraries,
+         "What GPUs may use where it is measured to be faster than kernels, so that results "
+         "differ by rounding, perhaps from run to run: off (if not given), cublaslt, or "
+         "found, those that there are")
+      ->type_name("NAME")
+      ->check(OneOf({"off", "found", "cublaslt"}));
+}
+
 std::string FileName(const std::string& path) {
   return std::filesystem::path(path).filename().string();
 }
@@ -156,8 +192,7 @@ absl::StatusOr<Graph> LoadGraph(const std::string& path) {
 
 absl::StatusOr<std::unique_ptr<Session>> SessionOf(const Graph& graph, const OpenOptions& options) {
   DeviceNames named;
-  absl::StatusOr<SessionOptions> session =
-      SessionOptionsOf(options.device, options.threads, MakeDevice, &named);
+  absl::StatusOr<SessionOptions> session = OptionsOfSession(options, &named);
   if (!session.ok()) return session.status();
   return CompilingSession(graph, "the model", options, *session, named);
 }
@@ -181,8 +216,7 @@ absl::StatusOr<Model> OpenModel(const std::string& path, const OpenOptions& opti
     }
   }
   DeviceNames named;
-  absl::StatusOr<SessionOptions> session_options =
-      SessionOptionsOf(options.device, options.threads, MakeDevice, &named);
+  absl::StatusOr<SessionOptions> session_options = OptionsOfSession(options, &named);
   if (!session_options.ok()) return session_options.status();
   model.options = *session_options;
   absl::StatusOr<std::unique_ptr<Session>> session;

@@ -34,6 +34,8 @@ absl::StatusOr<MatmulPrecision> MatmulPrecisionOf(const std::string& precision);
 // that nodes of the graph are placed on: "cpu,cuda:0=emulator:sm_80"; for others, those of the
 // names that the graph has.
 void AddDevice(CLI::App* app, std::string& device);
+// Libraries of GPUs: off, found or cublaslt (GpuLibraries of runtime/devices.h).
+void AddGpuLibraries(CLI::App* app, std::string& libraries);
 
 // The last part of a path: what a file is called while it is worked on.
 std::string FileName(const std::string& path);
@@ -54,6 +56,7 @@ struct OpenOptions {
   std::string matmul_precision = "";
   std::string checkpoint = "";  // restored where not empty; see NoteOtherGraph
   std::string device = "cpu";
+  std::string gpu_libraries = "off";
 };
 
 // A model ready to run: a package as it is, a graph through the compiler.

@@ -18,7 +18,7 @@ namespace {
 
 struct Flags : RunFlags {
   std::vector<std::string> disabled_passes;
-  std::string matmul_precision;
+  std::string matmul_precision, gpu_libraries = "off";
 };
 
 // Whether every fetch is an output of the signature; otherwise they are nodes of the graph.
@@ -66,7 +66,8 @@ absl::Status Run(const Flags& flags) {
                                                         .disabled_passes = flags.disabled_passes,
                                                         .matmul_precision = flags.matmul_precision,
                                                         .checkpoint = flags.checkpoint,
-                                                        .device = flags.device});
+                                                        .device = flags.device,
+                                                        .gpu_libraries = flags.gpu_libraries});
   if (!model.ok()) return model.status();
   status = RunWith(*model->session, flags, [&](const RunOptions& options) {
     // What --memory measures is the run's alone.
@@ -93,6 +94,7 @@ Command AddRun(CLI::App& program) {
       ->type_name("NAME");
   AddRunOptions(app, *flags);
   AddDevice(app, flags->device);
+  AddGpuLibraries(app, flags->gpu_libraries);
   AddMatmulPrecision(app, flags->matmul_precision);
   AddDisablePass(app, flags->disabled_passes);
   app->footer(

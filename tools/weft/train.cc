@@ -185,7 +185,8 @@ absl::Status Run(TrainFlags flags) {
       SessionOf(*graph, {.threads = flags.threads,
                          .disabled_passes = flags.disabled_passes,
                          .matmul_precision = flags.matmul_precision,
-                         .device = flags.device});
+                         .device = flags.device,
+                         .gpu_libraries = flags.gpu_libraries});
   if (!session.ok()) return session.status();
   if (before && IsStandardModel(flags.model)) {
     status = PrepareResumed(loaded, task, *graph, **session, flags);

@@ -206,6 +206,7 @@ void AddTrainOptions(CLI::App* app, TrainFlags& flags) {
       ->type_name("FOLDER");
   AddThreads(app, flags.threads);
   AddDevice(app, flags.device);
+  AddGpuLibraries(app, flags.gpu_libraries);
   AddMatmulPrecision(app, flags.matmul_precision);
   AddDisablePass(app, flags.disabled_passes);
   app->add_flag("--json", flags.json, "The result as JSON");

@@ -25,6 +25,7 @@ struct TrainFlags {
   TrainingOptions training;
   StandardModelOptions standard;
   std::string report, out, save_validation, save_test, device = "cpu", matmul_precision;
+  std::string gpu_libraries = "off";
   int threads = 0;
   bool json = false;
   std::vector<CLI::Option*> model_options;  // of mlp and cnn

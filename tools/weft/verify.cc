@@ -20,7 +20,7 @@ namespace {
 constexpr double kRelative = 1e-5, kAbsolute = 1e-6;
 
 struct Flags {
-  std::string model, signature, checkpoint, matmul_precision, device = "cpu";
+  std::string model, signature, checkpoint, matmul_precision, device = "cpu", gpu_libraries = "off";
   std::vector<std::string> inputs, expected;
   double rtol = kRelative, atol = kAbsolute;
   int threads = 0;
@@ -76,7 +76,8 @@ absl::Status Run(const Flags& flags, const std::optional<Tolerance>& tolerance) 
   absl::StatusOr<Model> model = OpenModel(flags.model, {.threads = flags.threads,
                                                         .matmul_precision = flags.matmul_precision,
                                                         .checkpoint = flags.checkpoint,
-                                                        .device = flags.device});
+                                                        .device = flags.device,
+                                                        .gpu_libraries = flags.gpu_libraries});
   if (!model.ok()) return model.status();
   if (given) {
     absl::StatusOr<Session::SignatureInfo> signature =
@@ -127,6 +128,7 @@ Command AddVerify(CLI::App& program) {
                                 ->check(NumberBetween(0, std::numeric_limits<double>::max()));
   AddThreads(app, flags->threads);
   AddDevice(app, flags->device);
+  AddGpuLibraries(app, flags->gpu_libraries);
   AddMatmulPrecision(app, flags->matmul_precision);
   app->add_flag("--json", flags->json, "Results as JSON");
   app->footer(
