@@ -22,9 +22,13 @@ absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int th
   absl::string_view generation(name.data(), name.size());
   if (absl::ConsumePrefix(&generation, "emulator")) {
     if (generation.empty()) generation = ":sm_90";
+    const bool accelerated = generation == ":sm_90a";
+    if (accelerated) generation = ":sm_90";
     for (const int sm : {70, 80, 90}) {
-      if (generation == absl::StrCat(":sm_", sm))
-        return MakeEmulatorDevice({.sm = sm, .threads = threads > 0 ? threads : NumCores()});
+      if (generation == absl::StrCat(":sm_", sm)) {
+        return MakeEmulatorDevice({.sm = sm, .threads = threads > 0 ? threads : NumCores()},
+                                  accelerated);
+      }
     }
   } else if (name == "cpu" || absl::StartsWith(generation, "cuda")) {
     return MakeHardwareDevice(
@@ -36,7 +40,7 @@ absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int th
   return absl::InvalidArgumentError(
       absl::StrCat("device '", std::string(name),
                    "': expected cpu, cuda:0 and the like for a GPU, or emulator, emulator:sm_70, "
-                   "emulator:sm_80 or emulator:sm_90"));
+                   "emulator:sm_80, emulator:sm_90 or emulator:sm_90a"));
 }
 
 }  // namespace weft

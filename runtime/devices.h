@@ -15,7 +15,8 @@ namespace weft {
 enum class GpuLibraries { kNone, kFound, kCublasLt };
 
 // Those of hardware_devices.h, and "emulator" or "emulator:sm_80", NVIDIA's GPU of that generation
-// (sm_90 if not given) emulated by as many threads, which check all that its kernels do. Errors as
+// (sm_90 if not given; for sm_90a, graphs are compiled for that generation alone) emulated by as
+// many threads, which check all that its kernels do. Errors as
 // there; what is wrong with a name comes with what there is. `libraries` (kNone if not given) say
 // nothing of other devices than "cuda:N"; FailedPrecondition where a GPU has not those that have to
 // be.

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+
+#include "absl/strings/str_cat.h"
 #include "runtime/devices.h"
 
 namespace weft {
@@ -24,6 +27,23 @@ TEST(NamedDevices, ADeviceOfSeveralNamesIsOne) {
   EXPECT_EQ(find("emulator:sm_80"), find("cuda:1"));
   EXPECT_EQ(find("cpu"), find("cuda:2"));
   EXPECT_EQ(options.find_device("gpu").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(NamedDevices, GenerationsOfTheEmulator) {
+  for (const char* generation : {"sm_70", "sm_80", "sm_90", "sm_90a"}) {
+    const auto device = MakeDevice(absl::StrCat("emulator:", generation), 1);
+    ASSERT_TRUE(device.ok()) << device.status();
+    EXPECT_EQ((*device)->target(), absl::StrCat("cuda:", generation));
+    std::string why;
+    EXPECT_GE((*device)->Suits("cuda:sm_70", {}, &why), 0) << why;
+  }
+  // Of both, the code for its generation alone.
+  const auto newest = MakeDevice("emulator:sm_90", 1).value();
+  std::string why;
+  EXPECT_GT(newest->Suits("cuda:sm_90a", {}, &why), newest->Suits("cuda:sm_90", {}, &why));
+  for (const char* other : {"emulator:sm_80a", "emulator:sm_90aa", "emulator:a", "emulator:"}) {
+    EXPECT_EQ(MakeDevice(other, 1).status().code(), absl::StatusCode::kInvalidArgument) << other;
+  }
 }
 
 }  // namespace

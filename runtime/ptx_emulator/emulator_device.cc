@@ -186,11 +186,15 @@ class EmulatorQueue final : public DeviceQueue {
 
 class EmulatorDevice final : public Device {
  public:
-  explicit EmulatorDevice(const ptx::EmulatorOptions& options)
-      : sm_(options.sm), emulator_(std::make_shared<ptx::Emulator>(options)) {}
+  EmulatorDevice(const ptx::EmulatorOptions& options, bool accelerated)
+      : sm_(options.sm),
+        accelerated_(accelerated),
+        emulator_(std::make_shared<ptx::Emulator>(options)) {}
 
   std::string_view name() const override { return "emulator"; }
-  std::string target() const override { return absl::StrCat("cuda:sm_", sm_); }
+  std::string target() const override {
+    return absl::StrCat("cuda:sm_", sm_, accelerated_ ? "a" : "");
+  }
   bool is_host() const override { return false; }
 
   int Suits(const std::string& target, const std::vector<std::string>&,
@@ -236,17 +240,25 @@ class EmulatorDevice final : public Device {
   void Free(void* data, size_t) override { (void)emulator_->Free(AddressOf(data)); }
 
   const int sm_;
+  const bool accelerated_;
   const std::shared_ptr<ptx::Emulator> emulator_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<Device>> MakeEmulatorDevice(const ptx::EmulatorOptions& options) {
+absl::StatusOr<std::shared_ptr<Device>> MakeEmulatorDevice(const ptx::EmulatorOptions& options,
+                                                           bool accelerated) {
   if (options.sm < 70) {
     return absl::InvalidArgumentError(
         absl::StrCat("expected a compute capability from sm_70 on, got sm_", options.sm));
   }
-  return std::make_shared<EmulatorDevice>(options);
+  if (accelerated && options.sm < 90) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "expected a compute capability from sm_90 on, where code for one generation alone begins, "
+        "got sm_",
+        options.sm, "a"));
+  }
+  return std::make_shared<EmulatorDevice>(options, accelerated);
 }
 
 }  // namespace weft

@@ -15,8 +15,10 @@ namespace weft {
 // and every byte of every result (whatever the arena held there before). A finding is an Internal
 // error that names kernel, line of PTX, nodes and source line. Work is done at once; launches of
 // several sessions that share the device go on side by side. Deadline and cancellation end a launch
-// as well, up to the plan's commit step.
-absl::StatusOr<std::shared_ptr<Device>> MakeEmulatorDevice(const ptx::EmulatorOptions& options);
+// as well, up to the plan's commit step. Plans that are compiled for it are for the capability, or,
+// where `accelerated` (from 9.0 on), for that generation alone: "cuda:sm_90a".
+absl::StatusOr<std::shared_ptr<Device>> MakeEmulatorDevice(const ptx::EmulatorOptions& options,
+                                                           bool accelerated = false);
 
 }  // namespace weft
 

@@ -129,11 +129,15 @@ TEST_F(CliDevice, MatmulPrecision) {
   // Two layers of sums of a few products near 1.
   for (size_t i = 0; i < fast.size(); ++i) EXPECT_NEAR(fast[i], strict[i], 0.02);
   // y.npy is of f32.
-  const std::string verify = "verify " + model + checkpoint + " --inputs " + x +
-                             " --expected y=" + Path("y.npy") + kEmulator + tf32;
+  const std::string against =
+      "verify " + model + checkpoint + " --inputs " + x + " --expected y=" + Path("y.npy") + tf32;
+  const std::string verify = against + kEmulator;
   EXPECT_EQ(Weft(verify).code, 1);
   EXPECT_THAT(Ok(verify + " --rtol 0 --atol 0.02"), HasSubstr("y: agrees"));
   Ok("bench " + model + checkpoint + " --seconds 0.01 --size batch=3" + kEmulator + tf32);
+  // Code for one generation alone is made where that is named.
+  EXPECT_THAT(Ok(against + " --device emulator:sm_90a --rtol 0 --atol 0.02"),
+              HasSubstr("y: agrees"));
   const auto other = nlohmann::json::parse(Ok(train_ + " --epochs 1" + kEmulator + tf32));
   const double before = trained["history"][0]["training"]["loss"],
                after = other["history"][0]["training"]["loss"];
