@@ -5,6 +5,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
+// Runs once: small rather than quick, since the size of weft-run is bounded.
+#pragma clang attribute push(__attribute__((minsize)), apply_to = function)
+
 namespace weft {
 namespace {
 
@@ -67,3 +70,5 @@ absl::Status CheckNames(const DeviceNames& named, const std::set<std::string>& p
 }
 
 }  // namespace weft
+
+#pragma clang attribute pop

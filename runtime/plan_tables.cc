@@ -316,27 +316,27 @@ class PlanTablesBuilder {
             "has fewer sizes than the tensor maps of its kernel");
   }
 
-  void AddProduct(const weft::Launch& launch, uint32_t kernel) {
-    const MatrixProduct& wire = launch.product();
+  void AddContraction(const weft::Launch& launch, uint32_t kernel) {
+    const Contraction& wire = launch.contraction();
     // The last buffer is the result.
     const auto operands = static_cast<size_t>(std::max(launch.buffers_size() - 1, 0));
-    LaunchProduct product;
-    product.step = static_cast<uint32_t>(tables_->steps_.size());
-    product.dtype = static_cast<DataType>(wire.dtype());
-    product.tf32 = wire.tf32();
-    product.scale = wire.scale();
-    product.left = Index(wire.left(), operands, "left operand");
-    product.right = Index(wire.right(), operands, "right operand");
-    if (wire.has_addend()) product.addend = Index(wire.addend(), operands, "tensor to add");
-    if (wire.has_bias()) product.bias = Index(wire.bias(), operands, "bias");
+    LaunchContraction& stated = tables_->contractions_.emplace_back();
+    stated.kind = static_cast<LaunchContraction::Kind>(wire.kind());
+    stated.step = static_cast<uint32_t>(tables_->steps_.size());
+    stated.dtype = static_cast<DataType>(wire.dtype());
+    stated.tf32 = wire.tf32();
+    stated.scale = wire.scale();
+    stated.left = Index(wire.left(), operands, "left operand");
+    stated.right = Index(wire.right(), operands, "right operand");
+    if (wire.has_addend()) stated.addend = Index(wire.addend(), operands, "tensor to add");
+    if (wire.has_bias()) stated.bias = Index(wire.bias(), operands, "bias");
     Require(tables_->block_threads_[kernel] > 0 && launch.results() == 1 &&
-                IsDataType(wire.dtype()) && IsFloat(product.dtype) &&
-                wire.sizes_size() == static_cast<int>(LaunchProduct::kNumSizes),
-            "is no matrix product, as it says");
+                IsDataType(wire.dtype()) && IsFloat(stated.dtype) && wire.sizes_size() > 0 &&
+                static_cast<size_t>(wire.sizes_size()) == stated.num_sizes(),
+            "is no contraction, as it says");
     for (int i = 0; status_.ok() && i < wire.sizes_size(); ++i) {
-      product.sizes[static_cast<size_t>(i)] = FormulaIndex(wire.sizes(i));
+      stated.sizes[static_cast<size_t>(i)] = FormulaIndex(wire.sizes(i));
     }
-    tables_->products_.push_back(product);
   }
 
   void AddArg(const BufferArg& wire) {
@@ -378,7 +378,7 @@ class PlanTablesBuilder {
         step.flops = FormulaIndex(launch.flops());
         step.limit = launch.max_tile_flops();
         Require(step.limit >= 0, "expected max_tile_flops >= 0");
-        if (launch.has_product()) AddProduct(launch, step.kernel);
+        if (launch.has_contraction()) AddContraction(launch, step.kernel);
         break;
       }
       case Step::kCopy:

@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "runtime/core/plan_abi.h"
-#include "runtime/matrix_product.h"
+#include "runtime/contraction.h"
 #include "runtime/tensor_map.h"
 
 namespace weft {
@@ -31,8 +31,8 @@ class PlanTables {
   // the one that the target is for) and `constants_bytes`, that each step is of one device, that
   // only outputs and assigned variables are written to, these from the commit step on alone, that
   // nothing fails after it, that no variable is read which need not have a value, and what kernels
-  // state of tensor maps, and launches of matrix products. (Sizes are checked once shapes are
-  // known: weft_instance_create, CheckMappedTensor and CheckProductSizes.) Error: InvalidArgument,
+  // state of tensor maps, and launches of contractions. (Sizes are checked once shapes are
+  // known: weft_instance_create, CheckMappedTensor and CheckContractionSizes.) Error: InvalidArgument,
   // naming signature and step.
   static absl::StatusOr<std::unique_ptr<PlanTables>> Build(const Plan& plan,
                                                            absl::Span<const uint64_t> code_bytes,
@@ -54,7 +54,7 @@ class PlanTables {
   const std::vector<std::vector<KernelMap>>& kernel_maps() const { return kernel_maps_; }
   const std::vector<bool>& shares_tiles() const { return shares_tiles_; }
   // Of launches on GPUs, in the order of their steps.
-  const std::vector<LaunchProduct>& products() const { return products_; }
+  const std::vector<LaunchContraction>& contractions() const { return contractions_; }
   // Where each buffer's value comes from, for errors.
   struct Origin {
     const char* node;  // whose value it holds first; may be ""
@@ -86,7 +86,7 @@ class PlanTables {
   std::vector<uint32_t> block_threads_, kernel_devices_;
   std::vector<std::vector<KernelMap>> kernel_maps_;
   std::vector<bool> shares_tiles_;
-  std::vector<LaunchProduct> products_;
+  std::vector<LaunchContraction> contractions_;
   std::vector<Origin> buffer_origins_;
 };
 

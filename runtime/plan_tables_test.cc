@@ -228,8 +228,8 @@ TEST(PlanTables, TensorMapsOfImages) {
               HasSubstr("has fewer sizes than the tensor maps of its kernel"));
 }
 
-// A launch of a GPU that says which matrix product it is.
-TEST(PlanTables, MatrixProducts) {
+// A launch of a GPU that says which contraction it is.
+TEST(PlanTables, Contractions) {
   plan_testing::PlanBuilder b("product");
   const plan_testing::Dim size = b.Static(16);
   const uint32_t x = b.Input("x", DataType::kF32, {size}), w = b.Input("w", DataType::kF32, {size}),
@@ -238,7 +238,7 @@ TEST(PlanTables, MatrixProducts) {
   b.Launch(0, kernel, {x, w, y}, {}, one).set_label("matmul");
   b.plan().mutable_kernels(static_cast<int>(kernel))->set_block_threads(32);
   Launch& launch = *b.plan().mutable_blocks(0)->mutable_steps(0)->mutable_launch();
-  MatrixProduct& stated = *launch.mutable_product();
+  Contraction& stated = *launch.mutable_contraction();
   stated.set_dtype(static_cast<int32_t>(DataType::kF32));
   stated.set_scale(0.5);
   stated.set_right(1);
@@ -247,47 +247,62 @@ TEST(PlanTables, MatrixProducts) {
   const Plan good = b.Build();
   const auto tables = PlanTables::Build(good, {kCode}, kConstants);
   ASSERT_TRUE(tables.ok()) << tables.status();
-  ASSERT_EQ((*tables)->products().size(), 1u);
-  const LaunchProduct& product = (*tables)->products()[0];
+  ASSERT_EQ((*tables)->contractions().size(), 1u);
+  const LaunchContraction& product = (*tables)->contractions()[0];
   EXPECT_EQ(product.step, 0u);
   EXPECT_EQ(product.dtype, DataType::kF32);
   EXPECT_EQ(product.scale, 0.5);
   EXPECT_EQ(product.left, 0u);
   EXPECT_EQ(product.right, 1u);
   EXPECT_EQ(product.bias, 1u);
-  EXPECT_EQ(product.addend, LaunchProduct::kNone);
-  EXPECT_EQ(product.sizes[LaunchProduct::kBatches], one);
-  EXPECT_EQ(product.sizes[LaunchProduct::kRightDepth], four);
+  EXPECT_EQ(product.addend, LaunchContraction::kNone);
+  EXPECT_EQ(product.sizes[LaunchContraction::kBatches], one);
+  EXPECT_EQ(product.sizes[LaunchContraction::kRightDepth], four);
   const auto damaged = [&](auto damage) {
     Plan plan = good;
     Launch& made = *plan.mutable_blocks(0)->mutable_steps(0)->mutable_launch();
-    damage(plan, made, *made.mutable_product());
+    damage(plan, made, *made.mutable_contraction());
     return std::string(Verify(plan).message());
   };
   // The last buffer is the result.
-  EXPECT_THAT(damaged([](Plan&, Launch&, MatrixProduct& m) { m.set_left(2); }),
+  EXPECT_THAT(damaged([](Plan&, Launch&, Contraction& m) { m.set_left(2); }),
               HasSubstr("step 0 (matmul): expected a left operand below 2, got 2"));
-  EXPECT_THAT(damaged([](Plan&, Launch&, MatrixProduct& m) { m.set_right(1u << 31); }),
+  EXPECT_THAT(damaged([](Plan&, Launch&, Contraction& m) { m.set_right(1u << 31); }),
               HasSubstr("expected a right operand below 2"));
-  EXPECT_THAT(damaged([](Plan&, Launch&, MatrixProduct& m) { m.set_bias(2); }),
+  EXPECT_THAT(damaged([](Plan&, Launch&, Contraction& m) { m.set_bias(2); }),
               HasSubstr("expected a bias below 2"));
-  EXPECT_THAT(damaged([](Plan&, Launch&, MatrixProduct& m) { m.set_addend(7); }),
+  EXPECT_THAT(damaged([](Plan&, Launch&, Contraction& m) { m.set_addend(7); }),
               HasSubstr("expected a tensor to add below 2"));
-  EXPECT_THAT(damaged([](Plan&, Launch&, MatrixProduct& m) { m.set_sizes(9, 1u << 20); }),
+  EXPECT_THAT(damaged([](Plan&, Launch&, Contraction& m) { m.set_sizes(9, 1u << 20); }),
               HasSubstr("expected a formula below"));
-  constexpr char kNone[] = "is no matrix product, as it says";
-  EXPECT_THAT(damaged([](Plan&, Launch&, MatrixProduct& m) { m.add_sizes(0); }), HasSubstr(kNone));
-  EXPECT_THAT(damaged([](Plan&, Launch&, MatrixProduct& m) { m.clear_sizes(); }), HasSubstr(kNone));
+  constexpr char kNone[] = "is no contraction, as it says";
+  EXPECT_THAT(damaged([](Plan&, Launch&, Contraction& m) { m.add_sizes(0); }), HasSubstr(kNone));
+  EXPECT_THAT(damaged([](Plan&, Launch&, Contraction& m) { m.clear_sizes(); }), HasSubstr(kNone));
   for (const int dtype : {-1, 0, static_cast<int>(DataType::kI32), 10, 1 << 30}) {
-    EXPECT_THAT(damaged([&](Plan&, Launch&, MatrixProduct& m) { m.set_dtype(dtype); }),
+    EXPECT_THAT(damaged([&](Plan&, Launch&, Contraction& m) { m.set_dtype(dtype); }),
                 HasSubstr(kNone));
   }
-  EXPECT_THAT(damaged([](Plan&, Launch& l, MatrixProduct&) { l.set_results(2); }),
-              HasSubstr(kNone));
+  EXPECT_THAT(damaged([](Plan&, Launch& l, Contraction&) { l.set_results(2); }), HasSubstr(kNone));
   EXPECT_THAT(
-      damaged([](Plan& p, Launch&, MatrixProduct&) { p.mutable_kernels(0)->set_block_threads(0); }),
+      damaged([](Plan& p, Launch&, Contraction&) { p.mutable_kernels(0)->set_block_threads(0); }),
       HasSubstr(kNone));
-  EXPECT_NE(damaged([](Plan&, Launch& l, MatrixProduct&) { l.clear_buffers(); }), "");
+  EXPECT_NE(damaged([](Plan&, Launch& l, Contraction&) { l.clear_buffers(); }), "");
+  // Others than products have other sizes.
+  const auto of_kind = [&](int kind, int sizes) {
+    return damaged([&](Plan&, Launch&, Contraction& m) {
+      m.set_kind(static_cast<Contraction::Kind>(kind));
+      m.clear_sizes();
+      for (int i = 0; i < sizes; ++i) m.add_sizes(one);
+    });
+  };
+  EXPECT_EQ(of_kind(Contraction::CONVOLUTION, 18), "");
+  EXPECT_EQ(of_kind(Contraction::FILTER_GRADIENT, 18), "");
+  EXPECT_THAT(of_kind(Contraction::CONVOLUTION, 10), HasSubstr(kNone));
+  EXPECT_THAT(of_kind(Contraction::FILTER_GRADIENT, 19), HasSubstr(kNone));
+  for (const int sizes : {0, 10, 18}) {
+    EXPECT_THAT(of_kind(3, sizes), HasSubstr(kNone));
+    EXPECT_THAT(of_kind(-1, sizes), HasSubstr(kNone));
+  }
 }
 
 struct Damage {

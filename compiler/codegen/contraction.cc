@@ -8,7 +8,7 @@
 #include "compiler/codegen/cuda/contraction.h"
 #include "compiler/codegen/elementwise_lower.h"
 #include "compiler/codegen/kernel_builder.h"
-#include "compiler/codegen/library_product.h"
+#include "compiler/codegen/library_contraction.h"
 #include "compiler/codegen/scalar_emitter.h"
 #include "compiler/codegen/strided_view.h"
 #include "compiler/passes/op_kinds.h"
@@ -71,7 +71,7 @@ class ContractionEmitter {
     KernelSpec spec;
     if (k_.on_gpu()) {
       EmitCudaContraction(k_, c_, shape_, dtype_, spec);
-      spec.product = LibraryProductOf(fusion_, root_, shape_, target_);
+      spec.contraction = LibraryContractionOf(fusion_, root_, shape_, target_);
     } else {
       EmitContraction(k_, c_, schedule_, k_.tile_begin(), k_.tile_end(), k_.scratch());
       spec.tiles = shape_.batches * DimExpr::CeilDiv(shape_.rows, schedule_.row_block) *

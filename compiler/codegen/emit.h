@@ -2,7 +2,6 @@
 #ifndef WEFT_COMPILER_CODEGEN_EMIT_H_
 #define WEFT_COMPILER_CODEGEN_EMIT_H_
 
-#include <array>
 #include <optional>
 #include <string>
 #include <utility>
@@ -11,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "proto/dim_expr.h"
 #include "proto/dtype.h"
-#include "runtime/matrix_product.h"
+#include "runtime/contraction.h"
 #include "runtime/tensor_map.h"
 
 namespace mlir {
@@ -25,15 +24,16 @@ class FusionOp;
 }
 struct Target;
 
-// What a kernel computes, where libraries for GPUs have the same: MatrixProduct in
+// What a kernel computes, where libraries for GPUs have the same: Contraction in
 // proto/plan.proto. Buffers are the kernel's.
-struct ProductSpec {
+struct ContractionSpec {
+  LaunchContraction::Kind kind = LaunchContraction::kProduct;
   DataType dtype = DataType::kInvalid;
   bool tf32 = false;
   double scale = 1;
   int left = 0, right = 0;
   std::optional<int> addend, bias;
-  std::array<DimExpr, LaunchProduct::kNumSizes> sizes;
+  std::vector<DimExpr> sizes;
 };
 
 // How to launch a kernel. Formulas are in the open dimensions of the fusion's types.
@@ -46,7 +46,7 @@ struct KernelSpec {
   // there.
   std::vector<KernelMap> maps;
   // Of a GPU.
-  std::optional<ProductSpec> product;
+  std::optional<ContractionSpec> contraction;
   // Number of independent tiles; fixed by the sizes alone, 0 where there is nothing to compute. For
   // a GPU, each is one block of `block_threads` threads, and all blocks are one launch; with
   // `shares_tiles` any number of blocks takes them one after the other.

@@ -404,18 +404,19 @@ class PlanBuilder {
     launch->set_bytes(formulas_->Add(spec.bytes));
     launch->set_flops(formulas_->Add(spec.flops));
     launch->set_max_tile_flops(MaxTileFlops(fusion, spec));
-    if (spec.product) AddProduct(*spec.product, launch->mutable_product());
+    if (spec.contraction) AddContraction(*spec.contraction, launch->mutable_contraction());
   }
 
-  void AddProduct(const ProductSpec& product, MatrixProduct* stated) {
-    stated->set_dtype(static_cast<int32_t>(product.dtype));
-    stated->set_tf32(product.tf32);
-    stated->set_scale(product.scale);
-    stated->set_left(static_cast<uint32_t>(product.left));
-    stated->set_right(static_cast<uint32_t>(product.right));
-    if (product.addend) stated->set_addend(static_cast<uint32_t>(*product.addend));
-    if (product.bias) stated->set_bias(static_cast<uint32_t>(*product.bias));
-    for (const DimExpr& size : product.sizes) stated->add_sizes(formulas_->Add(size));
+  void AddContraction(const ContractionSpec& spec, Contraction* stated) {
+    stated->set_kind(static_cast<Contraction::Kind>(spec.kind));
+    stated->set_dtype(static_cast<int32_t>(spec.dtype));
+    stated->set_tf32(spec.tf32);
+    stated->set_scale(spec.scale);
+    stated->set_left(static_cast<uint32_t>(spec.left));
+    stated->set_right(static_cast<uint32_t>(spec.right));
+    if (spec.addend) stated->set_addend(static_cast<uint32_t>(*spec.addend));
+    if (spec.bias) stated->set_bias(static_cast<uint32_t>(*spec.bias));
+    for (const DimExpr& size : spec.sizes) stated->add_sizes(formulas_->Add(size));
   }
 
   int AddBlock() {

@@ -1,72 +1,35 @@
 #include "runtime/cuda/cublaslt.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
-#include <map>
-#include <mutex>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "runtime/cuda/shared_library.h"
 
 namespace weft::cuda {
 namespace {
 
-using P = LaunchProduct;
+using P = LaunchContraction;
 
-// Versions as the library counts them: 120304 for 12.3.4.
-constexpr size_t kMinVersion = 120000, kEndOfVersions = 140000;
-
+// 12.3.4 for 120304, as the library counts.
 std::string LibraryVersionText(size_t version) {
   return absl::StrCat(version / 10000, ".", version / 100 % 100, ".", version % 100);
 }
 
-template <typename Function>
-bool FindSymbol(void* handle, const char* symbol, Function* function) {
-  *function = reinterpret_cast<Function>(dlsym(handle, symbol));
-  return *function != nullptr;
-}
+#define WEFT_CUBLASLT_NAME(result, symbol, parameters) #symbol,
+constexpr const char* kFunctions[] = {WEFT_CUBLASLT_FUNCTIONS(WEFT_CUBLASLT_NAME)};
+#undef WEFT_CUBLASLT_NAME
+static_assert(sizeof(CublasLtApi) == sizeof kFunctions);
 
-absl::Status Refused(const std::string& library, const std::string& what) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("cuda: expected cuBLASLt 12 or 13, but ", library, " ", what,
-                   "; install the one of the driver's CUDA, or do without (--gpu-libraries)"));
-}
-
-absl::StatusOr<const CublasLtApi*> LoadApi(const std::vector<std::string>& libraries) {
-  // Those that were loaded stay: what they hold of a GPU is theirs.
-  static std::mutex& mutex = *new std::mutex;
-  static auto& loaded = *new std::map<std::string, std::unique_ptr<const CublasLtApi>>;
-  const std::lock_guard<std::mutex> lock(mutex);
-  std::vector<std::string> reasons;
-  for (const std::string& library : libraries) {
-    if (const auto found = loaded.find(library); found != loaded.end()) return found->second.get();
-    void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle == nullptr) {
-      const char* why = dlerror();
-      reasons.push_back(why == nullptr ? library : why);
-      continue;
-    }
-    auto api = std::make_unique<CublasLtApi>();
-    // The version comes first: it says why something else is missing.
-    if (FindSymbol(handle, "cublasLtGetVersion", &api->cublasLtGetVersion)) {
-      const size_t version = api->cublasLtGetVersion();
-      if (version < kMinVersion || version >= kEndOfVersions) {
-        return Refused(library, absl::StrCat("is of version ", LibraryVersionText(version)));
-      }
-    }
-    const char* missing = nullptr;
-#define WEFT_CUBLASLT_FIND(result, symbol, parameters) \
-  if (!FindSymbol(handle, #symbol, &api->symbol) && missing == nullptr) missing = #symbol;
-    WEFT_CUBLASLT_FUNCTIONS(WEFT_CUBLASLT_FIND)
-#undef WEFT_CUBLASLT_FIND
-    if (missing != nullptr) return Refused(library, absl::StrCat("has no function ", missing));
-    return (loaded[library] = std::move(api)).get();
-  }
-  return Refused(absl::StrJoin(libraries, ", "),
-                 absl::StrCat("cannot be loaded (", absl::StrJoin(reasons, "; "), ")"));
-}
+constexpr SharedLibrary kCublasLt = {.name = "cuBLASLt",
+                                     .versions = "12 or 13",
+                                     .first_version = 120000,
+                                     .end_of_versions = 140000,
+                                     .version_text = LibraryVersionText,
+                                     .get_version = "cublasLtGetVersion",
+                                     .advice = "install the one of the driver's CUDA",
+                                     .functions = kFunctions};
 
 cudaDataType_t CudaType(DataType dtype) {
   switch (dtype) {
@@ -117,22 +80,25 @@ StoredMatrix Stored(int64_t rows, int64_t columns, int64_t row_stride, int64_t c
   return {};
 }
 
-// What describes a product to the library. It has columns where we have rows, so each matrix of it
-// is the transpose of ours: its result, columns x rows, is the product of our right operand's
-// transpose and our left one's.
+StoredMatrix RightOf(const ContractionSizes& n) {
+  return Stored(n[P::kColumns], n[P::kDepth], n[P::kRightColumn], n[P::kRightDepth]);
+}
+StoredMatrix LeftOf(const ContractionSizes& n) {
+  return Stored(n[P::kDepth], n[P::kRows], n[P::kLeftDepth], n[P::kLeftRow]);
+}
+
+// What describes a product to the library, which does not lack it. It has columns where we have
+// rows, so each matrix of it is the transpose of ours: its result, columns x rows, is the product
+// of our right operand's transpose and our left one's.
 class Description {
  public:
-  Description(const CublasLtApi& api, const ProductAtSizes& at) : api_(api) {
-    const ProductSizes& n = at.sizes;
-    const P& product = at.product;
-    const StoredMatrix right =
-        Stored(n[P::kColumns], n[P::kDepth], n[P::kRightColumn], n[P::kRightDepth]);
-    const StoredMatrix left = Stored(n[P::kDepth], n[P::kRows], n[P::kLeftDepth], n[P::kLeftRow]);
+  Description(const CublasLtApi& api, const ContractionAtSizes& at) : api_(api) {
+    const ContractionSizes& n = at.sizes;
+    const P& product = at.contraction;
+    const StoredMatrix right = RightOf(n), left = LeftOf(n);
     const cudaDataType_t type = CudaType(product.dtype);
-    ok_ =
-        right.possible && left.possible &&
-        Is(api.cublasLtMatmulDescCreate(&desc_, ComputeType(product),
-                                        product.dtype == DataType::kF64 ? CUDA_R_64F : CUDA_R_32F));
+    ok_ = Is(api.cublasLtMatmulDescCreate(
+        &desc_, ComputeType(product), product.dtype == DataType::kF64 ? CUDA_R_64F : CUDA_R_32F));
     Set(CUBLASLT_MATMUL_DESC_TRANSA, right.operation);
     Set(CUBLASLT_MATMUL_DESC_TRANSB, left.operation);
     if (product.bias != P::kNone) {
@@ -195,16 +161,24 @@ class Description {
   cublasLtMatrixLayout_t right_ = nullptr, left_ = nullptr, result_ = nullptr;
 };
 
+static_assert(sizeof(LibraryAlgorithm::words) == sizeof(cublasLtMatmulAlgo_t));
+cublasLtMatmulAlgo_t AlgorithmOf(const LibraryAlgorithm& algorithm) {
+  cublasLtMatmulAlgo_t algo;
+  memcpy(&algo, algorithm.words.data(), sizeof algo);
+  return algo;
+}
+
 class CublasLtCall final : public LibraryCall {
  public:
-  CublasLtCall(const CublasLtApi& api, cublasLtHandle_t handle, const ProductAtSizes& at,
-               const CublasLtAlgorithm& algorithm, const CUdeviceptr* workspace)
+  CublasLtCall(const CublasLtApi& api, cublasLtHandle_t handle, const ContractionAtSizes& at,
+               const LibraryAlgorithm& algorithm, const CUdeviceptr* workspace)
       : api_(api),
         handle_(handle),
-        product_(at.product),
+        product_(at.contraction),
         result_(at.num_buffers - 1),
         description_(api, at),
-        algorithm_(algorithm),
+        algorithm_(AlgorithmOf(algorithm)),
+        workspace_bytes_(algorithm.workspace_bytes),
         workspace_(workspace) {}
 
   bool ok() const { return description_.ok(); }
@@ -226,9 +200,8 @@ class CublasLtCall final : public LibraryCall {
           pointer(buffers[product_.right]), description_.right(), pointer(buffers[product_.left]),
           description_.left(), wide ? static_cast<const void*>(&wide_beta) : &beta,
           adds ? pointer(buffers[product_.addend]) : result, description_.result(), result,
-          description_.result(), &algorithm_.algorithm,
-          algorithm_.workspace_bytes == 0 ? nullptr : pointer(*workspace_),
-          algorithm_.workspace_bytes, stream);
+          description_.result(), &algorithm_,
+          workspace_bytes_ == 0 ? nullptr : pointer(*workspace_), workspace_bytes_, stream);
     }
     return status == CUBLAS_STATUS_SUCCESS ? nullptr : api_.cublasLtGetStatusName(status);
   }
@@ -239,7 +212,8 @@ class CublasLtCall final : public LibraryCall {
   const P product_;
   const uint32_t result_;
   const Description description_;
-  const CublasLtAlgorithm algorithm_;
+  const cublasLtMatmulAlgo_t algorithm_;
+  const size_t workspace_bytes_;
   const CUdeviceptr* const workspace_;
 };
 
@@ -247,80 +221,84 @@ class CublasLtCall final : public LibraryCall {
 
 absl::StatusOr<std::unique_ptr<CublasLt>> CublasLt::Make(
     std::shared_ptr<Context> context, const std::vector<std::string>& libraries) {
-  absl::StatusOr<const CublasLtApi*> api = LoadApi(libraries);
+  const absl::StatusOr<CublasLtApi> api = OpenLibrary<CublasLtApi>(kCublasLt, libraries);
   if (!api.ok()) return api.status();
-  std::unique_ptr<CublasLt> made(new CublasLt(std::move(context)));
-  made->api_ = *api;
+  std::unique_ptr<CublasLt> made(new CublasLt(std::move(context), *api));
   const Context::Current current(*made->context_);
   if (!current.ok()) return current.status();
-  const cublasStatus_t status = made->api_->cublasLtCreate(&made->handle_);
+  const cublasStatus_t status = api->cublasLtCreate(&made->handle_);
   if (status == CUBLAS_STATUS_SUCCESS) return made;
   made->handle_ = nullptr;
   return absl::FailedPreconditionError(absl::StrCat(
-      made->context_->name(), ": cuBLASLt ", LibraryVersionText(made->api_->cublasLtGetVersion()),
-      " cannot be used with it: ", made->api_->cublasLtGetStatusName(status),
-      "; the driver is for CUDA ", VersionText(made->context_->driver().version()),
+      made->context_->name(), ": cuBLASLt ", LibraryVersionText(api->cublasLtGetVersion()),
+      " cannot be used with it: ", api->cublasLtGetStatusName(status), "; the driver is for CUDA ",
+      VersionText(made->context_->driver().version()),
       ": install the library of that, or do without (--gpu-libraries)"));
 }
 
 CublasLt::~CublasLt() {
   const Context::Current current(*context_);
-  if (current.ok() && handle_ != nullptr) (void)api_->cublasLtDestroy(handle_);
+  if (current.ok() && handle_ != nullptr) (void)api_.cublasLtDestroy(handle_);
 }
 
-std::vector<CublasLtAlgorithm> CublasLt::Algorithms(const ProductAtSizes& product, int most,
-                                                    size_t max_workspace_bytes) const {
-  std::vector<CublasLtAlgorithm> algorithms;
-  const Description description(*api_, product);
+const char* CublasLt::Lacks(const ContractionAtSizes& at) const {
+  return LeftOf(at.sizes).possible && RightOf(at.sizes).possible
+             ? nullptr
+             : "for operands whose neighbours lie apart";
+}
+
+std::vector<LibraryAlgorithm> CublasLt::Algorithms(const ContractionAtSizes& at, int most,
+                                                   size_t max_workspace_bytes) const {
+  std::vector<LibraryAlgorithm> algorithms;
+  const Description description(api_, at);
   cublasLtMatmulPreference_t preference = nullptr;
   if (!description.ok() ||
-      api_->cublasLtMatmulPreferenceCreate(&preference) != CUBLAS_STATUS_SUCCESS) {
+      api_.cublasLtMatmulPreferenceCreate(&preference) != CUBLAS_STATUS_SUCCESS) {
     return algorithms;
   }
   bool ok = true;
   const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
-    ok = ok && api_->cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value,
-                                                          sizeof value) == CUBLAS_STATUS_SUCCESS;
+    ok = ok && api_.cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value,
+                                                         sizeof value) == CUBLAS_STATUS_SUCCESS;
   };
   set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(max_workspace_bytes));
   // Sums of parts of the depth are not rounded to the result's type.
   set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
       static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
-  const bool adds = product.product.addend != P::kNone;
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, product.right_alignment);
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, product.left_alignment);
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
-      adds ? product.addend_alignment : product.result_alignment);
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, product.result_alignment);
+  const bool adds = at.contraction.addend != P::kNone;
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, at.right_alignment);
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, at.left_alignment);
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, adds ? at.addend_alignment : at.result_alignment);
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, at.result_alignment);
   std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<size_t>(most));
   int returned = 0;
-  ok = ok && api_->cublasLtMatmulAlgoGetHeuristic(
+  ok = ok && api_.cublasLtMatmulAlgoGetHeuristic(
                  handle_, description.desc(), description.right(), description.left(),
                  description.result(), description.result(), preference, most, results.data(),
                  &returned) == CUBLAS_STATUS_SUCCESS;
-  (void)api_->cublasLtMatmulPreferenceDestroy(preference);
+  (void)api_.cublasLtMatmulPreferenceDestroy(preference);
   for (int i = 0; ok && i < std::min(returned, most); ++i) {
     const cublasLtMatmulHeuristicResult_t& result = results[static_cast<size_t>(i)];
     if (result.state != CUBLAS_STATUS_SUCCESS || result.workspaceSize > max_workspace_bytes) {
       continue;
     }
-    CublasLtAlgorithm& algorithm = algorithms.emplace_back();
-    algorithm.algorithm = result.algo;
+    LibraryAlgorithm& algorithm = algorithms.emplace_back();
+    memcpy(algorithm.words.data(), &result.algo, sizeof result.algo);
     algorithm.workspace_bytes = result.workspaceSize;
     size_t written = 0;
-    if (api_->cublasLtMatmulAlgoConfigGetAttribute(&result.algo, CUBLASLT_ALGO_CONFIG_ID,
-                                                   &algorithm.id, sizeof algorithm.id,
-                                                   &written) != CUBLAS_STATUS_SUCCESS) {
+    if (api_.cublasLtMatmulAlgoConfigGetAttribute(&result.algo, CUBLASLT_ALGO_CONFIG_ID,
+                                                  &algorithm.id, sizeof algorithm.id,
+                                                  &written) != CUBLAS_STATUS_SUCCESS) {
       algorithm.id = -1;
     }
   }
   return algorithms;
 }
 
-std::unique_ptr<LibraryCall> CublasLt::CallOf(const ProductAtSizes& product,
-                                              const CublasLtAlgorithm& algorithm,
+std::unique_ptr<LibraryCall> CublasLt::CallOf(const ContractionAtSizes& at,
+                                              const LibraryAlgorithm& algorithm,
                                               const CUdeviceptr* workspace) const {
-  auto call = std::make_unique<CublasLtCall>(*api_, handle_, product, algorithm, workspace);
+  auto call = std::make_unique<CublasLtCall>(api_, handle_, at, algorithm, workspace);
   if (!call->ok()) return nullptr;
   return call;
 }

@@ -5,7 +5,7 @@
 
 #include "runtime/cuda/context.h"
 #include "runtime/cuda/cublaslt.h"
-#include "runtime/cuda/product_tuner.h"
+#include "runtime/cuda/library_tuner.h"
 
 namespace weft {
 namespace {
@@ -27,7 +27,9 @@ CudaLibraries UseCudaLibraries(const CudaLibraryOptions& options) {
         context,
         options.cublaslt.empty() ? NamesFor(context->driver().version()) : options.cublaslt);
     if (library.ok()) {
-      return std::make_shared<cuda::ProductTuner>(context, *std::move(library),
+      std::vector<std::unique_ptr<cuda::Library>> libraries;
+      libraries.push_back(*std::move(library));
+      return std::make_shared<cuda::LibraryTuner>(context, std::move(libraries),
                                                   options.max_workspace_bytes, options.least_gain);
     }
     if (options.required || !absl::IsFailedPrecondition(library.status())) return library.status();

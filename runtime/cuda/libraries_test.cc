@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "proto/plan.pb.h"
+#include "runtime/contraction.h"
 #include "runtime/cuda/testing/fake_cublaslt.h"
 #include "runtime/cuda/testing/test_driver.h"
-#include "runtime/matrix_product.h"
 #include "runtime/session.h"
 #include "runtime/testing/plan_builder.h"
 
@@ -80,7 +80,7 @@ struct Products {
     step.set_label("matmul");
     step.set_location("model.cc:12");
     step.add_nodes("product");
-    MatrixProduct* product = step.mutable_launch()->mutable_product();
+    Contraction* product = step.mutable_launch()->mutable_contraction();
     product->set_dtype(static_cast<int32_t>(DataType::kF32));
     product->set_scale(1);
     product->set_left(0);
@@ -95,8 +95,8 @@ struct Products {
     return b.Build();
   }
 
-  MatrixProduct& product() {
-    return *f.mutable_blocks(0)->mutable_steps(0)->mutable_launch()->mutable_product();
+  Contraction& product() {
+    return *f.mutable_blocks(0)->mutable_steps(0)->mutable_launch()->mutable_contraction();
   }
   // Another formula than that of f.
   void SetSize(int which, int64_t value) {
@@ -283,11 +283,11 @@ TEST_F(LibrariesTest, WhatTheLibraryRefusesIsLeft) {
 // Neither along rows nor along columns: every second element.
 TEST_F(LibrariesTest, LayoutsThatTheLibraryDoesNotHaveAreTheKernels) {
   Products products;
-  products.SetSize(LaunchProduct::kDepth, 2);
-  products.SetSize(LaunchProduct::kLeftDepth, 2);
+  products.SetSize(LaunchContraction::kDepth, 2);
+  products.SetSize(LaunchContraction::kLeftDepth, 2);
   Open({{}}, 0, products);
   EXPECT_THAT(*Run(5), Each(7));
-  EXPECT_EQ(Way(), "by its kernel: cuBLASLt has none");
+  EXPECT_EQ(Way(), "by its kernel: cuBLASLt has none for operands whose neighbours lie apart");
   EXPECT_EQ(cuda::CountInFakeCublasLt().questions, 0);
 }
 
@@ -368,14 +368,14 @@ TEST_F(LibrariesTest, AFaultWhileMeasuringIsAnError) {
 
 TEST_F(LibrariesTest, ProductsOutsideOfTheirBuffersAreRefused) {
   for (const auto& [which, size] :
-       std::vector<std::pair<int, int64_t>>{{LaunchProduct::kBatches, 2},
-                                            {LaunchProduct::kRows, 6},
-                                            {LaunchProduct::kColumns, 5},
-                                            {LaunchProduct::kDepth, 4},
-                                            {LaunchProduct::kLeftRow, 4},
-                                            {LaunchProduct::kRightDepth, 5},
-                                            {LaunchProduct::kRows, -1},
-                                            {LaunchProduct::kLeftRow, INT64_MAX}}) {
+       std::vector<std::pair<int, int64_t>>{{LaunchContraction::kBatches, 2},
+                                            {LaunchContraction::kRows, 6},
+                                            {LaunchContraction::kColumns, 5},
+                                            {LaunchContraction::kDepth, 4},
+                                            {LaunchContraction::kLeftRow, 4},
+                                            {LaunchContraction::kRightDepth, 5},
+                                            {LaunchContraction::kRows, -1},
+                                            {LaunchContraction::kLeftRow, INT64_MAX}}) {
     Products products;
     products.SetSize(which, size);
     Open({{}}, 0, products);

@@ -1,5 +1,5 @@
 // What a queue knows of libraries: something that it starts instead of a kernel. Who finds and
-// chooses such things (product_tuner.h) is linked into programs that ask for it alone.
+// chooses such things (library_tuner.h) is linked into programs that ask for it alone.
 #ifndef WEFT_RUNTIME_CUDA_LIBRARY_CALLS_H_
 #define WEFT_RUNTIME_CUDA_LIBRARY_CALLS_H_
 
@@ -18,7 +18,8 @@ class LibraryCall {
  public:
   virtual ~LibraryCall() = default;
   // Gives it to a stream, whose context is current and which may capture, at the addresses of the
-  // launch's buffers. Null, or else what the library says, which stays: then nothing was given.
+  // launch's buffers. Null, or else what the library says, which stays: then nothing was given that
+  // writes these.
   virtual const char* Start(CUstream stream, const CUdeviceptr* buffers) const = 0;
 };
 

@@ -1,17 +1,12 @@
 #include "runtime/cuda/testing/fake_cublaslt.h"
 
-#include <dlfcn.h>
-
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <utility>
 
-#include "proto/dtype.h"
 #include "runtime/cuda/cublaslt_api.h"
-#include "runtime/cuda/testing/fake_gpu.h"
+#include "runtime/cuda/testing/fake_library.h"
 
 namespace weft::cuda {
 
@@ -55,39 +50,11 @@ State& Get() {
 
 using Lock = std::lock_guard<std::mutex>;
 
-int SizeOfType(cudaDataType_t type) { return type == CUDA_R_64F ? 8 : type == CUDA_R_32F ? 4 : 2; }
-
-double ValueAt(const std::vector<char>& bytes, cudaDataType_t type, int64_t index) {
-  const auto read = [&](auto value) {
-    memcpy(&value, bytes.data() + static_cast<size_t>(index) * sizeof value, sizeof value);
-    return value;
-  };
-  switch (type) {
-    case CUDA_R_64F:
-      return read(double{});
-    case CUDA_R_16F:
-      return static_cast<double>(static_cast<float>(read(F16{})));
-    case CUDA_R_16BF:
-      return static_cast<float>(read(BF16{}));
-    default:
-      return read(float{});
-  }
-}
-
-void Put(std::vector<char>& bytes, cudaDataType_t type, int64_t index, double value) {
-  const auto write = [&](auto rounded) {
-    memcpy(bytes.data() + static_cast<size_t>(index) * sizeof rounded, &rounded, sizeof rounded);
-  };
-  switch (type) {
-    case CUDA_R_64F:
-      return write(value);
-    case CUDA_R_16F:
-      return write(static_cast<F16>(static_cast<float>(value)));
-    case CUDA_R_16BF:
-      return write(BF16(static_cast<float>(value)));
-    default:
-      return write(static_cast<float>(value));
-  }
+DataType TypeOf(cudaDataType_t type) {
+  return type == CUDA_R_64F    ? DataType::kF64
+         : type == CUDA_R_16F  ? DataType::kF16
+         : type == CUDA_R_16BF ? DataType::kBF16
+                               : DataType::kF32;
 }
 
 // A matmul with all that the call said.
@@ -109,21 +76,19 @@ int64_t Elements(const CublasLtMatrixLayout& layout) {
 absl::Status Compute(const Matmul& m, ptx::Emulator& emulator) {
   absl::Status status;
   const auto read = [&](uint64_t address, int64_t elements, cudaDataType_t type) {
-    std::vector<char> bytes(static_cast<size_t>(elements * SizeOfType(type)));
-    if (status.ok()) status = emulator.CopyToHost(bytes.data(), address, bytes.size());
-    return bytes;
+    FakeElements values(TypeOf(type), address, elements);
+    if (status.ok()) status = values.Read(emulator);
+    return values;
   };
-  const std::vector<char> a = read(m.a, Elements(m.a_layout), m.a_layout.type);
-  const std::vector<char> b = read(m.b, Elements(m.b_layout), m.b_layout.type);
-  std::vector<char> c;
-  if (m.beta != 0) c = read(m.c, Elements(m.c_layout), m.c_layout.type);
-  std::vector<char> bias;
+  const FakeElements a = read(m.a, Elements(m.a_layout), m.a_layout.type);
+  const FakeElements b = read(m.b, Elements(m.b_layout), m.b_layout.type);
+  const bool adds = m.beta != 0, has_bias = m.desc.epilogue == CUBLASLT_EPILOGUE_BIAS;
   const auto rows = static_cast<int64_t>(m.d_layout.rows),
              columns = static_cast<int64_t>(m.d_layout.columns);
-  if (m.desc.epilogue == CUBLASLT_EPILOGUE_BIAS) {
-    bias = read(reinterpret_cast<uintptr_t>(m.desc.bias), rows, m.d_layout.type);
-  }
-  std::vector<char> d = read(m.d, Elements(m.d_layout), m.d_layout.type);
+  const FakeElements c = read(m.c, adds ? Elements(m.c_layout) : 0, m.c_layout.type);
+  const FakeElements bias =
+      read(AddressOfPointer(m.desc.bias), has_bias ? rows : 0, m.d_layout.type);
+  FakeElements d = read(m.d, Elements(m.d_layout), m.d_layout.type);
   const auto depth =
       static_cast<int64_t>(m.desc.a == CUBLAS_OP_N ? m.a_layout.columns : m.a_layout.rows);
   const auto at = [](const CublasLtMatrixLayout& layout, cublasOperation_t operation, int64_t batch,
@@ -136,21 +101,18 @@ absl::Status Compute(const Matmul& m, ptx::Emulator& emulator) {
       for (int64_t row = 0; row < rows; ++row) {
         double sum = 0;
         for (int64_t step = 0; step < depth; ++step) {
-          sum += ValueAt(a, m.a_layout.type, at(m.a_layout, m.desc.a, batch, row, step)) *
-                 ValueAt(b, m.b_layout.type, at(m.b_layout, m.desc.b, batch, step, column));
+          sum += a.Get(at(m.a_layout, m.desc.a, batch, row, step)) *
+                 b.Get(at(m.b_layout, m.desc.b, batch, step, column));
         }
         sum *= m.alpha;
-        if (!c.empty()) {
-          sum +=
-              m.beta * ValueAt(c, m.c_layout.type, at(m.c_layout, CUBLAS_OP_N, batch, row, column));
-        }
-        if (!bias.empty()) sum += ValueAt(bias, m.d_layout.type, row);
-        Put(d, m.d_layout.type, at(m.d_layout, CUBLAS_OP_N, batch, row, column), sum);
+        if (adds) sum += m.beta * c.Get(at(m.c_layout, CUBLAS_OP_N, batch, row, column));
+        if (has_bias) sum += bias.Get(row);
+        d.Set(at(m.d_layout, CUBLAS_OP_N, batch, row, column), sum);
       }
     }
   }
   if (!status.ok()) return status;
-  return emulator.CopyToDevice(m.d, d.data(), d.size());
+  return d.Write(emulator);
 }
 
 // What no product of any library is.
@@ -365,23 +327,13 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     return desc->scale == CUDA_R_64F ? *static_cast<const double*>(value)
                                      : *static_cast<const float*>(value);
   };
-  const auto address = [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); };
+  const auto address = AddressOfPointer;
   const Matmul matmul = {*desc,        *a_layout,  *b_layout,  *c_layout,  *d_layout, number(alpha),
                          number(beta), address(a), address(b), address(c), address(d)};
-  FakeWork work;
-  work.microseconds = algorithm.microseconds;
-  work.compute = [matmul, workspace = address(workspace),
-                  bytes = algorithm.workspace_bytes](ptx::Emulator& emulator) {
-    // It may overwrite all of it.
-    absl::Status status = bytes == 0 ? absl::OkStatus() : emulator.Fill(workspace, 0xff, bytes);
-    return status.ok() ? Compute(matmul, emulator) : status;
-  };
-  for (const void* used :
-       {a, b, c, static_cast<const void*>(d), static_cast<const void*>(workspace)}) {
-    const uint64_t value = address(used);
-    std::vector<uint8_t>& parameter = work.parameters.emplace_back(sizeof value);
-    memcpy(parameter.data(), &value, sizeof value);
-  }
+  FakeWork work =
+      LibraryWork({address(a), address(b), address(c), address(d), address(workspace)},
+                  algorithm.microseconds, address(workspace), algorithm.workspace_bytes,
+                  [matmul](ptx::Emulator& emulator) { return Compute(matmul, emulator); });
   if (AddLibraryWork(stream, std::move(work)) != CUDA_SUCCESS) return kExecutionFailed;
   ++Get().counts.calls;
   Get().counts.compute_type = desc->compute;
@@ -392,17 +344,11 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
 }  // namespace
 
 void InstallFakeCublasLt(const std::string& library) {
-  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
-  void* install = handle == nullptr ? nullptr : dlsym(handle, "weft_install_cublaslt");
-  if (install == nullptr) {
-    std::fprintf(stderr, "%s: expected the fake library\n", library.c_str());
-    std::abort();
-  }
   CublasLtApi api;
 #define WEFT_SET(result, symbol, parameters) api.symbol = symbol;
   WEFT_CUBLASLT_FUNCTIONS(WEFT_SET)
 #undef WEFT_SET
-  reinterpret_cast<void (*)(const CublasLtApi*)>(install)(&api);
+  InstallFakeLibrary(library, &api);
 }
 
 void ConfigureFakeCublasLt(const FakeCublasLtOptions& options) {

@@ -1,4 +1,6 @@
-#include "compiler/codegen/library_product.h"
+#include "compiler/codegen/library_contraction.h"
+
+#include <vector>
 
 #include "compiler/codegen/strided_view.h"
 #include "compiler/passes/op_kinds.h"
@@ -25,7 +27,7 @@ bool IsRow(const StridedView& view) {
 // where it is none.
 class Chain {
  public:
-  Chain(Value value, ProductSpec& product)
+  Chain(Value value, ContractionSpec& product)
       : value_(value), shape_(ir::ShapeOf(value)), product_(product) {}
 
   bool Follow(mlir::Operation* op) {
@@ -67,42 +69,67 @@ class Chain {
 
   Value value_;
   const Shape shape_;
-  ProductSpec& product_;
+  ContractionSpec& product_;
 };
+
+std::vector<DimExpr> SizesOf(const ContractionShape& shape) {
+  const ContractionShape::Matrices& matrices = *shape.matrices;
+  return {
+      shape.batches,       shape.rows,          shape.columns,       shape.segments * shape.depth,
+      matrices.left.batch, matrices.left.own,   matrices.left.depth, matrices.right.batch,
+      matrices.right.own,  matrices.right.depth};
+}
+
+// Of a convolution, or its filters' gradient.
+std::vector<DimExpr> SizesOf(mlir::Operation* root, const ContractionOp& op) {
+  const Shape image = ir::ShapeOf(root->getOperand(0)), right = ir::ShapeOf(root->getOperand(1));
+  const Shape& filter = op.is_filter_grad() ? op.result() : right;
+  const Shape& out = op.is_filter_grad() ? right : op.result();
+  std::vector<DimExpr> sizes(image.begin(), image.end());
+  for (const DimExpr& size :
+       {filter[0], filter[1], filter[3], out[1], out[2], DimExpr(op.Int("groups"))}) {
+    sizes.push_back(size);
+  }
+  for (const char* name : {"strides", "dilations", "padding"}) {
+    for (const int64_t size : op.Ints(name)) sizes.push_back(DimExpr(size));
+  }
+  return sizes;
+}
 
 }  // namespace
 
-std::optional<ProductSpec> LibraryProductOf(plan::FusionOp fusion, mlir::Operation* root,
-                                            const ContractionShape& shape, const Target& target) {
-  const DataType dtype = ir::DataTypeOf(root->getOperand(0));
-  if (!shape.matrices || shape.parts > 1 || !IsFloat(dtype) || fusion->getNumResults() != 1 ||
+std::optional<ContractionSpec> LibraryContractionOf(plan::FusionOp fusion, mlir::Operation* root,
+                                                    const ContractionShape& shape,
+                                                    const Target& target) {
+  const ContractionOp op(root);
+  const DataType dtype = op.dtype();
+  if (shape.parts > 1 || !IsFloat(dtype) || fusion->getNumResults() != 1 ||
       ir::DataTypeOf(root->getResult(0)) != dtype) {
     return std::nullopt;
   }
   auto left = llvm::dyn_cast<mlir::BlockArgument>(root->getOperand(0));
   auto right = llvm::dyn_cast<mlir::BlockArgument>(root->getOperand(1));
   if (!left || !right) return std::nullopt;
-  ProductSpec product;
-  product.dtype = dtype;
-  product.tf32 = dtype == DataType::kF32 && target.tf32;
-  product.left = static_cast<int>(left.getArgNumber());
-  product.right = static_cast<int>(right.getArgNumber());
-  Chain chain(root->getResult(0), product);
-  for (mlir::Operation& op : fusion.body()->without_terminator()) {
-    if (&op == root || llvm::isa<ir::BroadcastOp, ir::ReshapeOp, ir::ConstantOp>(op)) continue;
-    if (!chain.Follow(&op)) return std::nullopt;
+  ContractionSpec spec;
+  spec.kind = shape.matrices        ? LaunchContraction::kProduct
+              : op.is_filter_grad() ? LaunchContraction::kFilterGradient
+                                    : LaunchContraction::kConvolution;
+  spec.dtype = dtype;
+  spec.tf32 = dtype == DataType::kF32 && target.tf32;
+  spec.left = static_cast<int>(left.getArgNumber());
+  spec.right = static_cast<int>(right.getArgNumber());
+  Chain chain(root->getResult(0), spec);
+  for (mlir::Operation& each : fusion.body()->without_terminator()) {
+    if (&each == root || llvm::isa<ir::BroadcastOp, ir::ReshapeOp, ir::ConstantOp>(each)) continue;
+    if (!shape.matrices || !chain.Follow(&each)) return std::nullopt;
   }
   if (fusion.yield()->getOperand(0) != chain.value()) return std::nullopt;
-  const ContractionShape::Matrices& matrices = *shape.matrices;
-  product.sizes = {
-      shape.batches,       shape.rows,          shape.columns,       shape.segments * shape.depth,
-      matrices.left.batch, matrices.left.own,   matrices.left.depth, matrices.right.batch,
-      matrices.right.own,  matrices.right.depth};
+  spec.sizes = shape.matrices ? SizesOf(shape) : SizesOf(root, op);
   // What is too long to write down, nobody could ask a library for.
-  if (llvm::any_of(product.sizes, [](const DimExpr& size) { return size.IsOverflow(); })) {
+  if (llvm::any_of(spec.sizes, [](const DimExpr& size) { return size.IsOverflow(); })) {
     return std::nullopt;
   }
-  return product;
+  return spec;
 }
 
 }  // namespace weft

@@ -1,6 +1,6 @@
-// Chooses, by measuring, what computes the matrix products of a call: a library, or their kernels.
-#ifndef WEFT_RUNTIME_CUDA_PRODUCT_TUNER_H_
-#define WEFT_RUNTIME_CUDA_PRODUCT_TUNER_H_
+// Chooses, by measuring, what computes the contractions of a call: libraries, or their kernels.
+#ifndef WEFT_RUNTIME_CUDA_LIBRARY_TUNER_H_
+#define WEFT_RUNTIME_CUDA_LIBRARY_TUNER_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -14,31 +14,32 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/cuda/context.h"
-#include "runtime/cuda/cublaslt.h"
+#include "runtime/cuda/library.h"
 #include "runtime/cuda/library_calls.h"
 
 namespace weft::cuda {
 
-// Measures one product at a time, each once for the same sizes; what was found holds for all calls
-// on the GPU while this lives.
-class ProductTuner final : public Tuner {
+// Measures one contraction at a time, each once for the same sizes; what was found holds for all
+// calls on the GPU while this lives.
+class LibraryTuner final : public Tuner {
  public:
-  ProductTuner(std::shared_ptr<Context> context, std::unique_ptr<CublasLt> library,
+  // Of the libraries, the first that computes a kind is the one that does.
+  LibraryTuner(std::shared_ptr<Context> context, std::vector<std::unique_ptr<Library>> libraries,
                size_t max_workspace_bytes, double least_gain)
       : context_(std::move(context)),
-        library_(std::move(library)),
+        libraries_(std::move(libraries)),
         max_workspace_bytes_(max_workspace_bytes),
         least_gain_(least_gain) {}
 
-  // Error: InvalidArgument where a product does not lie in its buffers; what else went wrong with
-  // the GPU. A library that refuses something is none.
+  // Error: InvalidArgument where a contraction does not lie in its buffers; what else went wrong
+  // with the GPU. A library that refuses something is none.
   absl::StatusOr<std::unique_ptr<LibraryCalls>> Tune(const TuningRequest& request,
                                                      CUstream stream) override;
 
  private:
   struct Choice {
-    std::optional<CublasLtAlgorithm> algorithm;  // nothing: the kernel
-    std::string way;                             // for profiles
+    std::optional<LibraryAlgorithm> algorithm;  // nothing: the kernel
+    std::string way;                            // for profiles
   };
   // All that may make a difference to what is fastest.
   using Key = std::vector<uint64_t>;
@@ -48,7 +49,10 @@ class ProductTuner final : public Tuner {
   struct Launch;
   class Calls;
   class Measurement;
-  static absl::StatusOr<std::vector<Launch>> LaunchesOf(const TuningRequest& request);
+  // Null where there is none.
+  const Library* LibraryFor(LaunchContraction::Kind kind) const;
+  // Those that a library computes.
+  absl::StatusOr<std::vector<Launch>> LaunchesOf(const TuningRequest& request) const;
   static Key KeyOf(const Launch& launch);
   absl::StatusOr<Choice> Choose(const Launch& launch, MemoryBudget& memory, CUstream stream);
   // `lasts`: whether it is what any call would choose.
@@ -56,7 +60,7 @@ class ProductTuner final : public Tuner {
                                  bool* lasts);
 
   const std::shared_ptr<Context> context_;
-  const std::unique_ptr<CublasLt> library_;
+  const std::vector<std::unique_ptr<Library>> libraries_;
   const size_t max_workspace_bytes_;
   const double least_gain_;
   std::mutex mutex_;  // of what is measured, and this
@@ -65,4 +69,4 @@ class ProductTuner final : public Tuner {
 
 }  // namespace weft::cuda
 
-#endif  // WEFT_RUNTIME_CUDA_PRODUCT_TUNER_H_
+#endif  // WEFT_RUNTIME_CUDA_LIBRARY_TUNER_H_

@@ -1,4 +1,4 @@
-#include "runtime/cuda/product_tuner.h"
+#include "runtime/cuda/library_tuner.h"
 
 #include <algorithm>
 #include <bit>
@@ -15,7 +15,7 @@
 namespace weft::cuda {
 namespace {
 
-using P = LaunchProduct;
+using C = LaunchContraction;
 
 // The best of the library's that are measured.
 constexpr int kAlgorithms = 4;
@@ -92,17 +92,30 @@ uint32_t AlignmentOf(const TuningRequest& request, const WeftStep& step, uint32_
                                           uint32_t{1} << std::min(std::countr_zero(offset), 31));
 }
 
+const char* NameOfKind(C::Kind kind) {
+  switch (kind) {
+    case C::kProduct:
+      return "matrix product";
+    case C::kConvolution:
+      return "convolution";
+    case C::kFilterGradient:
+      return "gradient of filters";
+  }
+  return "contraction";
+}
+
 }  // namespace
 
-// A product of the call.
-struct ProductTuner::Launch {
+// A contraction of the call.
+struct LibraryTuner::Launch {
+  const Library* library;      // that computes it
   WeftLaunch launch;           // without addresses
   std::vector<int64_t> sizes;  // of it
   std::vector<int64_t> buffer_bytes;
-  ProductAtSizes at;
+  ContractionAtSizes at;
 };
 
-class ProductTuner::Calls final : public LibraryCalls {
+class LibraryTuner::Calls final : public LibraryCalls {
  public:
   const LibraryCall* Find(const WeftStep* step) const override {
     const auto call = calls.find(step);
@@ -116,7 +129,7 @@ class ProductTuner::Calls final : public LibraryCalls {
 };
 
 // What each way takes, by events on a stream.
-class ProductTuner::Measurement {
+class LibraryTuner::Measurement {
  public:
   // `buffers` are of the launch's sizes, and nobody else's.
   Measurement(Context& context, CUstream stream, const Launch& launch,
@@ -231,16 +244,29 @@ class ProductTuner::Measurement {
   std::vector<bool> refused_;
 };
 
-absl::StatusOr<std::vector<ProductTuner::Launch>> ProductTuner::LaunchesOf(
-    const TuningRequest& request) {
+const Library* LibraryTuner::LibraryFor(C::Kind kind) const {
+  for (const std::unique_ptr<Library>& library : libraries_) {
+    if (library->Computes(kind)) return library.get();
+  }
+  return nullptr;
+}
+
+absl::StatusOr<std::vector<LibraryTuner::Launch>> LibraryTuner::LaunchesOf(
+    const TuningRequest& request) const {
   const WeftPlan& plan = request.tables.plan();
   const WeftInstance* instance = request.instance;
   std::vector<Launch> launches;
-  for (const P& product : request.tables.products()) {
-    const WeftStep& step = plan.steps[product.step];
-    if (request.tables.kernel_devices()[step.kernel] != request.device) continue;
-    Launch made{
-        .launch = {}, .sizes = {}, .buffer_bytes = {}, .at = {.product = product, .sizes = {}}};
+  for (const C& contraction : request.tables.contractions()) {
+    const WeftStep& step = plan.steps[contraction.step];
+    const Library* library = LibraryFor(contraction.kind);
+    if (request.tables.kernel_devices()[step.kernel] != request.device || library == nullptr) {
+      continue;
+    }
+    Launch made{.library = library,
+                .launch = {},
+                .sizes = {},
+                .buffer_bytes = {},
+                .at = {.contraction = contraction, .sizes = {}}};
     made.launch.kernel = plan.kernels[step.kernel];
     made.launch.num_buffers = step.num_args;
     made.launch.num_sizes = step.num_sizes;
@@ -254,52 +280,52 @@ absl::StatusOr<std::vector<ProductTuner::Launch>> ProductTuner::LaunchesOf(
     for (uint32_t i = 0; i < step.num_args; ++i) {
       made.buffer_bytes.push_back(weft_launch_bytes(&made.launch, i));
     }
-    for (size_t i = 0; i < P::kNumSizes; ++i) {
-      made.at.sizes[i] = weft_formula_value(instance, product.sizes[i]);
+    for (size_t i = 0; i < contraction.num_sizes(); ++i) {
+      made.at.sizes[i] = weft_formula_value(instance, contraction.sizes[i]);
     }
-    const char* problem = CheckProductSizes(product, made.at.sizes, made.buffer_bytes);
+    const char* problem = CheckContractionSizes(contraction, made.at.sizes, made.buffer_bytes);
     const auto alignment = [&](uint32_t buffer) {
-      if (buffer == P::kNone) return kBufferAlignment;
+      if (buffer == C::kNone) return kBufferAlignment;
       const uint32_t bytes = AlignmentOf(request, step, buffer);
-      if (bytes < static_cast<uint32_t>(SizeOf(product.dtype))) problem = "aligned operands";
+      if (bytes < static_cast<uint32_t>(SizeOf(contraction.dtype))) problem = "aligned operands";
       return bytes;
     };
     made.at.num_buffers = step.num_args;
-    made.at.left_alignment = alignment(product.left);
-    made.at.right_alignment = alignment(product.right);
-    made.at.addend_alignment = alignment(product.addend);
-    made.at.bias_alignment = alignment(product.bias);
+    made.at.left_alignment = alignment(contraction.left);
+    made.at.right_alignment = alignment(contraction.right);
+    made.at.addend_alignment = alignment(contraction.addend);
+    made.at.bias_alignment = alignment(contraction.bias);
     made.at.result_alignment = alignment(step.num_args - 1);
     if (problem != nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("signature '", plan.signature,
-                                                     "': ", PlaceOfStep(step),
-                                                     ": expected a matrix product with ", problem));
+      return absl::InvalidArgumentError(
+          absl::StrCat("signature '", plan.signature, "': ", PlaceOfStep(step), ": expected a ",
+                       NameOfKind(contraction.kind), " with ", problem));
     }
-    const bool empty = std::any_of(made.at.sizes.begin(), made.at.sizes.begin() + P::kDepth + 1,
-                                   [](int64_t size) { return size == 0; });
     // What has nothing to compute, or sums of nothing, is the kernel's; and so is what a run will
     // refuse.
     const auto* kernel = reinterpret_cast<const Kernel*>(made.launch.kernel);
     const bool can_launch =
         CheckGpuLaunch(made.launch, kernel->maps, kernel->num_parameters, kernel->max_scratch_bytes)
             .ok();
-    if (!empty && made.launch.tiles > 0 && can_launch) launches.push_back(std::move(made));
+    if (HasSums(contraction, made.at.sizes) && made.launch.tiles > 0 && can_launch)
+      launches.push_back(std::move(made));
   }
   for (Launch& launch : launches) launch.launch.sizes = launch.sizes.data();
   return launches;
 }
 
-ProductTuner::Key ProductTuner::KeyOf(const Launch& launch) {
-  const ProductAtSizes& at = launch.at;
-  const P& product = at.product;
+LibraryTuner::Key LibraryTuner::KeyOf(const Launch& launch) {
+  const ContractionAtSizes& at = launch.at;
+  const C& contraction = at.contraction;
   Key key = {reinterpret_cast<const Kernel*>(launch.launch.kernel)->number,
-             static_cast<uint64_t>(product.dtype),
-             product.tf32,
-             std::bit_cast<uint64_t>(product.scale),
-             product.left,
-             product.right,
-             product.addend,
-             product.bias,
+             contraction.kind,
+             static_cast<uint64_t>(contraction.dtype),
+             contraction.tf32,
+             std::bit_cast<uint64_t>(contraction.scale),
+             contraction.left,
+             contraction.right,
+             contraction.addend,
+             contraction.bias,
              at.left_alignment,
              at.right_alignment,
              at.addend_alignment,
@@ -310,13 +336,21 @@ ProductTuner::Key ProductTuner::KeyOf(const Launch& launch) {
   return key;
 }
 
-absl::StatusOr<ProductTuner::Choice> ProductTuner::Measure(const Launch& launch,
+absl::StatusOr<LibraryTuner::Choice> LibraryTuner::Measure(const Launch& launch,
                                                            MemoryBudget& memory, CUstream stream,
                                                            bool* lasts) {
   *lasts = true;
-  std::vector<CublasLtAlgorithm> algorithms =
-      library_->Algorithms(launch.at, kAlgorithms, max_workspace_bytes_);
-  if (algorithms.empty()) return Choice{std::nullopt, "by its kernel: cuBLASLt has none"};
+  const Library& library = *launch.library;
+  const char* lacks = library.Lacks(launch.at);
+  if (lacks != nullptr) {
+    return Choice{std::nullopt,
+                  absl::StrCat("by its kernel: ", library.name(), " has none ", lacks)};
+  }
+  std::vector<LibraryAlgorithm> algorithms =
+      library.Algorithms(launch.at, kAlgorithms, max_workspace_bytes_);
+  if (algorithms.empty()) {
+    return Choice{std::nullopt, absl::StrCat("by its kernel: ", library.name(), " has none")};
+  }
   int64_t bytes = 0;
   for (const int64_t buffer : launch.buffer_bytes) bytes += Rounded(buffer);
   // Algorithms that need a workspace are done without where there is no room for it.
@@ -327,7 +361,7 @@ absl::StatusOr<ProductTuner::Choice> ProductTuner::Measure(const Launch& launch,
     if (!with_workspace) {
       std::erase_if(algorithms, [](const auto& each) { return each.workspace_bytes > 0; });
     }
-    for (const CublasLtAlgorithm& each : algorithms) {
+    for (const LibraryAlgorithm& each : algorithms) {
       workspace = std::max(workspace, each.workspace_bytes);
     }
     if (algorithms.empty()) break;
@@ -353,9 +387,9 @@ absl::StatusOr<ProductTuner::Choice> ProductTuner::Measure(const Launch& launch,
       "filling memory");
   if (!status.ok()) return status;
   std::vector<std::unique_ptr<LibraryCall>> calls;
-  std::vector<CublasLtAlgorithm> of_calls;
-  for (const CublasLtAlgorithm& algorithm : algorithms) {
-    std::unique_ptr<LibraryCall> call = library_->CallOf(launch.at, algorithm, &workspace);
+  std::vector<LibraryAlgorithm> of_calls;
+  for (const LibraryAlgorithm& algorithm : algorithms) {
+    std::unique_ptr<LibraryCall> call = library.CallOf(launch.at, algorithm, &workspace);
     if (call == nullptr) continue;
     calls.push_back(std::move(call));
     of_calls.push_back(algorithm);
@@ -373,10 +407,10 @@ absl::StatusOr<ProductTuner::Choice> ProductTuner::Measure(const Launch& launch,
   }
   const auto best = std::min_element(seconds.begin(), seconds.end());
   if (best == seconds.end() || *best == std::numeric_limits<double>::infinity()) {
-    return Choice{std::nullopt, "by its kernel: cuBLASLt refuses it"};
+    return Choice{std::nullopt, absl::StrCat("by its kernel: ", library.name(), " refuses it")};
   }
-  const CublasLtAlgorithm& algorithm = of_calls[static_cast<size_t>(best - seconds.begin())];
-  const std::string name = absl::StrCat("cuBLASLt (algorithm ", algorithm.id, ")");
+  const LibraryAlgorithm& algorithm = of_calls[static_cast<size_t>(best - seconds.begin())];
+  const std::string name = absl::StrCat(library.name(), " (algorithm ", algorithm.id, ")");
   if (*best * least_gain_ <= of_kernel) {
     return Choice{algorithm, absl::StrCat("by ", name, ": ", TimeText(*best), ", kernel ",
                                           TimeText(of_kernel))};
@@ -385,7 +419,7 @@ absl::StatusOr<ProductTuner::Choice> ProductTuner::Measure(const Launch& launch,
                                            TimeText(*best))};
 }
 
-absl::StatusOr<ProductTuner::Choice> ProductTuner::Choose(const Launch& launch,
+absl::StatusOr<LibraryTuner::Choice> LibraryTuner::Choose(const Launch& launch,
                                                           MemoryBudget& memory, CUstream stream) {
   const Key key = KeyOf(launch);
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -397,7 +431,7 @@ absl::StatusOr<ProductTuner::Choice> ProductTuner::Choose(const Launch& launch,
   return choices_[key] = *std::move(choice);
 }
 
-absl::StatusOr<std::unique_ptr<LibraryCalls>> ProductTuner::Tune(const TuningRequest& request,
+absl::StatusOr<std::unique_ptr<LibraryCalls>> LibraryTuner::Tune(const TuningRequest& request,
                                                                  CUstream stream) {
   absl::StatusOr<std::vector<Launch>> launches = LaunchesOf(request);
   if (!launches.ok()) return launches.status();
@@ -416,17 +450,17 @@ absl::StatusOr<std::unique_ptr<LibraryCalls>> ProductTuner::Tune(const TuningReq
   }
   for (size_t i = 0; i < choices.size(); ++i) {
     const Launch& launch = (*launches)[i];
-    const std::optional<CublasLtAlgorithm>& algorithm = choices[i].algorithm;
+    const std::optional<LibraryAlgorithm>& algorithm = choices[i].algorithm;
     std::string way = std::move(choices[i].way);
     std::unique_ptr<LibraryCall> call;
     if (algorithm && (algorithm->workspace_bytes == 0 || calls->memory != nullptr)) {
-      call = library_->CallOf(launch.at, *algorithm, &calls->workspace);
+      call = launch.library->CallOf(launch.at, *algorithm, &calls->workspace);
     }
     if (algorithm && call == nullptr) {
       way = absl::StrCat("by its kernel, for want of ", algorithm->workspace_bytes,
                          " bytes of workspace; otherwise ", way);
     }
-    request.ways.Set(launch.at.product.step, std::move(way));
+    request.ways.Set(launch.at.contraction.step, std::move(way));
     if (call != nullptr) calls->calls[launch.launch.step] = std::move(call);
   }
   return calls;
