@@ -35,7 +35,9 @@ absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int th
         name, threads,
         libraries == GpuLibraries::kNone
             ? nullptr
-            : UseCudaLibraries({.required = libraries == GpuLibraries::kCublasLt}));
+            : UseCudaLibraries({.use_cublaslt = libraries != GpuLibraries::kCudnn,
+                                .use_cudnn = libraries != GpuLibraries::kCublasLt,
+                                .required = libraries != GpuLibraries::kFound}));
   }
   return absl::InvalidArgumentError(
       absl::StrCat("device '", std::string(name),

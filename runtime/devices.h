@@ -11,8 +11,8 @@
 namespace weft {
 
 // Libraries that GPUs may use where they are faster than kernels (runtime/cuda/README.md): none;
-// those that are there; or cuBLASLt, which has to be.
-enum class GpuLibraries { kNone, kFound, kCublasLt };
+// those that are there; or cuBLASLt, cuDNN, or both, which have to be.
+enum class GpuLibraries { kNone, kFound, kCublasLt, kCudnn, kAll };
 
 // Those of hardware_devices.h, and "emulator" or "emulator:sm_80", NVIDIA's GPU of that generation
 // (sm_90 if not given; for sm_90a, graphs are compiled for that generation alone) emulated by as

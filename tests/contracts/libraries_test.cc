@@ -1,7 +1,8 @@
-// What the compiler states of products, a library computes as their kernels do: compiled graphs on
-// the fake driver, with a cuBLASLt made for tests that is always the fastest. Numbers are small and
-// whole, so that nothing is ever rounded, and results are the emulator's bit for bit. With
-// WEFT_TEST_DEVICE=cuda:0, the same on a GPU and by its own cuBLASLt.
+// What the compiler states of products and convolutions, libraries compute as their kernels do:
+// compiled graphs on the fake driver, with a cuBLASLt and a cuDNN made for tests that are always
+// the fastest. Numbers are small and whole, so that nothing is ever rounded, and results are the
+// emulator's bit for bit. With WEFT_TEST_DEVICE=cuda:0, the same on a GPU and by its own libraries;
+// which convolutions those have is theirs to say, and not expected.
 #include "runtime/cuda/libraries.h"
 
 #include <gmock/gmock.h>
@@ -10,13 +11,16 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "compiler/api.h"
 #include "graph/graph.h"
+#include "runtime/contraction.h"
 #include "runtime/cuda/testing/fake_cublaslt.h"
+#include "runtime/cuda/testing/fake_cudnn.h"
 #include "runtime/cuda/testing/test_driver.h"
 #include "runtime/devices.h"
 #include "runtime/hardware_devices.h"
@@ -33,26 +37,38 @@ const char* RealDevice() { return std::getenv("WEFT_TEST_DEVICE"); }
 class LibrariesTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (const char* name = RealDevice(); name != nullptr) {
-      auto device = MakeHardwareDevice(name, 1, UseCudaLibraries({.least_gain = 0}));
-      if (absl::IsFailedPrecondition(device.status())) GTEST_SKIP() << device.status();
-      ASSERT_TRUE(device.ok()) << device.status();
-      device_ = *std::move(device);
+    if (RealDevice() == nullptr) {
+      device_ = FakeDevice();
       return;
     }
-    cuda::InstallFakeDriver(cuda::kFakeDriver);
-    cuda::InstallFakeCublasLt();
-    cuda::ConfigureFakeDriver();
-    cuda::ConfigureFakeCublasLt();
-    device_ = MakeCudaDevice({.driver_library = cuda::kFakeDriver,
-                              .libraries = UseCudaLibraries({.cublaslt = {cuda::kFakeCublasLt}})})
-                  .value();
+    auto device = MakeHardwareDevice(RealDevice(), 1, UseCudaLibraries({.least_gain = 0}));
+    if (absl::IsFailedPrecondition(device.status())) {
+      // Where there is no cuDNN, products are still compared.
+      std::cerr << "no convolutions: " << device.status() << "\n";
+      device = MakeHardwareDevice(RealDevice(), 1,
+                                  UseCudaLibraries({.use_cudnn = false, .least_gain = 0}));
+    }
+    if (absl::IsFailedPrecondition(device.status())) GTEST_SKIP() << device.status();
+    ASSERT_TRUE(device.ok()) << device.status();
+    device_ = *std::move(device);
   }
   void TearDown() override {
     device_ = nullptr;
     if (RealDevice() != nullptr) return;
     EXPECT_EQ(cuda::LeftInFakeDriver(), "");
     EXPECT_EQ(cuda::FakeDriverComplains(), "");
+  }
+  static std::shared_ptr<Device> FakeDevice(int sm = 80) {
+    cuda::InstallFakeDriver(cuda::kFakeDriver);
+    cuda::InstallFakeCublasLt();
+    cuda::InstallFakeCudnn();
+    cuda::ConfigureFakeDriver({.sm = sm});
+    cuda::ConfigureFakeCublasLt();
+    cuda::ConfigureFakeCudnn();
+    return MakeCudaDevice({.driver_library = cuda::kFakeDriver,
+                           .libraries = UseCudaLibraries(
+                               {.cublaslt = {cuda::kFakeCublasLt}, .cudnn = {cuda::kFakeCudnn}})})
+        .value();
   }
   // Of the last call of the library made for tests: what it computes in, and its epilogue.
   static void ExpectComputeType(int type) {
@@ -78,15 +94,17 @@ class LibrariesTest : public testing::Test {
   // The steps of the signature that a library does, in words ("matmul"), after runs that give the
   // emulator's bits.
   std::vector<std::string> ByLibrary(const Graph& graph, const NamedTensors& feeds,
-                                     MatmulPrecision precision = MatmulPrecision::kF32) {
+                                     MatmulPrecision precision = MatmulPrecision::kF32,
+                                     const std::string& target = "sm_80") {
     CompileOptions options;
-    options.targets = {"cuda:sm_80"};
+    options.targets = {"cuda:" + target};
     options.matmul_precision = precision;
     const std::string package = CompilePackage(graph, options).value();
     const auto open = [&](std::shared_ptr<Device> device) {
       return Session::FromPackage(package, {.threads = 1, .device = std::move(device)}).value();
     };
-    const auto expected = open(MakeDevice("emulator:sm_80", 1).value())->Run("f", feeds);
+    const auto emulator = MakeDevice("emulator:" + target.substr(0, 5), 1);
+    const auto expected = open(emulator.value())->Run("f", feeds);
     EXPECT_TRUE(expected.ok()) << expected.status();
     const auto session = open(device_);
     session->EnableProfiling(true);
@@ -102,9 +120,12 @@ class LibrariesTest : public testing::Test {
       }
     }
     std::vector<std::string> steps;
+    lacking_.clear();
     for (const StepProfile& step : session->Profile()) {
-      if (step.way.rfind("by cuBLASLt", 0) == 0) {
+      if (step.way.rfind("by cu", 0) == 0) {
         steps.push_back(step.label);
+      } else if (step.way.rfind("by its kernel: cuDNN has none", 0) == 0) {
+        lacking_.push_back(step.way);
       } else {
         EXPECT_EQ(step.way, "") << step.label;
       }
@@ -134,7 +155,48 @@ class LibrariesTest : public testing::Test {
     return {shape.begin(), shape.end()};
   }
 
+  // f: y, dx and dw of a convolution of x by w, and of the gradient dy of its result.
+  struct Convolution {
+    std::vector<int64_t> image, filter;
+    std::vector<int64_t> strides = {1, 1}, padding = {0, 0, 0, 0}, dilations = {1, 1};
+    int64_t groups = 1;
+  };
+  std::vector<std::string> ConvolutionsByLibrary(const Convolution& c, DataType dtype,
+                                                 MatmulPrecision precision = MatmulPrecision::kF32,
+                                                 const std::string& target = "sm_80") {
+    Graph graph("convolutions");
+    std::vector<int64_t> out = {c.image[0], 0, 0, c.filter[3]};
+    for (size_t i = 0; i < 2; ++i) {
+      out[i + 1] = WindowsAlong(c.image[i + 1], c.padding[2 * i], c.padding[2 * i + 1], c.filter[i],
+                                c.dilations[i], c.strides[i]);
+    }
+    Tensor x = graph.Input("x", dtype, Dims(c.image)), w = graph.Input("w", dtype, Dims(c.filter)),
+           dy = graph.Input("dy", dtype, Dims(out));
+    graph.AddSignature(
+        "f",
+        {{"y", Conv2D(x, w, c.strides, c.padding, c.dilations, c.groups)},
+         {"dx", Conv2DInputGrad(dy, w, x.shape(), c.strides, c.padding, c.dilations, c.groups)},
+         {"dw", Conv2DFilterGrad(x, dy, {c.filter[0], c.filter[1]}, c.strides, c.padding,
+                                 c.dilations, c.groups)}});
+    EXPECT_TRUE(graph.status().ok()) << graph.status();
+    return ByLibrary(graph,
+                     {{"x", Numbers(dtype, c.image)},
+                      {"w", Numbers(dtype, c.filter)},
+                      {"dy", Numbers(dtype, out)}},
+                     precision, target);
+  }
+  // So many steps, all convolutions; of libraries made for tests.
+  void ExpectConvolutions(const std::vector<std::string>& steps, size_t convolutions,
+                          size_t lacking = 0) {
+    if (RealDevice() != nullptr) return;
+    EXPECT_EQ(steps.size(), convolutions) << testing::PrintToString(steps);
+    EXPECT_EQ(lacking_.size(), lacking) << testing::PrintToString(lacking_);
+    for (const std::string& step : steps) EXPECT_THAT(step, HasSubstr("conv2d"));
+  }
+
   std::shared_ptr<Device> device_;
+  // Of the last ByLibrary: how convolutions are computed that cuDNN lacks.
+  std::vector<std::string> lacking_;
 };
 
 const std::vector<std::string> kMatMul = {"matmul"}, kNone = {};
@@ -203,7 +265,7 @@ TEST_F(LibrariesTest, ScaledAndWithWhatIsAdded) {
 }
 
 // Windows of one pixel each make products of all channels, and so does the gradient of their
-// filter; other windows do not.
+// filter. Of other windows, work on the result is not cuDNN's.
 TEST_F(LibrariesTest, ConvolutionsOfPixels) {
   for (const int64_t window : {1, 3}) {
     Graph graph("convolutions");
@@ -213,16 +275,90 @@ TEST_F(LibrariesTest, ConvolutionsOfPixels) {
            w = graph.Input("w", DataType::kF32, Dims(filter)),
            dy = graph.Input("dy", DataType::kF32, Dims(out)),
            row = graph.Input("row", DataType::kF32, {6});
-    graph.AddSignature(
-        "f", {{"y", Conv2D(x, w, {1, 1}, {0, 0, 0, 0}, {1, 1}) + row},
-              {"dw", Conv2DFilterGrad(x, dy, {window, window}, {1, 1}, {0, 0, 0, 0}, {1, 1})}});
+    Tensor dw = Conv2DFilterGrad(x, dy, {window, window}, {1, 1}, {0, 0, 0, 0}, {1, 1});
+    graph.AddSignature("f", {{"y", Conv2D(x, w, {1, 1}, {0, 0, 0, 0}, {1, 1}) + row},
+                             {"dw", window == 1 ? dw : dw * 2.0}});
     ASSERT_TRUE(graph.status().ok()) << graph.status();
     const auto steps = ByLibrary(graph, {{"x", Numbers(DataType::kF32, image)},
                                          {"w", Numbers(DataType::kF32, filter)},
                                          {"dy", Numbers(DataType::kF32, out)},
                                          {"row", Numbers(DataType::kF32, {6})}});
     EXPECT_EQ(steps.size(), window == 1 ? 2 : 0);
+    EXPECT_TRUE(lacking_.empty()) << testing::PrintToString(lacking_);
   }
+}
+
+// The gradient of the image is a convolution as well, of one with a filter that another launch
+// turned, and so are three of cuDNN's.
+TEST_F(LibrariesTest, ConvolutionsAndTheirGradientsOfEveryDType) {
+  const Convolution c = {.image = {2, 5, 6, 8}, .filter = {3, 2, 8, 4}};
+  for (const DataType dtype : {DataType::kF32, DataType::kF16, DataType::kBF16}) {
+    SCOPED_TRACE(std::string(NameOf(dtype)));
+    ExpectConvolutions(ConvolutionsByLibrary(c, dtype), 3);
+    if (RealDevice() == nullptr) {
+      EXPECT_GT(cuda::CountInFakeCudnn().gradients, 0);
+      // f32 in multiply-adds alone.
+      if (dtype == DataType::kF32) EXPECT_EQ(cuda::CountInFakeCudnn().math, 3);
+    }
+  }
+  ExpectConvolutions(ConvolutionsByLibrary(c, DataType::kF64), 0, 3);
+}
+
+TEST_F(LibrariesTest, StridesDilationsPaddingAndGroups) {
+  const DataType dtype = DataType::kF32;
+  // With strides, the gradient of the image is several convolutions, of some of the filter each.
+  EXPECT_GE(ConvolutionsByLibrary(
+                {.image = {2, 9, 8, 4}, .filter = {3, 3, 4, 6}, .strides = {2, 2}}, dtype)
+                .size(),
+            RealDevice() == nullptr ? 3 : 0);
+  ExpectConvolutions(
+      ConvolutionsByLibrary({.image = {1, 9, 8, 4}, .filter = {3, 2, 4, 6}, .dilations = {2, 3}},
+                            dtype),
+      3);
+  ExpectConvolutions(
+      ConvolutionsByLibrary(
+          {.image = {1, 7, 6, 4}, .filter = {3, 3, 4, 6}, .padding = {1, 1, 1, 1}}, dtype),
+      3);
+  ExpectConvolutions(
+      ConvolutionsByLibrary({.image = {2, 6, 7, 6}, .filter = {3, 2, 2, 9}, .groups = 3}, dtype),
+      3);
+  // Each channel by itself.
+  ExpectConvolutions(
+      ConvolutionsByLibrary({.image = {2, 6, 7, 5}, .filter = {3, 2, 1, 5}, .groups = 5}, dtype),
+      3);
+}
+
+// Kernels of sm_90a have zeros for what is outside of images, where there is enough to compute for
+// tensor maps, so their launches have padding.
+TEST_F(LibrariesTest, PaddingThatKernelsHaveThemselves) {
+  if (RealDevice() != nullptr) GTEST_SKIP() << "of sm_90a, whatever the GPU";
+  device_ = nullptr;
+  device_ = FakeDevice(90);
+  const auto padded = [&](const std::vector<int64_t>& padding) {
+    Graph graph("convolutions");
+    Tensor x = graph.Input("x", DataType::kF16, {"images", 3, 4, 64}),
+           w = graph.Input("w", DataType::kF16, {3, 3, 64, 320});
+    graph.AddSignature("f", {{"y", Conv2D(x, w, {1, 1}, padding, {1, 1})}});
+    EXPECT_TRUE(graph.status().ok()) << graph.status();
+    return ByLibrary(graph,
+                     {{"x", Numbers(DataType::kF16, {1, 3, 4, 64})},
+                      {"w", Numbers(DataType::kF16, {3, 3, 64, 320})}},
+                     MatmulPrecision::kF32, "sm_90a");
+  };
+  ExpectConvolutions(padded({1, 1, 1, 1}), 1);
+  EXPECT_GT(cuda::CountInFakeCudnn().padded, 0);
+  // cuDNN pads both sides alike.
+  ExpectConvolutions(padded({0, 2, 1, 1}), 0, 1);
+  EXPECT_THAT(lacking_, testing::Each(HasSubstr("from side to side")));
+}
+
+TEST_F(LibrariesTest, ConvolutionsAreTf32WhereTheCompilerWasToldSo) {
+  if (RealDevice() == nullptr) cuda::ConfigureFakeCudnn({.algorithms = {{.math = 1}}});
+  const Convolution c = {.image = {1, 5, 6, 8}, .filter = {3, 2, 8, 8}};
+  ExpectConvolutions(ConvolutionsByLibrary(c, DataType::kF32), 3);
+  if (RealDevice() == nullptr) EXPECT_EQ(cuda::CountInFakeCudnn().math, 3);
+  ExpectConvolutions(ConvolutionsByLibrary(c, DataType::kF32, MatmulPrecision::kTf32), 3);
+  if (RealDevice() == nullptr) EXPECT_EQ(cuda::CountInFakeCudnn().math, 1);
 }
 
 TEST_F(LibrariesTest, F32IsTf32WhereTheCompilerWasToldSo) {
@@ -247,6 +383,20 @@ TEST_F(LibrariesTest, OpenSizesAreAskedForWhenTheyAreKnown) {
     EXPECT_EQ(ByLibrary(graph, {{"a", Numbers(DataType::kF32, {rows, 8})},
                                 {"b", Numbers(DataType::kF32, {8, 6})}}),
               kMatMul);
+  }
+}
+
+TEST_F(LibrariesTest, OpenImagesAreAskedForWhenTheyAreKnown) {
+  Graph graph("convolutions");
+  Tensor x = graph.Input("x", DataType::kF32, {"images", 7, 6, 8}),
+         w = graph.Input("w", DataType::kF32, {3, 3, 8, 4});
+  graph.AddSignature("f", {{"y", Conv2D(x, w, {1, 1}, {0, 0, 0, 0}, {1, 1})}});
+  ASSERT_TRUE(graph.status().ok()) << graph.status();
+  for (const std::vector<int64_t>& image :
+       std::vector<std::vector<int64_t>>{{1, 7, 6, 8}, {3, 7, 6, 8}}) {
+    ExpectConvolutions(ByLibrary(graph, {{"x", Numbers(DataType::kF32, image)},
+                                         {"w", Numbers(DataType::kF32, {3, 3, 8, 4})}}),
+                       1);
   }
 }
 

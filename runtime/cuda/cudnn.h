@@ -1,0 +1,64 @@
+// cuDNN, found when a program runs: convolutions of launches in its words.
+#ifndef WEFT_RUNTIME_CUDA_CUDNN_H_
+#define WEFT_RUNTIME_CUDA_CUDNN_H_
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/cuda/context.h"
+#include "runtime/cuda/cudnn_api.h"
+#include "runtime/cuda/library.h"
+
+namespace weft::cuda {
+
+// What of a convolution, or the gradient of its filters, at sizes that CheckContractionSizes takes,
+// cuDNN cannot be asked for, in words that follow "has none"; null where it can.
+const char* CudnnLacks(const ContractionAtSizes& at);
+
+// Filters lie otherwise in cuDNN, [out, kh, kw, c / groups] where ours are [kh, kw, c / groups,
+// out]: each call turns them, by the library itself, in the first part of its workspace. So what is
+// measured has the turning in it.
+class Cudnn final : public Library {
+ public:
+  // In the context, which outlives it. `libraries` are what dlopen takes, the first that there is
+  // is taken, and kept until the process ends. FailedPrecondition where there is none, or it is of
+  // another version, or does not suit the GPU or the driver: what was expected and found.
+  static absl::StatusOr<std::unique_ptr<Cudnn>> Make(std::shared_ptr<Context> context,
+                                                     const std::vector<std::string>& libraries);
+  ~Cudnn() override;
+  Cudnn(const Cudnn&) = delete;
+  Cudnn& operator=(const Cudnn&) = delete;
+
+  const char* name() const override { return "cuDNN"; }
+  bool Computes(LaunchContraction::Kind kind) const override {
+    return kind != LaunchContraction::kProduct;
+  }
+  const char* Lacks(const ContractionAtSizes& at) const override { return CudnnLacks(at); }
+  std::vector<LibraryAlgorithm> Algorithms(const ContractionAtSizes& at, int most,
+                                           size_t max_workspace_bytes) const override;
+  std::unique_ptr<LibraryCall> CallOf(const ContractionAtSizes& at,
+                                      const LibraryAlgorithm& algorithm,
+                                      const CUdeviceptr* workspace) const override;
+
+  // Of the library's, which is for one thread at a time. Calls have it too.
+  struct Handle {
+    const CudnnApi api;
+    cudnnHandle_t handle = nullptr;
+    std::mutex mutex;
+  };
+
+ private:
+  Cudnn(std::shared_ptr<Context> context, const CudnnApi& api)
+      : context_(std::move(context)), handle_{.api = api, .handle = nullptr, .mutex = {}} {}
+
+  const std::shared_ptr<Context> context_;
+  mutable Handle handle_;
+};
+
+}  // namespace weft::cuda
+
+#endif  // WEFT_RUNTIME_CUDA_CUDNN_H_
