@@ -106,43 +106,64 @@ TEST_F(CliGpu, MachineCodeOfAnAssembler) {
   EXPECT_FALSE(std::filesystem::exists(Path("x.weftpkg")));
 }
 
-// Whatever this machine has, here is a driver that is none.
-// A library that is asked for has to be there, and then computes products.
-TEST_F(CliGpu, ProductsByALibrary) {
-  Graph graph("products");
+// A library that is asked for has to be there, and then computes what is its own.
+TEST_F(CliGpu, ProductsAndConvolutionsByLibraries) {
+  Graph graph("contractions");
   Tensor x = graph.Input("x", DataType::kF32, {});
   Tensor ones = graph.Constant(HostTensor::Of<float>({2, 2}, {1, 2, 3, 4}));
-  graph.AddSignature("run", {{"y", MatMul(ones * x, ones + x)}});
-  ASSERT_TRUE(graph.Save(Path("products.weft")).ok()) << graph.status();
-  const std::string run = std::string("run ") + Path("products.weft") + " --feed x=2 --profile";
-  const std::string library =
-      std::string(kDriver, sizeof kDriver - 2) + ":runtime/cuda/testing/cublaslt ";
+  Tensor image = Reshape(ones * x, {1, 2, 2, 1}), filter = Reshape(ones + x, {2, 2, 1, 1});
+  graph.AddSignature("run", {{"y", MatMul(ones * x, ones + x)},
+                             {"z", Conv2D(image, filter, {1, 1}, {0, 0, 0, 0}, {1, 1})}});
+  ASSERT_TRUE(graph.Save(Path("model.weft")).ok()) << graph.status();
+  const std::string run = std::string("run ") + Path("model.weft") + " --feed x=2 --profile";
+  const std::string libraries = std::string(kDriver, sizeof kDriver - 2) +
+                                ":runtime/cuda/testing/cublaslt:runtime/cuda/testing/cudnn ";
   const auto weft = [&](const std::string& environment, const std::string& arguments) {
-    return Run(environment + library + kWeft + run + arguments);
+    return Run(environment + libraries + kWeft + run + arguments);
   };
-  const std::string fake = "FAKE_CUBLASLT=1 ", wanted = " --device cuda:0 --gpu-libraries ";
-  const Ended by_kernel = weft(fake, " --device cuda:0"),
-              by_library = weft(fake, wanted + "cublaslt");
-  EXPECT_EQ(by_library.code, 0) << by_library.err;
-  EXPECT_THAT(by_library.err, HasSubstr("by cuBLASLt (algorithm 1): 1.0 us, kernel 10.0 us"));
+  constexpr char kProduct[] = "by cuBLASLt (algorithm 1): 1.0 us, kernel 10.0 us",
+                 kConvolution[] = "by cuDNN (algorithm 1): 1.0 us, kernel 10.0 us";
+  const std::string both = "FAKE_CUBLASLT=1 FAKE_CUDNN=1 ",
+                    wanted = " --device cuda:0 --gpu-libraries ";
+  const Ended by_kernel = weft(both, " --device cuda:0");
   EXPECT_EQ(by_kernel.code, 0) << by_kernel.err;
-  EXPECT_THAT(by_kernel.err, Not(HasSubstr("cuBLASLt")));
-  EXPECT_EQ(by_library.out, by_kernel.out);
-  EXPECT_EQ(weft(fake, wanted + "found").err.find("by cuBLASLt") != std::string::npos, true);
+  EXPECT_THAT(by_kernel.err, AllOf(Not(HasSubstr("cuBLASLt")), Not(HasSubstr("cuDNN"))));
+  const auto expect = [&](const std::string& environment, const char* choice, bool products,
+                          bool convolutions) {
+    SCOPED_TRACE(choice);
+    const Ended ended = weft(environment, wanted + choice);
+    EXPECT_EQ(ended.code, 0) << ended.err;
+    EXPECT_EQ(ended.out, by_kernel.out);
+    EXPECT_EQ(ended.err.find(kProduct) != std::string::npos, products) << ended.err;
+    EXPECT_EQ(ended.err.find(kConvolution) != std::string::npos, convolutions) << ended.err;
+  };
+  expect(both, "cublaslt", true, false);
+  expect(both, "cudnn", false, true);
+  expect(both, "all", true, true);
+  expect(both, "found", true, true);
+  expect(both, "off", false, false);
+  expect("FAKE_CUDNN=1 ", "found", false, true);
+  expect("", "found", false, false);
 
-  // The library that is found here does not say a version that we know.
+  // The libraries that are found here do not say a version that we know.
   const Ended refused = weft("", wanted + "cublaslt");
   EXPECT_EQ(refused.code, 1) << refused.out;
   EXPECT_THAT(refused.err, AllOf(HasSubstr("expected cuBLASLt 12 or 13, but libcublasLt.so.12"),
                                  HasSubstr("--gpu-libraries")));
-  const Ended without = weft("", wanted + "found");
-  EXPECT_EQ(without.code, 0) << without.err;
-  EXPECT_EQ(without.out, by_kernel.out);
-  EXPECT_THAT(Fails(2, run + " --gpu-libraries cublaslt"),
-              HasSubstr("--gpu-libraries cublaslt: expected a GPU among the devices"));
+  for (const char* choice : {"cudnn", "all"}) {
+    const Ended other = weft("FAKE_CUBLASLT=1 ", wanted + choice);
+    EXPECT_EQ(other.code, 1) << other.out;
+    EXPECT_THAT(other.err, HasSubstr("expected cuDNN 8 or 9, but libcudnn.so.9"));
+  }
+  for (const char* choice : {"cublaslt", "cudnn", "all"}) {
+    EXPECT_THAT(
+        Fails(2, run + " --gpu-libraries " + choice),
+        HasSubstr(std::string("--gpu-libraries ") + choice + ": expected a GPU among the devices"));
+  }
   EXPECT_THAT(Fails(2, run + " --gpu-libraries cublas"), HasSubstr("cublaslt"));
 }
 
+// Whatever this machine has, here is a driver that is none.
 TEST_F(CliGpu, TheCheckOnAGpuSaysWhereThereIsNone) {
   WriteFile(Path("libcuda.so.1"), "");
   const Ended check = Run("LD_LIBRARY_PATH=" + folder_.string() + " tools/gpu_check.sh");

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -35,27 +36,34 @@ absl::Status NamingFile(const absl::Status& status, const std::string& path) {
   return Reworded(status, absl::StrCat(path, ": ", status.message()));
 }
 
-absl::StatusOr<std::shared_ptr<Device>> MakeDeviceWithFound(std::string_view name, int threads) {
-  return MakeDevice(name, threads, GpuLibraries::kFound);
+template <GpuLibraries libraries>
+absl::StatusOr<std::shared_ptr<Device>> MakeDeviceWith(std::string_view name, int threads) {
+  return MakeDevice(name, threads, libraries);
 }
-absl::StatusOr<std::shared_ptr<Device>> MakeDeviceWithCublasLt(std::string_view name, int threads) {
-  return MakeDevice(name, threads, GpuLibraries::kCublasLt);
+
+// By the option's values.
+const std::map<std::string, DeviceMaker>& MakersWithLibraries() {
+  static const auto& makers =
+      *new std::map<std::string, DeviceMaker>{{"off", MakeDeviceWith<GpuLibraries::kNone>},
+                                              {"found", MakeDeviceWith<GpuLibraries::kFound>},
+                                              {"cublaslt", MakeDeviceWith<GpuLibraries::kCublasLt>},
+                                              {"cudnn", MakeDeviceWith<GpuLibraries::kCudnn>},
+                                              {"all", MakeDeviceWith<GpuLibraries::kAll>}};
+  return makers;
 }
 
 // Sessions on the devices that --device names, whose GPUs use what --gpu-libraries says. Errors:
 // those of SessionOptionsOf, and kUsage.
 absl::StatusOr<SessionOptions> OptionsOfSession(const OpenOptions& open, DeviceNames* named) {
-  const bool required = open.gpu_libraries == "cublaslt";
+  const bool required = open.gpu_libraries != "off" && open.gpu_libraries != "found";
   if (required && !absl::StrContains(open.device, "cuda")) {
-    return UsageError(
-        absl::StrCat("--gpu-libraries cublaslt: expected a GPU among the devices, such as "
-                     "--device cuda:0, got '",
-                     open.device, "'"));
+    return UsageError(absl::StrCat("--gpu-libraries ", open.gpu_libraries,
+                                   ": expected a GPU among the devices, such as "
+                                   "--device cuda:0, got '",
+                                   open.device, "'"));
   }
-  const DeviceMaker make = required                        ? MakeDeviceWithCublasLt
-                           : open.gpu_libraries == "found" ? MakeDeviceWithFound
-                                                           : DeviceMaker{MakeDevice};
-  return SessionOptionsOf(open.device, open.threads, make, named);
+  return SessionOptionsOf(open.device, open.threads, MakersWithLibraries().at(open.gpu_libraries),
+                          named);
 }
 
 // What the devices of the graph's nodes are compiled for. --device gives what `named` has.
@@ -161,13 +169,15 @@ void AddDevice(CLI::App* app, std::string& device) {
 }
 
 void AddGpuLibraries(CLI::App* app, std::string& libraries) {
+  std::vector<std::string> names;
+  for (const auto& [name, maker] : MakersWithLibraries()) names.push_back(name);
   app->add_option(
          "--gpu-libraries", libraries,
          "What GPUs may use where it is measured to be faster than kernels, so that results "
-         "differ by rounding, perhaps from run to run: off (if not given), cublaslt, or "
-         "found, those that there are")
+         "differ by rounding, perhaps from run to run: off (if not given); cublaslt, for matrix "
+         "products; cudnn, for convolutions; all, which is both; or found, those that there are")
       ->type_name("NAME")
-      ->check(OneOf({"off", "found", "cublaslt"}));
+      ->check(OneOf(std::move(names)));
 }
 
 std::string FileName(const std::string& path) {

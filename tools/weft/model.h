@@ -34,7 +34,7 @@ absl::StatusOr<MatmulPrecision> MatmulPrecisionOf(const std::string& precision);
 // that nodes of the graph are placed on: "cpu,cuda:0=emulator:sm_80"; for others, those of the
 // names that the graph has.
 void AddDevice(CLI::App* app, std::string& device);
-// Libraries of GPUs: off, found or cublaslt (GpuLibraries of runtime/devices.h).
+// Libraries of GPUs: off, found, cublaslt, cudnn or all (GpuLibraries of runtime/devices.h).
 void AddGpuLibraries(CLI::App* app, std::string& libraries);
 
 // The last part of a path: what a file is called while it is worked on.
