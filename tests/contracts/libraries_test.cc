@@ -62,7 +62,8 @@ class LibrariesTest : public testing::Test {
     cuda::InstallFakeDriver(cuda::kFakeDriver);
     cuda::InstallFakeCublasLt();
     cuda::InstallFakeCudnn();
-    cuda::ConfigureFakeDriver({.sm = sm});
+    // What takes long is measured once.
+    cuda::ConfigureFakeDriver({.sm = sm, .kernel_microseconds = 60000});
     cuda::ConfigureFakeCublasLt();
     cuda::ConfigureFakeCudnn();
     return MakeCudaDevice({.driver_library = cuda::kFakeDriver,
