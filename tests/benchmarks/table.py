@@ -72,25 +72,26 @@ peaks = []
 digits_compile, jax_compile = [], []
 for round_number in range(args.rounds):
     print(f"round {round_number + 1} of {args.rounds}", file=sys.stderr)
+    # Row by row, the engines one right after the other: a machine whose speed drifts is as fast for one as for another.
     for row in ROWS:
         measured = weft(row)
         if measured:
-            results["weft"].setdefault(row, []).append(measured["median_ms"])
             peaks.append((measured["peak_gflops"], measured["peak_gbs"]))
+        results["weft"].setdefault(row, []).append(measured and measured["median_ms"])
+        for engine in ("ort", "jax", "torch"):
+            measured = peer(engine, 1, "--seconds", str(SECONDS), "--only", row).get(row) if os.path.exists(args.python) else None
+            results[engine].setdefault(row, []).append(measured and measured["ms"])
     # Both from cold, with all cores. Weft's is a whole process, which reads the graph file and writes a package; of JAX, which is imported and has
     # its arrays already, it is the first call.
     digits_compile.append(wall_ms([WEFT, "compile", f"{args.folder}/digits.weft", "--signature", "train_step", "--target", "cpu:native",
                                    "-o", f"{args.folder}/train_step.weftpkg"]))
     if os.path.exists(args.python):
         jax_compile += [measured["first_ms"] for measured in peer("jax", os.cpu_count(), "--seconds", "0", "--only", "train_digits").values()]
-        for engine in ("ort", "jax", "torch"):
-            for row, measured in peer(engine, 1, "--seconds", str(SECONDS)).items():
-                results[engine].setdefault(row, []).append(measured["ms"])
 
 print()
 if peaks:
     print(f"machine, one thread: {median(p[0] for p in peaks):.0f} GFLOP/s f32 multiply-add, {median(p[1] for p in peaks):.1f} GB/s copy")
-print(f"milliseconds, one thread, medians of {args.rounds} rounds\n")
+print(f"milliseconds, one thread, medians of {args.rounds} rounds; speeds: medians of each round's ratio\n")
 print(f"{'':38}{'Weft':>9}{'ORT':>9}{'JAX':>9}{'PyTorch':>9}   {'speed of':>12}  asked")
 verdicts = []
 
@@ -101,8 +102,8 @@ def judge(holds):
 
 
 for row, (words, _, _, against, share) in ROWS.items():
-    times = {engine: median(results[engine].get(row, [])) for engine in results}
-    ratio = times[against] / times["weft"] if times["weft"] and times[against] else None
+    times = {engine: median(results[engine][row]) for engine in results}
+    ratio = median(peer_ms / weft_ms for weft_ms, peer_ms in zip(results["weft"][row], results[against][row]) if weft_ms and peer_ms)
     verdict = "" if ratio is None else judge(ratio >= share)
     text = "-" if ratio is None else f"{ratio:.2f} x {against}"
     print(f"{words:38}{show(times['weft']):>9}{show(times['ort']):>9}{show(times['jax']):>9}{show(times['torch']):>9}   {text:>12}  {share} {verdict}")
