@@ -94,9 +94,9 @@ class DeviceQueue {
   // Waits until all is done. Error: whatever failed since the last Finish; then work that was
   // started may still be under way, and comes before whatever is given next.
   virtual absl::Status Finish() = 0;
-  // Before the first run of a call, whose memory is not touched: lets its launches be done in the
-  // fastest of the ways that the device has, and waits for what that measures. Error: the device
-  // broke down.
+  // Before the first run of a call, whose memory is not touched, once for each of the plan's
+  // devices that this queue serves: lets its launches be done in the fastest of the ways that the
+  // device has, and waits for what that measures. Error: the device broke down.
   virtual absl::Status Tune(const TuningRequest&) { return absl::OkStatus(); }
   // After Finish, where that of this queue or of another one of the run failed: whether what the
   // run gave it after its commit may have been started.

@@ -63,15 +63,16 @@ Queue::~Queue() {
     if (in_flight_) Abandon();
     context_->ReleaseLater(
         [resources = resources_](const DriverApi& api) { resources->Release(api); });
-    calls_ = nullptr;
+    calls_.clear();
   }
   // Plans do not outlive their queues.
   context_->ForgetUnderWay(this);
 }
 
 int64_t Queue::held_bytes() const {
-  return static_cast<int64_t>(kSmallBytes) + resources_->graphs.bytes() +
-         (calls_ == nullptr ? 0 : calls_->held_bytes());
+  int64_t bytes = static_cast<int64_t>(kSmallBytes) + resources_->graphs.bytes();
+  for (const auto& calls : calls_) bytes += calls->held_bytes();
+  return bytes;
 }
 
 absl::Status Queue::Tune(const TuningRequest& request) {
@@ -80,7 +81,7 @@ absl::Status Queue::Tune(const TuningRequest& request) {
   const Context::Current current(*context_);
   if (!current.ok()) return current.status();
   absl::StatusOr<std::unique_ptr<LibraryCalls>> calls = tuner_->Tune(request, stream());
-  if (calls.ok()) calls_ = *std::move(calls);
+  if (calls.ok() && *calls != nullptr) calls_.push_back(*std::move(calls));
   return calls.status();
 }
 
@@ -274,7 +275,9 @@ absl::Status Queue::Flush() {
   SetUnderWay(all);
   given_ += work_.size();
   const Issued issued = resources_->graphs.Start(context_->api(), work_, stream());
-  if (committed_ && issued.size > committed_at_) may_have_written_ = true;
+  // Of what a library refuses, a part may have been started.
+  const int64_t started = issued.size + (issued.library_error == nullptr ? 0 : 1);
+  if (committed_ && started > committed_at_) may_have_written_ = true;
   committed_at_ = 0;
   work_.Clear();
   if (issued.result == CUDA_SUCCESS) return absl::OkStatus();
@@ -284,6 +287,11 @@ absl::Status Queue::Flush() {
   SetUnderWay(all);
   const std::string refused = issued.refused.Describe();
   if (issued.library_error != nullptr) {
+    // It also refuses where what was given before has failed: that is to blame, and remembered.
+    const CUresult before_it = context_->api().cuStreamQuery(stream());
+    if (before_it != CUDA_ERROR_NOT_READY && before_it != CUDA_SUCCESS) {
+      return context_->StatusOf(before_it, "launching " + refused, /*waiting=*/true);
+    }
     return absl::InternalError(absl::StrCat(context_->name(), ": launching ", refused,
                                             " by a library: ", issued.library_error));
   }
@@ -429,7 +437,10 @@ absl::Status Queue::Record(const WeftLaunch& launch) {
   const auto* kernel = reinterpret_cast<const Kernel*>(launch.kernel);
   absl::Status status =
       CheckGpuLaunch(launch, kernel->maps, kernel->num_parameters, kernel->max_scratch_bytes);
-  const LibraryCall* call = calls_ == nullptr ? nullptr : calls_->Find(launch.step);
+  const LibraryCall* call = nullptr;
+  for (const auto& calls : calls_) {
+    if (call == nullptr) call = calls->Find(launch.step);
+  }
   if (status.ok() && call == nullptr) status = EncodeMaps(*context_, *kernel, launch, &maps_);
   if (status.ok()) status = MoveLargeResults();
   if (!status.ok()) return status;

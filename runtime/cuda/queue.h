@@ -139,7 +139,7 @@ class Queue final : public DeviceQueue {
   const std::shared_ptr<Context> context_;
   const std::shared_ptr<Tuner> tuner_;
   const std::shared_ptr<Resources> resources_;
-  std::unique_ptr<LibraryCalls> calls_;  // as tuned; null before
+  std::vector<std::unique_ptr<LibraryCalls>> calls_;  // of each of the plan's devices that is tuned
 
   // Of the run.
   Work work_;

@@ -401,5 +401,41 @@ TEST_F(LibrariesTest, OpenImagesAreAskedForWhenTheyAreKnown) {
   }
 }
 
+// Each of two devices of a plan that are one GPU has its own.
+TEST_F(LibrariesTest, NodesOnTheSameGpuByAnotherName) {
+  Graph graph("products");
+  Tensor a = graph.Input("a", DataType::kF32, {5, 8}), b = graph.Input("b", DataType::kF32, {8, 6}),
+         c = graph.Input("c", DataType::kF32, {6, 3});
+  Tensor there = MatMul(a, b);
+  Tensor here;
+  {
+    auto scope = graph.WithDevice("cuda:0");
+    here = MatMul(there, c);
+  }
+  graph.AddSignature("f", {{"y", here}});
+  const NamedTensors feeds = {{"a", Numbers(DataType::kF32, {5, 8})},
+                              {"b", Numbers(DataType::kF32, {8, 6})},
+                              {"c", Numbers(DataType::kF32, {6, 3})}};
+  CompileOptions options;
+  options.targets = {"cuda:sm_80"};
+  const std::string package = CompilePackage(graph, options).value();
+  const auto open = [&](std::shared_ptr<Device> device) {
+    return Session::FromPackage(package,
+                                {.threads = 1,
+                                 .device = device,
+                                 .find_device = [device](const std::string&) { return device; }})
+        .value();
+  };
+  const auto expected = open(MakeDevice("emulator:sm_80", 1).value())->Run("f", feeds);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  const auto session = open(device_);
+  ASSERT_TRUE(session->Run("f", feeds).ok());
+  const int64_t calls = cuda::CountInFakeCublasLt().calls;
+  const auto got = session->Run("f", feeds);
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_EQ(got->at("y").ToString(20), expected->at("y").ToString(20));
+  if (RealDevice() == nullptr) EXPECT_EQ(cuda::CountInFakeCublasLt().calls - calls, 2);
+}
+
 }  // namespace
 }  // namespace weft
