@@ -284,16 +284,17 @@ absl::Status PreparedCall::SetPeak() {
                    " bytes with these shapes, and the limit (max_memory_bytes) is ", limit)));
 }
 
-absl::Status PreparedCall::Allocate() {
+absl::Status PreparedCall::Allocate(const RunLimits& limits) {
   if (!counted_) {
-    const int64_t others = state_->memory.Take(peak_bytes_, &counted_);
+    const int64_t others = state_->memory.Take(peak_bytes_, limits, &counted_);
     if (!counted_) {
+      if (absl::Status status = limits.Check("waiting for memory"); !status.ok()) return status;
       return NoMemory(absl::ResourceExhaustedError(absl::StrCat(
           "needs ", peak_bytes_, " bytes with these shapes, other calls of the session hold ",
           others, ", and the limit (max_memory_bytes) is ", state_->memory.limit())));
     }
   }
-  absl::Status status = AllocateMemory();
+  absl::Status status = AllocateMemory(limits);
   if (status.ok()) return status;
   // Nothing is held until the next attempt.
   for (Place& place : places_) place = {place.device, {}, nullptr, nullptr};
@@ -305,7 +306,7 @@ absl::Status PreparedCall::Allocate() {
   return status;
 }
 
-absl::Status PreparedCall::AllocateMemory() {
+absl::Status PreparedCall::AllocateMemory(const RunLimits& limits) {
   const auto peak = [&](const absl::Status& status) {
     return NoMemory(absl::Status(
         status.code(), absl::StrCat("needs ", peak_bytes_, " bytes: ", status.message())));
@@ -357,8 +358,8 @@ absl::Status PreparedCall::AllocateMemory() {
     if (absl::Status status = allocate(output, "output"); !status.ok()) return status;
   }
   for (uint32_t i = 0; i < places_.size(); ++i) {
-    absl::Status status =
-        places_[i].queue->Tune({*plan_->tables, instance_, i, state_->memory, *plan_->ways});
+    absl::Status status = places_[i].queue->Tune(
+        {*plan_->tables, instance_, i, state_->memory, *plan_->ways, limits});
     if (!status.ok()) return status;
   }
   return absl::OkStatus();

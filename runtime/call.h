@@ -46,8 +46,8 @@ class PreparedCall final : public Call {
       std::shared_ptr<SessionState> state, std::shared_ptr<const Package> package,
       const LoadedPlan& plan, const Shapes& shapes);
   // To be called once, before anything else. After ResourceExhausted it may be called again, when
-  // other calls are gone.
-  absl::Status Allocate();
+  // other calls are gone. Cancelled or DeadlineExceeded where the limits ended a wait.
+  absl::Status Allocate(const RunLimits& limits);
   ~PreparedCall() override;
 
   int num_inputs() const override { return static_cast<int>(inputs_.size()); }
@@ -108,7 +108,7 @@ class PreparedCall final : public Call {
   PreparedCall() = default;
   absl::Status Instantiate(const Shapes& shapes);
   absl::Status SetPeak();
-  absl::Status AllocateMemory();
+  absl::Status AllocateMemory(const RunLimits& limits);
   absl::Status BindVariables();
   // Everything that Run does while it holds the lock on the variables.
   absl::Status RunLocked(const RunLimits& limits);

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "runtime/session.h"
+#include "runtime/run_options.h"
 
 namespace weft {
 

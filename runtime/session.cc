@@ -153,7 +153,8 @@ class SessionImpl final : public Session {
   // Calls that wait for their next use make room where memory is short.
   absl::StatusOr<std::unique_ptr<PreparedCall>> CreateCall(std::shared_ptr<const Package> package,
                                                            const LoadedPlan& plan,
-                                                           const Shapes& shapes);
+                                                           const Shapes& shapes,
+                                                           const RunLimits& limits);
   // The plan of `package` for a signature that takes these shapes.
   static absl::StatusOr<const LoadedPlan*> PickPlan(const Package& package,
                                                     const std::string& signature,
@@ -249,16 +250,17 @@ absl::StatusOr<std::unique_ptr<PreparedCall>> SessionImpl::PrepareCall(const std
   }
   absl::StatusOr<const LoadedPlan*> plan = PickPlan(*package, signature, shapes);
   if (!plan.ok()) return plan.status();
-  return CreateCall(std::move(package), **plan, shapes);
+  return CreateCall(std::move(package), **plan, shapes, limits);
 }
 
 absl::StatusOr<std::unique_ptr<PreparedCall>> SessionImpl::CreateCall(
-    std::shared_ptr<const Package> package, const LoadedPlan& plan, const Shapes& shapes) {
+    std::shared_ptr<const Package> package, const LoadedPlan& plan, const Shapes& shapes,
+    const RunLimits& limits) {
   absl::StatusOr<std::unique_ptr<PreparedCall>> call =
       PreparedCall::Create(state_, std::move(package), plan, shapes);
   if (!call.ok()) return call.status();
   for (;;) {
-    absl::Status status = (*call)->Allocate();
+    absl::Status status = (*call)->Allocate(limits);
     if (status.ok()) return call;
     if (!absl::IsResourceExhausted(status) || !calls_.DropOldest()) return status;
   }
@@ -370,7 +372,7 @@ absl::StatusOr<std::vector<HostTensor>> SessionImpl::Run(const NamedTensors& fee
   }
   CallCache::Node node = TakeCall(key);
   if (node.empty()) {
-    absl::StatusOr<std::unique_ptr<PreparedCall>> call = CreateCall(*package, plan, shapes);
+    absl::StatusOr<std::unique_ptr<PreparedCall>> call = CreateCall(*package, plan, shapes, limits);
     if (!call.ok()) return call.status();
     node.push_back({key, *std::move(call)});
   }

@@ -3,7 +3,6 @@
 #ifndef WEFT_RUNTIME_SESSION_H_
 #define WEFT_RUNTIME_SESSION_H_
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -14,8 +13,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "proto/host_tensor.h"
+#include "runtime/run_options.h"
 
 namespace weft {
 
@@ -48,17 +47,6 @@ struct SessionOptions {
   // it gives null and no error.
   std::function<absl::StatusOr<std::shared_ptr<Device>>(const std::string& name)> find_device =
       nullptr;
-};
-
-struct RunOptions {
-  // The run fails with DeadlineExceeded where it is not done by then, by the time that is left when
-  // it begins: setting the clock meanwhile changes nothing. It ends wherever it is: while it waits
-  // for a plan that is being compiled (which goes on, for later runs) or for other runs, between
-  // steps, and between tiles of a launch. Variables change all together or not at all: once a run
-  // writes them, it is completed.
-  absl::Time deadline = absl::InfiniteFuture();
-  // Where set to true by another thread, the run fails with Cancelled, at the same points.
-  const std::atomic<bool>* cancel = nullptr;
 };
 
 using NamedTensors = std::map<std::string, HostTensor>;

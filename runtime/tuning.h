@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "runtime/core/executor.h"
+#include "runtime/limits.h"
 #include "runtime/memory_budget.h"
 #include "runtime/plan_tables.h"
 
@@ -41,6 +42,8 @@ struct TuningRequest {
   // Of all calls of the session. Whoever takes from it gives that back before the session ends.
   MemoryBudget& memory;
   StepWays& ways;
+  // Of the run that the call is made for; they end what is waited for.
+  const RunLimits& limits;
 };
 
 }  // namespace weft

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "proto/plan.pb.h"
 #include "runtime/contraction.h"
 #include "runtime/cuda/cudnn.h"
@@ -378,6 +380,46 @@ TEST_F(LibrariesTest, WhatIsNotFasterByATwentiethIsLeft) {
   EXPECT_EQ(*Run(9), Product(9));
 }
 
+// However long the library takes to load its code when it is first called.
+TEST_F(LibrariesTest, LoadingIsNotMeasured) {
+  for (const double load : {1000., 60000.}) {
+    cuda::ConfigureFakeCublasLt({.algorithms = {{.microseconds = 2}}, .load_microseconds = load});
+    OpenOn(DeviceWith({.cublaslt = {cuda::kFakeCublasLt}}).value(), {});
+    EXPECT_EQ(*Run(5), Product(5));
+    EXPECT_EQ(Way(), "by cuBLASLt (algorithm 1): 2.0 us, kernel 10.0 us");
+  }
+}
+
+// What takes long is not repeated, and what is short is, in graphs as in runs.
+TEST_F(LibrariesTest, MeasuringTakesItsTime) {
+  Open({{.microseconds = 2}});
+  ASSERT_TRUE(Run(5).ok());
+  EXPECT_GT(cuda::CountInFakeDriver().graph_launches, 0);
+  EXPECT_GT(cuda::CountInFakeDriver().kernels, 100);
+  cuda::ConfigureFakeDriver({.kernel_microseconds = 60000});
+  Open({{.microseconds = 2}});
+  ASSERT_TRUE(Run(5).ok());
+  EXPECT_EQ(Way(), "by cuBLASLt (algorithm 1): 2.0 us, kernel 60000.0 us");
+  EXPECT_EQ(cuda::CountInFakeDriver().graph_launches, 0);
+  EXPECT_EQ(cuda::CountInFakeDriver().kernels, 2);
+}
+
+// Measuring is part of the run that it is done for.
+TEST_F(LibrariesTest, TheDeadlineEndsMeasuring) {
+  Open({{.microseconds = 2}});
+  cuda::ConfigureFakeDriver({.busy = true});
+  const NamedTensors feeds = {{"x", Numbers({5, kDepth}, 0)}};
+  const auto late =
+      session_->Run("f", feeds, {.deadline = absl::Now() + absl::Milliseconds(20)}).status();
+  EXPECT_EQ(late.code(), absl::StatusCode::kDeadlineExceeded) << late;
+  std::atomic<bool> cancel = true;
+  EXPECT_EQ(session_->Run("f", feeds, {.cancel = &cancel}).status().code(),
+            absl::StatusCode::kCancelled);
+  cuda::ConfigureFakeDriver();
+  EXPECT_EQ(*Run(5), Product(5));
+  EXPECT_EQ(Way(), "by cuBLASLt (algorithm 1): 2.0 us, kernel 10.0 us");
+}
+
 TEST_F(LibrariesTest, SizesAreMeasuredOnce) {
   Session& session = Open({{.microseconds = 2}});
   for (const int64_t rows : {5, 6, 5, 6, 6}) EXPECT_EQ(*Run(rows), Product(rows));
@@ -422,13 +464,17 @@ TEST_F(LibrariesTest, AWorkspaceCountsInTheBudget) {
   Session& session = Open(algorithms, kMiB * 3 / 2);
   EXPECT_EQ(*Run(5), Product(5));
   EXPECT_THAT(Way(), HasSubstr("by cuBLASLt (algorithm 1): 1.0 us"));
-  // The call is kept, and its workspace with it: another has no room for one of its own.
+  // The call is kept, and its workspace with it, but makes room for another one.
   const auto call = session.Prepare("f", {{5, kDepth}});
   ASSERT_TRUE(call.ok()) << call.status();
   ASSERT_TRUE((*call)->Feed(0, Numbers({5, kDepth}, 1)).ok());
   ASSERT_TRUE((*call)->Run().ok());
-  EXPECT_THAT(Values((*call)->Output(0)), Each(7));
-  EXPECT_THAT(Way(), HasSubstr("by its kernel, for want of 1048576 bytes of workspace"));
+  EXPECT_EQ(Values((*call)->Output(0)), Product(5, 1));
+  // While that is there, no kernel does it instead, whose bits would be others.
+  const auto refused = Run(5);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted) << refused.status();
+  EXPECT_THAT(Message(refused.status()),
+              AllOf(HasSubstr("'f'"), HasSubstr("1048576 bytes"), HasSubstr("workspace")));
   // Of other sizes, those that need one are not even measured.
   EXPECT_EQ(*Run(6), Product(6));
   EXPECT_THAT(Way(), HasSubstr("by cuBLASLt (algorithm 2): 3.0 us"));
@@ -462,6 +508,7 @@ TEST_F(LibrariesTest, MeasuringTouchesNothingOfTheSession) {
 TEST_F(LibrariesTest, ACallThatFailsNamesItsNode) {
   Open({{.microseconds = 1}});
   ASSERT_TRUE(Run(5).ok());
+  const int64_t measured = cuda::CountInFakeDriver().graph_launches;
   // Where it is refused only while a graph is made, there is none.
   cuda::ConfigureFakeCublasLt({.fail_matmul = 1});
   for (int i = 0; i < 4; ++i) {
@@ -469,7 +516,7 @@ TEST_F(LibrariesTest, ACallThatFailsNamesItsNode) {
     ASSERT_TRUE(got.ok()) << got.status();
     EXPECT_EQ(*got, Product(5));
   }
-  EXPECT_EQ(cuda::CountInFakeDriver().graph_launches, 0);
+  EXPECT_EQ(cuda::CountInFakeDriver().graph_launches, measured);
   cuda::ConfigureFakeCublasLt({.algorithms = {{.refuses = 13}}});
   const auto failed = Run(5);
   EXPECT_EQ(failed.status().code(), absl::StatusCode::kInternal);
@@ -478,6 +525,28 @@ TEST_F(LibrariesTest, ACallThatFailsNamesItsNode) {
                     HasSubstr("by a library: CUBLAS_STATUS_EXECUTION_FAILED")));
   cuda::ConfigureFakeCublasLt();
   EXPECT_EQ(*Run(5), Product(5));
+}
+
+// What failed on the GPU before is no fault of the library, which is told of it first.
+TEST_F(LibrariesTest, AFaultBeforeACallIsNotTheLibrarys) {
+  Products products;
+  Step& first = *products.f.mutable_blocks(0)->mutable_steps(0);
+  Step& second = *products.f.mutable_blocks(0)->add_steps();
+  second = first;
+  first.mutable_launch()->clear_product();
+  first.set_label("before");
+  first.set_location("model.cc:11");
+  products.f.set_commit_step(2);
+  Open({{.microseconds = 1}}, 0, products);
+  ASSERT_TRUE(Run(5).ok());
+  cuda::ConfigureFakeDriver({.fail_kernel = 1, .eager = true});
+  cuda::ConfigureFakeCublasLt({.fail_matmul = 1});
+  const auto failed = Run(5);
+  EXPECT_THAT(Message(failed.status()),
+              AllOf(HasSubstr("model.cc:11"), HasSubstr("CUDA_ERROR_ILLEGAL_ADDRESS")));
+  EXPECT_THAT(Message(Run(5).status()), HasSubstr("cannot use the GPU any more"));
+  session_ = nullptr;
+  cuda::ConfigureFakeDriver();
 }
 
 // A fault of the library's own kernels is the context's end, as one of ours.

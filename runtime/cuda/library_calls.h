@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/core/executor.h"
 #include "runtime/cuda/driver_api.h"
@@ -18,8 +20,8 @@ class LibraryCall {
  public:
   virtual ~LibraryCall() = default;
   // Gives it to a stream, whose context is current and which may capture, at the addresses of the
-  // launch's buffers. Null, or else what the library says, which stays: then nothing was given that
-  // writes these.
+  // launch's buffers. Null, or else what the library says, which stays: then a part of it may have
+  // been given.
   virtual const char* Start(CUstream stream, const CUdeviceptr* buffers) const = 0;
 };
 
@@ -39,9 +41,10 @@ class Tuner {
  public:
   virtual ~Tuner() = default;
   // As DeviceQueue::Tune, for a queue that uses the stream, which has no work; the context is
-  // current.
-  virtual absl::StatusOr<std::unique_ptr<LibraryCalls>> Tune(const TuningRequest& request,
-                                                             CUstream stream) = 0;
+  // current. `wait` waits until the stream is done, or says why it did not: then memory that is
+  // released is given back behind what is under way.
+  virtual absl::StatusOr<std::unique_ptr<LibraryCalls>> Tune(
+      const TuningRequest& request, CUstream stream, absl::FunctionRef<absl::Status()> wait) = 0;
 };
 
 }  // namespace weft::cuda

@@ -9,6 +9,7 @@
 #include "runtime/blame.h"
 #include "runtime/cuda/code.h"
 #include "runtime/cuda/encode_maps.h"
+#include "runtime/cuda/graph_cache.h"
 #include "runtime/cuda/work.h"
 #include "runtime/gpu_kernel.h"
 
@@ -19,9 +20,13 @@ using C = LaunchContraction;
 
 // The best of the library's that are measured.
 constexpr int kAlgorithms = 4;
-// Each way is measured so often, in turns; where one turn of all takes so long, that is enough.
+// Each way is measured so often, in turns, and each time so many times in a row that it takes about
+// so long: by itself, what is short would be measured with what it takes to start it, which graphs
+// do not. Where all ways once take so long, that is enough. All in seconds.
 constexpr int kTurns = 5;
-constexpr double kLongTurn = 0.05;  // seconds
+constexpr double kLongEnough = 200e-6;
+constexpr int kMaxRepeats = 64;
+constexpr double kLongTurn = 0.05;
 // What operands are filled with for measuring: as bytes of a float, of any dtype, a number of
 // ordinary size whose products and sums are as well.
 constexpr unsigned char kFill = 0x3c;
@@ -40,29 +45,37 @@ std::string TimeText(double seconds) { return absl::StrFormat("%.1f us", seconds
 // Memory of the GPU that counts in a session's budget.
 class CountedMemory {
  public:
-  // Nothing where the budget, or the GPU, has not so much left.
-  static std::unique_ptr<CountedMemory> Take(std::shared_ptr<Context> context, MemoryBudget& budget,
-                                             int64_t bytes) {
+  enum class For { kCalls, kMeasuring };
+
+  // Null where the budget, or the GPU, has not so much left.
+  static std::unique_ptr<CountedMemory> Take(std::shared_ptr<Context> context,
+                                             const TuningRequest& request, int64_t bytes, For use) {
     bool taken = false;
-    (void)budget.Take(bytes, &taken);
-    if (!taken) return nullptr;
-    CUdeviceptr address = 0;
-    context->Release();
-    if (context->api().cuMemAlloc_v2(&address, static_cast<size_t>(bytes)) != CUDA_SUCCESS) {
-      budget.GiveBack(bytes);
-      return nullptr;
+    if (use == For::kMeasuring) {
+      taken = request.memory.Borrow(bytes);
+    } else {
+      (void)request.memory.Take(bytes, request.limits, &taken);
     }
-    return std::unique_ptr<CountedMemory>(
-        new CountedMemory(std::move(context), budget, address, bytes));
+    if (!taken) return nullptr;
+    std::unique_ptr<CountedMemory> memory(
+        new CountedMemory(std::move(context), request.memory, bytes, use));
+    memory->context_->Release();
+    const CUresult made =
+        memory->context_->api().cuMemAlloc_v2(&memory->address_, static_cast<size_t>(bytes));
+    return made == CUDA_SUCCESS ? std::move(memory) : nullptr;
   }
   ~CountedMemory() {
     const Context::Current current(*context_);
     // A run that was given up may be at work in it.
-    if (current.ok()) {
+    if (current.ok() && address_ != 0) {
       context_->ReleaseLater(
           [address = address_](const DriverApi& api) { (void)api.cuMemFree_v2(address); });
     }
-    budget_.GiveBack(bytes_);
+    if (use_ == For::kMeasuring) {
+      budget_.Return(bytes_);
+    } else {
+      budget_.GiveBack(bytes_);
+    }
   }
   CountedMemory(const CountedMemory&) = delete;
   CountedMemory& operator=(const CountedMemory&) = delete;
@@ -71,14 +84,14 @@ class CountedMemory {
   int64_t bytes() const { return bytes_; }
 
  private:
-  CountedMemory(std::shared_ptr<Context> context, MemoryBudget& budget, CUdeviceptr address,
-                int64_t bytes)
-      : context_(std::move(context)), budget_(budget), address_(address), bytes_(bytes) {}
+  CountedMemory(std::shared_ptr<Context> context, MemoryBudget& budget, int64_t bytes, For use)
+      : context_(std::move(context)), budget_(budget), bytes_(bytes), use_(use) {}
 
   const std::shared_ptr<Context> context_;
   MemoryBudget& budget_;
-  const CUdeviceptr address_;
   const int64_t bytes_;
+  const For use_;
+  CUdeviceptr address_ = 0;
 };
 
 // What the address of a launch's buffer is a multiple of.
@@ -132,13 +145,19 @@ class LibraryTuner::Calls final : public LibraryCalls {
 class LibraryTuner::Measurement {
  public:
   // `buffers` are of the launch's sizes, and nobody else's.
-  Measurement(Context& context, CUstream stream, const Launch& launch,
-              const std::vector<CUdeviceptr>& buffers)
-      : context_(context), stream_(stream), launch_(launch), buffers_(buffers) {
+  Measurement(Context& context, CUstream stream, absl::FunctionRef<absl::Status()> wait,
+              const Launch& launch, const std::vector<CUdeviceptr>& buffers)
+      : context_(context), stream_(stream), wait_(wait), launch_(launch) {
+    for (const CUdeviceptr buffer : buffers) {
+      addresses_.push_back(reinterpret_cast<void*>(static_cast<uintptr_t>(buffer)));
+    }
     context_.SetUnderWay(this, {1, launch.launch.step, launch.launch.step});
   }
   ~Measurement() {
-    for (const CUevent event : events_) (void)context_.api().cuEventDestroy_v2(event);
+    graphs_.Clear(context_.api());
+    for (const CUevent event : {begin_, end_}) {
+      if (event != nullptr) (void)context_.api().cuEventDestroy_v2(event);
+    }
     context_.ForgetUnderWay(this);
   }
   Measurement(const Measurement&) = delete;
@@ -147,101 +166,119 @@ class LibraryTuner::Measurement {
   // Seconds of the kernel, and of each call; infinite of one that the library refuses.
   absl::Status Run(const std::vector<std::unique_ptr<LibraryCall>>& calls, double* of_kernel,
                    std::vector<double>* of_calls) {
-    calls_ = &calls;
-    best_.assign(calls.size() + 1, std::numeric_limits<double>::infinity());
-    refused_.assign(calls.size() + 1, false);
-    if (absl::Status status = RecordKernel(); !status.ok()) return status;
-    if (absl::Status status = MakeEvents(); !status.ok()) return status;
-    // The first turn loads what the library has for it.
-    double turn = 0;
-    absl::Status status = Turn(&turn);
-    if (turn < kLongTurn) best_.assign(best_.size(), std::numeric_limits<double>::infinity());
-    for (int i = 1; status.ok() && i < kTurns && turn < kLongTurn; ++i) {
-      double again = 0;
-      status = Turn(&again);
+    absl::Status status = Prepare(calls);
+    // The first time loads what is needed for it, on whatever side.
+    for (Way& way : ways_) {
+      if (status.ok()) status = Start(way);
     }
-    *of_kernel = best_[0];
-    of_calls->assign(best_.begin() + 1, best_.end());
+    if (status.ok()) status = wait_();
+    double turn = 0;
+    for (Way& way : ways_) {
+      if (status.ok()) status = Time(way, &turn);
+    }
+    if (turn < kLongTurn) {
+      if (status.ok()) status = Repeat();
+      for (int i = 0; i < kTurns; ++i) {
+        for (Way& way : ways_) {
+          if (status.ok()) status = Time(way, &turn);
+        }
+      }
+    }
+    *of_kernel = ways_[0].seconds;
+    for (size_t i = 1; i < ways_.size(); ++i) of_calls->push_back(ways_[i].seconds);
     return status;
   }
 
  private:
-  absl::Status RecordKernel() {
-    std::vector<void*> addresses;
-    for (const CUdeviceptr buffer : buffers_) {
-      addresses.push_back(reinterpret_cast<void*>(static_cast<uintptr_t>(buffer)));
+  struct Way {
+    const LibraryCall* call = nullptr;  // null: the kernel
+    Work work;
+    int repeats = 0;  // in `work`
+    bool refused = false;
+    double seconds = std::numeric_limits<double>::infinity();  // the least, of once
+  };
+
+  absl::Status Prepare(const std::vector<std::unique_ptr<LibraryCall>>& calls) {
+    ways_.resize(calls.size() + 1);
+    for (size_t i = 0; i < calls.size(); ++i) ways_[i + 1].call = calls[i].get();
+    launch_at_ = launch_.launch;
+    launch_at_.buffers = addresses_.data();
+    const auto* kernel = reinterpret_cast<const Kernel*>(launch_at_.kernel);
+    absl::Status status = EncodeMaps(context_, *kernel, launch_at_, &maps_);
+    for (CUevent* event : {&begin_, &end_}) {
+      if (!status.ok()) continue;
+      status = context_.StatusOf(context_.api().cuEventCreate(event, CU_EVENT_DEFAULT),
+                                 "making an event");
     }
-    WeftLaunch launch = launch_.launch;
-    launch.buffers = addresses.data();
-    const auto* kernel = reinterpret_cast<const Kernel*>(launch.kernel);
-    std::vector<CUtensorMap> maps;
-    absl::Status status = EncodeMaps(context_, *kernel, launch, &maps);
-    if (status.ok()) kernel_.Launch(*kernel, launch, maps);
+    for (Way& way : ways_) Add(way);
     return status;
   }
 
-  absl::Status MakeEvents() {
-    for (size_t i = 0; i <= best_.size(); ++i) {
-      CUevent event = nullptr;
-      absl::Status status = context_.StatusOf(
-          context_.api().cuEventCreate(&event, CU_EVENT_DEFAULT), "making an event");
-      if (!status.ok()) return status;
-      events_.push_back(event);
+  // Once more.
+  void Add(Way& way) {
+    if (way.call != nullptr) {
+      way.work.Call(*way.call, launch_at_);
+    } else {
+      way.work.Launch(*reinterpret_cast<const Kernel*>(launch_at_.kernel), launch_at_, maps_);
     }
-    return absl::OkStatus();
+    ++way.repeats;
   }
 
-  absl::Status Record(size_t event) {
-    return context_.StatusOf(context_.api().cuEventRecord(events_[event], stream_),
-                             "recording an event");
+  // Each way as often as makes it long, and so that from now on a graph of it is started.
+  absl::Status Repeat() {
+    for (Way& way : ways_) {
+      if (way.refused) continue;
+      const double enough = kLongEnough / std::max(way.seconds, 1e-9);
+      const int repeats = enough < kMaxRepeats ? static_cast<int>(enough) + 1 : kMaxRepeats;
+      while (way.repeats < repeats) Add(way);
+      way.seconds = std::numeric_limits<double>::infinity();
+      // One by one; then the graph is made.
+      for (int i = 0; i < 2; ++i) {
+        if (absl::Status status = Start(way); !status.ok()) return status;
+      }
+    }
+    return wait_();
   }
 
-  // Each way once.
-  absl::Status Turn(double* seconds) {
-    absl::Status status = Record(0);
-    for (size_t way = 0; status.ok() && way < best_.size(); ++way) {
-      status = Start(way);
-      if (status.ok()) status = Record(way + 1);
-    }
-    // Also after an error: what was started uses the memory.
-    const CUresult done = context_.api().cuStreamSynchronize(stream_);
-    if (status.ok()) {
-      status = context_.StatusOf(done, "measuring " + PlaceOfStep(*launch_.launch.step),
-                                 /*waiting=*/true);
-    }
-    for (size_t way = 0; status.ok() && way < best_.size(); ++way) {
-      float milliseconds = 0;
-      status = context_.StatusOf(
-          context_.api().cuEventElapsedTime(&milliseconds, events_[way], events_[way + 1]),
-          "reading the time of an event");
-      *seconds += milliseconds * 1e-3;
-      if (!refused_[way]) best_[way] = std::min(best_[way], milliseconds * 1e-3);
-    }
+  absl::Status Start(Way& way) {
+    if (way.refused) return absl::OkStatus();
+    const Issued issued = graphs_.Start(context_.api(), way.work, stream_);
+    way.refused = issued.library_error != nullptr;
+    if (way.refused) way.seconds = std::numeric_limits<double>::infinity();
+    return way.refused
+               ? absl::OkStatus()
+               : context_.StatusOf(issued.result, "launching " + PlaceOfStep(*launch_at_.step));
+  }
+
+  // Adds what it took to `turn`.
+  absl::Status Time(Way& way, double* turn) {
+    const DriverApi& api = context_.api();
+    const auto record = [&](CUevent event) {
+      return context_.StatusOf(api.cuEventRecord(event, stream_), "recording an event");
+    };
+    absl::Status status = record(begin_);
+    if (status.ok()) status = Start(way);
+    if (status.ok()) status = record(end_);
+    if (status.ok()) status = wait_();
+    if (!status.ok() || way.refused) return status;
+    float milliseconds = 0;
+    status = context_.StatusOf(api.cuEventElapsedTime(&milliseconds, begin_, end_),
+                               "reading the time of an event");
+    *turn += milliseconds * 1e-3;
+    way.seconds = std::min(way.seconds, milliseconds * 1e-3 / way.repeats);
     return status;
-  }
-
-  absl::Status Start(size_t way) {
-    if (way == 0) {
-      return context_.StatusOf(kernel_.Issue(context_.api(), stream_).result,
-                               "launching " + PlaceOfStep(*launch_.launch.step));
-    }
-    if (refused_[way]) return absl::OkStatus();
-    const bool started = (*calls_)[way - 1]->Start(stream_, buffers_.data()) == nullptr;
-    refused_[way] = !started;
-    if (!started) best_[way] = std::numeric_limits<double>::infinity();
-    return absl::OkStatus();
   }
 
   Context& context_;
   const CUstream stream_;
+  const absl::FunctionRef<absl::Status()> wait_;
   const Launch& launch_;
-  const std::vector<CUdeviceptr>& buffers_;
-  const std::vector<std::unique_ptr<LibraryCall>>* calls_ = nullptr;
-  Work kernel_;
-  std::vector<CUevent> events_;
-  // The kernel, and then the calls.
-  std::vector<double> best_;
-  std::vector<bool> refused_;
+  std::vector<void*> addresses_;
+  WeftLaunch launch_at_ = {};  // those
+  std::vector<CUtensorMap> maps_;
+  CUevent begin_ = nullptr, end_ = nullptr;
+  GraphCache graphs_;
+  std::vector<Way> ways_;  // the kernel first
 };
 
 const Library* LibraryTuner::LibraryFor(C::Kind kind) const {
@@ -337,9 +374,9 @@ LibraryTuner::Key LibraryTuner::KeyOf(const Launch& launch) {
 }
 
 absl::StatusOr<LibraryTuner::Choice> LibraryTuner::Measure(const Launch& launch,
-                                                           MemoryBudget& memory, CUstream stream,
-                                                           bool* lasts) {
-  *lasts = true;
+                                                           const TuningRequest& request,
+                                                           CUstream stream,
+                                                           absl::FunctionRef<absl::Status()> wait) {
   const Library& library = *launch.library;
   const char* lacks = library.Lacks(launch.at);
   if (lacks != nullptr) {
@@ -366,10 +403,8 @@ absl::StatusOr<LibraryTuner::Choice> LibraryTuner::Measure(const Launch& launch,
     }
     if (algorithms.empty()) break;
     needed = bytes + static_cast<int64_t>(workspace);
-    scratch = CountedMemory::Take(context_, memory, needed);
+    scratch = CountedMemory::Take(context_, request, needed, CountedMemory::For::kMeasuring);
     if (scratch != nullptr) break;
-    // Another call may have more room.
-    *lasts = false;
   }
   if (scratch == nullptr) {
     return Choice{std::nullopt,
@@ -397,14 +432,12 @@ absl::StatusOr<LibraryTuner::Choice> LibraryTuner::Measure(const Launch& launch,
   double of_kernel = 0;
   std::vector<double> seconds;
   {
-    Measurement measurement(*context_, stream, launch, buffers);
+    Measurement measurement(*context_, stream, wait, launch, buffers);
     status = measurement.Run(calls, &of_kernel, &seconds);
+    // What was started before an error is at work in the memory.
+    if (!status.ok()) (void)wait();
   }
-  if (!status.ok()) {
-    // What was started before the error is at work in the memory.
-    (void)api.cuStreamSynchronize(stream);
-    return status;
-  }
+  if (!status.ok()) return status;
   const auto best = std::min_element(seconds.begin(), seconds.end());
   if (best == seconds.end() || *best == std::numeric_limits<double>::infinity()) {
     return Choice{std::nullopt, absl::StrCat("by its kernel: ", library.name(), " refuses it")};
@@ -420,48 +453,74 @@ absl::StatusOr<LibraryTuner::Choice> LibraryTuner::Measure(const Launch& launch,
 }
 
 absl::StatusOr<LibraryTuner::Choice> LibraryTuner::Choose(const Launch& launch,
-                                                          MemoryBudget& memory, CUstream stream) {
+                                                          const TuningRequest& request,
+                                                          CUstream stream,
+                                                          absl::FunctionRef<absl::Status()> wait) {
   const Key key = KeyOf(launch);
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (const auto known = choices_.find(key); known != choices_.end()) return known->second;
-  bool lasts = false;
-  absl::StatusOr<Choice> choice = Measure(launch, memory, stream, &lasts);
-  if (!choice.ok() || !lasts) return choice;
-  if (choices_.size() >= kMaxChoices) choices_.clear();
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (;;) {
+    if (const auto known = choices_.find(key); known != choices_.end()) return known->second;
+    if (choices_.size() >= kMaxChoices) {
+      return Choice{std::nullopt,
+                    absl::StrCat("by its kernel: not measured, after ", kMaxChoices, " others")};
+    }
+    if (!measuring_) break;
+    // One at a time: two would measure each other.
+    absl::Status status = request.limits.Check("other calls were measured");
+    if (!status.ok()) return status;
+    request.limits.Wait(measured_, lock);
+  }
+  measuring_ = true;
+  lock.unlock();
+  absl::StatusOr<Choice> choice = Measure(launch, request, stream, wait);
+  lock.lock();
+  measuring_ = false;
+  measured_.notify_all();
+  if (absl::IsResourceExhausted(choice.status())) {
+    choice = Choice{std::nullopt, absl::StrCat("by its kernel: not measured: ",
+                                               std::string(choice.status().message()))};
+  }
+  if (!choice.ok()) return choice;
+  // Whatever came of it stays: the next call of these sizes gives the same bits.
   return choices_[key] = *std::move(choice);
 }
 
-absl::StatusOr<std::unique_ptr<LibraryCalls>> LibraryTuner::Tune(const TuningRequest& request,
-                                                                 CUstream stream) {
+absl::StatusOr<std::unique_ptr<LibraryCalls>> LibraryTuner::Tune(
+    const TuningRequest& request, CUstream stream, absl::FunctionRef<absl::Status()> wait) {
   absl::StatusOr<std::vector<Launch>> launches = LaunchesOf(request);
   if (!launches.ok()) return launches.status();
   std::vector<Choice> choices;
   size_t workspace = 0;
   for (const Launch& launch : *launches) {
-    absl::StatusOr<Choice> choice = Choose(launch, request.memory, stream);
+    absl::StatusOr<Choice> choice = Choose(launch, request, stream, wait);
     if (!choice.ok()) return choice.status();
     if (choice->algorithm) workspace = std::max(workspace, choice->algorithm->workspace_bytes);
     choices.push_back(*std::move(choice));
   }
   auto calls = std::make_unique<Calls>();
+  // Without, a call would not give the bits of the one before.
+  const auto short_of = [&](const std::string& what) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        context_->name(), ": signature '", request.tables.plan().signature, "' needs ", what,
+        " for what a library computes; free some, or leave out "
+        "--gpu-libraries"));
+  };
   if (workspace > 0) {
-    calls->memory = CountedMemory::Take(context_, request.memory, static_cast<int64_t>(workspace));
-    if (calls->memory != nullptr) calls->workspace = calls->memory->address();
+    calls->memory = CountedMemory::Take(context_, request, static_cast<int64_t>(workspace),
+                                        CountedMemory::For::kCalls);
+    if (calls->memory == nullptr) {
+      return short_of(absl::StrCat(workspace, " bytes of the GPU's memory as workspace"));
+    }
+    calls->workspace = calls->memory->address();
   }
   for (size_t i = 0; i < choices.size(); ++i) {
     const Launch& launch = (*launches)[i];
-    const std::optional<LibraryAlgorithm>& algorithm = choices[i].algorithm;
-    std::string way = std::move(choices[i].way);
-    std::unique_ptr<LibraryCall> call;
-    if (algorithm && (algorithm->workspace_bytes == 0 || calls->memory != nullptr)) {
-      call = launch.library->CallOf(launch.at, *algorithm, &calls->workspace);
-    }
-    if (algorithm && call == nullptr) {
-      way = absl::StrCat("by its kernel, for want of ", algorithm->workspace_bytes,
-                         " bytes of workspace; otherwise ", way);
-    }
-    request.ways.Set(launch.at.contraction.step, std::move(way));
-    if (call != nullptr) calls->calls[launch.launch.step] = std::move(call);
+    request.ways.Set(launch.at.contraction.step, choices[i].way);
+    if (!choices[i].algorithm) continue;
+    std::unique_ptr<LibraryCall> call =
+        launch.library->CallOf(launch.at, *choices[i].algorithm, &calls->workspace);
+    if (call == nullptr) return short_of("memory");
+    calls->calls[launch.launch.step] = std::move(call);
   }
   return calls;
 }

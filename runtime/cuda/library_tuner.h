@@ -2,6 +2,7 @@
 #ifndef WEFT_RUNTIME_CUDA_LIBRARY_TUNER_H_
 #define WEFT_RUNTIME_CUDA_LIBRARY_TUNER_H_
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -12,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/cuda/context.h"
 #include "runtime/cuda/library.h"
@@ -19,8 +22,8 @@
 
 namespace weft::cuda {
 
-// Measures one contraction at a time, each once for the same sizes; what was found holds for all
-// calls on the GPU while this lives.
+// Measures one contraction at a time, each once for the same sizes; what was found, or that there
+// was no memory to measure in, holds for all calls of a loaded package on the GPU while this lives.
 class LibraryTuner final : public Tuner {
  public:
   // Of the libraries, the first that computes a kind is the one that does.
@@ -31,10 +34,12 @@ class LibraryTuner final : public Tuner {
         max_workspace_bytes_(max_workspace_bytes),
         least_gain_(least_gain) {}
 
-  // Error: InvalidArgument where a contraction does not lie in its buffers; what else went wrong
-  // with the GPU. A library that refuses something is none.
-  absl::StatusOr<std::unique_ptr<LibraryCalls>> Tune(const TuningRequest& request,
-                                                     CUstream stream) override;
+  // Error: InvalidArgument where a contraction does not lie in its buffers; ResourceExhausted where
+  // what was chosen has no memory now; Cancelled or DeadlineExceeded where the request's limits
+  // ended a wait; what else went wrong with the GPU. A library that refuses something is none.
+  absl::StatusOr<std::unique_ptr<LibraryCalls>> Tune(
+      const TuningRequest& request, CUstream stream,
+      absl::FunctionRef<absl::Status()> wait) override;
 
  private:
   struct Choice {
@@ -43,7 +48,7 @@ class LibraryTuner final : public Tuner {
   };
   // All that may make a difference to what is fastest.
   using Key = std::vector<uint64_t>;
-  // What was measured, and bounded.
+  // Beyond these, kernels do it.
   static constexpr size_t kMaxChoices = 4096;
 
   struct Launch;
@@ -54,16 +59,18 @@ class LibraryTuner final : public Tuner {
   // Those that a library computes.
   absl::StatusOr<std::vector<Launch>> LaunchesOf(const TuningRequest& request) const;
   static Key KeyOf(const Launch& launch);
-  absl::StatusOr<Choice> Choose(const Launch& launch, MemoryBudget& memory, CUstream stream);
-  // `lasts`: whether it is what any call would choose.
-  absl::StatusOr<Choice> Measure(const Launch& launch, MemoryBudget& memory, CUstream stream,
-                                 bool* lasts);
+  absl::StatusOr<Choice> Choose(const Launch& launch, const TuningRequest& request, CUstream stream,
+                                absl::FunctionRef<absl::Status()> wait);
+  absl::StatusOr<Choice> Measure(const Launch& launch, const TuningRequest& request,
+                                 CUstream stream, absl::FunctionRef<absl::Status()> wait);
 
   const std::shared_ptr<Context> context_;
   const std::vector<std::unique_ptr<Library>> libraries_;
   const size_t max_workspace_bytes_;
   const double least_gain_;
-  std::mutex mutex_;  // of what is measured, and this
+  std::mutex mutex_;  // of these
+  bool measuring_ = false;
+  std::condition_variable measured_;  // not measuring any more
   std::map<Key, Choice> choices_;
 };
 

@@ -80,7 +80,15 @@ absl::Status Queue::Tune(const TuningRequest& request) {
   if (absl::Status usable = context_->Usable(); !usable.ok()) return usable;
   const Context::Current current(*context_);
   if (!current.ok()) return current.status();
-  absl::StatusOr<std::unique_ptr<LibraryCalls>> calls = tuner_->Tune(request, stream());
+  deadline_ = request.limits.deadline();
+  cancel_ = reinterpret_cast<const uint8_t*>(request.limits.cancel());
+  absl::StatusOr<std::unique_ptr<LibraryCalls>> calls = tuner_->Tune(request, stream(), [this] {
+    in_flight_ = true;
+    return Wait(nullptr);
+  });
+  deadline_ = INT64_MAX;
+  cancel_ = nullptr;
+  interrupted_ = false;
   if (calls.ok() && *calls != nullptr) calls_.push_back(*std::move(calls));
   return calls.status();
 }

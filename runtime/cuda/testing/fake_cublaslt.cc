@@ -332,7 +332,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                          number(beta), address(a), address(b), address(c), address(d)};
   FakeWork work =
       LibraryWork({address(a), address(b), address(c), address(d), address(workspace)},
-                  algorithm.microseconds, address(workspace), algorithm.workspace_bytes,
+                  algorithm.microseconds + std::exchange(Get().options.load_microseconds, 0),
+                  address(workspace), algorithm.workspace_bytes,
                   [matmul](ptx::Emulator& emulator) { return Compute(matmul, emulator); });
   if (AddLibraryWork(stream, std::move(work)) != CUDA_SUCCESS) return kExecutionFailed;
   ++Get().counts.calls;

@@ -28,6 +28,7 @@ struct FakeCublasLtOptions {
   std::vector<Algorithm> algorithms = {{}};
   // Which call fails from now on, with CUBLAS_STATUS_EXECUTION_FAILED, counted from 1; 0: none.
   int64_t fail_matmul = 0;
+  double load_microseconds = 0;  // that the GPU waits at the first call, while it loads its code
 };
 
 // What there is, and what was done since the options were set.
