@@ -1,6 +1,8 @@
 #include "runtime/plan_tables.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <set>
 #include <string>
 #include <utility>
@@ -332,7 +334,8 @@ class PlanTablesBuilder {
     if (wire.has_bias()) stated.bias = Index(wire.bias(), operands, "bias");
     Require(tables_->block_threads_[kernel] > 0 && launch.results() == 1 &&
                 IsDataType(wire.dtype()) && IsFloat(stated.dtype) && wire.sizes_size() > 0 &&
-                static_cast<size_t>(wire.sizes_size()) == stated.num_sizes(),
+                static_cast<size_t>(wire.sizes_size()) == stated.num_sizes() &&
+                std::abs(stated.scale) <= std::numeric_limits<float>::max() && stated.scale != 0,
             "is no contraction, as it says");
     for (int i = 0; status_.ok() && i < wire.sizes_size(); ++i) {
       stated.sizes[static_cast<size_t>(i)] = FormulaIndex(wire.sizes(i));

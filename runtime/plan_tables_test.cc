@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <initializer_list>
+#include <limits>
 #include <random>
 #include <string>
 
@@ -281,6 +282,12 @@ TEST(PlanTables, Contractions) {
   for (const int dtype : {-1, 0, static_cast<int>(DataType::kI32), 10, 1 << 30}) {
     EXPECT_THAT(damaged([&](Plan&, Launch&, Contraction& m) { m.set_dtype(dtype); }),
                 HasSubstr(kNone));
+  }
+  for (const double scale : {0.0, 1e39, -std::numeric_limits<double>::infinity(),
+                             std::numeric_limits<double>::quiet_NaN()}) {
+    EXPECT_THAT(damaged([&](Plan&, Launch&, Contraction& m) { m.set_scale(scale); }),
+                HasSubstr(kNone))
+        << scale;
   }
   EXPECT_THAT(damaged([](Plan&, Launch& l, Contraction&) { l.set_results(2); }), HasSubstr(kNone));
   EXPECT_THAT(

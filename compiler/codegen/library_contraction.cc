@@ -1,5 +1,7 @@
 #include "compiler/codegen/library_contraction.h"
 
+#include <cmath>
+#include <limits>
 #include <vector>
 
 #include "compiler/codegen/strided_view.h"
@@ -43,11 +45,16 @@ class Chain {
   Value value() const { return value_; }
 
  private:
-  // Before anything is added.
+  // Before anything is added, and once: a product of factors may overflow where theirs with the
+  // contraction does not. The library takes it as an f32, and by 0 it need not multiply at all.
   bool Scale(Value other) {
     const std::optional<double> factor = ir::SplatValueOf(SplatOfValue(other));
-    if (!factor || product_.addend || product_.bias) return false;
-    product_.scale *= *factor;
+    if (!factor || product_.addend || product_.bias || product_.scale != 1) return false;
+    if (!(std::abs(*factor) <= std::numeric_limits<float>::max()) || *factor == 0 ||
+        static_cast<float>(*factor) != *factor) {
+      return false;
+    }
+    product_.scale = *factor;
     return true;
   }
 

@@ -242,9 +242,13 @@ CublasLt::~CublasLt() {
 }
 
 const char* CublasLt::Lacks(const ContractionAtSizes& at) const {
-  return LeftOf(at.sizes).possible && RightOf(at.sizes).possible
-             ? nullptr
-             : "for operands whose neighbours lie apart";
+  if (!LeftOf(at.sizes).possible || !RightOf(at.sizes).possible) {
+    return "for operands whose neighbours lie apart";
+  }
+  // It chooses by the alignment of all operands but this one, which it may read 16 bytes at a time.
+  return at.contraction.bias != P::kNone && at.bias_alignment < 16
+             ? "for a row that does not lie at a multiple of 16 bytes"
+             : nullptr;
 }
 
 std::vector<LibraryAlgorithm> CublasLt::Algorithms(const ContractionAtSizes& at, int most,

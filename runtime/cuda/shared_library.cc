@@ -4,6 +4,9 @@
 
 #include <map>
 #include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -11,11 +14,34 @@
 namespace weft::cuda {
 namespace {
 
-absl::Status Refused(const SharedLibrary& library, const std::string& file,
-                     const std::string& what) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("cuda: expected ", library.name, " ", library.versions, ", but ", file, " ",
-                   what, "; ", library.advice, ", or do without (--gpu-libraries)"));
+// The functions of a library that is there; nullopt, and one more reason, where it is not to be
+// used.
+std::optional<std::vector<void*>> FunctionsOf(const SharedLibrary& library, const std::string& file,
+                                              std::vector<std::string>* reasons) {
+  void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr) {
+    const char* why = dlerror();
+    reasons->push_back(absl::StrCat(file, " cannot be loaded",
+                                    why == nullptr ? "" : absl::StrCat(" (", why, ")")));
+    return std::nullopt;
+  }
+  // The version comes first: it says why something else is missing.
+  if (void* get_version = dlsym(handle, library.get_version); get_version != nullptr) {
+    const size_t version = reinterpret_cast<size_t (*)()>(get_version)();
+    if (version < library.first_version || version >= library.end_of_versions) {
+      reasons->push_back(absl::StrCat(file, " is of version ", library.version_text(version)));
+      return std::nullopt;
+    }
+  }
+  std::vector<void*> addresses;
+  for (const char* function : library.functions) {
+    addresses.push_back(dlsym(handle, function));
+    if (addresses.back() == nullptr) {
+      reasons->push_back(absl::StrCat(file, " has no function ", function));
+      return std::nullopt;
+    }
+  }
+  return addresses;
 }
 
 }  // namespace
@@ -29,31 +55,12 @@ absl::StatusOr<std::vector<void*>> FindFunctions(const SharedLibrary& library,
   std::vector<std::string> reasons;
   for (const std::string& file : names) {
     if (const auto found = loaded.find(file); found != loaded.end()) return found->second;
-    void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle == nullptr) {
-      const char* why = dlerror();
-      reasons.push_back(why == nullptr ? file : why);
-      continue;
-    }
-    // The version comes first: it says why something else is missing.
-    if (void* get_version = dlsym(handle, library.get_version); get_version != nullptr) {
-      const size_t version = reinterpret_cast<size_t (*)()>(get_version)();
-      if (version < library.first_version || version >= library.end_of_versions) {
-        return Refused(library, file,
-                       absl::StrCat("is of version ", library.version_text(version)));
-      }
-    }
-    std::vector<void*> addresses;
-    for (const char* function : library.functions) {
-      addresses.push_back(dlsym(handle, function));
-      if (addresses.back() == nullptr) {
-        return Refused(library, file, absl::StrCat("has no function ", function));
-      }
-    }
-    return loaded[file] = std::move(addresses);
+    auto functions = FunctionsOf(library, file, &reasons);
+    if (functions) return loaded[file] = *std::move(functions);
   }
-  return Refused(library, absl::StrJoin(names, ", "),
-                 absl::StrCat("cannot be loaded (", absl::StrJoin(reasons, "; "), ")"));
+  return absl::FailedPreconditionError(absl::StrCat(
+      "cuda: expected ", library.name, " ", library.versions, ", but ",
+      absl::StrJoin(reasons, ", and "), "; ", library.advice, ", or do without (--gpu-libraries)"));
 }
 
 }  // namespace weft::cuda

@@ -160,6 +160,9 @@ TEST_F(CliGpu, ProductsAndConvolutionsByLibraries) {
         Fails(2, run + " --gpu-libraries " + choice),
         HasSubstr(std::string("--gpu-libraries ") + choice + ": expected a GPU among the devices"));
   }
+  // A name is no device.
+  EXPECT_THAT(Fails(2, run + " --device cpu,cuda:0=emulator:sm_80 --gpu-libraries cublaslt"),
+              HasSubstr("expected a GPU among the devices"));
   EXPECT_THAT(Fails(2, run + " --gpu-libraries cublas"), HasSubstr("cublaslt"));
 }
 

@@ -375,6 +375,45 @@ TEST_F(LibrariesTest, F32IsTf32WhereTheCompilerWasToldSo) {
   ExpectComputeType(77);
 }
 
+// Values that a library's tf32, or sums of 16 bits, would round.
+TEST_F(LibrariesTest, SumsAndFactorsKeepAllBits) {
+  const auto bytes_of = [](DataType dtype, const std::vector<int64_t>& shape, float value) {
+    HostTensor tensor = HostTensor::Create(dtype, shape).value();
+    WithType(dtype, [&](auto type) {
+      using T = decltype(type);
+      for (T& element : tensor.mutable_values<T>()) element = static_cast<T>(value);
+    });
+    return tensor;
+  };
+  const auto products = [&](DataType dtype, int64_t depth, float left) {
+    Graph graph("product");
+    Tensor a = graph.Input("a", dtype, {8, depth}), b = graph.Input("b", dtype, {depth, 8});
+    graph.AddSignature("f", {{"y", MatMul(a, b)}});
+    return ByLibrary(
+        graph, {{"a", bytes_of(dtype, {8, depth}, left)}, {"b", bytes_of(dtype, {depth, 8}, 1)}});
+  };
+  EXPECT_EQ(products(DataType::kF32, 8, 1 + 0x1p-14f), kMatMul);
+  // In f16 the sums from 256 on would lose the last bit of what is added; in bf16 they end at 256.
+  EXPECT_EQ(products(DataType::kF16, 512, 1 + 0x1p-10f), kMatMul);
+  EXPECT_EQ(products(DataType::kBF16, 512, 1), kMatMul);
+}
+
+// A factor is one, which f32 has, and none is 0.
+TEST_F(LibrariesTest, FactorsThatALibraryTakesOtherwiseAreTheKernels) {
+  const Product p = {{5, 8}, {8, 6}};
+  const auto times = [&](std::vector<double> factors, DataType dtype) {
+    return ByLibrary(p, dtype, [=](Graph&, Tensor y) {
+      for (const double factor : factors) y = y * factor;
+      return y;
+    });
+  };
+  const std::vector<std::string> scaled = {"fusion(matmul, mul)"};
+  EXPECT_EQ(times({0.125}, DataType::kF32), scaled);
+  EXPECT_EQ(times({0x1p-20}, DataType::kF64), scaled);
+  EXPECT_EQ(times({0.1}, DataType::kF64), kNone);
+  EXPECT_EQ(times({0}, DataType::kF32), kNone);
+}
+
 TEST_F(LibrariesTest, OpenSizesAreAskedForWhenTheyAreKnown) {
   Graph graph("product");
   Tensor a = graph.Input("a", DataType::kF32, {"rows", 8}),

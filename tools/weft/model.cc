@@ -12,6 +12,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "compiler/check_options.h"
 #include "proto/container.h"
 #include "proto/dim_expr.h"
@@ -56,7 +58,11 @@ const std::map<std::string, DeviceMaker>& MakersWithLibraries() {
 // those of SessionOptionsOf, and kUsage.
 absl::StatusOr<SessionOptions> OptionsOfSession(const OpenOptions& open, DeviceNames* named) {
   const bool required = open.gpu_libraries != "off" && open.gpu_libraries != "found";
-  if (required && !absl::StrContains(open.device, "cuda")) {
+  bool has_gpu = false;
+  for (absl::string_view device : absl::StrSplit(open.device, ',')) {
+    has_gpu = has_gpu || absl::StartsWith(device.substr(device.rfind('=') + 1), "cuda");
+  }
+  if (required && !has_gpu) {
     return UsageError(absl::StrCat("--gpu-libraries ", open.gpu_libraries,
                                    ": expected a GPU among the devices, such as "
                                    "--device cuda:0, got '",
