@@ -299,13 +299,14 @@ class PlanTablesBuilder {
     if (lower + upper + strides == 0) return true;
     if (map->rank != 2 || lower != 2 || upper != 2 || strides != 2) return false;
     map->rank = KernelMap::kRankOfImages;
+    map->of_images = true;
     for (int i = 0; i < 2; ++i) {
       const auto at = static_cast<size_t>(i);
       map->lower_corner[at] = stated.lower_corner(i);
       map->upper_corner[at] = stated.upper_corner(i);
       map->element_strides[at] = stated.element_strides(i);
     }
-    return map->of_images();
+    return true;
   }
 
   // The launch has what its kernel's tensor maps are of.

@@ -32,7 +32,7 @@ const char* CheckKernelMap(const KernelMap& map) {
   if (map.rank < 1 || map.rank > KernelMap::kMaxRank) return "1 to 5 dimensions";
   if (!IsOneOf(map.element_bytes, {1, 2, 4, 8})) return "elements of 1, 2, 4 or 8 bytes";
   if (!IsOneOf(map.swizzle_bytes, {0, 32, 64, 128})) return "a swizzle of 0, 32, 64 or 128 bytes";
-  if (map.of_images()) {
+  if (map.of_images) {
     if (map.rank != KernelMap::kRankOfImages) return "images of 4 dimensions";
     for (uint32_t i = 0; i < 2; ++i) {
       for (const int32_t corner : {map.lower_corner[i], map.upper_corner[i]}) {
@@ -44,7 +44,7 @@ const char* CheckKernelMap(const KernelMap& map) {
   }
   uint64_t bytes = map.element_bytes;
   for (uint32_t i = 0; i < map.box_rank(); ++i) {
-    const bool windows = map.of_images() && i == 1;
+    const bool windows = map.of_images && i == 1;
     if (map.box[i] < 1 || map.box[i] > (windows ? kMaxWindows : kMaxBox)) {
       return windows ? "1 to 1024 windows" : "a box of 1 to 256 elements each way";
     }
@@ -64,7 +64,7 @@ MappedTensor::MappedTensor(const KernelMap& map, const int64_t* numbers) {
     empty = empty || numbers[i] == 0;
     if (i > 0) stride_bytes[i] = static_cast<uint64_t>(numbers[map.rank + i - 1]);
   }
-  for (uint32_t i = 0; map.of_images() && i < 2; ++i) {
+  for (uint32_t i = 0; map.of_images && i < 2; ++i) {
     empty = empty || numbers[i + 1] - 1 + map.upper_corner[i] < map.lower_corner[i];
   }
 }

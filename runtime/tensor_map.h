@@ -22,13 +22,13 @@ struct KernelMap {
   uint32_t swizzle_bytes = 0;
   uint32_t rank = 0;
   std::array<uint32_t, kMaxRank> box{};  // elements; dimension 0 is the innermost
-  // Of images, whose windows are copied: of dimensions 1 and 2.
+  // Windows of images are copied, rather than a box of the tensor.
+  bool of_images = false;
+  // Of dimensions 1 and 2 then.
   std::array<int32_t, 2> lower_corner{}, upper_corner{};
   std::array<uint32_t, 2> element_strides{};
 
-  // Otherwise, a box of the tensor is copied.
-  bool of_images() const { return element_strides[0] != 0; }
-  uint32_t box_rank() const { return of_images() ? 2 : rank; }
+  uint32_t box_rank() const { return of_images ? 2 : rank; }
   // Of the launch's sizes, how many are the tensor's: its sizes and strides.
   uint32_t num_sizes() const { return 2 * rank - 1; }
 

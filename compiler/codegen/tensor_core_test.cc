@@ -191,7 +191,7 @@ TEST(TensorCore, TensorMapsBringWindows) {
   const DataType f16 = DataType::kF16;
   const std::vector<KernelMap> two = maps(ConvBody(conv, f16, false), target);
   ASSERT_EQ(two.size(), 2u);
-  EXPECT_EQ(two[0], (KernelMap{0, 2, 128, 4, {64, 128}, {-4, -1}, {-6, -2}, {1, 2}}));
+  EXPECT_EQ(two[0], (KernelMap{0, 2, 128, 4, {64, 128}, true, {-4, -1}, {-6, -2}, {1, 2}}));
   EXPECT_EQ(two[1], (KernelMap{1, 2, 128, 3, {64, 64, 1}}));
   const std::string ptx = PtxOf(ConvBody(conv, f16, false), target);
   EXPECT_EQ(CountOf(ptx, kPixelCopy), 1);

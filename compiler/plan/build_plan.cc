@@ -370,7 +370,7 @@ class PlanBuilder {
         stated->set_element_bytes(map.element_bytes);
         stated->set_swizzle_bytes(map.swizzle_bytes);
         for (uint32_t i = 0; i < map.box_rank(); ++i) stated->add_box(map.box[i]);
-        for (size_t i = 0; map.of_images() && i < 2; ++i) {
+        for (size_t i = 0; map.of_images && i < 2; ++i) {
           stated->add_lower_corner(map.lower_corner[i]);
           stated->add_upper_corner(map.upper_corner[i]);
           stated->add_element_strides(map.element_strides[i]);

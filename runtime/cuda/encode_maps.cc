@@ -29,12 +29,12 @@ absl::Status EncodeMaps(Context& context, const Kernel& kernel, const WeftLaunch
                          : map.swizzle_bytes == 64 ? CU_TENSOR_MAP_SWIZZLE_64B
                          : map.swizzle_bytes == 32 ? CU_TENSOR_MAP_SWIZZLE_32B
                                                    : CU_TENSOR_MAP_SWIZZLE_NONE;
-    const auto [columns, lines] = map.of_images() ? map.element_strides : std::array{1u, 1u};
+    const auto [columns, lines] = map.of_images ? map.element_strides : std::array{1u, 1u};
     const uint32_t strides[KernelMap::kMaxRank] = {1, columns, lines, 1, 1};
     void* const address = launch.buffers[map.buffer];
     const DriverApi& api = context.api();
     const CUresult result =
-        map.of_images()
+        map.of_images
             ? api.cuTensorMapEncodeIm2col(
                   &encoded, type, map.rank, address, tensor.sizes.data(),
                   tensor.stride_bytes.data() + 1, map.lower_corner.data(), map.upper_corner.data(),

@@ -29,7 +29,7 @@ inline void SetMaps(std::span<const KernelMap> maps, std::span<const int64_t> si
             .stride_bytes = tensor.stride_bytes,
             .box = map.box,
             .swizzle_bytes = map.swizzle_bytes,
-            .im2col = map.of_images(),
+            .im2col = map.of_images,
             .lower_corner = {map.lower_corner[0], map.lower_corner[1]},
             .upper_corner = {map.upper_corner[0], map.upper_corner[1]},
             .element_strides = {map.element_strides[0], map.element_strides[1]}};

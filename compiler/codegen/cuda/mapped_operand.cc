@@ -182,6 +182,7 @@ KernelMap MappedOperand::MapOfWindows(std::vector<DimExpr>* numbers) {
   matrix_.rows_are_own = !windows.are_depth;
   KernelMap map;
   map.rank = KernelMap::kRankOfImages;
+  map.of_images = true;
   const auto& [above, below, left, right] = windows.padding;
   const int64_t before[] = {left, above}, after[] = {right, below},
                 pixels[] = {*windows.filter_width.Constant(), *windows.filter_height.Constant()};
