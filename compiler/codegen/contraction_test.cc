@@ -139,8 +139,8 @@ const Conv kConvs[] = {
 TEST(Contraction, Convolutions) {
   int i = 0;
   for (const Conv& conv : kConvs) {
-    CheckConv(conv, DataType::kF32, TargetName(i), false);
-    CheckConv(conv, DataType::kF32, TargetName(++i), true);
+    CheckConv(conv, DataType::kF32, TargetName(i), "");
+    CheckConv(conv, DataType::kF32, TargetName(++i), "n");
   }
 }
 
@@ -149,8 +149,8 @@ TEST(Contraction, ConvolutionsOfEveryDType) {
     int i = 0;
     for (const Conv& conv : kConvs) {
       if (conv.filter[2] >= 64) continue;  // long in the reference
-      CheckConv(conv, dtype, TargetName(i), false);
-      CheckConv(conv, dtype, TargetName(++i), true);
+      CheckConv(conv, dtype, TargetName(i), "");
+      CheckConv(conv, dtype, TargetName(++i), "n");
     }
   }
 }

@@ -89,11 +89,13 @@ Ints Join(const Ints& batch, int64_t rows, int64_t columns, bool transpose) {
   return shape;
 }
 
+static bool Has(const std::string& open, char c) { return open.find(c) != std::string::npos; }
+
 std::string ProductBody(const Product& p, DataType dtype, const std::string& open) {
-  auto has = [&](char c) { return open.find(c) != std::string::npos; };
-  const int64_t m = has('m') ? -1 : p.m, n = has('n') ? -2 : p.n, k = has('k') ? -3 : p.k;
+  const int64_t m = Has(open, 'm') ? -1 : p.m, n = Has(open, 'n') ? -2 : p.n;
+  const int64_t k = Has(open, 'k') ? -3 : p.k;
   Ints batch = p.batch;
-  if (has('b')) batch[0] = -4;
+  if (Has(open, 'b')) batch[0] = -4;
   const std::string e = ElementText(dtype);
   const std::string ta = TensorTypeText(Join(batch, m, k, p.ta), e);
   const std::string tb = TensorTypeText(Join(p.shared ? Ints() : batch, k, n, p.tb), e);
@@ -143,63 +145,91 @@ std::string ConvAttributes(const Conv& conv) {
       ", dilations = ", ArrayText(conv.dilations), ", groups = ", conv.groups, " : i64");
 }
 
-// `open`: their number is.
-static std::string ImagesText(Ints shape, DataType dtype, bool open) {
-  if (open) shape[0] = -1;
+// The image's and the result's, with the named sizes left open.
+static std::string ImageText(const Conv& conv, DataType dtype, const std::string& open) {
+  Ints shape = conv.image;
+  for (size_t i = 0; i < 3; ++i) {
+    if (Has(open, "nhw"[i])) shape[i] = -static_cast<int64_t>(i + 1);
+  }
   return TensorTypeText(shape, ElementText(dtype));
 }
 
-std::string ConvBody(const Conv& conv, DataType dtype, bool open) {
-  const std::string tx = ImagesText(conv.image, dtype, open);
+static std::string OutputText(const Conv& conv, DataType dtype, const std::string& open) {
+  const Ints shape = OutputShape(conv);
+  std::vector<std::string> sizes, names;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    const bool is_open = i < 3 && Has(open, "nhw"[i]);
+    DimExpr size = is_open ? DimExpr::Symbol(kSymbols[i + 1]) : DimExpr(shape[i]);
+    if (is_open && i > 0) {
+      const int64_t reach = conv.dilations[i - 1] * (conv.filter[i - 1] - 1) + 1;
+      size = size + DimExpr(conv.padding[2 * i - 2] + conv.padding[2 * i - 1] - reach);
+      size = DimExpr::FloorDiv(size, conv.strides[i - 1]) + DimExpr(1);
+      size = DimExpr::Max(size, 0);
+    }
+    sizes.push_back(is_open ? "?" : size.Text());
+    names.push_back(absl::StrCat("\"", is_open ? size.Text() : "", "\""));
+  }
+  const std::string of = open.empty() ? "" : absl::StrCat(", [", absl::StrJoin(names, ", "), "]");
+  return absl::StrCat("tensor<", absl::StrJoin(sizes, "x"), "x", ElementText(dtype), of, ">");
+}
+
+static std::map<std::string, int64_t> OpenSizes(const Conv& conv) {
+  return {{"a", conv.image[0]}, {"b", conv.image[1]}, {"c", conv.image[2]}};
+}
+
+std::string ConvBody(const Conv& conv, DataType dtype, const std::string& open) {
+  const std::string tx = ImageText(conv, dtype, open), ty = OutputText(conv, dtype, open);
   const std::string tf = TensorTypeText(conv.filter, ElementText(dtype));
-  const std::string ty = ImagesText(OutputShape(conv), dtype, open);
   return absl::StrCat("^bb0(%x: ", tx, ", %f: ", tf, "):\n%y = \"weft.conv2d\"(%x, %f) {",
                       ConvAttributes(conv), "} : (", tx, ", ", tf, ") -> ", ty,
                       "\n\"plan.yield\"(%y) : (", ty, ") -> ()");
 }
 
-std::string FilterGradBody(const Conv& conv, DataType dtype, bool open) {
-  const std::string tx = ImagesText(conv.image, dtype, open);
+std::string FilterGradBody(const Conv& conv, DataType dtype, const std::string& open) {
+  const std::string tx = ImageText(conv, dtype, open), ty = OutputText(conv, dtype, open);
   const std::string tf = TensorTypeText(conv.filter, ElementText(dtype));
-  const std::string ty = ImagesText(OutputShape(conv), dtype, open);
   return absl::StrCat(
       "^bb0(%x: ", tx, ", %d: ", ty, "):\n%y = \"weft.conv2d_filter_grad\"(%x, %d) {filter_size = ",
       ArrayText({conv.filter[0], conv.filter[1]}), ", ", ConvAttributes(conv), "} : (", tx, ", ",
       ty, ") -> ", tf, "\n\"plan.yield\"(%y) : (", tf, ") -> ()");
 }
 
-void CheckConv(const Conv& conv, DataType dtype, const std::string& target, bool open) {
+void CheckConv(const Conv& conv, DataType dtype, const std::string& target,
+               const std::string& open) {
   CheckConv(conv, dtype, *Target::Parse(target), open);
 }
 
-void CheckConv(const Conv& conv, DataType dtype, const Target& target, bool open) {
+void CheckConv(const Conv& conv, DataType dtype, const Target& target, const std::string& open) {
   CheckConvForward(conv, dtype, target, open);
   CheckFilterGrad(conv, dtype, target, open);
 }
 
-static std::string Describe(const Conv& conv, DataType dtype, const Target& target, bool open) {
+static std::string Describe(const Conv& conv, DataType dtype, const Target& target,
+                            const std::string& open) {
   return absl::StrCat("image [", absl::StrJoin(conv.image, ","), "] filter [",
                       absl::StrJoin(conv.filter, ","), "] ", ConvAttributes(conv), " ",
-                      ElementText(dtype), " ", TextOf(target), open ? " open" : "");
+                      ElementText(dtype), " ", TextOf(target), " open ", open);
 }
 
-void CheckConvForward(const Conv& conv, DataType dtype, const Target& target, bool open) {
+void CheckConvForward(const Conv& conv, DataType dtype, const Target& target,
+                      const std::string& open) {
   SCOPED_TRACE(Describe(conv, dtype, target, open));
   const HostTensor x = RandomHalves(dtype, conv.image, 1), f = RandomHalves(dtype, conv.filter, 2);
   const reference::Window window{conv.strides, conv.padding, conv.dilations};
   const auto got =
-      RunFusion("contraction", ConvBody(conv, dtype, open), {x, f}, {{"a", conv.image[0]}}, target);
+      RunFusion("contraction", ConvBody(conv, dtype, open), {x, f}, OpenSizes(conv), target);
   ASSERT_TRUE(got.ok()) << got.status();
   ExpectEqual((*got)[0], *reference::Conv2D(x, f, window, conv.groups));
 }
 
-void CheckFilterGrad(const Conv& conv, DataType dtype, const Target& target, bool open) {
+void CheckFilterGrad(const Conv& conv, DataType dtype, const Target& target,
+                     const std::string& open) {
   SCOPED_TRACE(absl::StrCat("filter's gradient, ", Describe(conv, dtype, target, open)));
   const HostTensor x = RandomHalves(dtype, conv.image, 1);
   const HostTensor dy = RandomHalves(dtype, OutputShape(conv), 3);
   const reference::Window window{conv.strides, conv.padding, conv.dilations};
-  const auto got = RunFusion("contraction", FilterGradBody(conv, dtype, open), {x, dy},
-                             {{"a", conv.image[0]}}, target);
+  const auto got =
+      RunFusion("contraction", FilterGradBody(conv, dtype, open), {x, dy}, OpenSizes(conv), target);
   ASSERT_TRUE(got.ok()) << got.status();
   const Ints size = {conv.filter[0], conv.filter[1]};
   ExpectEqual((*got)[0], *reference::Conv2DFilterGrad(x, dy, size, window, conv.groups));

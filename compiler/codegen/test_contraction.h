@@ -59,16 +59,20 @@ Ints OutputShape(const Conv& conv);
 // Of weft.conv2d and its gradient.
 std::string ConvAttributes(const Conv& conv);
 
-// The body of a fusion that is the convolution; `open`: the number of images is left open as a.
-std::string ConvBody(const Conv& conv, DataType dtype, bool open);
+// The body of a fusion that is the convolution, with the named sizes of the image (of "nhw") left
+// open as a, b and c.
+std::string ConvBody(const Conv& conv, DataType dtype, const std::string& open);
 // Of its filter's gradient: the image, and the gradient of the result.
-std::string FilterGradBody(const Conv& conv, DataType dtype, bool open);
+std::string FilterGradBody(const Conv& conv, DataType dtype, const std::string& open);
 
-void CheckConvForward(const Conv& conv, DataType dtype, const Target& target, bool open);
-void CheckFilterGrad(const Conv& conv, DataType dtype, const Target& target, bool open);
+void CheckConvForward(const Conv& conv, DataType dtype, const Target& target,
+                      const std::string& open);
+void CheckFilterGrad(const Conv& conv, DataType dtype, const Target& target,
+                     const std::string& open);
 // Runs the convolution, and its filter's gradient.
-void CheckConv(const Conv& conv, DataType dtype, const Target& target, bool open);
-void CheckConv(const Conv& conv, DataType dtype, const std::string& target, bool open);
+void CheckConv(const Conv& conv, DataType dtype, const Target& target, const std::string& open);
+void CheckConv(const Conv& conv, DataType dtype, const std::string& target,
+               const std::string& open);
 
 }  // namespace weft
 

@@ -215,9 +215,49 @@ void MappedOperand::Prefetch() const {
                            NVVM::CacheEvictionPriorityAttr(), map_, Value(), /*tensormap=*/true);
 }
 
-MappedOperand::Place MappedOperand::PlaceAt(Value own, Value depth, Value batch) const {
+MappedOperand::WindowPlace MappedOperand::WindowAt(Value window) const {
   KernelBuilder& kb = tiles_->kb();
-  if (kind_ == Kind::kWindows) return PlaceInWindows(own, depth);
+  const Windows& windows = *tiles_->shape().windows;
+  // Where there are no windows, tiles of a filter's gradient have no steps.
+  Value out_width = kb.Max(kb.Size(windows.out_width), 1);
+  Value out_height = kb.Max(kb.Size(windows.out_height), 1);
+  Value lines = kb.Div(window, out_width);
+  return {kb.Rem(window, out_width), kb.Rem(lines, out_height), kb.Div(lines, out_height)};
+}
+
+MappedOperand::WindowPlace MappedOperand::FirstWindows(const ContractionTiles::Tile& tile) const {
+  if (kind_ != Kind::kWindows) return {};
+  return WindowAt(depth_is_windows() ? tile.first_step : tile.first_row);
+}
+
+MappedOperand::WindowPlace MappedOperand::StepOfWindows() const {
+  if (!depth_is_windows()) return {};
+  return WindowAt(tiles_->kb().I64(matrix_.depth));
+}
+
+// As numbers are added, whose digits are column and line: one is carried at most.
+MappedOperand::WindowPlace MappedOperand::NextWindows(const WindowPlace& now,
+                                                      const WindowPlace& step) const {
+  if (!depth_is_windows()) return now;
+  KernelBuilder& kb = tiles_->kb();
+  const Windows& windows = *tiles_->shape().windows;
+  const DimExpr* const bases[] = {&windows.out_width, &windows.out_height};
+  WindowPlace next;
+  for (size_t i = 0; i < now.size(); ++i) next.push_back(kb.Add(now[i], step[i]));
+  for (size_t i = 0; i < 2; ++i) {
+    Value base = kb.Size(*bases[i]), fits = kb.Less(next[i], base);
+    next[i + 1] = kb.Select(fits, next[i + 1], kb.Add(next[i + 1], 1));
+    next[i] = kb.Select(fits, next[i], kb.Sub(next[i], base));
+  }
+  return next;
+}
+
+MappedOperand::Place MappedOperand::PlaceAt(Value own, Value depth, Value batch,
+                                            const WindowPlace& windows) const {
+  KernelBuilder& kb = tiles_->kb();
+  if (kind_ == Kind::kWindows) {
+    return PlaceInWindows(windows, depth_is_windows() ? own : depth);
+  }
   if (kind_ == Kind::kFilter) {
     const int64_t steps = StepsOfPixel(*tiles_->shape().windows);
     return {{own, kb.Rem(depth, steps), kb.Div(depth, steps)}, {}};
@@ -229,26 +269,22 @@ MappedOperand::Place MappedOperand::PlaceAt(Value own, Value depth, Value batch)
   return place;
 }
 
-MappedOperand::Place MappedOperand::PlaceInWindows(Value own, Value depth) const {
+MappedOperand::Place MappedOperand::PlaceInWindows(const WindowPlace& at, Value element) const {
   KernelBuilder& kb = tiles_->kb();
   const Windows& windows = *tiles_->shape().windows;
-  Value window = windows.are_depth ? depth : own, element = windows.are_depth ? own : depth;
-  Value out_width = kb.Size(windows.out_width), out_height = kb.Size(windows.out_height);
-  Value lines = kb.Div(window, out_width);
-  Value column = kb.Mul(kb.Rem(window, out_width), windows.strides[1]);
-  Value line = kb.Mul(kb.Rem(lines, out_height), windows.strides[0]);
+  Value column = kb.Mul(at[0], windows.strides[1]), line = kb.Mul(at[1], windows.strides[0]);
   const int64_t steps = StepsOfPixel(windows), width = *windows.filter_width.Constant();
   // Rows of a tile may pass the window's last element.
   Value pixel = kb.Div(element, steps);
   if (windows.are_depth) pixel = kb.Min(pixel, kb.I64(PixelsOfWindow(windows) - 1));
   return {{kb.Rem(element, steps), kb.Sub(column, windows.padding[2]),
-           kb.Sub(line, windows.padding[0]), kb.Div(lines, out_height)},
+           kb.Sub(line, windows.padding[0]), at[2]},
           {kb.Mul(kb.Rem(pixel, width), windows.dilations[1]),
            kb.Mul(kb.Div(pixel, width), windows.dilations[0])}};
 }
 
-void MappedOperand::Bring(const ContractionTiles::Tile& tile, Value step, Value stage,
-                          Value barrier) const {
+void MappedOperand::Bring(const ContractionTiles::Tile& tile, Value step,
+                          const WindowPlace& windows, Value stage, Value barrier) const {
   // Of all shared memory of a cluster, which is this block's where there are none.
   constexpr unsigned kClusterSpace = 7;
   KernelBuilder& kb = tiles_->kb();
@@ -264,15 +300,14 @@ void MappedOperand::Bring(const ContractionTiles::Tile& tile, Value step, Value 
   Value to = kb.At(matrix_.shared, kb.Mul(stage, matrix_.stage_bytes), b.getI8Type());
   const int64_t panels = matrix_.rows_are_own ? 1 : size_ / width();
   for (int64_t panel = 0; panel < panels; ++panel) {
-    const Place at = PlaceAt(kb.Add(own, panel * width()), depth, batch);
+    const Place at = PlaceAt(kb.Add(own, panel * width()), depth, batch, windows);
     Value place = kb.At(to, panel * matrix_.panel_bytes(), b.getI8Type());
     place = LLVM::AddrSpaceCastOp::create(
         b, LLVM::LLVMPointerType::get(b.getContext(), kClusterSpace), place);
-    const bool windows = kind_ == Kind::kWindows;
     NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
         b, place, map_, narrow(at.coordinates, b.getI32Type()), barrier,
         narrow(at.offsets, b.getI16Type()), /*multicastMask=*/Value(), /*l2CacheHint=*/Value(),
-        windows ? NVVM::TMALoadMode::IM2COL : NVVM::TMALoadMode::TILE,
+        kind_ == Kind::kWindows ? NVVM::TMALoadMode::IM2COL : NVVM::TMALoadMode::TILE,
         /*isCTAOnly=*/false, /*group=*/NVVM::CTAGroupKindAttr(), /*predicate=*/Value());
   }
 }

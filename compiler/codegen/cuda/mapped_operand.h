@@ -35,10 +35,17 @@ class MappedOperand {
 
   // Lets the map be there when the first copy wants it. Of one thread.
   void Prefetch() const;
-  // Begins to copy the tile's part of its steps of depth from `step` on to a stage: bytes() that
-  // count at the mbarrier. Of one thread.
-  void Bring(const ContractionTiles::Tile& tile, mlir::Value step, mlir::Value stage,
-             mlir::Value barrier) const;
+  // Where the windows are that a step's copies begin with, of an operand that is windows: column
+  // and line in the result, and image. To find that takes divisions by sizes that may be open, so a
+  // tile's first step alone does; in the others they are the same, or `step` further on.
+  using WindowPlace = std::vector<mlir::Value>;
+  WindowPlace FirstWindows(const ContractionTiles::Tile& tile) const;
+  WindowPlace StepOfWindows() const;
+  WindowPlace NextWindows(const WindowPlace& now, const WindowPlace& step) const;
+  // Begins to copy the tile's part of its steps of depth from `step` on, which has `windows`, to a
+  // stage: bytes() that count at the mbarrier. Of one thread.
+  void Bring(const ContractionTiles::Tile& tile, mlir::Value step, const WindowPlace& windows,
+             mlir::Value stage, mlir::Value barrier) const;
   int64_t bytes() const { return matrix_.stage_bytes; }
   const WarpgroupMatrix& matrix() const { return matrix_; }
 
@@ -60,8 +67,15 @@ class MappedOperand {
   KernelMap MapOfMatrix(std::vector<DimExpr>* numbers);
   KernelMap MapOfWindows(std::vector<DimExpr>* numbers);
   KernelMap MapOfFilter(std::vector<DimExpr>* numbers);
-  Place PlaceAt(mlir::Value own, mlir::Value depth, mlir::Value batch) const;
-  Place PlaceInWindows(mlir::Value own, mlir::Value depth) const;
+  Place PlaceAt(mlir::Value own, mlir::Value depth, mlir::Value batch,
+                const WindowPlace& windows) const;
+  // Of an element of them.
+  Place PlaceInWindows(const WindowPlace& windows, mlir::Value element) const;
+  // That of the window of this number.
+  WindowPlace WindowAt(mlir::Value window) const;
+  bool depth_is_windows() const {
+    return kind_ == Kind::kWindows && tiles_->shape().windows->are_depth;
+  }
   // Elements of a row of a stage.
   int64_t width() const { return WarpgroupMatrix::kRowBytes / element_bytes_; }
 

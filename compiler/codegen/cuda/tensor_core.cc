@@ -125,15 +125,23 @@ class TensorCoreTiles {
   StageRing::Position Produce(StageRing& ring, const MappedOperand& left,
                               const MappedOperand& right, const ContractionTiles::Tile& tile,
                               const StageRing::Position& start) {
-    const Values last = kb_.For(kb_.I64(0), tile.steps, tiling_.depth(), {start.stage, start.round},
-                                [&](Value step, ValueRange now) {
-                                  const StageRing::Position at = {now[0], now[1]};
-                                  Value full = ring.BeginToFill(at, left.bytes() + right.bytes());
-                                  left.Bring(tile, step, at.stage, full);
-                                  right.Bring(tile, step, at.stage, full);
-                                  const StageRing::Position next = ring.Next(at);
-                                  return Values{next.stage, next.round};
-                                });
+    Values carried = {start.stage, start.round};
+    const Values first = left.FirstWindows(tile), step_of_windows = left.StepOfWindows();
+    carried.insert(carried.end(), first.begin(), first.end());
+    const Values last =
+        kb_.For(kb_.I64(0), tile.steps, tiling_.depth(), carried, [&](Value step, ValueRange now) {
+          const StageRing::Position at = {now[0], now[1]};
+          const ValueRange carried_windows = now.drop_front(2);
+          const Values windows(carried_windows.begin(), carried_windows.end());
+          Value full = ring.BeginToFill(at, left.bytes() + right.bytes());
+          left.Bring(tile, step, windows, at.stage, full);
+          right.Bring(tile, step, {}, at.stage, full);
+          const StageRing::Position next = ring.Next(at);
+          Values after = {next.stage, next.round};
+          const Values further = left.NextWindows(windows, step_of_windows);
+          after.insert(after.end(), further.begin(), further.end());
+          return after;
+        });
     return {last[0], last[1]};
   }
 
