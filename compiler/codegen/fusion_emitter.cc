@@ -43,8 +43,6 @@ int CostOf(mlir::Operation* op) {
   return 1;
 }
 
-int64_t Estimate(const DimExpr& expr) { return expr.Constant().value_or(1024); }
-
 FusionEmitter::FusionEmitter(plan::FusionOp fusion, const Target& target, mlir::ModuleOp kernels)
     : fusion(fusion), target(target), kernel(fusion, kernels, target), values(&kernel) {
   for (Value value : fusion.yield()->getOperands()) results.push_back(value);

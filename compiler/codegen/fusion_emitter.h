@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "compiler/codegen/emit.h"
+#include "compiler/codegen/estimate.h"
 #include "compiler/codegen/kernel_builder.h"
 #include "compiler/codegen/value_emitter.h"
 #include "compiler/plan_dialect/plan.h"
@@ -60,8 +61,6 @@ inline constexpr int64_t kElementsPerTile = 16384;
 
 // Relative cost of computing one element of an op's result.
 int CostOf(mlir::Operation* op);
-// A size for decisions: that of the expression, or a guess where it is open.
-int64_t Estimate(const DimExpr& expr);
 
 // The kernels of each kind; see emit.h for what the fusions may hold.
 absl::Status EmitLoop(FusionEmitter& f);

@@ -72,8 +72,9 @@ TEST(Transpose, OfAGpuTouchNoSectorTwice) {
   }
 }
 
-// What transposed_reads.h says that it costs where a kernel that reduces reads across, and where
-// the operand is transposed before.
+// The terms of what transposed_reads.h says that it costs where a kernel that reduces reads across,
+// and where the operand is transposed before: which sectors the accesses of a warp touch. Nothing
+// here has caches, as that formula has none, so it does not show which of the two is faster.
 TEST(Transpose, CostsASectorForEachElementThatAReductionReadsAcross) {
   if (!TestsGpu()) GTEST_SKIP() << "of a GPU";
   constexpr int64_t kSide = 256, kElements = kSide * kSide;

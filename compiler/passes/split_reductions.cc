@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "compiler/codegen/estimate.h"
 #include "compiler/codegen/target.h"
 #include "compiler/passes/build_ops.h"
 #include "compiler/passes/diagnostics.h"
@@ -91,7 +92,7 @@ struct Cut {
 };
 
 // `open`: what an open dimension counts as.
-double Product(const Shape& shape, size_t begin, size_t end, double open = 1024) {
+double Product(const Shape& shape, size_t begin, size_t end, double open = kOpenExtent) {
   double product = 1;
   for (size_t i = begin; i < end; ++i) {
     const std::optional<int64_t> size = shape[i].Constant();

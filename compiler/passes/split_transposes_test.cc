@@ -28,7 +28,7 @@ Tensor Input(Graph& graph, const char* name, const std::vector<Graph::Dim>& shap
   return graph.Input(name, dtype, shape);
 }
 
-// In large tensors, and where nobody knows how large they are.
+// In large tensors, and in what is probably large.
 TEST(SplitTransposesTest, WhatReductionsReadAcross) {
   for (const Case& c : std::vector<Case>{
            {"row",
@@ -36,6 +36,9 @@ TEST(SplitTransposesTest, WhatReductionsReadAcross) {
             {"loop", "row"}},
            {"open",
             [](Graph& g) { return Softmax(Transpose(Input(g, "x", {"n", "m"}), {1, 0})); },
+            {"loop", "row"}},
+           {"open_rows",
+            [](Graph& g) { return Softmax(Transpose(Input(g, "x", {"n", 400}), {1, 0})); },
             {"loop", "row"}},
            {"row_of_a_product",
             [](Graph& g) {
@@ -97,6 +100,10 @@ TEST(SplitTransposesTest, LeavesOthersAlone) {
             [](Graph& g) { return Softmax(Transpose(Input(g, "x", {"n", "m"}), {1, 0})); },
             {"row"},
             "cpu:x86-64-v3"},
+           // By what an open number counts as.
+           {"probably_small",
+            [](Graph& g) { return Softmax(Transpose(Input(g, "x", {"n", 64}), {1, 0})); },
+            {"row"}},
            // Columns stay columns.
            {"along",
             [](Graph& g) {

@@ -4,11 +4,14 @@
 #include <cmath>
 #include <span>
 
+#include "compiler/codegen/estimate.h"
+
 namespace weft {
 namespace {
 
 constexpr int64_t kMostStages = 4;
-constexpr int64_t kOpenSize = 1024, kOpenBatches = 16;
+// Of a contraction of an open number, how many there are.
+constexpr int64_t kOpenBatches = 16;
 
 // Per cycle and multiprocessor: products of warps and of warpgroups, of elements of 2 bytes, and
 // bytes from the second-level cache. These are of the largest GPUs of a generation.
@@ -47,8 +50,7 @@ double CyclesOfDepth(const ContractionShape& shape, const TensorTiling& tiling,
                      int64_t processors) {
   // In doubles, which no size overflows.
   auto tiles = [](const DimExpr& size, int64_t tile) {
-    return std::ceil(static_cast<double>(size.Constant().value_or(kOpenSize)) /
-                     static_cast<double>(tile));
+    return std::ceil(static_cast<double>(Estimate(size)) / static_cast<double>(tile));
   };
   const auto batches = static_cast<double>(shape.batches.Constant().value_or(kOpenBatches));
   const double blocks =

@@ -1,9 +1,9 @@
 #include "compiler/codegen/cuda/transposed_reads.h"
 
 #include <algorithm>
-#include <optional>
 #include <vector>
 
+#include "compiler/codegen/estimate.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
 
@@ -54,10 +54,10 @@ bool BelongsInMemory(mlir::Operation* transpose) {
                           dimensions.sources.begin());
   if (crossing == last || !dimensions.IsWide(last) || !dimensions.IsWide(crossing)) return false;
   mlir::Value result = transpose->getResult(0);
-  const std::optional<int64_t> elements = NumElements(ir::ShapeOf(result)).Constant();
-  if (!elements) return true;
+  double elements = 1;
+  for (const DimExpr& size : dimensions.sizes) elements *= static_cast<double>(Estimate(size));
   const double moved = 3.0 * SizeOf(ir::DataTypeOf(result));
-  return (kSectorBytes - moved) * static_cast<double>(*elements) > kLaunchBytes;
+  return (kSectorBytes - moved) * elements > kLaunchBytes;
 }
 
 }  // namespace weft

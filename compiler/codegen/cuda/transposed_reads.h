@@ -24,7 +24,7 @@ inline constexpr int64_t kNarrowestTransposed = 16;
 //                                          lie, and read again; and what memory moves in the time
 //                                          that a launch takes
 //
-// the second are fewer; or where the elements are of an open number.
+// the second are fewer, where each open dimension counts as kOpenExtent (estimate.h).
 bool BelongsInMemory(mlir::Operation* transpose);
 
 }  // namespace weft
