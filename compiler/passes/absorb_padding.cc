@@ -1,7 +1,6 @@
 // A convolution of an image with zeros around it takes the image as it is, and the zeros as its
 // padding, where its kernel has zeros for what is outside of an image: then none are written.
 #include <array>
-#include <cmath>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "compiler/codegen/contraction_layout.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/place.h"
+#include "compiler/passes/simplify.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/ir/dialect.h"
 #include "graph/ir/types.h"
@@ -17,17 +17,11 @@
 namespace weft {
 namespace {
 
-bool IsZero(mlir::Value value) {
-  auto constant = value.getDefiningOp<ir::ConstantOp>();
-  const auto splat = constant ? ir::SplatValueOf(constant.getValue()) : std::nullopt;
-  return splat && *splat == 0 && !std::signbit(*splat);
-}
-
 // [above, below, left, right] of an image [n, h, w, c] with nothing else around or between its
 // elements.
 std::optional<std::array<int64_t, 4>> ZerosAroundImage(ir::PadOp pad) {
   const Shape low = *ir::DimsFromAttr(pad.getLow()), high = *ir::DimsFromAttr(pad.getHigh());
-  if (low.size() != 4 || !IsZero(pad.getValue())) return std::nullopt;
+  if (low.size() != 4 || !IsPositiveZero(pad.getValue())) return std::nullopt;
   std::array<int64_t, 4> padding = {};
   for (size_t i = 0; i < 4; ++i) {
     const auto before = low[i].Constant(), after = high[i].Constant();

@@ -1,5 +1,6 @@
 #include "compiler/passes/simplify.h"
 
+#include <cmath>
 #include <map>
 
 #include "compiler/passes/diagnostics.h"
@@ -42,6 +43,11 @@ std::optional<double> SplatOf(mlir::Value value) { return ir::SplatValueOf(Splat
 bool IsSplat(mlir::Value value, double number) {
   const std::optional<double> splat = SplatOf(value);
   return splat && *splat == number;
+}
+
+bool IsPositiveZero(mlir::Value value) {
+  const std::optional<double> splat = SplatOf(value);
+  return splat == 0 && !std::signbit(*splat);
 }
 
 absl::StatusOr<bool> Simplify(mlir::func::FuncOp function) {

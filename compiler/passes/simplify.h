@@ -29,6 +29,8 @@ const std::vector<SimplifyRule>& LinearAlgebraRules();
 // The number that every element of the value has, where that is known.
 std::optional<double> SplatOf(mlir::Value value);
 bool IsSplat(mlir::Value value, double number);
+// Whether that is 0, of floats the one without a sign.
+bool IsPositiveZero(mlir::Value value);
 
 }  // namespace weft
 

@@ -22,10 +22,7 @@ mlir::Value AddZero(Op op, OpMaker) {
   return IsNoSummand(Y(op)) ? X(op) : IsNoSummand(X(op)) ? Y(op) : mlir::Value();
 }
 // x - 0 is x + -0.
-mlir::Value SubZero(Op op, OpMaker) {
-  const std::optional<double> splat = SplatOf(Y(op));
-  return splat == 0 && !std::signbit(*splat) ? X(op) : mlir::Value();
-}
+mlir::Value SubZero(Op op, OpMaker) { return IsPositiveZero(Y(op)) ? X(op) : mlir::Value(); }
 mlir::Value ZeroMinus(Op op, OpMaker make) {
   return IsNoSummand(X(op)) && ir::DataTypeOf(X(op)) != DataType::kU8 ? make.Make("neg", Y(op))
                                                                       : mlir::Value();
