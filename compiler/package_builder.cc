@@ -514,13 +514,23 @@ class Builder : public PackageBuilder {
       bool changed = false;
       for (size_t i = 0; split && i < refused.size(); ++i) {
         const mlir::Location at = refused[i].fusion->getLoc();
-        if (!SplitKernel(refused[i].fusion)) continue;
+        const int kernels_now = SplitKernel(refused[i].fusion);
+        if (kernels_now == 0) continue;
         changed = true;
         if (!options_.explain) continue;
         options_.explain(absl::StrCat("not fused: ", ir::Describe(at), " and what is computed ",
-                                      "with it: ", refused[i].why.message()));
+                                      "with it is ", kernels_now,
+                                      " kernels: ", refused[i].why.message()));
       }
-      if (!changed) return built;
+      if (changed) continue;
+      for (auto& [fusion, why] : refused) {
+        if (!CanSplitKernel(fusion)) continue;
+        why = absl::Status(why.code(), absl::StrCat(why.message(),
+                                                    "; the pass 'split_kernels', which is "
+                                                    "disabled, makes several kernels of it"));
+      }
+      const bool is_why = !refused.empty() && absl::IsUnimplemented(built.status());
+      return is_why ? refused.front().why : std::move(built);
     }
   }
 

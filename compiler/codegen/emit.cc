@@ -122,10 +122,10 @@ absl::StatusOr<KernelSpec> EmitKernel(plan::FusionOp fusion, const Target& targe
   const size_t sizes = spec->sizes.size() - NumMapSizes(spec->maps);
   if (kTensorMapBytes * spec->maps.size() + 8 * (buffers + sizes) > kMaxCudaParameters) {
     kernels.lookupSymbol(spec->symbol)->erase();
-    return absl::UnimplementedError(absl::StrCat(
-        "expected a kernel of at most ", kMaxCudaParameters / 8, " tensors and sizes for ",
-        target.name, ", got one of ", buffers, " and ", sizes, ", at ",
-        ir::Describe(fusion.getLoc()), "; the pass 'split_kernels' makes several of it"));
+    return absl::UnimplementedError(absl::StrCat("expected a kernel of at most ",
+                                                 kMaxCudaParameters / 8, " tensors and sizes for ",
+                                                 target.name, ", got one of ", buffers, " and ",
+                                                 sizes, ", at ", ir::Describe(fusion.getLoc())));
   }
   return spec;
 }

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "compiler/passes/fusion_groups.h"
+#include "compiler/passes/make_fusion.h"
 #include "compiler/passes/passes.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/ir/device.h"
@@ -191,33 +192,27 @@ class BlockFuser {
       }
     }
     std::vector<mlir::Value> outputs, operands;
-    std::vector<mlir::Type> types;
+    llvm::SetVector<mlir::Operation*> ops;
     for (mlir::Operation* op : unit.group->ops) {
+      for (const UnitEdge& edge : edges_of_[op]) {
+        for (mlir::Operation* copy : edge.copies) {
+          if (!inputs.contains(copy->getResult(0))) ops.insert(copy);
+        }
+      }
+      ops.insert(op);
       for (mlir::Value result : op->getResults()) {
-        if (!leaves_unit_.contains(result)) continue;
-        outputs.push_back(result);
-        types.push_back(result.getType());
+        if (leaves_unit_.contains(result)) outputs.push_back(result);
       }
     }
     for (mlir::Value input : inputs) operands.push_back(final_.lookupOrDefault(input));
     mlir::OpBuilder builder(block_->getTerminator());
-    auto fusion =
-        plan::FusionOp::create(builder, last->getLoc(), types, operands, unit.group->kind);
-    ir::SetDevice(fusion, ir::DeviceOf(last));
-    builder.setInsertionPointToEnd(fusion.body());
-    mlir::IRMapping mapping;
-    mapping.map(inputs.getArrayRef(), fusion.body()->getArguments());
-    for (mlir::Operation* op : unit.group->ops) {
-      for (const UnitEdge& edge : edges_of_[op]) {
-        for (mlir::Operation* copy : edge.copies) {
-          if (!mapping.contains(copy->getResult(0))) builder.clone(*copy, mapping);
-        }
-      }
-      builder.clone(*op, mapping);
-    }
-    std::vector<mlir::Value> yielded;
-    for (mlir::Value output : outputs) yielded.push_back(mapping.lookup(output));
-    plan::YieldOp::create(builder, last->getLoc(), yielded);
+    plan::FusionOp fusion = MakeFusion(builder, {.location = last->getLoc(),
+                                                 .kind = unit.group->kind,
+                                                 .device = ir::DeviceOf(last),
+                                                 .inputs = inputs.getArrayRef(),
+                                                 .operands = operands,
+                                                 .ops = ops.getArrayRef(),
+                                                 .outputs = outputs});
     final_.map(outputs, fusion.getResults());
   }
 

@@ -3,12 +3,18 @@
 #include <string>
 #include <vector>
 
+#include "compiler/codegen/emit.h"
+#include "compiler/codegen/llvm_lowering.h"
+#include "compiler/codegen/target.h"
 #include "compiler/passes/function_for_test.h"
+#include "compiler/passes/make_fusion.h"
 #include "compiler/passes/op_kinds.h"
 #include "compiler/passes/passes.h"
+#include "compiler/passes/place.h"
 #include "compiler/passes/split_kernels.h"
 #include "compiler/plan_dialect/plan.h"
 #include "graph/graph.h"
+#include "graph/ir/device.h"
 #include "graph/ir/dialect.h"
 #include "gtest/gtest.h"
 
@@ -204,16 +210,35 @@ TEST(FusionTest, KernelsAreAsExpected) {
   }
 }
 
+// Splits each fusion once.
+absl::StatusOr<bool> Split(mlir::func::FuncOp function) {
+  std::vector<plan::FusionOp> fusions;
+  function.walk([&](plan::FusionOp fusion) { fusions.push_back(fusion); });
+  bool changed = false;
+  for (plan::FusionOp fusion : fusions) {
+    const bool can = CanSplitKernel(fusion);
+    const int made = SplitKernel(fusion);
+    EXPECT_EQ(made > 1, can);
+    changed |= made > 1;
+  }
+  return changed;
+}
+
+// Whether the code generator makes a kernel of each.
+absl::Status EmitAll(mlir::func::FuncOp function, const std::string& target) {
+  PrepareContext(function.getContext());
+  mlir::OwningOpRef<mlir::ModuleOp> kernels = mlir::ModuleOp::create(function.getLoc());
+  absl::Status status;
+  function.walk([&](plan::FusionOp fusion) {
+    if (status.ok()) status = EmitKernel(fusion, *Target::Parse(target), *kernels).status();
+  });
+  return status;
+}
+
 // What is too much for one kernel: in the end there is one for each op, and for each broadcast and
-// the like; what an op alone reads through those is one kernel first.
+// the like; what an op alone reads through those is one kernel first. All are what kernels can be
+// made of, and lie where the fusion did.
 TEST(FusionTest, KernelsAreSplit) {
-  const auto split = [](mlir::func::FuncOp function) {
-    std::vector<plan::FusionOp> fusions;
-    function.walk([&](plan::FusionOp fusion) { fusions.push_back(fusion); });
-    bool changed = false;
-    for (plan::FusionOp fusion : fusions) changed |= SplitKernel(fusion);
-    return changed;
-  };
   std::vector<FusionCase> cases = FusionCases();
   cases.push_back({"copies",
                    [](Graph& g) {
@@ -228,30 +253,166 @@ TEST(FusionTest, KernelsAreSplit) {
     SCOPED_TRACE(fusion.name);
     Graph graph;
     std::vector<std::pair<std::string, Tensor>> outputs;
-    for (Tensor tensor : fusion.build(graph)) {
-      outputs.emplace_back("y" + std::to_string(outputs.size()), tensor);
+    {
+      const ScopeGuard there = graph.WithDevice("cuda:1");
+      for (Tensor tensor : fusion.build(graph)) {
+        outputs.emplace_back("y" + std::to_string(outputs.size()), tensor);
+      }
     }
     graph.AddSignature("f", outputs);
     Function f(graph);
     f.Run(Fuse);
     size_t kernels = f.Kinds().size();
     f.Run([&](mlir::func::FuncOp function) {
-      while (split(function)) {
+      while (*Split(function)) {
         EXPECT_GT(f.Kinds().size(), kernels);
         kernels = f.Kinds().size();
+        for (const char* target : {"cpu:x86-64-v3", "cuda:sm_80"}) {
+          const absl::Status emitted = EmitAll(function, target);
+          EXPECT_TRUE(emitted.ok()) << emitted;
+        }
       }
       return absl::StatusOr<bool>(true);
     });
     EXPECT_TRUE(CheckFused(f.op()).ok()) << CheckFused(f.op());
     f.op().walk([&](plan::FusionOp one) {
+      EXPECT_EQ(ir::DeviceOf(one), "cuda:1");
       int ops = 0;
       for (mlir::Operation& op : one.body()->without_terminator()) {
         ops += !SplatOfValue(op.getResult(0));
       }
       EXPECT_LE(ops, 1);
     });
+    f.op().walk([&](ir::ReshapeOp alias) {
+      if (!alias->getParentOfType<plan::FusionOp>()) EXPECT_EQ(ir::DeviceOf(alias), "cuda:1");
+    });
     // exp(broadcast) * iota, + 2: three ops; then the broadcast and the counters as well.
     if (fusion.name == "copies") EXPECT_EQ(kernels, 5u);
+  }
+}
+
+// Into no more than it takes: at first, each has half of the ops, as far as that is a fusion.
+TEST(FusionTest, KernelsAreHalved) {
+  const auto tanhs = [](Tensor x, int count) {
+    for (int i = 0; i < count; ++i) x = Tanh(x);
+    return x;
+  };
+  const auto softmax = [](Tensor a) {
+    Tensor e = Exp(Sub(a, ReduceMax(a, {-1}, true)));
+    return Div(e, ReduceSum(e, {-1}, true));
+  };
+  const auto x = [](Graph& g) { return g.Input("x", DataType::kF32, {"n", 6}); };
+  for (const FusionCase& fusion : std::vector<FusionCase>{
+           {"loop", [=](Graph& g) { return std::vector{tanhs(x(g), 61)}; }, {"loop", "loop"}},
+           {"row",
+            [=](Graph& g) { return std::vector{tanhs(softmax(tanhs(x(g), 3)), 3)}; },
+            {"row", "row"}},
+           {"row_that_begins_late",
+            [=](Graph& g) { return std::vector{softmax(tanhs(x(g), 9))}; },
+            {"loop", "row"}},
+           // What is computed before a column is reduced is not in memory.
+           {"column",
+            [=](Graph& g) { return std::vector{tanhs(ReduceSum(tanhs(x(g), 4), {0}), 4)}; },
+            {"loop", "column"}},
+           {"epilogue",
+            [=](Graph& g) {
+              return std::vector{tanhs(MatMul(x(g), g.Input("w", DataType::kF32, {6, 5})), 5)};
+            },
+            {"contraction", "loop"}}}) {
+    SCOPED_TRACE(fusion.name);
+    Graph graph;
+    graph.AddSignature("f", {{"y", fusion.build(graph)[0]}});
+    Function f(graph);
+    f.Run(Fuse);
+    EXPECT_EQ(f.Kinds().size(), 1u);
+    f.Run(Split);
+    EXPECT_EQ(f.Kinds(), fusion.kinds);
+    const absl::Status emitted = EmitAll(f.op(), "cuda:sm_80");
+    EXPECT_TRUE(emitted.ok()) << emitted;
+    if (fusion.name != "loop") continue;
+    std::vector<size_t> ops;
+    f.op().walk([&](plan::FusionOp one) { ops.push_back(one.body()->getOperations().size() - 1); });
+    EXPECT_EQ(ops, (std::vector<size_t>{31, 30}));
+  }
+}
+
+// More reductions than have room in a GPU's shared memory. Fusion leaves no such kernels to the
+// code generator, so this one is made by hand.
+TEST(FusionTest, ReductionsAreSplitUntilTheyHaveRoom) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF64, {"n", 40}), sum = x;
+  std::vector<std::pair<std::string, Tensor>> outputs;
+  for (int i = 0; i < 25; ++i) {
+    sum = sum + x;
+    outputs.emplace_back("y" + std::to_string(i), ReduceMax(sum, {0}));
+  }
+  graph.AddSignature("f", outputs);
+  Function f(graph);
+  f.Run([](mlir::func::FuncOp function) {
+    std::vector<mlir::Operation*> ops;
+    std::vector<mlir::Value> maxima;
+    for (const bool reduces : {false, true}) {
+      for (mlir::Operation& op : function.front().without_terminator()) {
+        if (llvm::isa<ir::ReduceMaxOp>(op) != reduces) continue;
+        ops.push_back(&op);
+        if (reduces) maxima.push_back(op.getResult(0));
+      }
+    }
+    const mlir::Value x = function.getArgument(0);
+    mlir::OpBuilder builder(function.front().getTerminator());
+    plan::FusionOp made = MakeFusion(builder, {.location = function.getLoc(),
+                                               .kind = plan::kColumn,
+                                               .device = "",
+                                               .inputs = x,
+                                               .operands = x,
+                                               .ops = ops,
+                                               .outputs = maxima});
+    for (auto [value, result] : llvm::zip(maxima, made.getOuts())) {
+      value.replaceAllUsesWith(result);
+    }
+    for (mlir::Operation* op : ops) op->dropAllUses();
+    for (mlir::Operation* op : ops) op->erase();
+    return absl::StatusOr<bool>(true);
+  });
+  EXPECT_EQ(EmitAll(f.op(), "cuda:sm_80").code(), absl::StatusCode::kUnimplemented);
+  f.Run(Split);
+  EXPECT_EQ(f.Kinds(), (Strings{"loop", "column"}));
+  EXPECT_EQ(EmitAll(f.op(), "cuda:sm_80").code(), absl::StatusCode::kUnimplemented);
+  f.Run([](mlir::func::FuncOp function) {
+    std::vector<plan::FusionOp> columns;
+    function.walk([&](plan::FusionOp fusion) {
+      if (fusion.getKind() == plan::kColumn) columns.push_back(fusion);
+    });
+    EXPECT_EQ(SplitKernel(columns.at(0)), 2);
+    return absl::StatusOr<bool>(true);
+  });
+  EXPECT_EQ(f.Kinds(), (Strings{"loop", "column", "column"}));
+  const absl::Status emitted = EmitAll(f.op(), "cuda:sm_80");
+  EXPECT_TRUE(emitted.ok()) << emitted;
+}
+
+// A long row whose parts are cut in the kernel that reduces them: of x, and of what says which
+// elements there are. Those come to lie in memory where a kernel of one op has still too much.
+TEST(FusionTest, CutsOfRowsGoToMemory) {
+  Graph graph;
+  Tensor x = graph.Input("x", DataType::kF32, {1000003});
+  graph.AddSignature("f", {{"y", ReduceMax(x, {0})}});
+  Function f(graph);
+  f.Run([](mlir::func::FuncOp function) {
+    return SplitReductions(function, DeviceTargets(*Target::Parse("cuda:sm_80")));
+  });
+  f.Run(Fuse);
+  ASSERT_EQ(f.Kinds(), (Strings{"row", "row"}));
+  ASSERT_EQ(f.Count("plan.cut"), 2);
+  for (const Strings& kinds :
+       {Strings{"loop", "row", "row"}, Strings{"loop", "loop", "loop", "row", "row"}}) {
+    f.Run(Split);
+    EXPECT_EQ(f.Kinds(), kinds);
+    EXPECT_EQ(f.Count("plan.cut"), 2);
+    for (const char* target : {"cpu:x86-64-v3", "cuda:sm_80"}) {
+      const absl::Status emitted = EmitAll(f.op(), target);
+      EXPECT_TRUE(emitted.ok()) << emitted;
+    }
   }
 }
 

@@ -6,11 +6,16 @@
 
 namespace weft {
 
-// Puts several fusions in the place of one, which it erases: each op in one of its own, with what
-// kernels copy on the way to its operands (IsCopied); where the fusion is such a one already, what
-// is copied gets fusions as well. So how many tensors and sizes a kernel needs is in the end a
-// matter of one op. False, and nothing changes, where the fusion holds no more than that.
-bool SplitKernel(plan::FusionOp fusion);
+// Puts several fusions in the place of one, which it erases, and returns how many; 0, and nothing
+// changes, where there is nothing to split. None has more than half of the ops (of an odd number,
+// one more), so that fusions that are split until all are kernels become few where few are enough,
+// and how many tensors and sizes a kernel needs is in the end a matter of one op. What kernels copy
+// on the way to an op's operands (IsCopied) goes with it; where there is but one op besides, what
+// is copied is counted and split as others.
+int SplitKernel(plan::FusionOp fusion);
+
+// Whether SplitKernel would.
+bool CanSplitKernel(plan::FusionOp fusion);
 
 }  // namespace weft
 

@@ -825,28 +825,42 @@ Graph TooManySizes(const std::string& device, NamedTensors* feeds) {
   return graph;
 }
 
-// In as many kernels as that takes, all of them the GPU's.
+// In as many kernels as that takes, all of them the GPU's: of the session's device, or another one.
 TEST(SeveralDevices, WhatIsTooMuchForOneKernelIsSeveral) {
-  NamedTensors feeds;
-  const Graph graph = TooManySizes("", &feeds);
-  CompileOptions options;
-  options.targets = {kGpuTarget};
-  options.device_targets = {{"cpu", "cpu:native"}};
-  options.warn = [](const std::string& line) { ADD_FAILURE() << line; };
-  std::vector<std::string> lines;
-  options.explain = [&](const std::string& line) { lines.push_back(line); };
-  const auto package = CompilePackage(graph, options);
-  ASSERT_TRUE(package.ok()) << package.status();
-  EXPECT_THAT(lines, Contains(AllOf(HasSubstr("several_devices_test.cc:"),
-                                    HasSubstr("at most 544 tensors and sizes"))));
-  SessionOptions there;
-  there.device = Emulator();
-  const auto session = Session::FromPackage(*package, there);
-  ASSERT_TRUE(session.ok()) << session.status();
-  const auto results = (*session)->Run("run", feeds);
-  ASSERT_TRUE(results.ok()) << results.status();
-  EXPECT_THAT(results->at("y").values<float>(), ElementsAre(277, -275));
-  EXPECT_THAT(results->at("twice").values<float>(), ElementsAre(2, 2, 6, 8));
+  for (const std::string device : {"", kGpu}) {
+    SCOPED_TRACE(device);
+    NamedTensors feeds;
+    const Graph graph = TooManySizes(device, &feeds);
+    CompileOptions options;
+    options.warn = [](const std::string& line) { ADD_FAILURE() << line; };
+    std::vector<std::string> lines;
+    options.explain = [&](const std::string& line) { lines.push_back(line); };
+    SessionOptions there = With(Emulator());
+    if (device.empty()) {
+      options.targets = {kGpuTarget};
+      options.device_targets = {{"cpu", "cpu:native"}};
+      there = {};
+      there.device = Emulator();
+    } else {
+      options.device_targets = {{kGpu, kGpuTarget}};
+    }
+    const auto package = CompilePackage(graph, options);
+    ASSERT_TRUE(package.ok()) << package.status();
+    EXPECT_THAT(lines, Contains(AllOf(HasSubstr("several_devices_test.cc:"),
+                                      HasSubstr("with it is 2 kernels: expected"),
+                                      HasSubstr("at most 544 tensors and sizes"))));
+    const PackageManifest manifest = ManifestOf(*package);
+    for (const Kernel& kernel : manifest.targets(0).plans(0).kernels()) {
+      EXPECT_EQ(kernel.device(), device.empty() ? 0u : 1u);
+      EXPECT_GT(kernel.block_threads(), 0u);
+    }
+    const auto session = Session::FromPackage(*package, there);
+    ASSERT_TRUE(session.ok()) << session.status();
+    const auto results = (*session)->Run("run", feeds);
+    ASSERT_TRUE(results.ok()) << results.status();
+    EXPECT_THAT(results->at("y").values<float>(), ElementsAre(277, -275));
+    EXPECT_THAT(results->at("twice").values<float>(), ElementsAre(2, 2, 6, 8));
+  }
 }
 
 // What a GPU has no code for runs on the processor, and the author is told.
@@ -858,6 +872,7 @@ TEST(SeveralDevices, WhatHasNoCodeRunsOnTheProcessor) {
   options.disabled_passes = {"split_kernels"};
   EXPECT_THAT(std::string(CompilePackage(graph, options).status().message()),
               AllOf(HasSubstr("several_devices_test.cc:"), HasSubstr("at most 544"),
+                    HasSubstr("the pass 'split_kernels', which is disabled"),
                     HasSubstr("--target cpu=cpu:x86-64-v3")));
   std::vector<std::string> warnings;
   options.device_targets = {{"cpu", "cpu:native"}};

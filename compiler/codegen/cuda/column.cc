@@ -39,8 +39,7 @@ class CudaColumn : ColumnEmitter {
       return absl::UnimplementedError(
           absl::StrCat("expected reductions of one tensor that take at most ", kMaxSharedBytes,
                        " bytes of a GPU's shared memory, got ", reductions_.size(), " that take ",
-                       SharedBytes(last, 0), ", at ", ir::Describe(f_.fusion.getLoc()),
-                       "; the pass 'split_kernels' computes them one by one"));
+                       SharedBytes(last, 0), ", at ", ir::Describe(f_.fusion.getLoc())));
     }
     const std::vector<DimExpr> inner = AccessesTo(along.number());
     const DimExpr columns = NumElements(inner);
