@@ -1,6 +1,7 @@
 #include "runtime/cuda/encode_maps.h"
 
 #include <array>
+#include <utility>
 
 #include "runtime/blame.h"
 #include "runtime/cuda/work.h"
@@ -49,6 +50,26 @@ absl::Status EncodeMaps(Context& context, const Kernel& kernel, const WeftLaunch
     return context.StatusOf(result, "making a tensor map for " + PlaceOfStep(*launch.step));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<const std::vector<CUtensorMap>*> EncodedMaps::Of(Context& context,
+                                                                const Kernel& kernel,
+                                                                const WeftLaunch& launch) {
+  key_.clear();
+  if (!kernel.maps.empty()) {
+    key_.push_back(kernel.number);
+    for (const KernelMap& map : kernel.maps) {
+      key_.push_back(reinterpret_cast<uintptr_t>(launch.buffers[map.buffer]));
+    }
+    const int64_t* const end = launch.sizes + launch.num_sizes;
+    key_.insert(key_.end(), end - NumMapSizes(kernel.maps), end);
+  }
+  const auto known = made_.find(key_);
+  if (known != made_.end()) return &known->second;
+  std::vector<CUtensorMap> maps;
+  if (absl::Status status = EncodeMaps(context, kernel, launch, &maps); !status.ok()) return status;
+  if (made_.size() >= kMost) made_.clear();
+  return &(made_[key_] = std::move(maps));
 }
 
 }  // namespace weft::cuda

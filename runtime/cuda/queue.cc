@@ -449,13 +449,17 @@ absl::Status Queue::Record(const WeftLaunch& launch) {
   for (const auto& calls : calls_) {
     if (call == nullptr) call = calls->Find(launch.step);
   }
-  if (status.ok() && call == nullptr) status = EncodeMaps(*context_, *kernel, launch, &maps_);
+  absl::StatusOr<const std::vector<CUtensorMap>*> maps = nullptr;
+  if (status.ok() && call == nullptr) {
+    maps = maps_.Of(*context_, *kernel, launch);
+    status = maps.status();
+  }
   if (status.ok()) status = MoveLargeResults();
   if (!status.ok()) return status;
   if (call != nullptr) {
     work_.Call(*call, launch);
   } else {
-    work_.Launch(*kernel, launch, maps_);
+    work_.Launch(*kernel, launch, **maps);
   }
   return FlushWhereFull();
 }

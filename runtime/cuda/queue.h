@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/cuda/context.h"
+#include "runtime/cuda/encode_maps.h"
 #include "runtime/cuda/graph_cache.h"
 #include "runtime/cuda/library_calls.h"
 #include "runtime/cuda/staging.h"
@@ -143,7 +144,7 @@ class Queue final : public DeviceQueue {
 
   // Of the run.
   Work work_;
-  std::vector<CUtensorMap> maps_;  // of the launch that is recorded
+  EncodedMaps maps_;
   std::vector<SmallResult> small_results_;
   std::vector<LargeResult> large_results_;
   std::unique_ptr<StagingRing> ring_;

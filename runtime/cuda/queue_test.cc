@@ -211,6 +211,32 @@ TEST_F(BoxTest, TensorMapsAreOfTheLaunch) {
   }
   EXPECT_EQ(cuda::CountInFakeDriver().captures, 3);
   EXPECT_EQ(cuda::CountInFakeDriver().graph_launches, 9);
+  // Of so many launches, one for each of what they are of.
+  EXPECT_EQ(cuda::CountInFakeDriver().tensor_maps, 3);
+}
+
+// Those of very many launches are forgotten, and made again.
+TEST_F(BoxTest, TensorMapsOfManyLaunches) {
+  constexpr int kMany = 600;
+  const DeviceMemory from = Matrix(10), to = Matrix(0);
+  const auto queue = device().NewQueue(0).value();
+  WeftRunArgs args = {};
+  args.deadline = INT64_MAX;
+  const auto launch = [&](int64_t stride) {
+    const int64_t sizes[] = {16, 1, stride};
+    void* buffers[] = {from.data(), to.data()};
+    const WeftLaunch one_row = {kernel_, buffers, sizes, 2, 3, 1, 0, &step_, nullptr};
+    queue->Bind(&args);
+    ASSERT_EQ(args.device->launch(args.queue, &one_row), 0);
+    ASSERT_TRUE(queue->Finish().ok());
+  };
+  for (int i = 0; i < kMany; ++i) launch(64 + 16 * i);
+  EXPECT_EQ(cuda::CountInFakeDriver().tensor_maps, kMany);
+  launch(64);
+  EXPECT_EQ(cuda::CountInFakeDriver().tensor_maps, kMany + 1);
+  launch(64);
+  EXPECT_EQ(cuda::CountInFakeDriver().tensor_maps, kMany + 1);
+  EXPECT_EQ(ValuesOf(to)[0], 10);
 }
 
 TEST_F(BoxTest, ATensorMapThatTheDriverRefuses) {

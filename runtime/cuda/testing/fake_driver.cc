@@ -145,7 +145,7 @@ void ConfigureFakeDriver(const FakeDriverOptions& options) {
   gpu.complaints.clear();
   FakeDriverCounts& counts = gpu.counts;
   counts.launches = counts.captures = counts.graph_launches = counts.kernels = 0;
-  counts.library_calls = 0;
+  counts.library_calls = counts.tensor_maps = 0;
   counts.machine_code = counts.copied_in = counts.copied_out = counts.blocked = counts.event_waits =
       0;
   if (gpu.lost != CUDA_SUCCESS) {
@@ -451,6 +451,7 @@ CUresult EncodeMap(CUtensorMap* map, CUtensorMapDataType type, uint32_t rank, vo
   const Lock lock(gpu.mutex);
   if (const CUresult result = Ready(); result != CUDA_SUCCESS) return result;
   if (FakeGpu::Fails(&gpu.options.fail_tensor_map)) return CUDA_ERROR_INVALID_VALUE;
+  ++gpu.counts.tensor_maps;
   if (rank < 1 || rank > 5 || reinterpret_cast<uintptr_t>(map) % 64 != 0) {
     return CUDA_ERROR_INVALID_VALUE;
   }

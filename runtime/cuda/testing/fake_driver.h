@@ -52,6 +52,7 @@ struct FakeDriverCounts {
   int64_t machine_code;  // modules of it that were loaded
   int64_t launches;      // one by one
   int64_t captures, graph_launches;
+  int64_t tensor_maps;            // made
   int64_t kernels;                // executed
   int64_t library_calls;          // the same
   int64_t copied_in, copied_out;  // bytes, executed
