@@ -11,10 +11,12 @@
 #include "graph/graph.h"
 #include "graph/reference/elementwise.h"
 #include "proto/file.h"
+#include "proto/plan.pb.h"
 #include "proto/safetensors.h"
 #include "runtime/devices.h"
 #include "runtime/session.h"
 #include "tests/compat/fixture.h"
+#include "tests/conformance/manifest.h"
 
 namespace weft {
 namespace {
@@ -110,20 +112,36 @@ TEST_P(Compat, Package) {
   }
 }
 
-// Kernels that take tensor maps, from version 3 on.
+// Kernels that take tensor maps, of matrices and of images, from version 3 on.
 TEST(CompatTensorMaps, Package) {
   const auto file = Bytes::Map("tests/compat/v3/product.safetensors");
   ASSERT_TRUE(file.ok()) << file.status();
   const auto values = ReadSafetensors((*file)->view(), *file);
   ASSERT_TRUE(values.ok()) << values.status();
   const std::map<std::string, HostTensor> of(values->tensors.begin(), values->tensors.end());
+  constexpr char kPackage[] = "tests/compat/v3/product.weftpkg";
+  const auto package = Bytes::Map(kPackage);
+  ASSERT_TRUE(package.ok()) << package.status();
+  const PackageManifest manifest = ManifestOf(std::string((*package)->view()));
+  int maps = 0, of_images = 0;
+  for (const Kernel& kernel : manifest.targets(0).plans(0).kernels()) {
+    for (const TensorMapParameter& map : kernel.maps()) {
+      ++maps;
+      of_images += map.lower_corner_size() > 0 ? 1 : 0;
+    }
+  }
+  EXPECT_EQ(maps, 4);
+  EXPECT_EQ(of_images, 1);
   const auto session =
-      Session::Load("tests/compat/v3/product.weftpkg",
-                    {.threads = 1, .device = MakeDevice("emulator:sm_90", 1).value()});
+      Session::Load(kPackage, {.threads = 1, .device = MakeDevice("emulator:sm_90", 1).value()});
   ASSERT_TRUE(session.ok()) << session.status();
-  const auto got = (*session)->Run("product", {{"x", of.at("x")}, {"w", of.at("w")}});
+  NamedTensors feeds;
+  for (const char* name : {"x", "w", "images", "filter"}) feeds[name] = of.at(name);
+  const auto got = (*session)->Run("product", feeds);
   ASSERT_TRUE(got.ok()) << got.status();
-  EXPECT_EQ(got->at("y").ToString(1 << 16), of.at("y").ToString(1 << 16));
+  for (const char* name : {"y", "convolved"}) {
+    EXPECT_EQ(got->at(name).ToString(1 << 16), of.at(name).ToString(1 << 16)) << name;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Versions, Compat, testing::Values("v1", "v2", "v3"),

@@ -88,14 +88,21 @@ void AddTraining(Graph& graph) {
   graph.AddSignature("predict", {{"class", ArgMax(logits, -1)}, {"logits", logits}});
 }
 
-// A product whose kernel for sm_90a takes tensor maps, and what it gives: a package for that alone.
+// A product and a convolution whose kernels for sm_90a take tensor maps, of matrices and of images,
+// and what they give: a package for that alone.
 absl::Status WriteProduct(const std::string& folder) {
   Graph graph("product");
   Tensor x = graph.Input("x", DataType::kF16, {"rows", 8});
   Tensor w = graph.Input("w", DataType::kF16, {8, 264});
-  graph.AddSignature("product", {{"y", MatMul(x, w)}});
+  Tensor images = graph.Input("images", DataType::kF16, {"images", 3, 4, 48});
+  Tensor filter = graph.Input("filter", DataType::kF16, {1, 1, 48, 264});
+  graph.AddSignature(
+      "product",
+      {{"y", MatMul(x, w)}, {"convolved", Conv2D(images, filter, {1, 2}, {1, 0, 0, 2}, {1, 1})}});
   NamedTensors values = {{"x", Ramp(DataType::kF16, {5, 8}, 1)},
-                         {"w", Ramp(DataType::kF16, {8, 264}, 2)}};
+                         {"w", Ramp(DataType::kF16, {8, 264}, 2)},
+                         {"images", Ramp(DataType::kF16, {2, 3, 4, 48}, 3)},
+                         {"filter", Ramp(DataType::kF16, {1, 1, 48, 264}, 4)}};
   CompileOptions options;
   options.targets = {"cuda:sm_90a"};
   absl::StatusOr<std::string> package = CompilePackage(graph, options);
