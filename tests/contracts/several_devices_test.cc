@@ -786,8 +786,9 @@ TEST(SeveralDevices, VariablesChangeOnceAllDevicesAreDone) {
 }
 
 // A sum, node 'sum', of so many sizes that no one kernel of a GPU has parameters for them, and
-// `twice`, which needs few, and makes the sum's first part for itself. All on `device`.
-Graph TooManySizes(const std::string& device, NamedTensors* feeds) {
+// `twice`, which needs few, and makes the sum's first part for itself; and, if wanted, the softmax
+// of a thousandth of the sum. All on `device`.
+Graph TooManySizes(const std::string& device, NamedTensors* feeds, bool softmax = false) {
   constexpr int kRank = 24, kInputs = 24;
   Graph graph;
   const ScopeGuard there = graph.WithDevice(device);
@@ -820,46 +821,57 @@ Graph TooManySizes(const std::string& device, NamedTensors* feeds) {
   }
   outputs.emplace_back("y", sum);
   outputs.emplace_back("twice", Concat({part, more}, 0) * 2.0);
+  if (softmax) outputs.emplace_back("softmax", Softmax(Reshape(sum, {1, 2}) * 0.001));
   graph.AddSignature("run", outputs);
   EXPECT_TRUE(graph.status().ok()) << graph.status();
   return graph;
 }
 
 // In as many kernels as that takes, all of them the GPU's: of the session's device, or another one.
+void ExpectSeveralKernels(const std::string& device, bool softmax) {
+  SCOPED_TRACE(device + (softmax ? " softmax" : ""));
+  NamedTensors feeds;
+  const Graph graph = TooManySizes(device, &feeds, softmax);
+  CompileOptions options;
+  options.warn = [](const std::string& line) { ADD_FAILURE() << line; };
+  std::vector<std::string> lines;
+  options.explain = [&](const std::string& line) { lines.push_back(line); };
+  SessionOptions there = With(Emulator());
+  if (device.empty()) {
+    options.targets = {kGpuTarget};
+    options.device_targets = {{"cpu", "cpu:native"}};
+    there = {};
+    there.device = Emulator();
+  } else {
+    options.device_targets = {{kGpu, kGpuTarget}};
+  }
+  const auto package = CompilePackage(graph, options);
+  ASSERT_TRUE(package.ok()) << package.status();
+  // One fusion: with the softmax, that of a row.
+  EXPECT_THAT(lines, Contains(AllOf(HasSubstr(softmax ? "node 'div' (" : "node 'sum"),
+                                    HasSubstr("several_devices_test.cc:"),
+                                    HasSubstr("with it is 2 kernels: expected"),
+                                    HasSubstr("at most 544 tensors and sizes"))));
+  const PackageManifest manifest = ManifestOf(*package);
+  for (const Kernel& kernel : manifest.targets(0).plans(0).kernels()) {
+    EXPECT_EQ(kernel.device(), device.empty() ? 0u : 1u);
+    EXPECT_GT(kernel.block_threads(), 0u);
+  }
+  const auto session = Session::FromPackage(*package, there);
+  ASSERT_TRUE(session.ok()) << session.status();
+  const auto results = (*session)->Run("run", feeds);
+  ASSERT_TRUE(results.ok()) << results.status();
+  EXPECT_THAT(results->at("y").values<float>(), ElementsAre(277, -275));
+  EXPECT_THAT(results->at("twice").values<float>(), ElementsAre(2, 2, 6, 8));
+  if (!softmax) return;
+  const double first = 1 / (1 + std::exp(-0.552));
+  EXPECT_NEAR(results->at("softmax").values<float>()[0], first, 1e-6);
+  EXPECT_NEAR(results->at("softmax").values<float>()[1], 1 - first, 1e-6);
+}
+
 TEST(SeveralDevices, WhatIsTooMuchForOneKernelIsSeveral) {
   for (const std::string device : {"", kGpu}) {
-    SCOPED_TRACE(device);
-    NamedTensors feeds;
-    const Graph graph = TooManySizes(device, &feeds);
-    CompileOptions options;
-    options.warn = [](const std::string& line) { ADD_FAILURE() << line; };
-    std::vector<std::string> lines;
-    options.explain = [&](const std::string& line) { lines.push_back(line); };
-    SessionOptions there = With(Emulator());
-    if (device.empty()) {
-      options.targets = {kGpuTarget};
-      options.device_targets = {{"cpu", "cpu:native"}};
-      there = {};
-      there.device = Emulator();
-    } else {
-      options.device_targets = {{kGpu, kGpuTarget}};
-    }
-    const auto package = CompilePackage(graph, options);
-    ASSERT_TRUE(package.ok()) << package.status();
-    EXPECT_THAT(lines, Contains(AllOf(HasSubstr("several_devices_test.cc:"),
-                                      HasSubstr("with it is 2 kernels: expected"),
-                                      HasSubstr("at most 544 tensors and sizes"))));
-    const PackageManifest manifest = ManifestOf(*package);
-    for (const Kernel& kernel : manifest.targets(0).plans(0).kernels()) {
-      EXPECT_EQ(kernel.device(), device.empty() ? 0u : 1u);
-      EXPECT_GT(kernel.block_threads(), 0u);
-    }
-    const auto session = Session::FromPackage(*package, there);
-    ASSERT_TRUE(session.ok()) << session.status();
-    const auto results = (*session)->Run("run", feeds);
-    ASSERT_TRUE(results.ok()) << results.status();
-    EXPECT_THAT(results->at("y").values<float>(), ElementsAre(277, -275));
-    EXPECT_THAT(results->at("twice").values<float>(), ElementsAre(2, 2, 6, 8));
+    for (const bool softmax : {false, true}) ExpectSeveralKernels(device, softmax);
   }
 }
 
