@@ -336,7 +336,9 @@ class PlanTablesBuilder {
     Require(tables_->block_threads_[kernel] > 0 && launch.results() == 1 &&
                 IsDataType(wire.dtype()) && IsFloat(stated.dtype) && wire.sizes_size() > 0 &&
                 static_cast<size_t>(wire.sizes_size()) == stated.num_sizes() &&
-                std::abs(stated.scale) <= std::numeric_limits<float>::max() && stated.scale != 0,
+                // A number that libraries take as it is.
+                std::abs(stated.scale) <= std::numeric_limits<float>::max() && stated.scale != 0 &&
+                static_cast<float>(stated.scale) == stated.scale,
             "is no contraction, as it says");
     for (int i = 0; status_.ok() && i < wire.sizes_size(); ++i) {
       stated.sizes[static_cast<size_t>(i)] = FormulaIndex(wire.sizes(i));

@@ -12,8 +12,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "runtime/core/plan_abi.h"
 #include "runtime/contraction.h"
+#include "runtime/core/plan_abi.h"
 #include "runtime/tensor_map.h"
 
 namespace weft {
@@ -32,8 +32,8 @@ class PlanTables {
   // only outputs and assigned variables are written to, these from the commit step on alone, that
   // nothing fails after it, that no variable is read which need not have a value, and what kernels
   // state of tensor maps, and launches of contractions. (Sizes are checked once shapes are
-  // known: weft_instance_create, CheckMappedTensor and CheckContractionSizes.) Error: InvalidArgument,
-  // naming signature and step.
+  // known: weft_instance_create, CheckMappedTensor and CheckContractionSizes.) Error:
+  // InvalidArgument, naming signature and step.
   static absl::StatusOr<std::unique_ptr<PlanTables>> Build(const Plan& plan,
                                                            absl::Span<const uint64_t> code_bytes,
                                                            uint64_t constants_bytes);

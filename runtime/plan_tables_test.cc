@@ -285,7 +285,7 @@ TEST(PlanTables, Contractions) {
     EXPECT_THAT(damaged([&](Plan&, Launch&, Contraction& m) { m.set_dtype(dtype); }),
                 HasSubstr(kNone));
   }
-  for (const double scale : {0.0, 1e39, -std::numeric_limits<double>::infinity(),
+  for (const double scale : {0.0, 1e39, 1e-300, 0.1, -std::numeric_limits<double>::infinity(),
                              std::numeric_limits<double>::quiet_NaN()}) {
     EXPECT_THAT(damaged([&](Plan&, Launch&, Contraction& m) { m.set_scale(scale); }),
                 HasSubstr(kNone))

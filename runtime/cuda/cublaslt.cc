@@ -299,9 +299,14 @@ std::vector<LibraryAlgorithm> CublasLt::Algorithms(const ContractionAtSizes& at,
   return algorithms;
 }
 
+// Its handle is for any threads and streams.
+std::unique_ptr<LibraryHandle> CublasLt::NewHandle() const {
+  return std::make_unique<LibraryHandle>();
+}
+
 std::unique_ptr<LibraryCall> CublasLt::CallOf(const ContractionAtSizes& at,
                                               const LibraryAlgorithm& algorithm,
-                                              const CUdeviceptr* workspace) const {
+                                              const CUdeviceptr* workspace, LibraryHandle&) const {
   auto call = std::make_unique<CublasLtCall>(api_, handle_, at, algorithm, workspace);
   if (!call->ok()) return nullptr;
   return call;

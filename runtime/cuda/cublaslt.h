@@ -32,9 +32,11 @@ class CublasLt final : public Library {
   const char* Lacks(const ContractionAtSizes& at) const override;
   std::vector<LibraryAlgorithm> Algorithms(const ContractionAtSizes& at, int most,
                                            size_t max_workspace_bytes) const override;
+  std::unique_ptr<LibraryHandle> NewHandle() const override;
   std::unique_ptr<LibraryCall> CallOf(const ContractionAtSizes& at,
                                       const LibraryAlgorithm& algorithm,
-                                      const CUdeviceptr* workspace) const override;
+                                      const CUdeviceptr* workspace,
+                                      LibraryHandle& handle) const override;
 
  private:
   CublasLt(std::shared_ptr<Context> context, const CublasLtApi& api)

@@ -3,7 +3,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/cuda/shared_library.h"
 
@@ -23,6 +27,20 @@ constexpr const char* kFunctions[] = {WEFT_CUDNN_FUNCTIONS(WEFT_CUDNN_NAME)};
 #undef WEFT_CUDNN_NAME
 static_assert(sizeof(CudnnApi) == sizeof kFunctions);
 
+// libcudnn itself has none of what it does, and ends the process where it does not find it.
+std::vector<std::string> PartsOf(const std::string& file) {
+  std::vector<std::string> parts;
+  if (absl::EndsWith(file, ".so.8")) {
+    parts = {"ops_infer", "ops_train", "cnn_infer", "cnn_train"};
+  } else {
+    parts = {"graph", "ops", "cnn", "heuristic", "engines_precompiled", "engines_runtime_compiled"};
+  }
+  for (std::string& part : parts) {
+    part = absl::StrCat("libcudnn_", part, absl::EndsWith(file, ".so.8") ? ".so.8" : ".so.9");
+  }
+  return parts;
+}
+
 constexpr SharedLibrary kCudnn = {.name = "cuDNN",
                                   .versions = "8 or 9",
                                   .first_version = 8000,
@@ -30,7 +48,8 @@ constexpr SharedLibrary kCudnn = {.name = "cuDNN",
                                   .version_text = LibraryVersionText,
                                   .get_version = "cudnnGetVersion",
                                   .advice = "install one for the driver's CUDA",
-                                  .functions = kFunctions};
+                                  .functions = kFunctions,
+                                  .parts = PartsOf};
 
 // Of the library's kernels, which read as much at a time and do not say so.
 constexpr uint32_t kAlignment = 16;
@@ -164,9 +183,32 @@ class Description {
 // What an algorithm is told from others by.
 enum Word : size_t { kAlgorithm, kMath };
 
+// The library's handle has a stream, and streams and workspaces of its own, which what is captured
+// keeps.
+class CudnnHandle final : public LibraryHandle {
+ public:
+  CudnnHandle(std::shared_ptr<Context> context, const CudnnApi& functions)
+      : api(functions), context_(std::move(context)) {
+    if (api.cudnnCreate(&handle) != CUDNN_STATUS_SUCCESS) handle = nullptr;
+  }
+  ~CudnnHandle() override {
+    const Context::Current current(*context_);
+    if (!current.ok() || handle == nullptr) return;
+    context_->ReleaseLater([destroy = api.cudnnDestroy, released = handle](const DriverApi&) {
+      (void)destroy(released);
+    });
+  }
+
+  const CudnnApi api;
+  cudnnHandle_t handle = nullptr;
+
+ private:
+  const std::shared_ptr<Context> context_;
+};
+
 class CudnnCall final : public LibraryCall {
  public:
-  CudnnCall(Cudnn::Handle& handle, const ContractionAtSizes& at, const LibraryAlgorithm& algorithm,
+  CudnnCall(CudnnHandle& handle, const ContractionAtSizes& at, const LibraryAlgorithm& algorithm,
             const CUdeviceptr* workspace)
       : handle_(handle),
         kind_(at.contraction.kind),
@@ -183,7 +225,6 @@ class CudnnCall final : public LibraryCall {
   bool ok() const { return ok_; }
 
   const char* Start(CUstream stream, const CUdeviceptr* buffers) const override {
-    const std::lock_guard<std::mutex> lock(handle_.mutex);
     cudnnStatus_t status = handle_.api.cudnnSetStream(handle_.handle, stream);
     if (status == CUDNN_STATUS_SUCCESS) {
       status = kind_ == C::kConvolution ? Convolve(buffers) : AddUpGradient(buffers);
@@ -224,7 +265,7 @@ class CudnnCall final : public LibraryCall {
     return rest_bytes() == 0 ? nullptr : PointerOf(*workspace_ + description_.filter_part_bytes());
   }
 
-  Cudnn::Handle& handle_;
+  CudnnHandle& handle_;
   const C::Kind kind_;
   const uint32_t left_, right_, result_;
   const int algorithm_;
@@ -250,6 +291,16 @@ const char* CudnnLacks(const ContractionAtSizes& at) {
                    n[C::kDilationAcross], n[C::kStrideAcross]) != n[C::kOutWidth]) {
     return "for padding that differs from side to side";
   }
+  // So are sums that it makes of what says where windows lie.
+  const auto is_near = [&](C::ConvolutionSize size, C::ConvolutionSize padding,
+                           C::ConvolutionSize filter, C::ConvolutionSize dilation) {
+    return n[size] + 2 * n[padding] <= INT32_MAX &&
+           static_cast<__int128>(n[dilation]) * n[filter] <= INT32_MAX;
+  };
+  if (!is_near(C::kHeight, C::kPaddingAbove, C::kFilterHeight, C::kDilationDown) ||
+      !is_near(C::kWidth, C::kPaddingLeft, C::kFilterWidth, C::kDilationAcross)) {
+    return "for windows that reach further than 2147483647 elements";
+  }
   // Strides of its tensors are of 32 bits, and what lies further on is out of its reach.
   const auto reached = [&](int64_t a, int64_t b, int64_t c, int64_t d) {
     return static_cast<__int128>(a) * b * c * d <= INT32_MAX;
@@ -273,9 +324,9 @@ absl::StatusOr<std::unique_ptr<Cudnn>> Cudnn::Make(std::shared_ptr<Context> cont
   std::unique_ptr<Cudnn> made(new Cudnn(std::move(context), *api));
   const Context::Current current(*made->context_);
   if (!current.ok()) return current.status();
-  const cudnnStatus_t status = api->cudnnCreate(&made->handle_.handle);
+  const cudnnStatus_t status = api->cudnnCreate(&made->handle_);
   if (status == CUDNN_STATUS_SUCCESS) return made;
-  made->handle_.handle = nullptr;
+  made->handle_ = nullptr;
   return absl::FailedPreconditionError(
       absl::StrCat(made->context_->name(), ": cuDNN ", LibraryVersionText(api->cudnnGetVersion()),
                    " cannot be used with it: ", api->cudnnGetErrorString(status),
@@ -285,26 +336,24 @@ absl::StatusOr<std::unique_ptr<Cudnn>> Cudnn::Make(std::shared_ptr<Context> cont
 
 Cudnn::~Cudnn() {
   const Context::Current current(*context_);
-  if (current.ok() && handle_.handle != nullptr) (void)handle_.api.cudnnDestroy(handle_.handle);
+  if (current.ok() && handle_ != nullptr) (void)api_.cudnnDestroy(handle_);
 }
 
 std::vector<LibraryAlgorithm> Cudnn::Algorithms(const ContractionAtSizes& at, int most,
                                                 size_t max_workspace_bytes) const {
   std::vector<LibraryAlgorithm> algorithms;
-  const Description d(handle_.api, at);
+  const Description d(api_, at);
   if (!d.ok() || d.filter_part_bytes() > max_workspace_bytes) return algorithms;
-  const std::lock_guard<std::mutex> lock(handle_.mutex);
-  const CudnnApi& api = handle_.api;
+  const std::lock_guard<std::mutex> lock(mutex_);
   const bool forward = at.contraction.kind == C::kConvolution;
   cudnnConvolutionAlgoPerf_t results[kAllAlgorithms] = {};
   int returned = 0;
-  const cudnnStatus_t asked =
-      forward ? api.cudnnGetConvolutionForwardAlgorithm_v7(handle_.handle, d.images(), d.filters(),
-                                                           d.convolution(), d.out(), kAllAlgorithms,
-                                                           &returned, results)
-              : api.cudnnGetConvolutionBackwardFilterAlgorithm_v7(
-                    handle_.handle, d.images(), d.out(), d.convolution(), d.filters(),
-                    kAllAlgorithms, &returned, results);
+  const cudnnStatus_t asked = forward ? api_.cudnnGetConvolutionForwardAlgorithm_v7(
+                                            handle_, d.images(), d.filters(), d.convolution(),
+                                            d.out(), kAllAlgorithms, &returned, results)
+                                      : api_.cudnnGetConvolutionBackwardFilterAlgorithm_v7(
+                                            handle_, d.images(), d.out(), d.convolution(),
+                                            d.filters(), kAllAlgorithms, &returned, results);
   if (asked != CUDNN_STATUS_SUCCESS) return algorithms;
   for (int i = 0; i < std::min(returned, kAllAlgorithms); ++i) {
     const cudnnConvolutionAlgoPerf_t& result = results[i];
@@ -316,11 +365,11 @@ std::vector<LibraryAlgorithm> Cudnn::Algorithms(const ContractionAtSizes& at, in
     // Asked for anew: what is allowed may be less than what the answer was about.
     size_t bytes = 0;
     const cudnnStatus_t sized =
-        forward ? api.cudnnGetConvolutionForwardWorkspaceSize(
-                      handle_.handle, d.images(), d.filters(), d.convolution(), d.out(),
+        forward ? api_.cudnnGetConvolutionForwardWorkspaceSize(
+                      handle_, d.images(), d.filters(), d.convolution(), d.out(),
                       static_cast<cudnnConvolutionFwdAlgo_t>(result.algo), &bytes)
-                : api.cudnnGetConvolutionBackwardFilterWorkspaceSize(
-                      handle_.handle, d.images(), d.out(), d.convolution(), d.filters(),
+                : api_.cudnnGetConvolutionBackwardFilterWorkspaceSize(
+                      handle_, d.images(), d.out(), d.convolution(), d.filters(),
                       static_cast<cudnnConvolutionBwdFilterAlgo_t>(result.algo), &bytes);
     if (sized != CUDNN_STATUS_SUCCESS || bytes > max_workspace_bytes - d.filter_part_bytes()) {
       continue;
@@ -339,10 +388,18 @@ std::vector<LibraryAlgorithm> Cudnn::Algorithms(const ContractionAtSizes& at, in
   return algorithms;
 }
 
+std::unique_ptr<LibraryHandle> Cudnn::NewHandle() const {
+  auto handle = std::make_unique<CudnnHandle>(context_, api_);
+  if (handle->handle == nullptr) return nullptr;
+  return handle;
+}
+
 std::unique_ptr<LibraryCall> Cudnn::CallOf(const ContractionAtSizes& at,
                                            const LibraryAlgorithm& algorithm,
-                                           const CUdeviceptr* workspace) const {
-  auto call = std::make_unique<CudnnCall>(handle_, at, algorithm, workspace);
+                                           const CUdeviceptr* workspace,
+                                           LibraryHandle& handle) const {
+  auto call =
+      std::make_unique<CudnnCall>(static_cast<CudnnHandle&>(handle), at, algorithm, workspace);
   if (!call->ok()) return nullptr;
   return call;
 }

@@ -40,23 +40,21 @@ class Cudnn final : public Library {
   const char* Lacks(const ContractionAtSizes& at) const override { return CudnnLacks(at); }
   std::vector<LibraryAlgorithm> Algorithms(const ContractionAtSizes& at, int most,
                                            size_t max_workspace_bytes) const override;
+  std::unique_ptr<LibraryHandle> NewHandle() const override;
   std::unique_ptr<LibraryCall> CallOf(const ContractionAtSizes& at,
                                       const LibraryAlgorithm& algorithm,
-                                      const CUdeviceptr* workspace) const override;
-
-  // Of the library's, which is for one thread at a time. Calls have it too.
-  struct Handle {
-    const CudnnApi api;
-    cudnnHandle_t handle = nullptr;
-    std::mutex mutex;
-  };
+                                      const CUdeviceptr* workspace,
+                                      LibraryHandle& handle) const override;
 
  private:
   Cudnn(std::shared_ptr<Context> context, const CudnnApi& api)
-      : context_(std::move(context)), handle_{.api = api, .handle = nullptr, .mutex = {}} {}
+      : context_(std::move(context)), api_(api) {}
 
   const std::shared_ptr<Context> context_;
-  mutable Handle handle_;
+  const CudnnApi api_;
+  // For questions, of one thread at a time.
+  mutable std::mutex mutex_;
+  cudnnHandle_t handle_ = nullptr;
 };
 
 }  // namespace weft::cuda

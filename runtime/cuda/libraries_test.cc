@@ -412,9 +412,20 @@ TEST_F(LibrariesTest, TheDeadlineEndsMeasuring) {
   const auto late =
       session_->Run("f", feeds, {.deadline = absl::Now() + absl::Milliseconds(20)}).status();
   EXPECT_EQ(late.code(), absl::StatusCode::kDeadlineExceeded) << late;
-  std::atomic<bool> cancel = true;
+  std::atomic<bool> cancel = false;
+  std::atomic<bool> asked = false;
+  cuda::ConfigureFakeDriver({.busy = true, .asked = &asked});
+  std::thread canceller([&] {
+    while (!asked) std::this_thread::yield();
+    cancel = true;
+  });
   EXPECT_EQ(session_->Run("f", feeds, {.cancel = &cancel}).status().code(),
             absl::StatusCode::kCancelled);
+  canceller.join();
+  // Nobody waited inside the driver, and nothing was chosen.
+  EXPECT_EQ(cuda::CountInFakeDriver().blocked, 0);
+  EXPECT_EQ(Way(), "no step");
+  EXPECT_EQ(cuda::CountInFakeCublasLt().questions, 2);
   cuda::ConfigureFakeDriver();
   EXPECT_EQ(*Run(5), Product(5));
   EXPECT_EQ(Way(), "by cuBLASLt (algorithm 1): 2.0 us, kernel 10.0 us");
@@ -770,15 +781,15 @@ TEST_F(LibrariesTest, DevicesHaveLibrariesOfTheirOwn) {
   EXPECT_EQ(*Convolve(2), Expected(C::kConvolution, 2));
   EXPECT_THAT(Way(), HasSubstr("by cuDNN"));
   EXPECT_EQ(cuda::CountInFakeCudnn().questions, 2);
-  // One that is gone took nothing of the other's.
+  // One that is gone took nothing of the other's: a handle for questions, and one to measure with.
   OpenOn(first, Convolutions());
   second = nullptr;
-  EXPECT_EQ(cuda::CountInFakeCudnn().handles, 1);
+  EXPECT_EQ(cuda::CountInFakeCudnn().handles, 2);
   EXPECT_EQ(*Convolve(1), Expected(C::kConvolution, 1));
   EXPECT_THAT(Way(), HasSubstr("by cuDNN"));
 }
 
-// Whose handle is for one at a time.
+// Whose handles are for one at a time: each call has its own.
 TEST_F(LibrariesTest, ThreadsShareALibrary) {
   Session& session = OpenConvolutions({{.microseconds = 1}});
   std::vector<std::thread> threads;
@@ -797,6 +808,10 @@ TEST_F(LibrariesTest, ThreadsShareALibrary) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0);
+  const int64_t handles = cuda::CountInFakeCudnn().handles;
+  const auto one = session.Prepare("f", {kImageShape}), two = session.Prepare("f", {kImageShape});
+  ASSERT_TRUE(one.ok() && two.ok());
+  EXPECT_EQ(cuda::CountInFakeCudnn().handles, handles + 2);
 }
 
 TEST_F(LibrariesTest, EachLibraryComputesItsKind) {
@@ -896,6 +911,10 @@ TEST_F(LibrariesTest, SoHasCudnn) {
                     HasSubstr("libelsewhere.so"), HasSubstr("--gpu-libraries")));
   EXPECT_THAT(Message(with({cuda::kIncompleteDriver}).status()),
               HasSubstr("has no function cudnnGetVersion"));
+  // Whose first call would end the process.
+  EXPECT_THAT(Message(with({cuda::kCudnnAlone}).status()),
+              AllOf(HasSubstr("cudnn_alone/libcudnn.so.9"), HasSubstr("libcudnn_graph.so.9")));
+  EXPECT_TRUE(with({cuda::kCudnnAlone, cuda::kFakeCudnn}).ok());
   // Under another name, since one that was loaded stays.
   const std::string again = std::string("./") + cuda::kFakeCudnn;
   for (const auto& [version, text] : std::vector<std::pair<size_t, std::string>>{

@@ -31,6 +31,13 @@ struct LibraryAlgorithm {
   size_t workspace_bytes = 0;
 };
 
+// What a library needs for the calls of one queue, which others have no part in while graphs are
+// made or replayed. Ends behind work that was given up.
+class LibraryHandle {
+ public:
+  virtual ~LibraryHandle() = default;
+};
+
 // A library that can be used in a GPU's context. Thread-safe.
 class Library {
  public:
@@ -44,12 +51,15 @@ class Library {
   // with so much workspace at most. None where it has nothing for that.
   virtual std::vector<LibraryAlgorithm> Algorithms(const ContractionAtSizes& at, int most,
                                                    size_t max_workspace_bytes) const = 0;
+  // Null where the library refuses. This has to stay.
+  virtual std::unique_ptr<LibraryHandle> NewHandle() const = 0;
   // The call that does it so, of one queue; null where the library refuses. It starts with a
-  // workspace at `*workspace`, a multiple of 256, where it needs one; the caller keeps both, and
-  // this.
+  // workspace at `*workspace`, a multiple of 256, where it needs one; the caller keeps that, the
+  // handle, and this.
   virtual std::unique_ptr<LibraryCall> CallOf(const ContractionAtSizes& at,
                                               const LibraryAlgorithm& algorithm,
-                                              const CUdeviceptr* workspace) const = 0;
+                                              const CUdeviceptr* workspace,
+                                              LibraryHandle& handle) const = 0;
 };
 
 }  // namespace weft::cuda

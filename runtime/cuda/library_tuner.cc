@@ -105,6 +105,14 @@ uint32_t AlignmentOf(const TuningRequest& request, const WeftStep& step, uint32_
                                           uint32_t{1} << std::min(std::countr_zero(offset), 31));
 }
 
+// Makes it where there is none yet; null where the library refuses.
+LibraryHandle* HandleOf(const Library& library,
+                        std::map<const Library*, std::unique_ptr<LibraryHandle>>* handles) {
+  std::unique_ptr<LibraryHandle>& handle = (*handles)[&library];
+  if (handle == nullptr) handle = library.NewHandle();
+  return handle.get();
+}
+
 const char* NameOfKind(C::Kind kind) {
   switch (kind) {
     case C::kProduct:
@@ -136,6 +144,7 @@ class LibraryTuner::Calls final : public LibraryCalls {
   }
   int64_t held_bytes() const override { return memory == nullptr ? 0 : memory->bytes(); }
 
+  std::map<const Library*, std::unique_ptr<LibraryHandle>> handles;
   std::map<const WeftStep*, std::unique_ptr<LibraryCall>> calls;
   CUdeviceptr workspace = 0;
   std::unique_ptr<CountedMemory> memory;  // of the workspace; null where none is needed
@@ -232,12 +241,14 @@ class LibraryTuner::Measurement {
       const int repeats = enough < kMaxRepeats ? static_cast<int>(enough) + 1 : kMaxRepeats;
       while (way.repeats < repeats) Add(way);
       way.seconds = std::numeric_limits<double>::infinity();
-      // One by one; then the graph is made.
+      // One by one; then the graph is made. The driver takes only so much at a time.
       for (int i = 0; i < 2; ++i) {
-        if (absl::Status status = Start(way); !status.ok()) return status;
+        absl::Status status = Start(way);
+        if (status.ok()) status = wait_();
+        if (!status.ok()) return status;
       }
     }
-    return wait_();
+    return absl::OkStatus();
   }
 
   absl::Status Start(Way& way) {
@@ -417,14 +428,22 @@ absl::StatusOr<LibraryTuner::Choice> LibraryTuner::Measure(const Launch& launch,
     workspace += static_cast<CUdeviceptr>(Rounded(buffer));
   }
   const DriverApi& api = context_->api();
-  absl::Status status = context_->StatusOf(
+  // Neither beside a run nor beside a measurement that was given up.
+  bool waits = false;
+  absl::Status status = context_->WaitForAbandoned(stream, &waits);
+  if (!status.ok()) return status;
+  status = context_->StatusOf(
       api.cuMemsetD8Async(scratch->address(), kFill, static_cast<size_t>(bytes), stream),
       "filling memory");
   if (!status.ok()) return status;
+  LibraryHandle* handle = HandleOf(library, &handles_);
+  if (handle == nullptr) {
+    return Choice{std::nullopt, absl::StrCat("by its kernel: ", library.name(), " refuses it")};
+  }
   std::vector<std::unique_ptr<LibraryCall>> calls;
   std::vector<LibraryAlgorithm> of_calls;
   for (const LibraryAlgorithm& algorithm : algorithms) {
-    std::unique_ptr<LibraryCall> call = library.CallOf(launch.at, algorithm, &workspace);
+    std::unique_ptr<LibraryCall> call = library.CallOf(launch.at, algorithm, &workspace, *handle);
     if (call == nullptr) continue;
     calls.push_back(std::move(call));
     of_calls.push_back(algorithm);
@@ -509,6 +528,9 @@ absl::StatusOr<std::unique_ptr<LibraryCalls>> LibraryTuner::Tune(
     calls->memory = CountedMemory::Take(context_, request, static_cast<int64_t>(workspace),
                                         CountedMemory::For::kCalls);
     if (calls->memory == nullptr) {
+      if (absl::Status ended = request.limits.Check("waiting for memory"); !ended.ok()) {
+        return ended;
+      }
       return short_of(absl::StrCat(workspace, " bytes of the GPU's memory as workspace"));
     }
     calls->workspace = calls->memory->address();
@@ -517,8 +539,10 @@ absl::StatusOr<std::unique_ptr<LibraryCalls>> LibraryTuner::Tune(
     const Launch& launch = (*launches)[i];
     request.ways.Set(launch.at.contraction.step, choices[i].way);
     if (!choices[i].algorithm) continue;
+    LibraryHandle* handle = HandleOf(*launch.library, &calls->handles);
+    if (handle == nullptr) return short_of("memory");
     std::unique_ptr<LibraryCall> call =
-        launch.library->CallOf(launch.at, *choices[i].algorithm, &calls->workspace);
+        launch.library->CallOf(launch.at, *choices[i].algorithm, &calls->workspace, *handle);
     if (call == nullptr) return short_of("memory");
     calls->calls[launch.launch.step] = std::move(call);
   }

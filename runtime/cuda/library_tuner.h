@@ -66,6 +66,8 @@ class LibraryTuner final : public Tuner {
 
   const std::shared_ptr<Context> context_;
   const std::vector<std::unique_ptr<Library>> libraries_;
+  // Of whoever measures.
+  std::map<const Library*, std::unique_ptr<LibraryHandle>> handles_;
   const size_t max_workspace_bytes_;
   const double least_gain_;
   std::mutex mutex_;  // of these

@@ -80,12 +80,15 @@ absl::Status Queue::Tune(const TuningRequest& request) {
   if (absl::Status usable = context_->Usable(); !usable.ok()) return usable;
   const Context::Current current(*context_);
   if (!current.ok()) return current.status();
+  // As a run before its commit.
+  committed_ = false;
   deadline_ = request.limits.deadline();
   cancel_ = reinterpret_cast<const uint8_t*>(request.limits.cancel());
   absl::StatusOr<std::unique_ptr<LibraryCalls>> calls = tuner_->Tune(request, stream(), [this] {
     in_flight_ = true;
     return Wait(nullptr);
   });
+  committed_ = true;
   deadline_ = INT64_MAX;
   cancel_ = nullptr;
   interrupted_ = false;

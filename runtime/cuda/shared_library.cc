@@ -14,6 +14,15 @@
 namespace weft::cuda {
 namespace {
 
+// That the library lies in which has the function, with a / at its end; empty where dladdr knows
+// none.
+std::string FolderOf(void* function) {
+  Dl_info info;
+  if (dladdr(function, &info) == 0 || info.dli_fname == nullptr) return "";
+  const std::string path = info.dli_fname;
+  return path.substr(0, path.rfind('/') + 1);
+}
+
 // The functions of a library that is there; nullopt, and one more reason, where it is not to be
 // used.
 std::optional<std::vector<void*>> FunctionsOf(const SharedLibrary& library, const std::string& file,
@@ -24,6 +33,18 @@ std::optional<std::vector<void*>> FunctionsOf(const SharedLibrary& library, cons
     reasons->push_back(absl::StrCat(file, " cannot be loaded",
                                     why == nullptr ? "" : absl::StrCat(" (", why, ")")));
     return std::nullopt;
+  }
+  void* const any = dlsym(handle, library.functions.front());
+  if (library.parts != nullptr && any != nullptr) {
+    const std::string folder = FolderOf(any);
+    for (const std::string& part : library.parts(file)) {
+      if (dlopen((folder + part).c_str(), RTLD_LAZY | RTLD_LOCAL) != nullptr) continue;
+      if (dlopen(part.c_str(), RTLD_LAZY | RTLD_LOCAL) != nullptr) continue;
+      const char* why = dlerror();
+      reasons->push_back(absl::StrCat("of ", file, " the part ", part, " cannot be loaded",
+                                      why == nullptr ? "" : absl::StrCat(" (", why, ")")));
+      return std::nullopt;
+    }
   }
   // The version comes first: it says why something else is missing.
   if (void* get_version = dlsym(handle, library.get_version); get_version != nullptr) {

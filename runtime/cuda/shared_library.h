@@ -23,6 +23,9 @@ struct SharedLibrary {
   const char* get_version;
   const char* advice;  // what to do where it is not that
   std::span<const char* const> functions;
+  // What a file of it loads later, and ends the process where it is not there: file names. Looked
+  // for beside it, and then as dlopen does. Null: nothing.
+  std::vector<std::string> (*parts)(const std::string& file) = nullptr;
 };
 
 // The addresses of its functions, in their order, in the first of these that dlopen loads, which is

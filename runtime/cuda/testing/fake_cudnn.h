@@ -14,6 +14,8 @@
 namespace weft::cuda {
 
 inline constexpr char kFakeCudnn[] = "runtime/cuda/testing/cudnn/libcudnn.so.9";
+// The same without its parts.
+inline constexpr char kCudnnAlone[] = "runtime/cuda/testing/cudnn_alone/libcudnn.so.9";
 
 struct FakeCudnnOptions {
   struct Algorithm {
