@@ -19,6 +19,8 @@ namespace weft::cuda {
 class LibraryCall {
  public:
   virtual ~LibraryCall() = default;
+  // Launches and copies that it is, at the most; about.
+  virtual int starts() const { return 1; }
   // Gives it to a stream, whose context is current and which may capture, at the addresses of the
   // launch's buffers. Null, or else what the library says, which stays: then a part of it may have
   // been given.

@@ -15,10 +15,10 @@
 namespace weft::cuda {
 namespace {
 
-// Work that waits to be given to the GPU, in words and entries of work.h, so that memory and graphs
+// Work that waits to be given to the GPU, in words and starts of work.h, so that memory and graphs
 // are bounded.
 constexpr size_t kMaxWords = size_t{1} << 16;
-constexpr int64_t kMaxSize = 512;
+constexpr int64_t kMaxStarts = 512;
 // A stream takes about 1000 launches and copies; to give it more waits inside the driver, where
 // nothing ends that.
 constexpr int64_t kMaxUnderWay = 512;
@@ -284,7 +284,7 @@ absl::Status Queue::Flush() {
   all.Add(work_.launches());
   // Whoever is told of an error while this is given has to know of all of it.
   SetUnderWay(all);
-  given_ += work_.size();
+  given_ += work_.starts();
   const Issued issued = resources_->graphs.Start(context_->api(), work_, stream());
   // Of what a library refuses, a part may have been started.
   const int64_t started = issued.size + (issued.library_error == nullptr ? 0 : 1);
@@ -468,7 +468,7 @@ absl::Status Queue::Record(const WeftLaunch& launch) {
 }
 
 absl::Status Queue::FlushWhereFull() {
-  if (work_.words() < kMaxWords && work_.size() < kMaxSize) return absl::OkStatus();
+  if (work_.words() < kMaxWords && work_.starts() < kMaxStarts) return absl::OkStatus();
   const Context::Current current(*context_);
   return current.ok() ? Flush() : current.status();
 }

@@ -72,6 +72,7 @@ void Work::Launch(const Kernel& kernel, const WeftLaunch& launch,
     Push(static_cast<uint64_t>(launch.sizes[i]));
   }
   ++size_;
+  ++starts_;
   launches_.Add({1, launch.step, launch.step});
 }
 
@@ -81,12 +82,14 @@ void Work::Call(const LibraryCall& call, const WeftLaunch& launch) {
   Push(WordOf(launch.step));
   for (uint32_t i = 0; i < launch.num_buffers; ++i) Push(WordOf(launch.buffers[i]));
   ++size_;
+  starts_ += call.starts();
   launches_.Add({1, launch.step, launch.step});
 }
 
 void Work::Copy(uint64_t kind, uint64_t to, uint64_t from, size_t bytes) {
   for (const uint64_t word : {kind, to, from, uint64_t{bytes}}) Push(word);
   ++size_;
+  ++starts_;
 }
 
 void Work::CopyWithin(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
@@ -161,7 +164,7 @@ uint64_t Work::Hash() const {
 
 void Work::Clear() {
   words_.clear();
-  size_ = 0;
+  size_ = starts_ = 0;
   launches_ = {};
 }
 

@@ -46,6 +46,8 @@ class Work {
 
   // Launches and copies.
   int64_t size() const { return size_; }
+  // What they are on the GPU, where a call of a library is several; about.
+  int64_t starts() const { return starts_; }
   size_t words() const { return words_.size(); }
   // Of everything in it: of others it is another, almost always.
   uint64_t Hash() const;
@@ -58,7 +60,7 @@ class Work {
   void Copy(uint64_t kind, uint64_t to, uint64_t from, size_t bytes);
 
   std::vector<uint64_t> words_;
-  int64_t size_ = 0;
+  int64_t size_ = 0, starts_ = 0;
   Launches launches_;
 };
 
