@@ -111,9 +111,10 @@ bool ReadParameters(const FakeFunction& function, void** parameters, void** extr
     const size_t bytes = function.parameters[i].bytes;
     if (buffer != nullptr && bytes > 16) return false;
     offset = (offset + bytes - 1) / bytes * bytes;
-    const char* from = buffer + offset;
+    const char* from = nullptr;
     if (buffer != nullptr) {
       if (offset + bytes > size) return false;
+      from = buffer + offset;
     } else {
       if (parameters == nullptr) return false;
       from = static_cast<const char*>(parameters[i]);
