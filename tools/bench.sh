@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Weft's figures beside those of ONNX Runtime, JAX and PyTorch: same machine, same run, engines in turn, medians.
 #
-#   tools/bench.sh [ROUNDS]        3 rounds if not given; about four minutes each
+#   tools/bench.sh [ROUNDS]        3 rounds if not given; about two and a half minutes each
 #
 # The peers (tests/benchmarks/requirements.txt) come from PyPI into a virtual environment under ~/.cache; where they cannot be had, Weft
 # alone is measured. Run it on a machine that does nothing else.

@@ -399,6 +399,10 @@ absl::StatusOr<LibraryTuner::Choice> LibraryTuner::Measure(const Launch& launch,
   if (algorithms.empty()) {
     return Choice{std::nullopt, absl::StrCat("by its kernel: ", library.name(), " has none")};
   }
+  LibraryHandle* handle = HandleOf(library, &handles_);
+  if (handle == nullptr) {
+    return Choice{std::nullopt, absl::StrCat("by its kernel: ", library.name(), " refuses it")};
+  }
   int64_t bytes = 0;
   for (const int64_t buffer : launch.buffer_bytes) bytes += Rounded(buffer);
   // Algorithms that need a workspace are done without where there is no room for it.
@@ -436,10 +440,6 @@ absl::StatusOr<LibraryTuner::Choice> LibraryTuner::Measure(const Launch& launch,
       api.cuMemsetD8Async(scratch->address(), kFill, static_cast<size_t>(bytes), stream),
       "filling memory");
   if (!status.ok()) return status;
-  LibraryHandle* handle = HandleOf(library, &handles_);
-  if (handle == nullptr) {
-    return Choice{std::nullopt, absl::StrCat("by its kernel: ", library.name(), " refuses it")};
-  }
   std::vector<std::unique_ptr<LibraryCall>> calls;
   std::vector<LibraryAlgorithm> of_calls;
   for (const LibraryAlgorithm& algorithm : algorithms) {
