@@ -314,7 +314,7 @@ absl::Status PreparedCall::AllocateMemory(const RunLimits& limits) {
   for (uint32_t i = 0; i < places_.size(); ++i) {
     Place& place = places_[i];
     absl::StatusOr<DeviceMemory> arena =
-        place.device->Allocate(static_cast<size_t>(weft_arena_bytes(instance_, i)));
+        place.device->Allocate(static_cast<size_t>(weft_arena_bytes(instance_, i)), limits);
     if (!arena.ok()) return peak(arena.status());
     place.arena = *std::move(arena);
     if (const size_t first = FirstOnDevice(i); first != i) {
@@ -340,7 +340,7 @@ absl::Status PreparedCall::AllocateMemory(const RunLimits& limits) {
     Device& device = device_of(slot);
     if (device.is_host()) return absl::OkStatus();
     const HostTensor type = HostTensor::View(slot.dtype, slot.shape, nullptr);
-    absl::StatusOr<DeviceMemory> memory = device.Allocate(type.size_bytes());
+    absl::StatusOr<DeviceMemory> memory = device.Allocate(type.size_bytes(), limits);
     if (!memory.ok()) {
       return absl::Status(
           memory.status().code(),

@@ -3,10 +3,11 @@
 namespace weft {
 namespace {
 
-// Sizes of a library's are of 32 bits in places; strides stay so that nothing below overflows.
-constexpr int64_t kMaxSize = INT32_MAX;
-constexpr int64_t kMaxStride = int64_t{1} << 40;
-constexpr char kSizes[] = "sizes from 0 to 2147483647";
+// So that nothing below overflows. Windows are counted in 64 bits, and tensors in 128.
+constexpr int64_t kMaxSize = int64_t{1} << 40;
+constexpr int64_t kMaxWindowSize = INT32_MAX;
+constexpr char kSizes[] = "sizes and strides from 0 to 2^40";
+constexpr char kWindowSizes[] = "sizes from 0 to 2147483647";
 constexpr char kWithinBuffers[] = "operands and a result within their buffers";
 
 using Wide = __int128;
@@ -31,10 +32,7 @@ class Room {
 
 const char* CheckProduct(const C& product, const ContractionSizes& sizes, const Room& room) {
   for (size_t i = 0; i < C::kNumProductSizes; ++i) {
-    const bool stride = i > C::kDepth;
-    if (sizes[i] < 0 || sizes[i] > (stride ? kMaxStride : kMaxSize)) {
-      return stride ? "strides from 0 to 2^40" : kSizes;
-    }
+    if (sizes[i] < 0 || sizes[i] > kMaxSize) return kSizes;
   }
   if (!HasSums(product, sizes)) return nullptr;  // nothing is read
   const auto end = [&](C::Size batch, C::Size own, C::Size own_size, C::Size depth) {
@@ -52,7 +50,7 @@ const char* CheckProduct(const C& product, const ContractionSizes& sizes, const 
 
 const char* CheckConvolution(const C& convolution, const ContractionSizes& n, const Room& room) {
   for (size_t i = 0; i < C::kNumConvolutionSizes; ++i) {
-    if (n[i] < 0 || n[i] > kMaxSize) return kSizes;
+    if (n[i] < 0 || n[i] > kMaxWindowSize) return kWindowSizes;
   }
   for (const C::ConvolutionSize size :
        {C::kGroups, C::kStrideDown, C::kStrideAcross, C::kDilationDown, C::kDilationAcross}) {

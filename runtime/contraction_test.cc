@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -61,15 +62,19 @@ TEST(Contraction, SizesAreBounded) {
     EXPECT_NE(ProblemWith(which, kSizes[which] + 1), "") << which;
     EXPECT_NE(ProblemWith(which, INT32_MAX), "") << which;
     EXPECT_THAT(ProblemWith(which, -1), HasSubstr("sizes")) << which;
-    EXPECT_THAT(ProblemWith(which, int64_t{1} << 31), HasSubstr("sizes")) << which;
+    EXPECT_THAT(ProblemWith(which, int64_t{1} << 40), HasSubstr("within")) << which;
+    EXPECT_THAT(ProblemWith(which, (int64_t{1} << 40) + 1), HasSubstr("sizes")) << which;
     // Nothing is read or written.
     EXPECT_EQ(ProblemWith(which, 0), "") << which;
   }
   // All as large as may be, which 64 bits could not count.
-  constexpr int64_t kSize = INT32_MAX, kStride = int64_t{1} << 40;
-  EXPECT_THAT(Problem(kProduct, {kSize, kSize, kSize, kSize, kStride, kStride, kStride, kStride,
-                                 kStride, kStride}),
-              HasSubstr("within"));
+  ContractionSizes largest = {};
+  std::fill_n(largest.begin(), C::kNumProductSizes, int64_t{1} << 40);
+  EXPECT_THAT(Problem(kProduct, largest), HasSubstr("within"));
+  // More rows than 32 bits count, of which there are as many.
+  constexpr int64_t kRows = int64_t{3} << 30;
+  const C bare = {.dtype = DataType::kF16, .left = 0, .right = 1};
+  EXPECT_EQ(Problem(bare, {1, kRows, 8, 8, 0, 8, 1, 0, 8, 1}, {kRows * 16, 128, kRows * 16}), "");
 }
 
 // 2 images of 9 x 8 with 6 channels, in 3 groups; 12 filters of 3 x 2, 1 and 2 apart; windows 2 and

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "proto/container.h"
 #include "runtime/core/executor.h"
+#include "runtime/limits.h"
 #include "runtime/tensor_map.h"
 
 namespace weft {
@@ -124,8 +125,11 @@ class Device {
   virtual absl::StatusOr<std::unique_ptr<DeviceCode>> Load(const Container& container,
                                                            const TargetCode& code) = 0;
 
-  // Zeros, for runs and copies that begin afterwards. ResourceExhausted where memory is short.
-  virtual absl::StatusOr<DeviceMemory> Allocate(size_t size) = 0;
+  // Zeros, for runs and copies that begin afterwards. ResourceExhausted where memory is short;
+  // Cancelled or DeadlineExceeded where the limits ended a wait for some that others soon give
+  // back.
+  virtual absl::StatusOr<DeviceMemory> Allocate(size_t size, const RunLimits& limits) = 0;
+  absl::StatusOr<DeviceMemory> Allocate(size_t size) { return Allocate(size, RunLimits()); }
   // These wait until the copy is made.
   virtual absl::Status CopyIn(void* device, const void* host, size_t bytes) = 0;
   virtual absl::Status CopyOut(void* host, const void* device, size_t bytes) = 0;

@@ -102,7 +102,7 @@ class CpuDevice final : public Device {
     return std::make_unique<CpuCode>(*std::move(code));
   }
 
-  absl::StatusOr<DeviceMemory> Allocate(size_t size) override {
+  absl::StatusOr<DeviceMemory> Allocate(size_t size, const RunLimits&) override {
     absl::StatusOr<Pages> pages = Pages::Allocate(size);
     if (!pages.ok()) return pages.status();
     return DeviceMemory(this, pages->Release(), size);

@@ -196,6 +196,54 @@ void Context::Release() {
   for (const Deferred& deferred : done) deferred.release(api());
 }
 
+CUresult Context::AllocateNow(size_t bytes, CUdeviceptr* address) {
+  Release();
+  const CUresult result = api().cuMemAlloc_v2(address, bytes);
+  if (result != CUDA_ERROR_OUT_OF_MEMORY) return result;
+  // Some may be free but for what is cleared yet.
+  FinishClearing();
+  return api().cuMemAlloc_v2(address, bytes);
+}
+
+CUresult Context::Allocate(size_t bytes, const RunLimits& limits, CUdeviceptr* address) {
+  for (;;) {
+    std::unique_lock<std::mutex> lock(borrowing_mutex_);
+    const uint64_t before = returned_;
+    lock.unlock();
+    const CUresult result = AllocateNow(bytes, address);
+    if (result != CUDA_ERROR_OUT_OF_MEMORY) return result;
+    lock.lock();
+    while (borrowed_ > 0 && returned_ == before && limits.Check("waiting for memory").ok()) {
+      limits.Wait(has_returned_, lock);
+    }
+    if (returned_ == before) return result;
+  }
+}
+
+CUresult Context::Borrow(size_t bytes, CUdeviceptr* address) {
+  {
+    const std::lock_guard<std::mutex> lock(borrowing_mutex_);
+    ++borrowed_;
+  }
+  const CUresult result = AllocateNow(bytes, address);
+  if (result == CUDA_SUCCESS) return result;
+  const std::lock_guard<std::mutex> lock(borrowing_mutex_);
+  --borrowed_;
+  has_returned_.notify_all();
+  return result;
+}
+
+void Context::Return(CUdeviceptr borrowed) {
+  if (const Current current(*this); current.ok()) {
+    ReleaseLater([borrowed](const DriverApi& api) { (void)api.cuMemFree_v2(borrowed); });
+  }
+  // Whoever waits does not do so for what cannot be given back.
+  const std::lock_guard<std::mutex> lock(borrowing_mutex_);
+  --borrowed_;
+  ++returned_;
+  has_returned_.notify_all();
+}
+
 absl::StatusOr<void*> Context::Pin(size_t bytes) {
   void* memory = nullptr;
   const CUresult result = api().cuMemHostAlloc(&memory, bytes, 0);

@@ -2,6 +2,7 @@
 #ifndef WEFT_RUNTIME_CUDA_CONTEXT_H_
 #define WEFT_RUNTIME_CUDA_CONTEXT_H_
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -16,6 +17,7 @@
 #include "runtime/cuda/driver.h"
 #include "runtime/cuda/launches.h"
 #include "runtime/cuda/staging.h"
+#include "runtime/limits.h"
 
 namespace weft::cuda {
 
@@ -82,6 +84,13 @@ class Context {
   // when somebody calls this or Release after it is done, or with the context's end.
   void ReleaseLater(std::function<void(const DriverApi&)> release);
   void Release();
+  // Memory of the GPU, with anything in it; given back by cuMemFree. What is borrowed meanwhile is
+  // waited for where memory is short, as long as the limits allow.
+  CUresult Allocate(size_t bytes, const RunLimits& limits, CUdeviceptr* address);
+  // The same for what is soon given back, whatever others do: it waits for nobody.
+  CUresult Borrow(size_t bytes, CUdeviceptr* address);
+  // As ReleaseLater gives it back.
+  void Return(CUdeviceptr borrowed);
   // Memory of the host that the GPU can reach; given back by cuMemFreeHost. ResourceExhausted where
   // the system has no more of it.
   absl::StatusOr<void*> Pin(size_t bytes);
@@ -107,6 +116,7 @@ class Context {
   absl::Status MakeStream();
   // With the lock held: forgets abandoned work that is done.
   void ForgetDone();
+  CUresult AllocateNow(size_t bytes, CUdeviceptr* address);
 
   const Driver* const driver_;
   CUdevice device_ = 0;
@@ -122,6 +132,11 @@ class Context {
   std::vector<Abandoned> abandoned_;
   std::vector<Deferred> deferred_;
   uint64_t last_number_ = 0;
+
+  std::mutex borrowing_mutex_;  // of these three
+  int borrowed_ = 0;
+  uint64_t returned_ = 0;  // so often was some given back
+  std::condition_variable has_returned_;
 
   std::mutex clearing_mutex_;  // so that an event is recorded after the work that it is for
   CUstream clearing_ = nullptr;

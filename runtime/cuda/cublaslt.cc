@@ -1,6 +1,7 @@
 #include "runtime/cuda/cublaslt.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -219,29 +220,11 @@ class CublasLtCall final : public LibraryCall {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<CublasLt>> CublasLt::Make(
-    std::shared_ptr<Context> context, const std::vector<std::string>& libraries) {
-  const absl::StatusOr<CublasLtApi> api = OpenLibrary<CublasLtApi>(kCublasLt, libraries);
-  if (!api.ok()) return api.status();
-  std::unique_ptr<CublasLt> made(new CublasLt(std::move(context), *api));
-  const Context::Current current(*made->context_);
-  if (!current.ok()) return current.status();
-  const cublasStatus_t status = api->cublasLtCreate(&made->handle_);
-  if (status == CUBLAS_STATUS_SUCCESS) return made;
-  made->handle_ = nullptr;
-  return absl::FailedPreconditionError(absl::StrCat(
-      made->context_->name(), ": cuBLASLt ", LibraryVersionText(api->cublasLtGetVersion()),
-      " cannot be used with it: ", api->cublasLtGetStatusName(status), "; the driver is for CUDA ",
-      VersionText(made->context_->driver().version()),
-      ": install the library of that, or do without (--gpu-libraries)"));
-}
-
-CublasLt::~CublasLt() {
-  const Context::Current current(*context_);
-  if (current.ok() && handle_ != nullptr) (void)api_.cublasLtDestroy(handle_);
-}
-
-const char* CublasLt::Lacks(const ContractionAtSizes& at) const {
+const char* CublasLtLacks(const ContractionAtSizes& at) {
+  // Batches are counted in 32 bits; of the others nothing states that more would do.
+  for (const P::Size size : {P::kBatches, P::kRows, P::kColumns, P::kDepth}) {
+    if (at.sizes[size] > INT32_MAX) return "for sizes of more than 2147483647";
+  }
   if (!LeftOf(at.sizes).possible || !RightOf(at.sizes).possible) {
     return "for operands whose neighbours lie apart";
   }
@@ -249,6 +232,32 @@ const char* CublasLt::Lacks(const ContractionAtSizes& at) const {
   return at.contraction.bias != P::kNone && at.bias_alignment < 16
              ? "for a row that does not lie at a multiple of 16 bytes"
              : nullptr;
+}
+
+absl::StatusOr<std::unique_ptr<CublasLt>> CublasLt::Make(
+    std::shared_ptr<Context> context, const std::vector<std::string>& libraries) {
+  const Context::Current current(*context);
+  if (!current.ok()) return current.status();
+  std::unique_ptr<CublasLt> made;
+  absl::Status status =
+      BeginWithLibrary<CublasLtApi>(kCublasLt, libraries, [&](const CublasLtApi& api) {
+        std::unique_ptr<CublasLt> library(new CublasLt(context, api));
+        const cublasStatus_t created = api.cublasLtCreate(&library->handle_);
+        if (created == CUBLAS_STATUS_SUCCESS) {
+          made = std::move(library);
+          return absl::OkStatus();
+        }
+        library->handle_ = nullptr;
+        return NotBegun(*context, kCublasLt, api.cublasLtGetVersion(),
+                        api.cublasLtGetStatusName(created), created == CUBLAS_STATUS_ALLOC_FAILED);
+      });
+  if (!status.ok()) return status;
+  return made;
+}
+
+CublasLt::~CublasLt() {
+  const Context::Current current(*context_);
+  if (current.ok() && handle_ != nullptr) (void)api_.cublasLtDestroy(handle_);
 }
 
 std::vector<LibraryAlgorithm> CublasLt::Algorithms(const ContractionAtSizes& at, int most,

@@ -14,11 +14,16 @@
 
 namespace weft::cuda {
 
+// What of a product, at sizes that CheckContractionSizes takes, cuBLASLt cannot be asked for, in
+// words that follow "has none"; null where it can.
+const char* CublasLtLacks(const ContractionAtSizes& at);
+
 class CublasLt final : public Library {
  public:
-  // In the context, which outlives it. `libraries` are what dlopen takes, the first that there is
-  // is taken, and kept until the process ends. FailedPrecondition where there is none, or it is of
-  // another version, or does not suit the GPU or the driver: what was expected and found.
+  // In the context, which outlives it. `libraries` are what dlopen takes: the first that is of such
+  // a version and suits the GPU and the driver is taken, and kept until the process ends.
+  // FailedPrecondition where there is none: what was expected and found. ResourceExhausted where
+  // there is no memory to begin with it.
   static absl::StatusOr<std::unique_ptr<CublasLt>> Make(std::shared_ptr<Context> context,
                                                         const std::vector<std::string>& libraries);
   ~CublasLt() override;
@@ -29,7 +34,7 @@ class CublasLt final : public Library {
   bool Computes(LaunchContraction::Kind kind) const override {
     return kind == LaunchContraction::kProduct;
   }
-  const char* Lacks(const ContractionAtSizes& at) const override;
+  const char* Lacks(const ContractionAtSizes& at) const override { return CublasLtLacks(at); }
   std::vector<LibraryAlgorithm> Algorithms(const ContractionAtSizes& at, int most,
                                            size_t max_workspace_bytes) const override;
   std::unique_ptr<LibraryHandle> NewHandle() const override;

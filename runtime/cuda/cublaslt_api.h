@@ -20,6 +20,7 @@ using cublasLtMatmulPreference_t = struct CublasLtMatmulPreference*;
 enum cublasStatus_t : int {
   CUBLAS_STATUS_SUCCESS = 0,
   CUBLAS_STATUS_NOT_INITIALIZED = 1,
+  CUBLAS_STATUS_ALLOC_FAILED = 3,
   CUBLAS_STATUS_NOT_SUPPORTED = 15,
 };
 

@@ -11,6 +11,7 @@
 #define WEFT_VALUES(X)                           \
   X(CUBLAS_STATUS_SUCCESS)                       \
   X(CUBLAS_STATUS_NOT_INITIALIZED)               \
+  X(CUBLAS_STATUS_ALLOC_FAILED)                  \
   X(CUBLAS_STATUS_NOT_SUPPORTED)                 \
   X(CUDA_R_32F)                                  \
   X(CUDA_R_64F)                                  \

@@ -13,6 +13,7 @@
 #include "runtime/cuda/driver.h"
 #include "runtime/cuda/library_calls.h"
 #include "runtime/cuda/queue.h"
+#include "runtime/limits.h"
 
 namespace weft {
 namespace {
@@ -59,23 +60,19 @@ class CudaDevice final : public Device {
     return *std::move(code);
   }
 
-  absl::StatusOr<DeviceMemory> Allocate(size_t size) override {
+  absl::StatusOr<DeviceMemory> Allocate(size_t size, const RunLimits& limits) override {
     if (size == 0) return DeviceMemory();
     if (absl::Status usable = context_->Usable(); !usable.ok()) return usable;
     const cuda::Context::Current current(*context_);
     if (!current.ok()) return current.status();
-    const cuda::DriverApi& api = context_->api();
-    context_->Release();
     cuda::CUdeviceptr address = 0;
-    cuda::CUresult result = api.cuMemAlloc_v2(&address, size);
-    if (result == cuda::CUDA_ERROR_OUT_OF_MEMORY) {
-      // Some may be free but for what is cleared yet.
-      context_->FinishClearing();
-      result = api.cuMemAlloc_v2(&address, size);
-    }
+    const cuda::CUresult result = context_->Allocate(size, limits, &address);
     size_t free = 0, total = 0;
+    if (result == cuda::CUDA_ERROR_OUT_OF_MEMORY) {
+      if (absl::Status ended = limits.Check("waiting for memory"); !ended.ok()) return ended;
+    }
     if (result == cuda::CUDA_ERROR_OUT_OF_MEMORY &&
-        api.cuMemGetInfo_v2(&free, &total) == cuda::CUDA_SUCCESS) {
+        context_->api().cuMemGetInfo_v2(&free, &total) == cuda::CUDA_SUCCESS) {
       return absl::ResourceExhaustedError(
           absl::StrCat(context_->name(), ": expected ", size, " bytes of memory in one piece, ",
                        free, " of ", total, " are free: ", context_->driver().Describe(result)));

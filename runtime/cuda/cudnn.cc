@@ -51,6 +51,12 @@ constexpr SharedLibrary kCudnn = {.name = "cuDNN",
                                   .functions = kFunctions,
                                   .parts = PartsOf};
 
+// Of what cudnnCreate says: CUDNN_STATUS_ALLOC_FAILED of version 8, and of 9
+// CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED and .._DEVICE_ALLOCATION_FAILED.
+bool IsForWantOfMemory(size_t version, cudnnStatus_t status) {
+  return version < 10000 ? status == 2 : status == 4003 || status == 4004;
+}
+
 // Of the library's kernels, which read as much at a time and do not say so.
 constexpr uint32_t kAlignment = 16;
 // Of the algorithm's part of a workspace.
@@ -321,19 +327,23 @@ const char* CudnnLacks(const ContractionAtSizes& at) {
 
 absl::StatusOr<std::unique_ptr<Cudnn>> Cudnn::Make(std::shared_ptr<Context> context,
                                                    const std::vector<std::string>& libraries) {
-  const absl::StatusOr<CudnnApi> api = OpenLibrary<CudnnApi>(kCudnn, libraries);
-  if (!api.ok()) return api.status();
-  std::unique_ptr<Cudnn> made(new Cudnn(std::move(context), *api));
-  const Context::Current current(*made->context_);
+  const Context::Current current(*context);
   if (!current.ok()) return current.status();
-  const cudnnStatus_t status = api->cudnnCreate(&made->handle_);
-  if (status == CUDNN_STATUS_SUCCESS) return made;
-  made->handle_ = nullptr;
-  return absl::FailedPreconditionError(
-      absl::StrCat(made->context_->name(), ": cuDNN ", LibraryVersionText(api->cudnnGetVersion()),
-                   " cannot be used with it: ", api->cudnnGetErrorString(status),
-                   "; the driver is for CUDA ", VersionText(made->context_->driver().version()),
-                   ": install a library for that, or do without (--gpu-libraries)"));
+  std::unique_ptr<Cudnn> made;
+  absl::Status status = BeginWithLibrary<CudnnApi>(kCudnn, libraries, [&](const CudnnApi& api) {
+    std::unique_ptr<Cudnn> library(new Cudnn(context, api));
+    const cudnnStatus_t created = api.cudnnCreate(&library->handle_);
+    if (created == CUDNN_STATUS_SUCCESS) {
+      made = std::move(library);
+      return absl::OkStatus();
+    }
+    library->handle_ = nullptr;
+    const size_t version = api.cudnnGetVersion();
+    return NotBegun(*context, kCudnn, version, api.cudnnGetErrorString(created),
+                    IsForWantOfMemory(version, created));
+  });
+  if (!status.ok()) return status;
+  return made;
 }
 
 Cudnn::~Cudnn() {

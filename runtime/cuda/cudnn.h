@@ -24,9 +24,10 @@ const char* CudnnLacks(const ContractionAtSizes& at);
 // measured has the turning in it.
 class Cudnn final : public Library {
  public:
-  // In the context, which outlives it. `libraries` are what dlopen takes, the first that there is
-  // is taken, and kept until the process ends. FailedPrecondition where there is none, or it is of
-  // another version, or does not suit the GPU or the driver: what was expected and found.
+  // In the context, which outlives it. `libraries` are what dlopen takes: the first that is of such
+  // a version and suits the GPU and the driver is taken, and kept until the process ends.
+  // FailedPrecondition where there is none: what was expected and found. ResourceExhausted where
+  // there is no memory to begin with it.
   static absl::StatusOr<std::unique_ptr<Cudnn>> Make(std::shared_ptr<Context> context,
                                                      const std::vector<std::string>& libraries);
   ~Cudnn() override;

@@ -59,21 +59,24 @@ class CountedMemory {
     if (!taken) return nullptr;
     std::unique_ptr<CountedMemory> memory(
         new CountedMemory(std::move(context), request.memory, bytes, use));
-    memory->context_->Release();
-    const CUresult made =
-        memory->context_->api().cuMemAlloc_v2(&memory->address_, static_cast<size_t>(bytes));
+    const auto size = static_cast<size_t>(bytes);
+    Context& gpu = *memory->context_;
+    const CUresult made = use == For::kMeasuring
+                              ? gpu.Borrow(size, &memory->address_)
+                              : gpu.Allocate(size, request.limits, &memory->address_);
     return made == CUDA_SUCCESS ? std::move(memory) : nullptr;
   }
   ~CountedMemory() {
-    const Context::Current current(*context_);
     // A run that was given up may be at work in it.
-    if (current.ok() && address_ != 0) {
-      context_->ReleaseLater(
-          [address = address_](const DriverApi& api) { (void)api.cuMemFree_v2(address); });
-    }
     if (use_ == For::kMeasuring) {
+      if (address_ != 0) context_->Return(address_);
       budget_.Return(bytes_);
     } else {
+      const Context::Current current(*context_);
+      if (current.ok() && address_ != 0) {
+        context_->ReleaseLater(
+            [address = address_](const DriverApi& api) { (void)api.cuMemFree_v2(address); });
+      }
       budget_.GiveBack(bytes_);
     }
   }

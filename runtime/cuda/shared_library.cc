@@ -6,10 +6,12 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "runtime/cuda/context.h"
 
 namespace weft::cuda {
 namespace {
@@ -67,21 +69,40 @@ std::optional<std::vector<void*>> FunctionsOf(const SharedLibrary& library, cons
 
 }  // namespace
 
-absl::StatusOr<std::vector<void*>> FindFunctions(const SharedLibrary& library,
-                                                 const std::vector<std::string>& names) {
+absl::Status BeginWithFunctions(
+    const SharedLibrary& library, const std::vector<std::string>& names,
+    absl::FunctionRef<absl::Status(const std::vector<void*>& functions)> begin) {
   // Those that were loaded stay: what they hold of a GPU is theirs.
   static std::mutex& mutex = *new std::mutex;
   static auto& loaded = *new std::map<std::string, std::vector<void*>>;
   const std::lock_guard<std::mutex> lock(mutex);
   std::vector<std::string> reasons;
   for (const std::string& file : names) {
-    if (const auto found = loaded.find(file); found != loaded.end()) return found->second;
-    auto functions = FunctionsOf(library, file, &reasons);
-    if (functions) return loaded[file] = *std::move(functions);
+    auto found = loaded.find(file);
+    if (found == loaded.end()) {
+      std::optional<std::vector<void*>> functions = FunctionsOf(library, file, &reasons);
+      if (!functions) continue;
+      found = loaded.emplace(file, *std::move(functions)).first;
+    }
+    absl::Status begun = begin(found->second);
+    if (!absl::IsFailedPrecondition(begun)) return begun;
+    reasons.push_back(absl::StrCat(file, " cannot be used (", begun.message(), ")"));
   }
   return absl::FailedPreconditionError(absl::StrCat(
       "cuda: expected ", library.name, " ", library.versions, ", but ",
       absl::StrJoin(reasons, ", and "), "; ", library.advice, ", or do without (--gpu-libraries)"));
+}
+
+absl::Status NotBegun(const Context& context, const SharedLibrary& library, size_t version,
+                      const char* said, bool for_want_of_memory) {
+  const std::string what = absl::StrCat(context.name(), ": ", library.name, " ",
+                                        library.version_text(version), " says ", said);
+  if (for_want_of_memory) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(what, "; free memory of the GPU, or do without (--gpu-libraries)"));
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat(what, ", the driver is for CUDA ", VersionText(context.driver().version())));
 }
 
 }  // namespace weft::cuda

@@ -8,9 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace weft::cuda {
+
+class Context;
 
 // What a library has to be.
 struct SharedLibrary {
@@ -28,23 +32,30 @@ struct SharedLibrary {
   std::vector<std::string> (*parts)(const std::string& file) = nullptr;
 };
 
-// The addresses of its functions, in their order, in the first of these that dlopen loads, which is
-// kept until the process ends. FailedPrecondition where there is none, or it is not what it has to
-// be: what was expected and found. Thread-safe.
-absl::StatusOr<std::vector<void*>> FindFunctions(const SharedLibrary& library,
-                                                 const std::vector<std::string>& names);
+// Begins to use the first of these that dlopen loads, which is kept until the process ends, that is
+// what it has to be, and that `begin` takes, given the addresses of its functions in their order.
+// FailedPrecondition where there is none: what was expected, and what each is instead, or why
+// `begin` does not take it. Another error of `begin` is returned as it is. Thread-safe.
+absl::Status BeginWithFunctions(
+    const SharedLibrary& library, const std::vector<std::string>& names,
+    absl::FunctionRef<absl::Status(const std::vector<void*>& functions)> begin);
 
-// The same as a struct of pointers to them.
-template <typename Api>
-absl::StatusOr<Api> OpenLibrary(const SharedLibrary& library,
-                                const std::vector<std::string>& names) {
-  const absl::StatusOr<std::vector<void*>> addresses = FindFunctions(library, names);
-  if (!addresses.ok()) return addresses.status();
-  Api api;
-  static_assert(sizeof api % sizeof(void*) == 0);
-  memcpy(&api, addresses->data(), sizeof api);
-  return api;
+// The same with a struct of pointers to them: absl::Status(const Api&).
+template <typename Api, typename Begin>
+absl::Status BeginWithLibrary(const SharedLibrary& library, const std::vector<std::string>& names,
+                              const Begin& begin) {
+  return BeginWithFunctions(library, names, [&](const std::vector<void*>& functions) {
+    Api api;
+    static_assert(sizeof api % sizeof(void*) == 0);
+    memcpy(&api, functions.data(), sizeof api);
+    return begin(api);
+  });
 }
+
+// Why `begin` does not take a library that refused to be begun with in a context:
+// FailedPrecondition, or ResourceExhausted where that was for want of memory.
+absl::Status NotBegun(const Context& context, const SharedLibrary& library, size_t version,
+                      const char* said, bool for_want_of_memory);
 
 }  // namespace weft::cuda
 

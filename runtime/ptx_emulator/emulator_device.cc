@@ -215,7 +215,7 @@ class EmulatorDevice final : public Device {
     return std::make_unique<EmulatorCode>(emulator_, *module);
   }
 
-  absl::StatusOr<DeviceMemory> Allocate(size_t size) override {
+  absl::StatusOr<DeviceMemory> Allocate(size_t size, const RunLimits&) override {
     if (size == 0) return DeviceMemory();
     absl::StatusOr<uint64_t> address = emulator_->Allocate(size, "a session");
     if (!address.ok()) return address.status();

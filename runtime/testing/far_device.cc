@@ -160,7 +160,7 @@ absl::StatusOr<std::unique_ptr<DeviceCode>> FarDevice::Load(const Container& con
   return cpu_->Load(container, code);
 }
 
-absl::StatusOr<DeviceMemory> FarDevice::Allocate(size_t size) {
+absl::StatusOr<DeviceMemory> FarDevice::Allocate(size_t size, const RunLimits&) {
   if (size == 0) return DeviceMemory();
   void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return absl::ResourceExhaustedError("no memory on the far device");

@@ -33,7 +33,7 @@ class FarDevice final : public Device {
             std::string* why) const override;
   absl::StatusOr<std::unique_ptr<DeviceCode>> Load(const Container& container,
                                                    const TargetCode& code) override;
-  absl::StatusOr<DeviceMemory> Allocate(size_t size) override;
+  absl::StatusOr<DeviceMemory> Allocate(size_t size, const RunLimits& limits) override;
   absl::Status CopyIn(void* device, const void* host, size_t bytes) override;
   absl::Status CopyOut(void* host, const void* device, size_t bytes) override;
   int scratch_copies() const override { return 0; }

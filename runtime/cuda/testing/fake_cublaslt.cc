@@ -154,6 +154,8 @@ const char* cublasLtGetStatusName(cublasStatus_t status) {
       return "CUBLAS_STATUS_SUCCESS";
     case 1:
       return "CUBLAS_STATUS_NOT_INITIALIZED";
+    case 3:
+      return "CUBLAS_STATUS_ALLOC_FAILED";
     case 7:
       return "CUBLAS_STATUS_INVALID_VALUE";
     case 13:
@@ -168,7 +170,7 @@ const char* cublasLtGetStatusName(cublasStatus_t status) {
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   if (LibraryIsReady() != CUDA_SUCCESS) return CUBLAS_STATUS_NOT_INITIALIZED;
   const Lock lock(Get().mutex);
-  if (Get().options.create_result != 0) {
+  if (Get().options.create_result != 0 && Get().options.refusals-- > 0) {
     return static_cast<cublasStatus_t>(Get().options.create_result);
   }
   ++Get().counts.handles;

@@ -24,6 +24,7 @@ struct FakeCublasLtOptions {
   };
   size_t version = 120304;
   int create_result = 0, heuristic_result = 0;
+  int64_t refusals = INT64_MAX;  // how many creations have that result
   // The best first, as far as the workspace that is allowed goes.
   std::vector<Algorithm> algorithms = {{}};
   // Which call fails from now on, with CUBLAS_STATUS_EXECUTION_FAILED, counted from 1; 0: none.

@@ -181,7 +181,7 @@ const char* cudnnGetErrorString(cudnnStatus_t status) {
 cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
   if (LibraryIsReady() != CUDA_SUCCESS) return static_cast<cudnnStatus_t>(1001);
   const Lock lock(Get().mutex);
-  if (Get().options.create_result != 0) {
+  if (Get().options.create_result != 0 && Get().options.refusals-- > 0) {
     return static_cast<cudnnStatus_t>(Get().options.create_result);
   }
   ++Get().counts.handles;

@@ -29,6 +29,7 @@ struct FakeCudnnOptions {
   };
   size_t version = 90100;
   int create_result = 0, heuristic_result = 0, transform_result = 0;
+  int64_t refusals = INT64_MAX;  // how many creations have that result
   // The best first, for either kind of convolution.
   std::vector<Algorithm> algorithms = {{}};
   // Which convolution fails from now on, counted from 1; 0: none.
