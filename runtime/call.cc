@@ -308,6 +308,7 @@ absl::Status PreparedCall::Allocate(const RunLimits& limits) {
 
 absl::Status PreparedCall::AllocateMemory(const RunLimits& limits) {
   const auto peak = [&](const absl::Status& status) {
+    if (!absl::IsResourceExhausted(status)) return status;
     return NoMemory(absl::Status(
         status.code(), absl::StrCat("needs ", peak_bytes_, " bytes: ", status.message())));
   };

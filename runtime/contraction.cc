@@ -31,10 +31,10 @@ class Room {
 };
 
 const char* CheckProduct(const C& product, const ContractionSizes& sizes, const Room& room) {
-  for (size_t i = 0; i < C::kNumProductSizes; ++i) {
-    if (sizes[i] < 0 || sizes[i] > kMaxSize) return kSizes;
-  }
+  const auto begin = sizes.begin(), end_of_sizes = begin + C::kNumProductSizes;
+  if (std::any_of(begin, end_of_sizes, [](int64_t size) { return size < 0; })) return kSizes;
   if (!HasSums(product, sizes)) return nullptr;  // nothing is read
+  if (std::any_of(begin, end_of_sizes, [](int64_t size) { return size > kMaxSize; })) return kSizes;
   const auto end = [&](C::Size batch, C::Size own, C::Size own_size, C::Size depth) {
     return Wide{sizes[C::kBatches] - 1} * sizes[batch] + Wide{sizes[own_size] - 1} * sizes[own] +
            Wide{sizes[C::kDepth] - 1} * sizes[depth] + 1;

@@ -71,6 +71,11 @@ TEST(Contraction, SizesAreBounded) {
   ContractionSizes largest = {};
   std::fill_n(largest.begin(), C::kNumProductSizes, int64_t{1} << 40);
   EXPECT_THAT(Problem(kProduct, largest), HasSubstr("within"));
+  // Of nothing, strides may be any.
+  ContractionSizes empty = kSizes;
+  empty[C::kBatches] = 0;
+  empty[C::kLeftBatch] = int64_t{1} << 42;
+  EXPECT_EQ(Problem(kProduct, empty), "");
   // More rows than 32 bits count, of which there are as many.
   constexpr int64_t kRows = int64_t{3} << 30;
   const C bare = {.dtype = DataType::kF16, .left = 0, .right = 1};

@@ -1,6 +1,7 @@
 #include "runtime/cuda/context.h"
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <utility>
 
@@ -205,41 +206,61 @@ CUresult Context::AllocateNow(size_t bytes, CUdeviceptr* address) {
   return api().cuMemAlloc_v2(address, bytes);
 }
 
-CUresult Context::Allocate(size_t bytes, const RunLimits& limits, CUdeviceptr* address) {
+absl::StatusOr<CUdeviceptr> Context::Allocate(size_t bytes, const RunLimits& limits) {
+  // How often somebody looks whether work that was given up is done, behind which memory is freed.
+  constexpr auto kPoll = std::chrono::milliseconds(5);
   for (;;) {
     std::unique_lock<std::mutex> lock(borrowing_mutex_);
     const uint64_t before = returned_;
     lock.unlock();
-    const CUresult result = AllocateNow(bytes, address);
-    if (result != CUDA_ERROR_OUT_OF_MEMORY) return result;
-    lock.lock();
-    while (borrowed_ > 0 && returned_ == before && limits.Check("waiting for memory").ok()) {
-      limits.Wait(has_returned_, lock);
+    CUdeviceptr address = 0;
+    const CUresult result = AllocateNow(bytes, &address);
+    if (result == CUDA_SUCCESS) return address;
+    size_t free = 0, total = 0;
+    if (result != CUDA_ERROR_OUT_OF_MEMORY ||
+        api().cuMemGetInfo_v2(&free, &total) != CUDA_SUCCESS) {
+      return StatusOf(result, absl::StrCat("allocating ", bytes, " bytes"));
     }
-    if (returned_ == before) return result;
+    lock.lock();
+    while (returned_ == before) {
+      if (borrowed_ == 0 || free + borrowed_ < bytes) {
+        return absl::ResourceExhaustedError(
+            absl::StrCat(name_, ": expected ", bytes, " bytes of memory in one piece, ", free,
+                         " of ", total, " are free: ", driver_->Describe(result)));
+      }
+      if (absl::Status ended = limits.Check("waiting for memory"); !ended.ok()) return ended;
+      has_returned_.wait_for(lock, kPoll);
+      lock.unlock();
+      Release();
+      lock.lock();
+    }
   }
 }
 
-CUresult Context::Borrow(size_t bytes, CUdeviceptr* address) {
+CUdeviceptr Context::Borrow(size_t bytes) {
   {
     const std::lock_guard<std::mutex> lock(borrowing_mutex_);
-    ++borrowed_;
+    borrowed_ += bytes;
   }
-  const CUresult result = AllocateNow(bytes, address);
-  if (result == CUDA_SUCCESS) return result;
-  const std::lock_guard<std::mutex> lock(borrowing_mutex_);
-  --borrowed_;
-  has_returned_.notify_all();
-  return result;
+  CUdeviceptr address = 0;
+  if (AllocateNow(bytes, &address) == CUDA_SUCCESS) return address;
+  CountReturn(bytes);
+  return 0;
 }
 
-void Context::Return(CUdeviceptr borrowed) {
-  if (const Current current(*this); current.ok()) {
-    ReleaseLater([borrowed](const DriverApi& api) { (void)api.cuMemFree_v2(borrowed); });
-  }
-  // Whoever waits does not do so for what cannot be given back.
+void Context::Return(CUdeviceptr borrowed, size_t bytes) {
+  const Current current(*this);
+  // What cannot be given back is nothing to wait for.
+  if (!current.ok()) return CountReturn(bytes);
+  ReleaseLater([this, borrowed, bytes](const DriverApi& api) {
+    (void)api.cuMemFree_v2(borrowed);
+    CountReturn(bytes);
+  });
+}
+
+void Context::CountReturn(size_t bytes) {
   const std::lock_guard<std::mutex> lock(borrowing_mutex_);
-  --borrowed_;
+  borrowed_ -= bytes;
   ++returned_;
   has_returned_.notify_all();
 }

@@ -84,13 +84,15 @@ class Context {
   // when somebody calls this or Release after it is done, or with the context's end.
   void ReleaseLater(std::function<void(const DriverApi&)> release);
   void Release();
-  // Memory of the GPU, with anything in it; given back by cuMemFree. What is borrowed meanwhile is
-  // waited for where memory is short, as long as the limits allow.
-  CUresult Allocate(size_t bytes, const RunLimits& limits, CUdeviceptr* address);
-  // The same for what is soon given back, whatever others do: it waits for nobody.
-  CUresult Borrow(size_t bytes, CUdeviceptr* address);
-  // As ReleaseLater gives it back.
-  void Return(CUdeviceptr borrowed);
+  // Memory of the GPU, with anything in it; given back by cuMemFree. ResourceExhausted where there
+  // is not so much: how much is free. Where there would be with what is borrowed, that is waited
+  // for: Cancelled or DeadlineExceeded where the limits ended it.
+  absl::StatusOr<CUdeviceptr> Allocate(size_t bytes, const RunLimits& limits);
+  // The same for what is soon given back, whatever others do: whoever borrows is not waited for in
+  // vain. It waits for no other borrower; 0 where there is not so much.
+  CUdeviceptr Borrow(size_t bytes);
+  // Gives it back as ReleaseLater does.
+  void Return(CUdeviceptr borrowed, size_t bytes);
   // Memory of the host that the GPU can reach; given back by cuMemFreeHost. ResourceExhausted where
   // the system has no more of it.
   absl::StatusOr<void*> Pin(size_t bytes);
@@ -117,6 +119,7 @@ class Context {
   // With the lock held: forgets abandoned work that is done.
   void ForgetDone();
   CUresult AllocateNow(size_t bytes, CUdeviceptr* address);
+  void CountReturn(size_t bytes);
 
   const Driver* const driver_;
   CUdevice device_ = 0;
@@ -134,8 +137,8 @@ class Context {
   uint64_t last_number_ = 0;
 
   std::mutex borrowing_mutex_;  // of these three
-  int borrowed_ = 0;
-  uint64_t returned_ = 0;  // so often was some given back
+  size_t borrowed_ = 0;         // bytes
+  uint64_t returned_ = 0;       // so often was some given back
   std::condition_variable has_returned_;
 
   std::mutex clearing_mutex_;  // so that an event is recorded after the work that it is for

@@ -65,22 +65,10 @@ class CudaDevice final : public Device {
     if (absl::Status usable = context_->Usable(); !usable.ok()) return usable;
     const cuda::Context::Current current(*context_);
     if (!current.ok()) return current.status();
-    cuda::CUdeviceptr address = 0;
-    const cuda::CUresult result = context_->Allocate(size, limits, &address);
-    size_t free = 0, total = 0;
-    if (result == cuda::CUDA_ERROR_OUT_OF_MEMORY) {
-      if (absl::Status ended = limits.Check("waiting for memory"); !ended.ok()) return ended;
-    }
-    if (result == cuda::CUDA_ERROR_OUT_OF_MEMORY &&
-        context_->api().cuMemGetInfo_v2(&free, &total) == cuda::CUDA_SUCCESS) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat(context_->name(), ": expected ", size, " bytes of memory in one piece, ",
-                       free, " of ", total, " are free: ", context_->driver().Describe(result)));
-    }
-    absl::Status status = context_->StatusOf(result, absl::StrCat("allocating ", size, " bytes"));
-    if (!status.ok()) return status;
-    DeviceMemory memory(this, reinterpret_cast<void*>(static_cast<uintptr_t>(address)), size);
-    status = context_->Clear(address, size);
+    const absl::StatusOr<cuda::CUdeviceptr> address = context_->Allocate(size, limits);
+    if (!address.ok()) return address.status();
+    DeviceMemory memory(this, reinterpret_cast<void*>(static_cast<uintptr_t>(*address)), size);
+    absl::Status status = context_->Clear(*address, size);
     if (!status.ok()) return status;
     return memory;
   }

@@ -43,6 +43,14 @@ WEFT_CUDNN_FUNCTIONS(WEFT_CHECK)
   static_assert(kReal_##name == int{weft::cuda::name}, #name " has another value");
 WEFT_VALUES(WEFT_CHECK_VALUE)
 
+// Want of memory, as cudnn.cc knows it.
+#if CUDNN_MAJOR < 9
+static_assert(CUDNN_STATUS_ALLOC_FAILED == 2);
+#else
+static_assert(CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED == 4003 &&
+              CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED == 4004);
+#endif
+
 using Ours = weft::cuda::cudnnConvolutionAlgoPerf_t;
 template <typename Real>
 constexpr bool kSamePerf =

@@ -373,6 +373,12 @@ TEST_F(LibrariesTest, CudnnHasToBeThereWhereItIsAskedFor) {
               absl::StatusCode::kResourceExhausted)
         << status;
   }
+  // The numbers of the one are something else of the other.
+  for (const auto& [version, status] :
+       std::vector<std::pair<size_t, int>>{{8907, 4003}, {90102, 2}}) {
+    cuda::ConfigureFakeCudnn({.version = version, .create_result = status});
+    EXPECT_TRUE(with({cuda::kFakeCudnn}, /*required=*/false).ok()) << status;
+  }
   cuda::ConfigureFakeCudnn({.create_result = 1002, .refusals = 1});
   EXPECT_TRUE(with({again, cuda::kFakeCudnn}).ok());
 }

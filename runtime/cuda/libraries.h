@@ -28,7 +28,8 @@ struct CudaLibraryOptions {
 // For CudaOptions::libraries: matrix products are computed by cuBLASLt, and convolutions by cuDNN,
 // where that is measured to be faster (README.md says when, and what else differs then). From the
 // device's making: FailedPrecondition where a library is not there, is of another version than 12
-// or 13 of cuBLASLt, 8 or 9 of cuDNN, or does not suit the GPU.
+// or 13 of cuBLASLt, 8 or 9 of cuDNN, or does not suit the GPU; ResourceExhausted, whether it is
+// required or not, where the GPU has no memory to begin with it.
 CudaLibraries UseCudaLibraries(const CudaLibraryOptions& options = {});
 
 }  // namespace weft

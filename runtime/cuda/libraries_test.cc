@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
@@ -341,26 +342,31 @@ TEST(CublasLtLacks, WhatItsDescriptionsDoNotSay) {
 TEST_F(LibrariesTest, MeasuringWaitsForWhatWasGivenUp) {
   Open({{.microseconds = 2}});
   ASSERT_TRUE(Run(5).ok());
+  // Cancelled as soon as somebody has to wait for the GPU.
   const auto give_up = [&](int64_t rows) {
-    return session_
-        ->Run("f", {{"x", Numbers({rows, kDepth}, 0)}},
-              {.deadline = absl::Now() + absl::Milliseconds(20)})
-        .status()
-        .code();
+    std::atomic<bool> cancel = false, asked = false;
+    cuda::ConfigureFakeDriver({.busy = true, .asked = &asked});
+    std::thread canceller([&] {
+      while (!asked) std::this_thread::yield();
+      cancel = true;
+    });
+    const absl::Status status =
+        session_->Run("f", {{"x", Numbers({rows, kDepth}, 0)}}, {.cancel = &cancel}).status();
+    canceller.join();
+    return status.code();
   };
-  cuda::ConfigureFakeDriver({.busy = true});
-  ASSERT_EQ(give_up(5), absl::StatusCode::kDeadlineExceeded);
-  cuda::ConfigureFakeDriver({.busy = true});
-  // This one is measured, and does not come further.
-  EXPECT_EQ(give_up(6), absl::StatusCode::kDeadlineExceeded);
+  ASSERT_EQ(give_up(5), absl::StatusCode::kCancelled);
+  // This one is measured, and comes no further: behind that run, and its own memory's clearing.
+  EXPECT_EQ(give_up(6), absl::StatusCode::kCancelled);
   EXPECT_EQ(cuda::CountInFakeDriver().launches, 1);
-  EXPECT_GT(cuda::CountInFakeDriver().event_waits, 0);
+  EXPECT_EQ(cuda::CountInFakeDriver().event_waits, 2);
   EXPECT_EQ(cuda::CountInFakeDriver().blocked, 0);
   cuda::ConfigureFakeDriver();
   EXPECT_EQ(*Run(6), Product(6));
 }
 
-// What is measured in is soon free again: a call that has no other room waits for it.
+// What is measured in is soon free again, also where measuring is given up: a call that has no
+// other room waits for it.
 TEST_F(LibrariesTest, CallsWaitForMemoryOfTheGpuThatIsMeasuredIn) {
   // 4 MiB are for measuring, of 5; and the next call has 1.75 MiB of feeds and results.
   constexpr int64_t kRows = 1 << 16;
@@ -369,34 +375,54 @@ TEST_F(LibrariesTest, CallsWaitForMemoryOfTheGpuThatIsMeasuredIn) {
     cuda::ConfigureFakeDriver(
         {.memory_bytes = 5 * kMiB, .kernel_microseconds = 60000, .busy = busy, .asked = asked});
   };
-  configure(false);
-  Open({{.id = 1, .microseconds = 50, .workspace_bytes = size_t{4 * kMiB}},
-        {.id = 2, .microseconds = 1}});
-  Session& measuring = *session_;
-  const std::unique_ptr<Session> owner = std::move(session_);
-  Session& waiting = OpenOn(device_, Products());
   const NamedTensors few = {{"x", Numbers({5, kDepth}, 0)}},
                      many = {{"x", Numbers({kRows, kDepth}, 0)}};
-  std::atomic<bool> asked = false;
-  configure(true, &asked);
-  // With limits, so that nobody waits inside the driver.
-  const std::atomic<bool> never = false;
-  std::thread measures([&] {
-    const auto outputs = measuring.Run("f", few, {.cancel = &never});
-    EXPECT_TRUE(outputs.ok()) << outputs.status();
-  });
-  while (!asked) std::this_thread::yield();
-  // Not ResourceExhausted: it would have waited longer.
-  EXPECT_EQ(
-      waiting.Run("f", many, {.deadline = absl::Now() + absl::Milliseconds(20)}).status().code(),
-      absl::StatusCode::kDeadlineExceeded);
-  std::thread waits([&] {
-    const auto outputs = waiting.Run("f", many);
-    EXPECT_TRUE(outputs.ok()) << outputs.status();
-  });
+  for (const bool give_up : {false, true}) {
+    configure(false);
+    Open({{.id = 1, .microseconds = 50, .workspace_bytes = size_t{4 * kMiB}},
+          {.id = 2, .microseconds = 1}});
+    const std::unique_ptr<Session> measuring = std::move(session_);
+    Session& waiting = OpenOn(device_, Products());
+    std::atomic<bool> asked = false, cancel = false;
+    configure(true, &asked);
+    // With limits, so that nobody waits inside the driver.
+    std::thread measures([&] {
+      EXPECT_EQ(measuring->Run("f", few, {.cancel = &cancel}).status().code(),
+                give_up ? absl::StatusCode::kCancelled : absl::StatusCode::kOk);
+    });
+    while (!asked) std::this_thread::yield();
+    const auto late =
+        waiting.Run("f", many, {.deadline = absl::Now() + absl::Milliseconds(20)}).status();
+    EXPECT_EQ(late.code(), absl::StatusCode::kDeadlineExceeded);
+    EXPECT_THAT(Message(late), HasSubstr("waiting for memory"));
+    const int64_t refused = cuda::CountInFakeDriver().refused_allocations;
+    std::thread waits([&] {
+      const auto outputs = waiting.Run("f", many);
+      EXPECT_TRUE(outputs.ok()) << outputs.status();
+    });
+    while (cuda::CountInFakeDriver().refused_allocations < refused + 2) std::this_thread::yield();
+    cancel = give_up;
+    if (give_up) measures.join();
+    // Given up, it is still there.
+    if (give_up) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    configure(false);
+    if (!give_up) measures.join();
+    waits.join();
+  }
+  // Nor is what would not be enough waited for.
   configure(false);
+  Open({{.id = 1, .microseconds = 50, .workspace_bytes = size_t{1 * kMiB}}});
+  const std::unique_ptr<Session> measuring = std::move(session_);
+  Session& refused = OpenOn(device_, Products());
+  std::atomic<bool> asked = false, cancel = false;
+  configure(true, &asked);
+  std::thread measures([&] { (void)measuring->Run("f", few, {.cancel = &cancel}); });
+  while (!asked) std::this_thread::yield();
+  EXPECT_EQ(refused.Run("f", {{"x", Numbers({4 * kRows, kDepth}, 0)}}).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  cancel = true;
   measures.join();
-  waits.join();
+  configure(false);
 }
 
 }  // namespace

@@ -60,16 +60,15 @@ class CountedMemory {
     std::unique_ptr<CountedMemory> memory(
         new CountedMemory(std::move(context), request.memory, bytes, use));
     const auto size = static_cast<size_t>(bytes);
-    Context& gpu = *memory->context_;
-    const CUresult made = use == For::kMeasuring
-                              ? gpu.Borrow(size, &memory->address_)
-                              : gpu.Allocate(size, request.limits, &memory->address_);
-    return made == CUDA_SUCCESS ? std::move(memory) : nullptr;
+    memory->address_ = use == For::kMeasuring
+                           ? memory->context_->Borrow(size)
+                           : memory->context_->Allocate(size, request.limits).value_or(0);
+    return memory->address_ == 0 ? nullptr : std::move(memory);
   }
   ~CountedMemory() {
     // A run that was given up may be at work in it.
     if (use_ == For::kMeasuring) {
-      if (address_ != 0) context_->Return(address_);
+      if (address_ != 0) context_->Return(address_, static_cast<size_t>(bytes_));
       budget_.Return(bytes_);
     } else {
       const Context::Current current(*context_);

@@ -67,24 +67,28 @@ std::optional<std::vector<void*>> FunctionsOf(const SharedLibrary& library, cons
   return addresses;
 }
 
+// The same; they stay, and so does the library: what it holds of a GPU is its own.
+const std::vector<void*>* LoadedFunctions(const SharedLibrary& library, const std::string& file,
+                                          std::vector<std::string>* reasons) {
+  static std::mutex& mutex = *new std::mutex;
+  static auto& loaded = *new std::map<std::string, std::vector<void*>>;
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto found = loaded.find(file);
+  if (found != loaded.end()) return &found->second;
+  std::optional<std::vector<void*>> functions = FunctionsOf(library, file, reasons);
+  return functions ? &loaded.emplace(file, *std::move(functions)).first->second : nullptr;
+}
+
 }  // namespace
 
 absl::Status BeginWithFunctions(
     const SharedLibrary& library, const std::vector<std::string>& names,
     absl::FunctionRef<absl::Status(const std::vector<void*>& functions)> begin) {
-  // Those that were loaded stay: what they hold of a GPU is theirs.
-  static std::mutex& mutex = *new std::mutex;
-  static auto& loaded = *new std::map<std::string, std::vector<void*>>;
-  const std::lock_guard<std::mutex> lock(mutex);
   std::vector<std::string> reasons;
   for (const std::string& file : names) {
-    auto found = loaded.find(file);
-    if (found == loaded.end()) {
-      std::optional<std::vector<void*>> functions = FunctionsOf(library, file, &reasons);
-      if (!functions) continue;
-      found = loaded.emplace(file, *std::move(functions)).first;
-    }
-    absl::Status begun = begin(found->second);
+    const std::vector<void*>* functions = LoadedFunctions(library, file, &reasons);
+    if (functions == nullptr) continue;
+    absl::Status begun = begin(*functions);
     if (!absl::IsFailedPrecondition(begun)) return begun;
     reasons.push_back(absl::StrCat(file, " cannot be used (", begun.message(), ")"));
   }

@@ -148,7 +148,7 @@ void ConfigureFakeDriver(const FakeDriverOptions& options) {
   counts.launches = counts.captures = counts.graph_launches = counts.kernels = 0;
   counts.library_calls = counts.tensor_maps = 0;
   counts.machine_code = counts.copied_in = counts.copied_out = counts.blocked = counts.event_waits =
-      0;
+      counts.refused_allocations = 0;
   if (gpu.lost != CUDA_SUCCESS) {
     // Nothing was under way any more.
     for (FakeStream* stream : gpu.streams) gpu.Drain(*stream);
@@ -508,12 +508,14 @@ CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
   const CUresult ready = ReadyOutsideCapture("an allocation");
   if (ready != CUDA_SUCCESS) return ready;
   if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
-  if (gpu.options.no_memory || FakeGpu::Fails(&gpu.options.fail_allocation)) {
+  const bool refused = gpu.options.no_memory || FakeGpu::Fails(&gpu.options.fail_allocation) ||
+                       bytes > gpu.FreeBytes();
+  const absl::StatusOr<uint64_t> made =
+      refused ? absl::ResourceExhaustedError("") : gpu.emulator->Allocate(bytes, "an allocation");
+  if (!made.ok()) {
+    ++gpu.counts.refused_allocations;
     return CUDA_ERROR_OUT_OF_MEMORY;
   }
-  if (bytes > gpu.FreeBytes()) return CUDA_ERROR_OUT_OF_MEMORY;
-  const absl::StatusOr<uint64_t> made = gpu.emulator->Allocate(bytes, "an allocation");
-  if (!made.ok()) return CUDA_ERROR_OUT_OF_MEMORY;
   gpu.allocations[*made] = bytes;
   *address = *made;
   return CUDA_SUCCESS;

@@ -57,6 +57,7 @@ struct FakeDriverCounts {
   int64_t library_calls;          // the same
   int64_t copied_in, copied_out;  // bytes, executed
   int64_t event_waits;            // of streams for events
+  int64_t refused_allocations;    // for want of memory
   // How often somebody waited for a busy GPU inside the driver, where nothing ends that.
   int64_t blocked;
 };
