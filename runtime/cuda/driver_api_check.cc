@@ -12,35 +12,14 @@ namespace real {
 #undef CU_LAUNCH_PARAM_BUFFER_POINTER
 #undef CU_LAUNCH_PARAM_BUFFER_SIZE
 
+#include "runtime/cuda/api_check.h"
 #include "runtime/cuda/driver_api.h"
 
 namespace {
 
-template <typename T>
-concept Complete = requires { sizeof(T); };
-
-// Passed in the same way: integers (enumerations too) of the same size, or pointers to what is laid
-// out in the same way: the driver writes there. What handles point to nobody knows.
-template <typename A, typename B>
-constexpr bool SameType() {
-  if constexpr (std::is_pointer_v<A> && std::is_pointer_v<B>) {
-    using ToA = std::remove_pointer_t<A>;
-    using ToB = std::remove_pointer_t<B>;
-    if constexpr (Complete<ToA> && Complete<ToB>) return SameType<ToA, ToB>();
-    return Complete<ToA> == Complete<ToB>;
-  }
-  return sizeof(A) == sizeof(B) && std::is_pointer_v<A> == std::is_pointer_v<B>;
-}
-
-template <typename A, typename B>
-constexpr bool kSame = false;
-template <typename... A, typename... B>
-  requires(sizeof...(A) == sizeof...(B))
-constexpr bool kSame<real::CUresult (*)(A...), weft::cuda::CUresult (*)(B...)> =
-    (SameType<A, B>() && ...);
-
-#define WEFT_CHECK(symbol, parameters)                                                   \
-  static_assert(kSame<decltype(&real::symbol), decltype(weft::cuda::DriverApi::symbol)>, \
+#define WEFT_CHECK(symbol, parameters)                                                         \
+  static_assert(weft::cuda::kSame<decltype(&real::symbol),                                     \
+                                  decltype(weft::cuda::DriverApi::symbol), /*kHandles=*/true>, \
                 #symbol " is another function");
 WEFT_CUDA_DRIVER_FUNCTIONS(WEFT_CHECK)
 #if CUDA_VERSION >= 12040
