@@ -1,5 +1,5 @@
-// The compiler: a graph in, a package out. The session with a compiler and the ahead-of-time
-// command both call Compile.
+// The compiler: a graph in, a package out. The session with a compiler calls what MakePlanner
+// gives; the command calls CompilePackage and WriteArtifact.
 #ifndef WEFT_COMPILER_API_H_
 #define WEFT_COMPILER_API_H_
 
@@ -35,16 +35,19 @@ enum class MatmulPrecision {
 struct CompileOptions {
   // Signatures to compile; empty means all.
   std::vector<std::string> signatures;
-  // "cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:native" (this machine's features and caches), or
-  // "cpu:x86-64-v3+feature..."; "cuda:sm_70", "cuda:sm_80", "cuda:sm_90", "cuda:sm_90a" (NVIDIA's
-  // GPUs, as PTX). A package holds each of them, artifacts those of processors. At most 256.
+  // "cpu:x86-64-v3", "cpu:x86-64-v4", or "cpu:native" (this machine's features and caches), each
+  // with more features, or sizes of caches, where they are added: "cpu:x86-64-v4+avx512vnni+l2=1M"
+  // (compiler/codegen/target.h); "cuda:sm_70", "cuda:sm_80", "cuda:sm_90", "cuda:sm_90a" (NVIDIA's
+  // GPUs, as PTX). A package holds each of them, artifacts those of processors. At most 256, each
+  // once.
   std::vector<std::string> targets = {"cpu:native"};
   // For nodes and variables that are placed on a device (Graph::WithDevice): the target of each
   // such device, {"cuda:0", "cuda:sm_80"}, named as above; "" where it is the device that `targets`
   // are for. Where one is not here, a "cpu" is the device of a target for processors, and a
   // "cuda:0" is a GPU beside it of the same target as one for GPUs; otherwise it is an error, which
   // names the first node. Packages then have code for each of them. What has no code for a GPU
-  // (compiler/codegen/cuda/README.md says what) runs on the "cpu" where there is a target for it.
+  // (compiler/codegen/cuda/README.md says what) runs on the "cpu" where there is a target for it
+  // and no memory_budget.
   std::map<std::string, std::string> device_targets;
   // Nodes and variables are all on the device that `targets` are for, whatever they say.
   bool ignore_devices = false;
@@ -56,15 +59,15 @@ struct CompileOptions {
   // named in `signatures`, while of all signatures those that can be are.
   std::map<std::string, HostTensor> variables;
   bool freeze = false;
-  // An error where it is kTf32 and none of `targets` has that.
+  // An error where it is kTf32 and none of `targets` and `device_targets` has that.
   MatmulPrecision matmul_precision = MatmulPrecision::kF32;
   // Bytes that the arena of a plan, and on a processor the scratch of `memory_budget_threads` (1 to
   // 1024), may take (0: no limit): the certificate, Call::peak_bytes of a session with so many. Of
-  // a plan for several devices, what it takes on the one that `targets` are for; then, what has no
-  // code for a GPU is an error.
-  // Where a plan needs more, values are computed again instead of being kept; where that is not
-  // enough, the error (ResourceExhausted) says by how much, and which nodes hold the memory. An
-  // open dimension counts as the largest of its sizes in `specialize`, or as 64.
+  // a plan for several devices, what it takes on the one that `targets` are for. With a budget,
+  // what has no code for a GPU is an error, also where there is a target for the "cpu". Where a
+  // plan needs more, values are computed again instead of being kept; where that is not enough, the
+  // error (ResourceExhausted) says by how much, and which nodes hold the memory. An open dimension
+  // counts as the largest of its sizes in `specialize`, or as 64.
   int64_t memory_budget = 0;
   int memory_budget_threads = 1;
   // Threads that compile at once; 0 means as many as cores.
@@ -92,23 +95,34 @@ struct CompileOptions {
   std::function<void(const std::string& line)> explain;
 };
 
-// The bytes of a package (proto/container.h). InvalidArgument where the graph or the options are at
-// fault, naming node and source line.
+// The bytes of a package (proto/container.h). Changes the graph's context: nobody else may use the
+// graph meanwhile, not even to compile it. Errors: InvalidArgument where the graph or the options
+// are at fault, naming node and source line; NotFound where there is no such signature;
+// FailedPrecondition where a variable to freeze has no value or one of another type;
+// ResourceExhausted where the memory budget cannot be met; Unimplemented where there is no code for
+// a node; those of `ptxas`, and Unavailable where no temporary file for it can be written; Internal
+// where the compiler is at fault.
 absl::StatusOr<std::string> CompilePackage(const Graph& graph, const CompileOptions& options);
 
 // What a session with a compiler calls for each new (signature, shapes): the bytes of a package
-// with that one plan. Thread-safe: requests that come at once are compiled at once. Copies the
-// graph.
+// with that one plan. Thread-safe: requests that come together are compiled in parallel. Copies the
+// graph. MakePlanner fails with Graph::status(), and with InvalidArgument where the options are at
+// fault. Errors of a request: NotFound where there is no such signature or node, InvalidArgument
+// where shapes do not fit, and those of CompilePackage.
 using Planner = std::function<absl::StatusOr<std::string>(const PlanRequest&)>;
 absl::StatusOr<Planner> MakePlanner(const Graph& graph, CompileOptions options = {});
 
 // Ahead-of-time artifacts, made from a compiled package; see compiler/aot/README.md.
 enum class Artifact { kObject, kShared, kExecutable };
 // Writes `path` (and for kObject and kShared a header beside it, `path` with the extension .h).
-// Atomic: a failure leaves nothing.
+// Each file is written atomically, the header first; where the artifact cannot be written, the
+// header is as before. Threads and errors as of CompilePackage; InvalidArgument also for targets
+// that are GPUs, and for nodes that are placed on another device; Unavailable also where no
+// temporary file can be written to link with; and errors of files (proto/file.h).
 absl::Status WriteArtifact(const Graph& graph, const CompileOptions& options, Artifact artifact,
                            const std::string& path);
-// Text of an intermediate stage, for people: "mlir" (after fusion), "llvm", "asm".
+// Text of an intermediate stage, for people: "mlir" (after fusion), "llvm", "asm"; of the first
+// target alone. Threads and errors as of CompilePackage; InvalidArgument also for another stage.
 absl::StatusOr<std::string> CompileToText(const Graph& graph, const CompileOptions& options,
                                           const std::string& stage);
 

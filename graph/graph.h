@@ -54,8 +54,8 @@ class Tensor {
   // body of While or Cond is where that runs. What an argument of a function of CustomGradient will
   // be is not known, and the device is that of the scope around the CustomGradient.
   std::string device() const;
-  // Gives the node that makes it another name within its scope, made unique by a suffix. Returns
-  // itself.
+  // Gives the node that makes it another name within its scope, made unique by a suffix; inputs and
+  // arguments of bodies keep theirs. Returns itself.
   Tensor Named(std::string_view name) const;
 
   // For the inside of the library: mlir::Value's opaque pointer.
@@ -189,7 +189,7 @@ class Graph {
 
   // Declares a way to call the graph. Inputs are those that outputs and targets need, in the order
   // in which they were made. The signature `init`, which assigns every initializer, is there by
-  // itself.
+  // itself where there are variables.
   void AddSignature(std::string_view name,
                     const std::vector<std::pair<std::string, Tensor>>& outputs,
                     const std::vector<Tensor>& targets = {},
@@ -207,12 +207,14 @@ class Graph {
   // form has in their place. Their elements are the graph's, whose end they must not outlive.
   absl::StatusOr<GraphDef> ToGraphDef(std::map<std::string, HostTensor>* weights) const;
   // Verifies everything before it builds anything; InvalidArgument names the node and what is
-  // wrong.
+  // wrong, OutOfRange is of sizes past 64 bits.
   static absl::StatusOr<Graph> FromGraphDef(const GraphDef& def);
   // A `.weft` file: see proto/container.h. Constants of more than 1 KiB go into its safetensors
-  // section.
+  // section. Where the path ends in ".textproto", the text form. OutOfRange as of ToGraphDef, and
+  // errors of files (proto/file.h).
   absl::Status Save(const std::string& path) const;
-  // Reads a graph file or, where the path ends in ".textproto", its text form.
+  // Reads a graph file or, where the path ends in ".textproto", its text form. Errors as of
+  // FromGraphDef, and those of files (proto/file.h, proto/container.h).
   static absl::StatusOr<Graph> Load(const std::string& path);
   // The text form (protobuf's text format of GraphDef), and the MLIR form for looking at.
   absl::StatusOr<std::string> ToText() const;
@@ -235,7 +237,8 @@ std::vector<Tensor> Gradients(Tensor y, const std::vector<Tensor>& xs, Tensor dy
 // from outside: they become operands. With max_iterations > 0 the run fails where the condition
 // still holds after that many; 0 means no limit. A gradient needs the limit: it keeps what each
 // iteration began with, max_iterations times the bytes of the carried values, and runs each body
-// once more with its adjoint.
+// once more with its adjoint. With nothing carried it makes nothing, gives nothing, and is no
+// error.
 std::vector<Tensor> While(
     const std::vector<Tensor>& initial,
     const std::function<Tensor(const std::vector<Tensor>&)>& condition,

@@ -83,7 +83,7 @@ typedef struct WeftNamedDevice {
 
 typedef struct WeftSessionOptions {
   size_t struct_size;       /* sizeof(WeftSessionOptions) */
-  int32_t threads;          /* 0: one per core */
+  int32_t threads;          /* 0: one per core; above 1024 counts as 1024 */
   int32_t max_cached_calls; /* 0: the default */
   int64_t max_memory_bytes; /* what calls of the session take together at most (the sum of
                                weft_call_peak_bytes); a call beyond it is refused; 0: no limit */
@@ -99,9 +99,9 @@ typedef struct WeftSessionOptions {
 } WeftSessionOptions;
 
 /* A package file, or its bytes (copied). `options` may be NULL. Free with weft_session_free. The
- * file stays mapped until then: put another in its place by renaming, never by writing to it. What
- * is written to it would change results, and where it becomes shorter, the process ends (SIGBUS).
- */
+ * file stays mapped as long as the session or a call prepared by it lives: put another in its place
+ * by renaming, never by writing to it. What is written to it would change results, and where it
+ * becomes shorter, the process ends (SIGBUS). */
 WeftSession* weft_session_load(const char* path, const WeftSessionOptions* options);
 WeftSession* weft_session_from_memory(const void* bytes, size_t size,
                                       const WeftSessionOptions* options);
@@ -148,11 +148,13 @@ void weft_call_free(WeftCall* call);
 /* Elements of input `index`, of the dtype and shape that the call has. They are read by each run
  * until another feed; in place, if they start at a multiple of 64. */
 int weft_call_feed(WeftCall* call, int32_t index, const void* data);
-/* `options` may be NULL. Allocates nothing, from the second time on. */
+/* `options` may be NULL. On processors, allocates nothing from the second time on; on a GPU from
+ * the third on, since the second makes its graph (what the driver allocates is not known). */
 int weft_call_run(WeftCall* call, const WeftRunOptions* options);
 /* Output `index`, which the next run overwrites. */
 int weft_call_output(WeftCall* call, int32_t index, WeftTensor* output);
-/* Bytes that a run of this call takes, exactly. */
+/* Exact bytes of arena and scratch of this call, and of the host for values that cross between
+ * devices which both are elsewhere (the certificate); -1 after an error. */
 int64_t weft_call_peak_bytes(const WeftCall* call);
 
 /* ---- Variables ---- */

@@ -97,7 +97,10 @@ class DeviceQueue {
   virtual absl::Status Finish() = 0;
   // Before the first run of a call, whose memory is not touched, once for each of the plan's
   // devices that this queue serves: lets its launches be done in the fastest of the ways that the
-  // device has, and waits for what that measures. Error: the device broke down.
+  // device has, and waits for what that measures. Error: InvalidArgument where a launch does not
+  // lie in its buffers as the plan states it; ResourceExhausted where what was chosen has no
+  // memory; Cancelled or DeadlineExceeded where the request's limits ended a wait; or the device
+  // broke down.
   virtual absl::Status Tune(const TuningRequest&) { return absl::OkStatus(); }
   // After Finish, where that of this queue or of another one of the run failed: whether what the
   // run gave it after its commit may have been started.

@@ -16,10 +16,10 @@ enum class GpuLibraries { kNone, kFound, kCublasLt, kCudnn, kAll };
 
 // Those of hardware_devices.h, and "emulator" or "emulator:sm_80", NVIDIA's GPU of that generation
 // (sm_90 if not given; for sm_90a, graphs are compiled for that generation alone) emulated by as
-// many threads, which check all that its kernels do. Errors as
-// there; what is wrong with a name comes with what there is. `libraries` (kNone if not given) say
-// nothing of other devices than "cuda:N"; FailedPrecondition where a GPU has not those that have to
-// be.
+// many threads, which check all that its kernels do. Errors as there; what is wrong with a name
+// comes with what there is. `libraries` (kNone if not given) say nothing of other devices than
+// "cuda:N"; FailedPrecondition where a GPU has not those that have to be, ResourceExhausted where
+// it has no memory to begin with one, also of kFound.
 absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int threads);
 absl::StatusOr<std::shared_ptr<Device>> MakeDevice(std::string_view name, int threads,
                                                    GpuLibraries libraries);

@@ -14,8 +14,8 @@ namespace weft {
 // "cpu", this processor, with so many threads (0: one per core); "cuda:0", "cuda:1", ...: NVIDIA's
 // GPUs, in the order in which the driver counts them ("cuda" is the first). Errors: InvalidArgument
 // for a name that is none of these, or a GPU that is not there; FailedPrecondition where the GPU
-// cannot be used (runtime/cuda/cuda_device.h). `libraries` are a GPU's,
-// none if not given.
+// cannot be used, or what `libraries` says (runtime/cuda/cuda_device.h); ResourceExhausted where
+// memory is short. `libraries` are a GPU's, none if not given.
 absl::StatusOr<std::shared_ptr<Device>> MakeHardwareDevice(std::string_view name, int threads);
 absl::StatusOr<std::shared_ptr<Device>> MakeHardwareDevice(std::string_view name, int threads,
                                                            CudaLibraries libraries);

@@ -11,9 +11,9 @@ namespace weft {
 struct RunOptions {
   // The run fails with DeadlineExceeded where it is not done by then, by the time that is left when
   // it begins: setting the clock meanwhile changes nothing. It ends wherever it is: while it waits
-  // for a plan that is being compiled (which goes on, for later runs) or for other runs, between
-  // steps, and between tiles of a launch. Variables change all together or not at all: once a run
-  // writes them, it is completed.
+  // for a plan that is being compiled (which goes on, for later runs), for other runs, or for
+  // memory of a GPU that is measured in, between steps, and between tiles of a launch. Variables
+  // change all together or not at all: once a run writes them, it is completed.
   absl::Time deadline = absl::InfiniteFuture();
   // Where set to true by another thread, the run fails with Cancelled, at the same points.
   const std::atomic<bool>* cancel = nullptr;

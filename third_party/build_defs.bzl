@@ -129,7 +129,8 @@ END
     )
 
 # What no library of the compiler knows: of the runtime it uses what lays a plan out (core,
-# plan_tables, memory) and cpu_features alone.
+# plan_tables, memory, blame), what packages state of GPUs' kernels (contraction, tensor_map), and
+# cpu_features alone.
 ABOVE_COMPILER = [
     "//runtime/cpu",
     "//runtime/cuda",

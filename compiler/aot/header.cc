@@ -94,7 +94,7 @@ enum {
   $U_INVALID_ARGUMENT = 1,
   $U_UNDEFINED_VARIABLE = 2, /* initialize, load, or set it first */
   $U_OUT_OF_MEMORY = 3,
-  $U_RUN_FAILED = 4, /* an assertion of the model does not hold */
+  $U_RUN_FAILED = 4, /* an assertion does not hold, or a loop passes its limit */
   $U_FILE_ERROR = 5,
   $U_DEADLINE_EXCEEDED = 6, /* see $P_set_limits */
   $U_CANCELLED = 7

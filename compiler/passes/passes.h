@@ -1,7 +1,8 @@
-// The passes, in the order in which compiler/pipeline.cc runs them. Each changes a function in
-// place and says whether it changed anything. Errors are InvalidArgument where the graph is at
-// fault, naming the node, and Internal where we are. None may be called on one context from two
-// threads.
+// The passes, in the order in which compiler/pipeline.cc runs them (for the first time, where it
+// runs one again). Each changes a function in place and says whether it changed anything. Errors
+// are InvalidArgument where the graph is at fault, naming the node, FailedPrecondition where a
+// variable to freeze has no value of its type, and Internal where we are. None may be called on one
+// context from two threads.
 #ifndef WEFT_COMPILER_PASSES_PASSES_H_
 #define WEFT_COMPILER_PASSES_PASSES_H_
 
@@ -25,18 +26,15 @@ struct Target;
 absl::StatusOr<bool> InlineCustomGradients(mlir::func::FuncOp function);
 // Of two loops of which one gives all that the other does, one is kept.
 absl::StatusOr<bool> MergeLoops(mlir::func::FuncOp function);
-// Puts sizes in place of open dimensions, in types and attributes.
-absl::StatusOr<bool> SpecializeDims(mlir::func::FuncOp function,
-                                    const std::map<std::string, int64_t>& sizes);
 // Puts values in place of variables' arguments, where the function assigns no variable; one that
 // does stays as it is, or is refused (InvalidArgument) where freezing is `required`. Large ones go
 // into `weights`.
 absl::StatusOr<bool> FreezeVariables(mlir::func::FuncOp function,
                                      const std::map<std::string, HostTensor>& values,
                                      WeightTable& weights, bool required = false);
-// Ops whose operands are constants become constants, by the reference evaluator. Bounded: neither
-// large results nor long work.
-absl::StatusOr<bool> FoldConstants(mlir::func::FuncOp function, WeightTable& weights);
+// Puts sizes in place of open dimensions, in types and attributes.
+absl::StatusOr<bool> SpecializeDims(mlir::func::FuncOp function,
+                                    const std::map<std::string, int64_t>& sizes);
 // Ops that are placed on devices (graph/ir/device.h) stay there, on one of `targets`, and what
 // crosses from one device to another goes through a plan.transfer; see place.h.
 absl::StatusOr<bool> PlaceOps(mlir::func::FuncOp function, const DeviceTargets& targets);
@@ -45,10 +43,9 @@ absl::StatusOr<bool> PlaceOps(mlir::func::FuncOp function, const DeviceTargets& 
 absl::Status AssignDevices(mlir::func::FuncOp function);
 // Algebraic rules; simplify*.cc, a file for each kind of root op.
 absl::StatusOr<bool> Simplify(mlir::func::FuncOp function);
-// One of equal ops is kept.
-absl::StatusOr<bool> EliminateCommonSubexpressions(mlir::func::FuncOp function);
-// Ops without effect whose results nobody uses go.
-absl::StatusOr<bool> EliminateDeadCode(mlir::func::FuncOp function);
+// Ops whose operands are constants become constants, by the reference evaluator. Bounded: neither
+// large results nor long work.
+absl::StatusOr<bool> FoldConstants(mlir::func::FuncOp function, WeightTable& weights);
 // What kernels cannot do in one launch, or do better in another form, becomes several ops: see
 // decompose.cc for the list.
 absl::StatusOr<bool> Decompose(mlir::func::FuncOp function);
@@ -64,6 +61,10 @@ absl::StatusOr<bool> SplitContractions(mlir::func::FuncOp function, const Device
 absl::StatusOr<bool> AbsorbPadding(
     mlir::func::FuncOp function, const DeviceTargets& targets,
     const std::function<bool(mlir::Operation* op, const Target& target)>& pads_itself);
+// One of equal ops is kept.
+absl::StatusOr<bool> EliminateCommonSubexpressions(mlir::func::FuncOp function);
+// Ops without effect whose results nobody uses go.
+absl::StatusOr<bool> EliminateDeadCode(mlir::func::FuncOp function);
 // What the `rematerialize` pass has to reach, beside doing what marks say.
 struct MemoryBudget {
   // Bytes, as memory_profile.h estimates them; 0 for no limit.

@@ -1,5 +1,5 @@
-// The one way in which ops come to be: builder, import, gradients and passes create them here, and
-// the verifier checks what is there by the same functions.
+// The one place in which ops come to be: builder, import, gradients and passes create them here,
+// and the verifier checks what is there by the same functions (but for `declares`).
 #ifndef WEFT_GRAPH_IR_CREATE_H_
 #define WEFT_GRAPH_IR_CREATE_H_
 

@@ -23,7 +23,7 @@ struct Initializer {
   static Initializer Zeros() { return {}; }
   static Initializer Ones() { return {Kind::kConstant, 1}; }
   static Initializer Constant(double value) { return {Kind::kConstant, value}; }
-  // In (-limit, limit).
+  // In [-limit, limit), before it is rounded to bf16 or f16.
   static Initializer Uniform(double limit) { return {Kind::kUniform, limit}; }
   static Initializer Normal(double deviation) { return {Kind::kNormal, deviation}; }
   // Variance 2 / (fan in + fan out) (Glorot and Bengio, 2010).

@@ -98,7 +98,7 @@ class Layers {
   void SetTraining(bool training) { training_ = training; }
   bool training() const { return training_; }
 
-  // x [..., in] times kernel [in, units], plus bias [units].
+  // x [..., in], of rank 2 or more, times kernel [in, units], plus bias [units].
   Tensor Dense(std::string_view name, Operand x, int64_t units, const DenseOptions& options = {});
   // x [n, h, w, in], kernel [size, in / groups, filters], bias [filters].
   Tensor Conv2D(std::string_view name, Operand x, int64_t filters, std::array<int64_t, 2> size,
@@ -112,9 +112,9 @@ class Layers {
   // Normalises each position over its features (last dimension) (Ba, Kiros, Hinton, 2016); the
   // formula is that of BatchNorm.
   Tensor LayerNorm(std::string_view name, Operand input, const NormOptions& options = {});
-  // Training: zero with probability `rate`, else x / (1 - rate) (Srivastava et al., 2014), by
-  // random numbers that depend on the seed, the call, and a counter variable, which moves at each
-  // step (see Updates). Otherwise: x.
+  // Training: zero with probability `rate`, in [0, 1), else x / (1 - rate) (Srivastava et al.,
+  // 2014), by random numbers that depend on the seed, the call, and a counter variable, which moves
+  // at each step (see Updates). Otherwise: x.
   Tensor Dropout(Operand x, double rate);
   // Rows of table [size, features] at the indices, which are i32 or i64: [...] -> [..., features].
   // An index out of range gives zeros.

@@ -54,7 +54,7 @@ class Optimizer {
   // The same for gradients that are there already, one per variable, of its shape and dtype.
   std::vector<Tensor> Apply(const std::vector<Variable>& variables, std::vector<Tensor> gradients,
                             SourceLocation location = SourceLocation::current());
-  // The step and the rate of the present run, as float scalars; valid after Minimize or Apply.
+  // The rate of the present run, a float scalar; valid after Minimize or Apply.
   Tensor learning_rate() const { return rate_; }
 
  protected:

@@ -22,8 +22,8 @@ int64_t ScratchPanel(const ContractionSchedule& s) {
   return RoundUp(s.pass_depth(), s.lanes) * s.panel();
 }
 
-// Elements from one strip of copied rows to the next; a line more than they need, since strips that
-// lie a power of two apart would meet in one set of the cache.
+// Elements from one strip of copied rows to the next; a vector more than they need, since strips
+// that lie a power of two apart would meet in one set of the cache.
 int64_t ScratchStrip(const ContractionSchedule& s) { return s.row_tile * s.pass_depth() + s.lanes; }
 
 // Where the parts of scratch start, in bytes.

@@ -22,7 +22,7 @@ enum WeftModelStatus {
   WEFT_MODEL_INVALID_ARGUMENT = 1,
   WEFT_MODEL_UNDEFINED_VARIABLE = 2,
   WEFT_MODEL_OUT_OF_MEMORY = 3,
-  WEFT_MODEL_RUN_FAILED = 4,
+  WEFT_MODEL_RUN_FAILED = 4, /* an assertion does not hold, or a loop passes its limit */
   WEFT_MODEL_FILE_ERROR = 5,
   WEFT_MODEL_DEADLINE_EXCEEDED = 6,
   WEFT_MODEL_CANCELLED = 7
@@ -61,7 +61,8 @@ int weft_model_use_memory(WeftModel* model, void* memory, int64_t bytes);
 
 /* Ends the runs from here on early: with DEADLINE_EXCEEDED where they are not done
  * `timeout_seconds` after they began (0: no limit), with CANCELLED where *cancel is not 0 (null:
- * never). Both are looked at before each step, until the run begins to write variables. */
+ * never). Both are looked at before each step, and between the pieces that a step is computed in,
+ * until the run begins to write variables. */
 int weft_model_set_limits(WeftModel* model, double timeout_seconds, const volatile uint8_t* cancel);
 
 /* The plan that runs a signature at any values of its symbols; for descriptions. */
