@@ -222,13 +222,14 @@ absl::StatusOr<CUdeviceptr> Context::Allocate(size_t bytes, const RunLimits& lim
       return StatusOf(result, absl::StrCat("allocating ", bytes, " bytes"));
     }
     lock.lock();
-    while (returned_ == before) {
-      if (borrowed_ == 0 || free + borrowed_ < bytes) {
+    for (;;) {
+      if (returned_ == before && (borrowed_ == 0 || free + borrowed_ < bytes)) {
         return absl::ResourceExhaustedError(
             absl::StrCat(name_, ": expected ", bytes, " bytes of memory in one piece, ", free,
                          " of ", total, " are free: ", driver_->Describe(result)));
       }
       if (absl::Status ended = limits.Check("waiting for memory"); !ended.ok()) return ended;
+      if (returned_ != before) break;
       has_returned_.wait_for(lock, kPoll);
       lock.unlock();
       Release();
